@@ -1,0 +1,1 @@
+//! What runs in the kernel: capture plans, generated eBPF programs, probe links, rings.

@@ -1,0 +1,1 @@
+//! What a Go binary says about itself: places, types, locations, unwinding.
