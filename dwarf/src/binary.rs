@@ -2,15 +2,24 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use memmap2::Mmap;
 
 use crate::elf::{Elf, ElfError, Segment};
-use crate::error::OpenError;
+use crate::entry_index::EntryIndex;
+use crate::error::{DwarfError, OpenError};
+use crate::frames::Symbolizer;
+use crate::function_info::FunctionInfoCache;
 use crate::functions::FunctionTable;
+use crate::inlined::InlinedIndex;
+use crate::lines::SourceFiles;
 use crate::sections::Sections;
+use crate::types::TypeCache;
+use crate::units::Units;
+use crate::unwind::FrameTables;
 use crate::{FileAddr, FileOffset, LoadBias, ProcAddr};
 
 /// A Go executable and its debug information.
@@ -23,7 +32,17 @@ pub struct Binary {
     contents: Contents,
     elf: Elf,
     pub(crate) sections: Sections,
+    pub(crate) prefetched: OnceLock<()>,
+    pub(crate) units: OnceLock<Result<Units, DwarfError>>,
     pub(crate) functions: OnceLock<FunctionTable>,
+    pub(crate) function_infos: FunctionInfoCache,
+    pub(crate) types: TypeCache,
+    pub(crate) runtime_types_range: OnceLock<Option<Range<u64>>>,
+    pub(crate) source_files: OnceLock<SourceFiles>,
+    pub(crate) entry_index: OnceLock<Result<EntryIndex, DwarfError>>,
+    pub(crate) inlined_index: OnceLock<Result<InlinedIndex, DwarfError>>,
+    pub(crate) frame_tables: OnceLock<FrameTables>,
+    pub(crate) symbolizer: OnceLock<Result<Symbolizer, DwarfError>>,
 }
 
 /// The bytes of a file.
@@ -121,11 +140,21 @@ impl Binary {
             return Err(OpenError::Stripped { path });
         }
         Ok(Binary {
+            sections: Sections::new(&elf),
             path,
             contents,
             elf,
-            sections: Sections::default(),
+            prefetched: OnceLock::new(),
+            units: OnceLock::new(),
             functions: OnceLock::new(),
+            function_infos: FunctionInfoCache::default(),
+            types: TypeCache::default(),
+            runtime_types_range: OnceLock::new(),
+            source_files: OnceLock::new(),
+            entry_index: OnceLock::new(),
+            inlined_index: OnceLock::new(),
+            frame_tables: OnceLock::new(),
+            symbolizer: OnceLock::new(),
         })
     }
 

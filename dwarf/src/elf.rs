@@ -39,10 +39,8 @@ pub(crate) struct Section {
     pub(crate) name: Box<str>,
     pub(crate) kind: elf::SectionType,
     pub(crate) addr: u64,
-    pub(crate) size: u64,
     /// Bytes in the file; `None` for sections without (`SHT_NOBITS`) or that lie outside of the file.
     pub(crate) file: Option<Range<usize>>,
-    pub(crate) executable: bool,
     pub(crate) compressed: bool,
     pub(crate) link: usize,
 }
@@ -128,9 +126,7 @@ impl Elf {
                 name: String::from_utf8_lossy(name).into(),
                 kind: section.sh_type(LE),
                 addr: section.sh_addr(LE),
-                size: section.sh_size(LE),
                 file,
-                executable: flags.contains(elf::SHF_EXECINSTR),
                 compressed: flags.contains(elf::SHF_COMPRESSED),
                 link: section.sh_link(LE) as usize,
             });

@@ -4,8 +4,9 @@ use std::sync::OnceLock;
 
 use object::LittleEndian;
 use object::elf;
-use object::read::elf::{FileHeader, Sym};
+use object::read::elf::Sym;
 
+use crate::error::DwarfError;
 use crate::{Binary, FileAddr};
 
 /// How a function takes its arguments (Go's `cmd/compile/abi-internal.md`).
@@ -163,23 +164,36 @@ impl Binary {
         Some(functions)
     }
 
-    /// Calls `visit` for every symbol with its name; `None` when the file has no symbol table.
-    pub(crate) fn each_symbol(&self, mut visit: impl FnMut(&elf::Sym64<LittleEndian>, &[u8])) -> Option<()> {
-        let sections = &self.elf().sections;
-        let table = sections.iter().find(|s| s.kind == elf::SHT_SYMTAB)?;
-        let names = sections
-            .get(table.link)
-            .and_then(|s| self.bytes().get(s.file.clone()?))
-            .unwrap_or_default();
-        let bytes = self.bytes().get(table.file.clone()?)?;
-        let count = bytes.len() / size_of::<elf::Sym64<LittleEndian>>();
-        let (symbols, _) = object::slice_from_bytes::<elf::Sym64<LittleEndian>>(bytes, count).ok()?;
-        for symbol in symbols {
-            let name = names.get(symbol.st_name(LittleEndian) as usize..).unwrap_or_default();
-            let length = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-            visit(symbol, &name[..length]);
+    /// Reads the functions from DWARF, for the rare file that has debug information and no symbol table (`-ldflags='-s
+    /// -w=0'`).
+    fn functions_from_dwarf(&self) -> Result<Vec<Function>, DwarfError> {
+        let dwarf = self.dwarf()?;
+        let count = self.units()?.records.len();
+        let mut functions = Vec::new();
+        for index in 0..count {
+            let unit = self.unit(&dwarf, index)?;
+            for (entry, offset) in unit.subprograms()? {
+                let (unit, within) = self.unit_with_entry(&dwarf, *offset)?;
+                let die = unit.entry(within)?;
+                let Some(range) = unit.ranges(&die)?.into_iter().next() else {
+                    continue;
+                };
+                let Some(name) = self.function_name_at(&dwarf, *offset) else {
+                    continue;
+                };
+                // Nothing here tells assembly with Go's own convention from the rest, and nearly all is ABI0.
+                let file = self.file_of_declaration(&unit, &die);
+                let in_assembly = file.is_some_and(|file| file.ends_with(".s"));
+                let abi = if in_assembly { Abi::Abi0 } else { Abi::Internal };
+                functions.push(Function {
+                    name: Box::from(&*name),
+                    entry: *entry,
+                    end: range.end,
+                    abi,
+                });
+            }
         }
-        Some(())
+        Ok(functions)
     }
 }
 

@@ -33,18 +33,26 @@ const USED: [SectionId; 13] = [
 ];
 
 /// The inflated sections; `None` in a slot means that the file's own bytes serve.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sections {
+    located: [Option<Section>; USED.len()],
     inflated: [OnceLock<Result<Option<Vec<u8>>, DwarfError>>; USED.len()],
 }
 
 impl Sections {
+    pub(crate) fn new(elf: &Elf) -> Sections {
+        Sections {
+            located: USED.map(|id| find(elf, id).cloned()),
+            inflated: Default::default(),
+        }
+    }
+
     /// The contents of a section, empty when the file has no such section.
-    pub(crate) fn get<'a>(&'a self, elf: &Elf, data: &'a [u8], id: SectionId) -> Result<Reader<'a>, DwarfError> {
+    pub(crate) fn get<'a>(&'a self, data: &'a [u8], id: SectionId) -> Result<Reader<'a>, DwarfError> {
         let Some(slot) = USED.iter().position(|used| *used == id) else {
             return Ok(Reader::default());
         };
-        let Some(section) = find(elf, id) else {
+        let Some(section) = &self.located[slot] else {
             return Ok(Reader::default());
         };
         let raw = section
@@ -61,12 +69,12 @@ impl Sections {
     }
 
     /// Inflates all of `ids` side by side, so that the following calls of [`Sections::get`] find them ready.
-    pub(crate) fn prefetch(&self, elf: &Elf, data: &[u8], ids: &[SectionId]) {
+    pub(crate) fn prefetch(&self, data: &[u8], ids: &[SectionId]) {
         rayon::scope(|scope| {
             for id in USED.iter().filter(|id| ids.contains(id)) {
                 scope.spawn(move |_| {
                     // An error stays in the slot, for whoever asks for the section.
-                    let _ = self.get(elf, data, *id);
+                    let _ = self.get(data, *id);
                 });
             }
         });
@@ -74,7 +82,7 @@ impl Sections {
 }
 
 /// The section under its own name, or under the one that old linkers gave to compressed sections.
-pub(crate) fn find(elf: &Elf, id: SectionId) -> Option<&Section> {
+fn find(elf: &Elf, id: SectionId) -> Option<&Section> {
     elf.section(id.name())
         .or_else(|| elf.section(&format!(".z{}", id.name().strip_prefix('.')?)))
 }
@@ -140,9 +148,7 @@ mod tests {
             name: name.into(),
             kind: object::elf::SHT_PROGBITS,
             addr: 0,
-            size: 0,
             file: None,
-            executable: false,
             compressed,
             link: 0,
         }
