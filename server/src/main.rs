@@ -1,6 +1,16 @@
 //! A debug server for Go programs: DAP and JSON-RPC on Delve's command line, with logpoints and traces
 //! that run in the kernel and never stop the program.
 
-mod debugger;
+use std::process::ExitCode;
 
-fn main() {}
+mod cli;
+mod dap;
+mod debugger;
+mod logging;
+mod toolchain;
+mod trace;
+mod transport;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}
