@@ -155,7 +155,13 @@ impl ChildGroup {
     /// Waits for the end, `limit` at most. On time-out the failure carries what the child wrote, and the child is killed on drop.
     #[track_caller]
     pub fn finish(mut self, limit: Duration) -> Result<Finished> {
-        let end = self.started + limit;
+        self.finish_within(limit)
+    }
+
+    /// As [`ChildGroup::finish`], for a child that lies in something larger. `limit` counts from now.
+    #[track_caller]
+    pub fn finish_within(&mut self, limit: Duration) -> Result<Finished> {
+        let end = Instant::now() + limit;
         let status = loop {
             if let Some(status) = self.poll()? {
                 break status;
