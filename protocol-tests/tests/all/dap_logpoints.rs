@@ -73,9 +73,18 @@ fn whole_values_print_as_in_a_debugger() -> Result<()> {
 fn optimised_programs_have_logpoints_too() -> Result<()> {
     for build in [Build::Opt, Build::Pie] {
         let built = fixture("orders", build)?;
-        let said = log_all(&built, &[("label := fmt.Sprintf", "order {order.ID} of {order.Customer.Name}")])?;
-        assert_eq!(said, [r#"order 1 of "Ada""#, r#"order 2 of "Grace""#], "{build:?}");
+        let said = log_all(&built, &[("func ship(", "order {order.ID} of {order.Customer.Name}"), ("// shipped", "label")])?;
+        let expected = [r#"order 1 of "Ada""#, "label", r#"order 2 of "Grace""#, "label", r#"order 3 of "Ada""#];
+        assert_eq!(said, expected, "{build:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn an_inlined_body_has_logpoints_too() -> Result<()> {
+    // `total` is inlined into `ship`.
+    let said = log_all(&fixture("orders", Build::Opt)?, &[("// each item", "one item")])?;
+    assert_eq!(said, ["one item"; 3]);
     Ok(())
 }
 
@@ -164,9 +173,10 @@ fn a_breakpoint_that_would_stop_is_answered_with_the_reason() -> Result<()> {
     let built = fixture("orders", Build::NoOpt)?;
     let mut client = launched(&built, &[])?;
     let line = built.line("main.go", "// shipped")?;
+    let stops = built.line("main.go", "sum, err := total(order)")?;
     let empty = u32::try_from(std::fs::read_to_string(built.source("main.go")).map_or(0, |text| text.lines().count())).unwrap_or(0) + 10;
     let answers =
-        client.set_breakpoints(&built.source("main.go"), &[SourceBreakpoint::stop(line), SourceBreakpoint::log(line, "{label}"), SourceBreakpoint::log(empty, "none")])?;
+        client.set_breakpoints(&built.source("main.go"), &[SourceBreakpoint::stop(stops), SourceBreakpoint::log(line, "{label}"), SourceBreakpoint::log(empty, "none")])?;
     assert!(!answers[0].verified && answers[0].message.as_deref().is_some_and(|text| text.contains("logMessage") || text.contains("log message")), "{answers:?}");
     assert!(answers[1].verified, "{answers:?}");
     assert!(!answers[2].verified && answers[2].message.is_some(), "{answers:?}");

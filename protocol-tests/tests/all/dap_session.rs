@@ -73,7 +73,7 @@ fn debug_mode_builds_the_package() -> Result<()> {
     std::fs::copy(dir.join("main.go"), here.path().join("main.go")).expect("copying");
     std::fs::write(here.path().join("go.mod"), "module orders\n\ngo 1.21\n").expect("writing");
     let mut client = DapClient::start(&paths::spelunk()?)?;
-    client.launch(json!({"request": "launch", "mode": "debug", "program": here.path(), "outputMode": "remote"}))?;
+    client.launch(json!({"request": "launch", "mode": "debug", "program": here.path(), "dlvCwd": here.path(), "outputMode": "remote"}))?;
     let source = here.path().join("main.go");
     let text = std::fs::read_to_string(&source).expect("reading");
     let line = text.lines().position(|line| line.contains("// shipped")).map_or(0, |line| line as u32 + 1);
@@ -97,7 +97,7 @@ fn a_build_failure_is_shown() -> Result<()> {
     std::fs::write(here.path().join("main.go"), "package main\n\nfunc main() {\n\tundefinedName()\n}\n").expect("writing");
     let mut client = DapClient::start(&paths::spelunk()?)?;
     client.initialize()?;
-    let refused = client.refused("launch", json!({"request": "launch", "mode": "debug", "program": here.path()}))?;
+    let refused = client.refused("launch", json!({"request": "launch", "mode": "debug", "program": here.path(), "dlvCwd": here.path()}))?;
     assert!(refused.error_text().contains("Failed to launch") || refused.error_text().contains("Build error"), "{refused:?}");
     client.output("stderr", "undefined: undefinedName")?;
     client.disconnect(json!({}))?;
