@@ -89,8 +89,14 @@ impl FunctionTable {
 
 impl Binary {
     fn function_table(&self) -> &FunctionTable {
-        self.functions
-            .get_or_init(|| FunctionTable::new(self.functions_from_symbols().unwrap_or_default()))
+        self.functions.get_or_init(|| {
+            let functions = self.functions_from_symbols();
+            FunctionTable::new(
+                functions
+                    .or_else(|| self.functions_from_dwarf().ok())
+                    .unwrap_or_default(),
+            )
+        })
     }
 
     /// All functions, sorted by entry: Go, assembly and C, with debug information or not.
