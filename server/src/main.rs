@@ -6,10 +6,14 @@ use std::process::ExitCode;
 mod cli;
 mod dap;
 mod debugger;
+mod expr;
 mod logging;
+mod process;
+mod signals;
 mod toolchain;
 mod trace;
 mod transport;
+mod value;
 
 fn main() -> ExitCode {
     cli::run(std::env::args_os())
