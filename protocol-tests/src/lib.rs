@@ -1,1 +1,16 @@
-//! Drives the built binary from outside.
+//! Drives the built binary from outside: the harness that all tests, the demonstration and the benchmarks share.
+//!
+//! A test takes a Go program ([`toolchain`]), starts the debug server on it ([`trace`], [`dap_client`], [`rpc_client`]) and reads what comes back. Every wait has a name
+//! and an end, and no process outlives the test that started it ([`child`]). The same scenario run against Delve shows where the two differ ([`differential`]).
+
+pub mod child;
+pub mod corpus;
+pub mod dap_client;
+pub mod differential;
+pub mod failure;
+pub mod paths;
+pub mod peer;
+pub mod rpc_client;
+pub mod toolchain;
+pub mod trace;
+pub mod trace_text;

@@ -1,0 +1,435 @@
+//! A Debug Adapter Protocol client over TCP, for tests: every wait has a name and an end, and everything sent and received is kept.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::child::{ChildGroup, Finished};
+use crate::failure::{Attempt, Failure, Result};
+use crate::toolchain::Go;
+
+/// How long one step of a session may take; a launch that builds has its own limit.
+pub const STEP: Duration = Duration::from_secs(10);
+/// How long a `launch` with a build may take.
+pub const BUILD: Duration = Duration::from_secs(120);
+
+/// The answer to a request.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Response {
+    /// The number of the request.
+    pub request_seq: i64,
+    /// Whether it was done.
+    pub success: bool,
+    /// The request's name.
+    pub command: String,
+    /// A short reason for a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What was asked for; in a failure, `error` with a text for the user.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub body: Value,
+}
+
+impl Response {
+    /// The text of a failure that is for the user: `body.error.format`.
+    pub fn error_text(&self) -> &str {
+        self.body["error"]["format"].as_str().unwrap_or_default()
+    }
+}
+
+/// Something the server says by itself.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Event {
+    /// The event's name.
+    pub event: String,
+    /// What belongs to it.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub body: Value,
+}
+
+/// One message, as sent or received.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Message {
+    /// From the client.
+    Request {
+        /// The request's number.
+        seq: i64,
+        /// Its name.
+        command: String,
+        /// Its arguments.
+        #[serde(default, skip_serializing_if = "Value::is_null")]
+        arguments: Value,
+    },
+    /// From the server, to a request.
+    Response(Response),
+    /// From the server, by itself.
+    Event(Event),
+}
+
+/// A breakpoint to set in a source file.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceBreakpoint {
+    /// 1-based.
+    pub line: u32,
+    /// A log message makes it a logpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_message: Option<String>,
+    /// A Go expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
+    /// As `> 3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hit_condition: Option<String>,
+}
+
+impl SourceBreakpoint {
+    /// A breakpoint that stops.
+    pub fn stop(line: u32) -> SourceBreakpoint {
+        SourceBreakpoint { line, ..SourceBreakpoint::default() }
+    }
+
+    /// A breakpoint that logs.
+    pub fn log(line: u32, message: &str) -> SourceBreakpoint {
+        SourceBreakpoint { line, log_message: Some(message.into()), ..SourceBreakpoint::default() }
+    }
+}
+
+/// What became of a breakpoint.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Breakpoint {
+    /// The server's number of it.
+    pub id: Option<i64>,
+    /// Whether it will act.
+    pub verified: bool,
+    /// Why not, or what else there is to say.
+    pub message: Option<String>,
+    /// Where it came to lie.
+    pub line: Option<u32>,
+}
+
+/// A DAP server process.
+pub struct DapServer {
+    /// The process; a session's target is a child of it.
+    pub process: ChildGroup,
+    /// `HOST:PORT`, as the server said it.
+    pub address: String,
+}
+
+impl DapServer {
+    /// `PROGRAM dap --listen=127.0.0.1:0`, once it listens.
+    #[track_caller]
+    pub fn start(program: &Path) -> Result<DapServer> {
+        let mut command = dap_command(program);
+        command.arg("--listen=127.0.0.1:0");
+        let process = ChildGroup::start(&mut command)?;
+        let address = process.stdout.wait_for("the line `DAP server listening at:`", STEP, |text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("DAP server listening at: "))?;
+            text.ends_with('\n').then(|| line.trim().to_owned())
+        })?;
+        Ok(DapServer { process, address })
+    }
+}
+
+fn dap_command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg("dap");
+    if let Ok(go) = Go::find() {
+        command.env("PATH", go.path_variable());
+    }
+    command
+}
+
+/// A client in one session.
+pub struct DapClient {
+    server: ChildGroup,
+    stream: TcpStream,
+    incoming: Receiver<std::result::Result<Message, String>>,
+    waiting: VecDeque<Message>,
+    sequence: i64,
+    last_sent: String,
+    transcript: Vec<Message>,
+}
+
+impl DapClient {
+    /// Starts `PROGRAM dap` and connects to it.
+    #[track_caller]
+    pub fn start(program: &Path) -> Result<DapClient> {
+        let server = DapServer::start(program)?;
+        let stream = TcpStream::connect(&server.address).attempt(format_args!("connecting to {}", server.address))?;
+        DapClient::over(server.process, stream)
+    }
+
+    /// Starts `PROGRAM dap --client-addr`, which connects to us.
+    #[track_caller]
+    pub fn start_reverse(program: &Path) -> Result<DapClient> {
+        let listener = TcpListener::bind("127.0.0.1:0").attempt("listening for the server")?;
+        let address = listener.local_addr().attempt("asking for our own address")?;
+        let mut command = dap_command(program);
+        command.arg(format!("--client-addr={address}"));
+        let process = ChildGroup::start(&mut command)?;
+        listener.set_nonblocking(true).attempt("making the listener wait with a limit")?;
+        let stream = crate::child::wait_until("a connection from `dap --client-addr`", STEP, || listener.accept().ok())?.0;
+        stream.set_nonblocking(false).attempt("making the connection wait")?;
+        DapClient::over(process, stream)
+    }
+
+    fn over(server: ChildGroup, stream: TcpStream) -> Result<DapClient> {
+        stream.set_nodelay(true).attempt("setting TCP_NODELAY")?;
+        let reader = stream.try_clone().attempt("cloning the connection")?;
+        let (sender, incoming) = channel();
+        std::thread::spawn(move || {
+            let mut reader = BufReader::new(reader);
+            loop {
+                let message = read_message(&mut reader);
+                let failed = message.is_err();
+                if sender.send(message).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        let (waiting, transcript) = (VecDeque::new(), Vec::new());
+        Ok(DapClient { server, stream, incoming, waiting, sequence: 0, last_sent: "connecting".into(), transcript })
+    }
+
+    /// The server's process.
+    pub fn server(&mut self) -> &mut ChildGroup {
+        &mut self.server
+    }
+
+    /// Everything sent and received so far, in order.
+    pub fn transcript(&self) -> &[Message] {
+        &self.transcript
+    }
+
+    /// What the server said, in order.
+    pub fn received(&self) -> Vec<Message> {
+        self.transcript.iter().filter(|message| !matches!(message, Message::Request { .. })).cloned().collect()
+    }
+
+    /// Sends bytes as they are, malformed ones too.
+    #[track_caller]
+    pub fn send_raw(&mut self, bytes: &[u8]) -> Result<()> {
+        self.stream.write_all(bytes).attempt("sending to the DAP server")
+    }
+
+    /// Sends a JSON value in a frame, whatever it says.
+    #[track_caller]
+    pub fn send_value(&mut self, value: &Value) -> Result<()> {
+        let body = value.to_string();
+        self.send_raw(format!("Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes())
+    }
+
+    /// Sends a request and does not wait; `Value::Null` leaves the arguments out.
+    #[track_caller]
+    pub fn send(&mut self, command: &str, arguments: Value) -> Result<i64> {
+        self.sequence += 1;
+        let request = Message::Request { seq: self.sequence, command: command.into(), arguments };
+        let value = serde_json::to_value(&request).attempt("writing a request")?;
+        self.transcript.push(request);
+        command.clone_into(&mut self.last_sent);
+        self.send_value(&value)?;
+        Ok(self.sequence)
+    }
+
+    /// Takes the first message that `wanted` answers something for; the others keep their order.
+    #[track_caller]
+    fn take<T>(&mut self, what: &str, limit: Duration, mut wanted: impl FnMut(&Message) -> Option<T>) -> Result<T> {
+        let end = Instant::now() + limit;
+        let mut looked_at = 0;
+        loop {
+            while looked_at < self.waiting.len() {
+                if let Some(value) = wanted(&self.waiting[looked_at]) {
+                    self.waiting.remove(looked_at);
+                    return Ok(value);
+                }
+                looked_at += 1;
+            }
+            let problem = match self.incoming.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Ok(message)) => {
+                    self.transcript.push(message.clone());
+                    self.waiting.push_back(message);
+                    continue;
+                }
+                Ok(Err(problem)) => problem,
+                Err(RecvTimeoutError::Timeout) => format!("not within {limit:?}"),
+                Err(RecvTimeoutError::Disconnected) => "the connection is closed".into(),
+            };
+            let unread: Vec<String> = self.waiting.iter().map(|message| json!(message).to_string()).collect();
+            return Err(Failure::new(format!(
+                "waiting for {what} after {}: {problem}\nreceived and not asked for:\n  {}\nthe server's standard error:\n{}",
+                self.last_sent,
+                unread.join("\n  "),
+                self.server.stderr.text()
+            )));
+        }
+    }
+
+    /// Waits for the answer to the request numbered `seq`.
+    #[track_caller]
+    pub fn response_within(&mut self, seq: i64, limit: Duration) -> Result<Response> {
+        self.take(&format!("the response to request {seq}"), limit, |message| match message {
+            Message::Response(response) if response.request_seq == seq => Some(response.clone()),
+            _ => None,
+        })
+    }
+
+    /// Waits for the event of this name.
+    #[track_caller]
+    pub fn event(&mut self, name: &str) -> Result<Event> {
+        self.event_where(&format!("the `{name}` event"), STEP, |event| event.event == name)
+    }
+
+    /// Waits for the first event that `wanted` holds for.
+    #[track_caller]
+    pub fn event_where(&mut self, what: &str, limit: Duration, wanted: impl Fn(&Event) -> bool) -> Result<Event> {
+        self.take(what, limit, |message| match message {
+            Message::Event(event) if wanted(event) => Some(event.clone()),
+            _ => None,
+        })
+    }
+
+    /// Waits for an `output` event of `category` whose text contains `part`; answers the text.
+    #[track_caller]
+    pub fn output(&mut self, category: &str, part: &str) -> Result<String> {
+        let what = format!("output of category `{category}` with `{part}`");
+        let event = self.event_where(&what, STEP, |event| {
+            event.event == "output" && event.body["category"] == category && event.body["output"].as_str().is_some_and(|text| text.contains(part))
+        })?;
+        Ok(event.body["output"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Everything of one category that has arrived and was not taken, joined.
+    pub fn outputs_so_far(&mut self, category: &str) -> String {
+        while let Ok(Ok(message)) = self.incoming.try_recv() {
+            self.transcript.push(message.clone());
+            self.waiting.push_back(message);
+        }
+        let texts = self.waiting.iter().filter_map(|message| match message {
+            Message::Event(event) if event.event == "output" && event.body["category"] == category => event.body["output"].as_str(),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    /// Sends a request and waits for its answer, a failure or not.
+    #[track_caller]
+    pub fn try_request(&mut self, command: &str, arguments: Value) -> Result<Response> {
+        let seq = self.send(command, arguments)?;
+        self.response_within(seq, if command == "launch" { BUILD } else { STEP })
+    }
+
+    /// Sends a request that must succeed; answers its body.
+    #[track_caller]
+    pub fn request(&mut self, command: &str, arguments: Value) -> Result<Value> {
+        let response = self.try_request(command, arguments)?;
+        if !response.success {
+            return Err(Failure::new(format!("`{command}` failed: {}", json!(response))));
+        }
+        Ok(response.body)
+    }
+
+    /// Sends a request that must fail; answers the failure.
+    #[track_caller]
+    pub fn refused(&mut self, command: &str, arguments: Value) -> Result<Response> {
+        let response = self.try_request(command, arguments)?;
+        if response.success {
+            return Err(Failure::new(format!("`{command}` should have failed: {}", json!(response))));
+        }
+        Ok(response)
+    }
+
+    /// `initialize`, as VS Code sends it.
+    #[track_caller]
+    pub fn initialize(&mut self) -> Result<Value> {
+        self.request(
+            "initialize",
+            json!({
+                "clientID": "vscode", "clientName": "Visual Studio Code", "adapterID": "go", "pathFormat": "path", "linesStartAt1": true,
+                "columnsStartAt1": true, "supportsVariableType": true, "supportsVariablePaging": true, "supportsRunInTerminalRequest": true, "locale": "en"
+            }),
+        )
+    }
+
+    /// `initialize` and `launch`, up to the `initialized` event.
+    #[track_caller]
+    pub fn launch(&mut self, arguments: Value) -> Result<()> {
+        self.initialize()?;
+        self.begin("launch", arguments)
+    }
+
+    /// `initialize` and `attach`, up to the `initialized` event.
+    #[track_caller]
+    pub fn attach(&mut self, arguments: Value) -> Result<()> {
+        self.initialize()?;
+        self.begin("attach", arguments)
+    }
+
+    #[track_caller]
+    fn begin(&mut self, command: &str, arguments: Value) -> Result<()> {
+        let seq = self.send(command, arguments)?;
+        // The answer and the event come in either order; a failure comes without the event.
+        let response = self.response_within(seq, BUILD)?;
+        if !response.success {
+            return Err(Failure::new(format!("`{command}` failed: {}", json!(response))));
+        }
+        self.event("initialized").map(drop)
+    }
+
+    /// `setBreakpoints` for one file.
+    #[track_caller]
+    pub fn set_breakpoints(&mut self, path: &str, breakpoints: &[SourceBreakpoint]) -> Result<Vec<Breakpoint>> {
+        let body = self.request("setBreakpoints", json!({"source": {"name": "main.go", "path": path}, "breakpoints": breakpoints}))?;
+        serde_json::from_value(body["breakpoints"].clone()).attempt(format_args!("reading the breakpoints of {body}"))
+    }
+
+    /// `configurationDone`: the program runs from here.
+    #[track_caller]
+    pub fn configuration_done(&mut self) -> Result<()> {
+        self.request("configurationDone", Value::Null).map(drop)
+    }
+
+    /// `disconnect`, and waits until the server has ended by itself.
+    #[track_caller]
+    pub fn disconnect(mut self, arguments: Value) -> Result<Finished> {
+        self.request("disconnect", arguments)?;
+        self.server.finish_within(STEP)
+    }
+
+    /// Closes the connection without a word; answers the server's process.
+    pub fn hang_up(self) -> ChildGroup {
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        self.server
+    }
+}
+
+/// Reads one frame, as strictly as Go's clients do: a header, an empty line, and exactly that many bytes.
+fn read_message(reader: &mut impl BufRead) -> std::result::Result<Message, String> {
+    let mut length = None;
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).map_err(|error| format!("reading a header: {error}"))? == 0 {
+            return Err("the server closed the connection".into());
+        }
+        let Some(line) = line.strip_suffix("\r\n") else {
+            return Err(format!("a header line without CRLF: {line:?}"));
+        };
+        if line.is_empty() {
+            break;
+        }
+        let value = line.strip_prefix("Content-Length: ").ok_or_else(|| format!("a header nobody sends: {line:?}"))?;
+        length = Some(value.parse::<usize>().map_err(|error| format!("a length that is no number: {value:?}: {error}"))?);
+    }
+    let mut body = vec![0; length.ok_or("a frame without Content-Length")?];
+    reader.read_exact(&mut body).map_err(|error| format!("reading a body: {error}"))?;
+    serde_json::from_slice(&body).map_err(|error| format!("a message that is none: {error}: {}", String::from_utf8_lossy(&body)))
+}

@@ -1,0 +1,133 @@
+//! A client of Go's `net/rpc/jsonrpc`: JSON-RPC 1.0 over one TCP connection, with calls in flight side by side.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use jsonrpsee::types::Id;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+use crate::child::{ChildGroup, Finished};
+use crate::dap_client::STEP;
+use crate::failure::{Attempt, Failure, Result};
+
+/// A call that was sent and not yet answered.
+#[derive(Debug)]
+pub struct Pending {
+    id: Id<'static>,
+    method: String,
+}
+
+#[derive(Deserialize)]
+struct Reply {
+    #[serde(deserialize_with = "owned_id")]
+    id: Id<'static>,
+    result: Value,
+    error: Value,
+}
+
+fn owned_id<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Id<'static>, D::Error> {
+    Id::deserialize(deserializer).map(Id::into_owned)
+}
+
+/// One connection to a headless server, which the client started.
+pub struct RpcClient {
+    server: ChildGroup,
+    stream: TcpStream,
+    incoming: Receiver<std::result::Result<Reply, String>>,
+    arrived: HashMap<Id<'static>, Reply>,
+    sent: u64,
+}
+
+impl RpcClient {
+    /// `PROGRAM ARGS --headless --listen=127.0.0.1:0`, once it listens, and a connection to it.
+    #[track_caller]
+    pub fn start(program: &Path, args: &[&str]) -> Result<RpcClient> {
+        let mut command = Command::new(program);
+        command.args(args).args(["--headless", "--api-version=2", "--listen=127.0.0.1:0"]);
+        let server = ChildGroup::start(&mut command)?;
+        let address = server.stdout.wait_for("the line `API server listening at:`", STEP, |text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("API server listening at: "))?;
+            text.ends_with('\n').then(|| line.trim().to_owned())
+        })?;
+        let stream = TcpStream::connect(&address).attempt(format_args!("connecting to {address}"))?;
+        stream.set_nodelay(true).attempt("setting TCP_NODELAY")?;
+        let reader = stream.try_clone().attempt("cloning the connection")?;
+        let (sender, incoming) = channel();
+        std::thread::spawn(move || {
+            let mut replies = serde_json::Deserializer::from_reader(reader).into_iter::<Reply>();
+            loop {
+                let reply = match replies.next() {
+                    Some(reply) => reply.map_err(|error| format!("reading a reply: {error}")),
+                    None => Err("the server closed the connection".into()),
+                };
+                let failed = reply.is_err();
+                if sender.send(reply).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Ok(RpcClient { server, stream, incoming, arrived: HashMap::new(), sent: 0 })
+    }
+
+    /// Sends a call; its one parameter is an object, as the server's methods want it.
+    #[track_caller]
+    pub fn send(&mut self, method: &str, parameter: &Value) -> Result<Pending> {
+        let id = Id::Number(self.sent);
+        self.sent += 1;
+        let call = json!({"method": format!("RPCServer.{method}"), "params": [parameter], "id": id});
+        self.stream.write_all(format!("{call}\n").as_bytes()).attempt(format_args!("sending RPCServer.{method}"))?;
+        Ok(Pending { id, method: method.to_owned() })
+    }
+
+    /// Waits for the answer to a call; an error that the server answers is the inner `Err`.
+    #[track_caller]
+    pub fn wait(&mut self, pending: &Pending, limit: Duration) -> Result<std::result::Result<Value, String>> {
+        let end = Instant::now() + limit;
+        let what = format!("waiting for the answer to RPCServer.{}", pending.method);
+        loop {
+            if let Some(reply) = self.arrived.remove(&pending.id) {
+                return Ok(match reply.error {
+                    Value::Null => Ok(reply.result),
+                    Value::String(text) => Err(text),
+                    other => Err(other.to_string()),
+                });
+            }
+            match self.incoming.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Ok(reply)) => drop(self.arrived.insert(reply.id.clone(), reply)),
+                Ok(Err(problem)) => return Err(Failure::new(format!("{what}: {problem}"))),
+                Err(RecvTimeoutError::Timeout) => return Err(Failure::new(format!("{what}: not within {limit:?}"))),
+                Err(RecvTimeoutError::Disconnected) => return Err(Failure::new(format!("{what}: the connection is closed"))),
+            }
+        }
+    }
+
+    /// A call that must succeed.
+    #[track_caller]
+    pub fn call(&mut self, method: &str, parameter: &Value) -> Result<Value> {
+        let pending = self.send(method, parameter)?;
+        self.wait(&pending, STEP)?.map_err(|text| Failure::new(format!("RPCServer.{method} failed: {text}")))
+    }
+
+    /// A call that must fail; answers the error's text.
+    #[track_caller]
+    pub fn refused(&mut self, method: &str, parameter: &Value) -> Result<String> {
+        let pending = self.send(method, parameter)?;
+        match self.wait(&pending, STEP)? {
+            Ok(result) => Err(Failure::new(format!("RPCServer.{method} should have failed: {result}"))),
+            Err(text) => Ok(text),
+        }
+    }
+
+    /// `Detach`, and waits until the server has ended by itself.
+    #[track_caller]
+    pub fn detach(mut self, kill: bool) -> Result<Finished> {
+        self.call("Detach", &json!({"Kill": kill}))?;
+        self.server.finish_within(STEP)
+    }
+}

@@ -1,0 +1,11 @@
+//! The tests that drive the built binary: one module for each capability, one test binary for all of them.
+
+mod dap_errors;
+mod dap_logpoints;
+mod dap_session;
+mod first_day_errors;
+mod peer_rpc;
+mod trace_basic;
+mod trace_corpus;
+mod trace_safety;
+mod trace_verbosity;
