@@ -1,6 +1,20 @@
 //! A debug server for Go programs: DAP and JSON-RPC on Delve's command line, with logpoints and traces
 //! that run in the kernel and never stop the program.
 
-mod debugger;
+use std::process::ExitCode;
 
-fn main() {}
+mod cli;
+mod dap;
+mod debugger;
+mod expr;
+mod logging;
+mod process;
+mod signals;
+mod toolchain;
+mod trace;
+mod transport;
+mod value;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}

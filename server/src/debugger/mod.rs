@@ -3,71 +3,74 @@
 //! A session owns a target process and the logical breakpoints set in it. What happens in the target
 //! reaches the owner through the [`Event`] channel it gave when it made the session.
 
-use std::path::PathBuf;
+mod breakpoints;
+mod session;
 
-use crossbeam_channel::Sender;
+pub(crate) use session::{Session, wait_for_left_targets};
+
+use std::path::PathBuf;
 
 /// The number a client knows a logical breakpoint by; never used again within a session. Starts at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BreakpointId(pub i64);
+pub(crate) struct BreakpointId(pub(crate) i64);
 
 /// How to start a target.
 #[derive(Clone, Debug, Default)]
-pub struct LaunchSpec {
+pub(crate) struct LaunchSpec {
     /// The executable to run.
-    pub program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Its arguments, without the program's own name.
-    pub args: Vec<String>,
+    pub(crate) args: Vec<String>,
     /// Changes to the inherited environment: a name with a value is set, without one is unset.
-    pub env: Vec<(String, Option<String>)>,
+    pub(crate) env: Vec<(String, Option<String>)>,
     /// Working directory; the debugger's own when absent.
-    pub cwd: Option<PathBuf>,
+    pub(crate) cwd: Option<PathBuf>,
     /// Whether standard output and error come as events instead of going to the debugger's own.
-    pub capture_output: bool,
+    pub(crate) capture_output: bool,
 }
 
 /// One line breakpoint that a client asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceBreakpoint {
+pub(crate) struct SourceBreakpoint {
     /// 1-based line.
-    pub line: u32,
+    pub(crate) line: u32,
     /// The text to log; `{expression}` parts are replaced by values. `None`: the program should stop here.
-    pub log_message: Option<String>,
+    pub(crate) log_message: Option<String>,
     /// A Go expression that must be true.
-    pub condition: Option<String>,
+    pub(crate) condition: Option<String>,
     /// `> 3`, `== 4`, `% 5`.
-    pub hit_condition: Option<String>,
+    pub(crate) hit_condition: Option<String>,
 }
 
 /// One function breakpoint that a client asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FunctionBreakpoint {
+pub(crate) struct FunctionBreakpoint {
     /// A function's name, as `main.handler` or `main.(*T).Method`.
-    pub function: String,
+    pub(crate) function: String,
     /// As for a line breakpoint.
-    pub condition: Option<String>,
+    pub(crate) condition: Option<String>,
     /// As for a line breakpoint.
-    pub hit_condition: Option<String>,
+    pub(crate) hit_condition: Option<String>,
 }
 
 /// What became of a requested breakpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BreakpointState {
+pub(crate) struct BreakpointState {
     /// The logical breakpoint's number; the same again when the client sends an unchanged breakpoint again.
-    pub id: BreakpointId,
+    pub(crate) id: BreakpointId,
     /// Whether it is in the target and will act.
-    pub verified: bool,
+    pub(crate) verified: bool,
     /// Why it is not verified, or what the client should know of it.
-    pub message: Option<String>,
+    pub(crate) message: Option<String>,
     /// The file it lies in, as the binary names it.
-    pub file: Option<String>,
+    pub(crate) file: Option<String>,
     /// The line it lies on.
-    pub line: Option<u32>,
+    pub(crate) line: Option<u32>,
 }
 
 /// Something that happened in the session, in order.
 #[derive(Clone, Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// A logpoint was passed.
     Log {
         /// Which logical breakpoint.
@@ -98,7 +101,7 @@ pub enum Event {
 
 /// What to do with the target at the end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndWith {
+pub(crate) enum EndWith {
     /// Kill it and wait until it is gone.
     Kill,
     /// Take every probe out and let it go on.
@@ -107,55 +110,8 @@ pub enum EndWith {
 
 /// Why the session could not do what was asked. The text says what was attempted and what can be done.
 #[derive(Debug, thiserror::Error)]
-pub enum DebugError {
+pub(crate) enum DebugError {
     /// Carries a whole sentence from the layer that failed.
     #[error("{0}")]
     Failed(String),
-}
-
-/// A debug session with its target.
-pub struct Session {
-    _events: Sender<Event>,
-}
-
-impl Session {
-    /// Creates the target, held before its first instruction until [`Session::resume`].
-    pub fn launch(_spec: &LaunchSpec, _events: Sender<Event>) -> Result<Session, DebugError> {
-        Err(DebugError::Failed("launching is being built".into()))
-    }
-
-    /// Attaches to a running process, which goes on running.
-    pub fn attach(_pid: i32, _events: Sender<Event>) -> Result<Session, DebugError> {
-        Err(DebugError::Failed("attaching is being built".into()))
-    }
-
-    /// The target's process id.
-    pub fn pid(&self) -> i32 {
-        0
-    }
-
-    /// Whether the target has been let go: always true for an attached one, false for a launched one before the first [`Session::resume`].
-    pub fn is_running(&self) -> bool {
-        false
-    }
-
-    /// Lets a launched target run. Does nothing when it already runs.
-    pub fn resume(&self) -> Result<(), DebugError> {
-        Ok(())
-    }
-
-    /// Replaces all breakpoints of one source file; answers one state for each wanted breakpoint, in order. Works before and while the target runs.
-    pub fn set_source_breakpoints(&self, _file: &str, _wanted: &[SourceBreakpoint]) -> Vec<BreakpointState> {
-        Vec::new()
-    }
-
-    /// Replaces all function breakpoints; answers one state for each, in order.
-    pub fn set_function_breakpoints(&self, _wanted: &[FunctionBreakpoint]) -> Vec<BreakpointState> {
-        Vec::new()
-    }
-
-    /// Ends the session. All events of the target have been sent when this returns.
-    pub fn end(self, _how: EndWith) -> Result<(), DebugError> {
-        Ok(())
-    }
 }

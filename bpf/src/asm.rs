@@ -1,0 +1,251 @@
+//! A small assembler for eBPF: labels, jumps, helper calls, and references to maps that are
+//! filled in when a program is loaded.
+
+use crate::insn::{Alu, Cond, FP, Helper, Insn, PSEUDO_FUNC, PSEUDO_MAP_FD, R, R1, R2, Width};
+
+/// A place in the code, known by number before it is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Label(usize);
+
+/// The maps that generated code refers to. Which descriptor each has is known when loading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MapRef {
+    Sites,
+    Counters,
+    Programs,
+    Ring,
+    Layouts,
+    RuntimeTypes,
+}
+
+/// Why a program could not be assembled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AsmError {
+    /// A jump's distance does not fit in 16 bits: the program is too long.
+    #[error("a jump over {0} instructions does not fit in 16 bits")]
+    JumpTooFar(i64),
+    /// A label was jumped to and never bound: a defect of the code generator.
+    #[error("a jump leads to a label that was never bound")]
+    Unbound,
+}
+
+/// Finished instructions with what the loader has to fill in.
+#[derive(Clone, Debug)]
+pub(crate) struct Code {
+    pub(crate) insns: Vec<Insn>,
+    /// Positions of the first half of each map reference.
+    pub(crate) maps: Vec<(usize, MapRef)>,
+    /// Where each subprogram starts, after the main one at 0.
+    pub(crate) subprograms: Vec<usize>,
+}
+
+/// Collects instructions.
+#[derive(Debug, Default)]
+pub(crate) struct Asm {
+    insns: Vec<Insn>,
+    bound: Vec<Option<usize>>,
+    jumps: Vec<(usize, Label)>,
+    functions: Vec<(usize, Label)>,
+    maps: Vec<(usize, MapRef)>,
+    subprograms: Vec<usize>,
+}
+
+impl Asm {
+    /// A new label, to be bound later.
+    pub(crate) fn label(&mut self) -> Label {
+        self.bound.push(None);
+        Label(self.bound.len() - 1)
+    }
+
+    /// Binds a label to the next instruction.
+    pub(crate) fn bind(&mut self, label: Label) {
+        if let Some(slot) = self.bound.get_mut(label.0) {
+            *slot = Some(self.insns.len());
+        }
+    }
+
+    /// Binds a label to the next instruction as the start of a subprogram.
+    pub(crate) fn bind_subprogram(&mut self, label: Label) {
+        self.subprograms.push(self.insns.len());
+        self.bind(label);
+    }
+
+    fn push(&mut self, insn: Insn) {
+        self.insns.push(insn);
+    }
+
+    pub(crate) fn alu(&mut self, op: Alu, dst: R, src: R) {
+        self.push(Insn::alu(op, dst, src));
+    }
+
+    pub(crate) fn alu_imm(&mut self, op: Alu, dst: R, immediate: i32) {
+        self.push(Insn::alu_imm(op, dst, immediate));
+    }
+
+    pub(crate) fn mov(&mut self, dst: R, src: R) {
+        self.alu(Alu::Move, dst, src);
+    }
+
+    pub(crate) fn mov_imm(&mut self, dst: R, immediate: i32) {
+        self.alu_imm(Alu::Move, dst, immediate);
+    }
+
+    /// Loads any 64-bit number, in one instruction where it fits in a sign-extended 32.
+    pub(crate) fn mov_imm64(&mut self, dst: R, value: i64) {
+        if let Ok(short) = i32::try_from(value) {
+            self.mov_imm(dst, short);
+        } else {
+            self.insns
+                .extend(Insn::load_imm64(dst, 0, value.cast_unsigned()));
+        }
+    }
+
+    /// Adds any 64-bit number to `dst`; `scratch` is overwritten when it does not fit in 32 bits.
+    pub(crate) fn add_imm64(&mut self, dst: R, value: i64, scratch: R) {
+        if value == 0 {
+            return;
+        }
+        if let Ok(short) = i32::try_from(value) {
+            self.alu_imm(Alu::Add, dst, short);
+        } else {
+            self.mov_imm64(scratch, value);
+            self.alu(Alu::Add, dst, scratch);
+        }
+    }
+
+    pub(crate) fn load(&mut self, width: Width, dst: R, src: R, offset: i16) {
+        self.push(Insn::load(width, dst, src, offset));
+    }
+
+    pub(crate) fn store(&mut self, width: Width, dst: R, offset: i16, src: R) {
+        self.push(Insn::store(width, dst, offset, src));
+    }
+
+    pub(crate) fn store_imm(&mut self, width: Width, dst: R, offset: i16, immediate: i32) {
+        self.push(Insn::store_imm(width, dst, offset, immediate));
+    }
+
+    pub(crate) fn atomic_add(&mut self, dst: R, offset: i16, src: R) {
+        self.push(Insn::atomic_add(dst, offset, src));
+    }
+
+    /// Loads a pointer to a map.
+    pub(crate) fn load_map(&mut self, dst: R, map: MapRef) {
+        self.maps.push((self.insns.len(), map));
+        self.insns.extend(Insn::load_imm64(dst, PSEUDO_MAP_FD, 0));
+    }
+
+    /// Loads a pointer to a subprogram.
+    pub(crate) fn load_function(&mut self, dst: R, function: Label) {
+        self.functions.push((self.insns.len(), function));
+        self.insns.extend(Insn::load_imm64(dst, PSEUDO_FUNC, 0));
+    }
+
+    /// `R0 = map[key]`, the key being at `FP + key`; `R0` is null where there is none.
+    pub(crate) fn lookup(&mut self, map: MapRef, key: i16) {
+        self.load_map(R1, map);
+        self.mov(R2, FP);
+        self.alu_imm(Alu::Add, R2, i32::from(key));
+        self.call(Helper::MapLookupElem);
+    }
+
+    pub(crate) fn call(&mut self, helper: Helper) {
+        self.push(Insn::call(helper));
+    }
+
+    pub(crate) fn exit(&mut self) {
+        self.push(Insn::exit());
+    }
+
+    pub(crate) fn jump(&mut self, to: Label) {
+        self.jumps.push((self.insns.len(), to));
+        self.push(Insn::jump());
+    }
+
+    pub(crate) fn jump_if(&mut self, left: R, cond: Cond, right: R, to: Label) {
+        self.jumps.push((self.insns.len(), to));
+        self.push(Insn::jump_if(cond, left, right));
+    }
+
+    pub(crate) fn jump_if_imm(&mut self, left: R, cond: Cond, right: i32, to: Label) {
+        self.jumps.push((self.insns.len(), to));
+        self.push(Insn::jump_if_imm(cond, left, right));
+    }
+
+    fn position(&self, label: Label) -> Result<usize, AsmError> {
+        self.bound
+            .get(label.0)
+            .copied()
+            .flatten()
+            .ok_or(AsmError::Unbound)
+    }
+
+    /// Resolves all labels.
+    pub(crate) fn finish(mut self) -> Result<Code, AsmError> {
+        for &(at, label) in &self.jumps {
+            let distance = self.position(label)? as i64 - at as i64 - 1;
+            let offset = i16::try_from(distance).map_err(|_| AsmError::JumpTooFar(distance))?;
+            self.insns[at].offset = offset;
+        }
+        for &(at, label) in &self.functions {
+            // Relative like a call: the kernel's add_subprog_and_kfunc adds 1 and the position.
+            let distance = self.position(label)? as i64 - at as i64 - 1;
+            self.insns[at].immediate = distance as i32;
+        }
+        Ok(Code {
+            insns: self.insns,
+            maps: self.maps,
+            subprograms: self.subprograms,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::insn::{R0, R3};
+
+    #[test]
+    fn jumps_count_from_the_next_instruction() {
+        let mut asm = Asm::default();
+        let end = asm.label();
+        asm.jump_if_imm(R0, Cond::Equal, 1, end);
+        asm.mov_imm(R0, 7);
+        asm.bind(end);
+        asm.exit();
+        let code = asm.finish().expect("labels are bound");
+        assert_eq!(code.insns[0].offset, 1);
+    }
+
+    #[test]
+    fn an_unbound_label_is_an_error() {
+        let mut asm = Asm::default();
+        let nowhere = asm.label();
+        asm.jump(nowhere);
+        assert_eq!(asm.finish().err(), Some(AsmError::Unbound));
+    }
+
+    #[test]
+    fn a_jump_over_more_than_16_bits_is_an_error() {
+        let mut asm = Asm::default();
+        let end = asm.label();
+        asm.jump(end);
+        for _ in 0..40_000 {
+            asm.mov_imm(R0, 0);
+        }
+        asm.bind(end);
+        assert_eq!(asm.finish().err(), Some(AsmError::JumpTooFar(40_000)));
+    }
+
+    #[test]
+    fn wide_immediates_take_two_instructions_and_keep_their_sign() {
+        let mut asm = Asm::default();
+        asm.mov_imm64(R3, -8);
+        asm.mov_imm64(R3, 0x1_0000_0001);
+        let code = asm.finish().expect("no labels");
+        assert_eq!(code.insns.len(), 3);
+        assert_eq!(code.insns[0].immediate, -8);
+        assert_eq!(code.insns[1].immediate, 1);
+        assert_eq!(code.insns[2].immediate, 1);
+    }
+}

@@ -1,0 +1,39 @@
+//! The dispatcher: the one program that is attached to every site.
+
+use super::{Environment, count, counter, counter_key, site, slot};
+use crate::asm::{Asm, AsmError, Code, MapRef};
+use crate::insn::{Cond, FP, Helper, R0, R1, R2, R3, R6, R8, Width};
+
+/// Counts the hit and goes on in the program of the site's plan.
+///
+/// The attach cookie is the site. The program that is tail-called asks for the cookie again: it
+/// belongs to the link under which both run.
+pub(crate) fn dispatcher(environment: Environment) -> Result<Code, AsmError> {
+    let mut asm = Asm::default();
+    let unknown = asm.label();
+    asm.mov(R6, R1);
+    asm.call(Helper::GetAttachCookie);
+    asm.mov(R8, R0);
+    asm.jump_if_imm(
+        R8,
+        Cond::GreaterOrEqual,
+        environment.max_sites.cast_signed(),
+        unknown,
+    );
+    counter_key(&mut asm, environment);
+    count(&mut asm, counter::HITS);
+
+    asm.store(Width::Word, FP, slot::KEY, R8);
+    asm.lookup(MapRef::Sites, slot::KEY);
+    asm.jump_if_imm(R0, Cond::Equal, 0, unknown);
+    asm.load(Width::Word, R3, R0, site::PLAN);
+    asm.mov(R1, R6);
+    asm.load_map(R2, MapRef::Programs);
+    asm.call(Helper::TailCall);
+    // A tail call that succeeds does not come back.
+    count(&mut asm, counter::UNPLANNED);
+    asm.bind(unknown);
+    asm.mov_imm(R0, 0);
+    asm.exit();
+    asm.finish()
+}

@@ -1,0 +1,149 @@
+//! Attaching: one uprobe_multi link for all the probes of a request.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::BpfError;
+use crate::maps::Maps;
+use crate::probeset::SiteId;
+use crate::sys;
+
+/// What to attach to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The executable: `/proc/PID/exe` of a running process, or the file about to be run.
+    pub path: PathBuf,
+    /// The one process to be probed, by its id in this process's pid namespace; `None` probes all
+    /// that run the file. A child that has yet to call `exec` is probed from its first instruction.
+    pub pid: Option<i32>,
+}
+
+/// Probes that are attached. Dropping it detaches them, which takes some 40 ms, however many there are.
+pub struct Link {
+    fds: Vec<OwnedFd>,
+    attached: Vec<SiteId>,
+    refused: Vec<SiteId>,
+    maps: Arc<Maps>,
+}
+
+impl Link {
+    /// The sites that are probed.
+    pub fn attached(&self) -> &[SiteId] {
+        &self.attached
+    }
+
+    /// The sites whose instruction the kernel cannot run under a probe: they are not probed.
+    ///
+    /// The kernel looks at instructions when it writes probes into a process. Where no process
+    /// that is to be probed runs the file yet, it refuses nothing here, and such a site stays silent.
+    pub fn refused(&self) -> &[SiteId] {
+        &self.refused
+    }
+
+    /// Takes the probes away. All have left when this returns.
+    pub fn detach(self) {}
+
+    pub(crate) fn attach(
+        dispatcher: BorrowedFd<'_>,
+        maps: &Arc<Maps>,
+        target: &Target,
+        probes: &[(u64, SiteId)],
+    ) -> Result<Link, BpfError> {
+        let path =
+            CString::new(target.path.as_os_str().as_bytes()).map_err(|_| BpfError::Target {
+                path: target.path.clone(),
+                source: io::Error::new(io::ErrorKind::InvalidInput, "the path has a zero byte"),
+            })?;
+        let mut link = Link {
+            fds: Vec::new(),
+            attached: Vec::with_capacity(probes.len()),
+            refused: Vec::new(),
+            maps: Arc::clone(maps),
+        };
+        let pid = target.pid.unwrap_or(0);
+        let create = |probes: &[(u64, SiteId)]| {
+            let offsets: Vec<u64> = probes.iter().map(|&(offset, _)| offset).collect();
+            let cookies: Vec<u64> = probes.iter().map(|&(_, site)| u64::from(site.0)).collect();
+            sys::uprobe_multi_link(dispatcher, &path, &offsets, &cookies, pid)
+        };
+        let mut rest = if probes.is_empty() {
+            Vec::new()
+        } else {
+            vec![probes]
+        };
+        while let Some(part) = rest.pop() {
+            match create(part) {
+                Ok(fd) => {
+                    link.fds.push(fd);
+                    link.attached.extend(part.iter().map(|&(_, site)| site));
+                }
+                // The kernel does not say which instruction it is: halve until it is alone.
+                Err(error) if error.raw_os_error() == Some(sys::ENOTSUPP) => match part {
+                    &[(_, site)] => link.refused.push(site),
+                    _ => {
+                        let (left, right) = part.split_at(part.len() / 2);
+                        rest.extend([right, left]);
+                    }
+                },
+                Err(error) => return Err(attach_error(target, probes.len(), error)),
+            }
+        }
+        if link.fds.is_empty() && !probes.is_empty() {
+            return Err(BpfError::AllRefused {
+                sites: std::mem::take(&mut link.refused),
+            });
+        }
+        Ok(link)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Each close waits for a grace period; several can wait for the same one.
+        std::thread::scope(|scope| {
+            let mut fds = self.fds.drain(..);
+            let here = fds.next();
+            for fd in fds {
+                scope.spawn(move || drop(fd));
+            }
+            drop(here);
+        });
+        // Only now may the programs go that these links ran.
+        let _ = &self.maps;
+    }
+}
+
+fn attach_error(target: &Target, count: usize, error: io::Error) -> BpfError {
+    match (error.raw_os_error(), target.pid) {
+        (Some(libc::ESRCH), Some(pid)) => BpfError::ProcessGone { pid },
+        // /proc/PID/exe of a process that has ended.
+        (Some(libc::ENOENT), Some(pid)) if !PathBuf::from(format!("/proc/{pid}")).exists() => {
+            BpfError::ProcessGone { pid }
+        }
+        (Some(libc::ENOENT | libc::EBADF | libc::ENOTDIR | libc::ELOOP), _) => BpfError::Target {
+            path: target.path.clone(),
+            source: error,
+        },
+        _ => BpfError::system(
+            format!("attaching {count} probes to {}", target.path.display()),
+            error,
+        ),
+    }
+}
+
+/// Whether the kernel has uprobe_multi links, and whether their pid filter means the process.
+///
+/// Nothing is attached: a directory cannot be probed. A kernel that knows the link says so
+/// (`EBADF`); one whose filter is right refuses a negative pid before it looks at the path (`EINVAL`).
+pub(crate) fn uprobe_multi_works(program: &impl AsFd) -> bool {
+    let attempt = |pid| {
+        sys::uprobe_multi_link(program.as_fd(), c"/", &[0], &[0], pid)
+            .err()
+            .and_then(|error| error.raw_os_error())
+    };
+    attempt(0) == Some(libc::EBADF) && attempt(-1) == Some(libc::EINVAL)
+}

@@ -1,0 +1,175 @@
+//! The maps that the programs of one probe set share.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use aya::maps::{Array, Map, MapData, MapError};
+
+use crate::asm::{Code, MapRef};
+use crate::error::BpfError;
+use crate::insn::Insn;
+use crate::layout::{LayoutEntry, TypeEntry};
+use crate::probeset::Options;
+use crate::sys::{self, MapType};
+
+/// One entry of the site table as the programs read it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SiteEntry {
+    pub(crate) plan: u32,
+    pub(crate) padding: u32,
+    /// Link-time address of the site.
+    pub(crate) file_addr: u64,
+}
+
+/// One entry of the counter table.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CounterEntry {
+    pub(crate) hits: u64,
+    pub(crate) emitted: u64,
+    pub(crate) ring_full: u64,
+    pub(crate) unplanned: u64,
+}
+
+// SAFETY: plain integers without padding between them, so any bytes are a value.
+unsafe impl aya::Pod for SiteEntry {}
+// SAFETY: as above.
+unsafe impl aya::Pod for CounterEntry {}
+// SAFETY: as above.
+unsafe impl aya::Pod for TypeEntry {}
+
+/// The maps. Their descriptors keep the program array filled: the kernel empties one when its last
+/// user-space descriptor is closed, so whatever is attached holds on to this.
+pub(crate) struct Maps {
+    sites: OwnedFd,
+    counters: OwnedFd,
+    pub(crate) programs: OwnedFd,
+    pub(crate) ring: OwnedFd,
+    layouts: OwnedFd,
+    pub(crate) types: OwnedFd,
+}
+
+fn create(
+    map_type: MapType,
+    name: &str,
+    key_size: usize,
+    value_size: usize,
+    entries: u32,
+    flags: u32,
+) -> Result<OwnedFd, BpfError> {
+    sys::map_create(
+        map_type,
+        name,
+        key_size as u32,
+        value_size as u32,
+        entries,
+        flags,
+    )
+    .map_err(|source| {
+        BpfError::system(
+            format!("making the kernel table {name} with {entries} entries"),
+            source,
+        )
+    })
+}
+
+impl Maps {
+    pub(crate) fn create(options: &Options, stripes: u32) -> Result<Maps, BpfError> {
+        let counters = options
+            .max_sites
+            .checked_mul(stripes)
+            .ok_or(BpfError::Full {
+                what: "sites",
+                max: u32::MAX / stripes,
+            })?;
+        let array = |name, value_size, entries| {
+            create(MapType::Array, name, size_of::<u32>(), value_size, entries, 0)
+        };
+        Ok(Maps {
+            sites: array("spelunk_sites", size_of::<SiteEntry>(), options.max_sites)?,
+            counters: array("spelunk_counts", size_of::<CounterEntry>(), counters)?,
+            programs: create(
+                MapType::ProgArray,
+                "spelunk_plans",
+                size_of::<u32>(),
+                size_of::<u32>(),
+                options.max_plans,
+                0,
+            )?,
+            ring: create(MapType::Ringbuf, "spelunk_ring", 0, 0, options.ring_bytes, 0)?,
+            layouts: array(
+                "spelunk_layouts",
+                size_of::<LayoutEntry>(),
+                options.max_layouts,
+            )?,
+            types: create(
+                MapType::Hash,
+                "spelunk_types",
+                size_of::<u64>(),
+                size_of::<TypeEntry>(),
+                options.max_runtime_types,
+                sys::NO_PREALLOC,
+            )?,
+        })
+    }
+
+    fn fd(&self, map: MapRef) -> &OwnedFd {
+        match map {
+            MapRef::Sites => &self.sites,
+            MapRef::Counters => &self.counters,
+            MapRef::Programs => &self.programs,
+            MapRef::Ring => &self.ring,
+            MapRef::Layouts => &self.layouts,
+            MapRef::RuntimeTypes => &self.types,
+        }
+    }
+
+    /// The instructions of a program with the maps it refers to filled in.
+    pub(crate) fn link(&self, code: &Code) -> Vec<Insn> {
+        let mut insns = code.insns.clone();
+        for &(at, map) in &code.maps {
+            if let Some(insn) = insns.get_mut(at) {
+                insn.immediate = sys::map_number(self.fd(map));
+            }
+        }
+        insns
+    }
+
+    pub(crate) fn sites(&self) -> Result<Array<MapData, SiteEntry>, BpfError> {
+        typed(&self.sites, "the site table")
+    }
+
+    pub(crate) fn counters(&self) -> Result<Array<MapData, CounterEntry>, BpfError> {
+        typed(&self.counters, "the counter table")
+    }
+
+    pub(crate) fn layouts(&self) -> Result<Array<MapData, LayoutEntry>, BpfError> {
+        typed(&self.layouts, "the layout table")
+    }
+}
+
+/// What aya says about a map, as an error of ours.
+pub(crate) fn map_error(action: &str, error: MapError) -> BpfError {
+    match error {
+        MapError::SyscallError(error) => BpfError::system(action, error.io_error),
+        MapError::IoError(source) => BpfError::system(action, source),
+        other => BpfError::system(action, io::Error::other(other)),
+    }
+}
+
+/// aya's own handle on a map that was made here.
+pub(crate) fn adopt(fd: &OwnedFd, action: &str) -> Result<Map, BpfError> {
+    let copy = fd
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(|source| BpfError::system(action, source))?;
+    MapData::from_fd(copy)
+        .and_then(Map::from_map_data)
+        .map_err(|error| map_error(action, error))
+}
+
+fn typed<V: aya::Pod>(fd: &OwnedFd, name: &str) -> Result<Array<MapData, V>, BpfError> {
+    let action = format!("opening {name}");
+    Array::try_from(adopt(fd, &action)?).map_err(|error| map_error(&action, error))
+}

@@ -1,0 +1,408 @@
+//! A probe set: one ring, one set of tables, the dispatcher, and the programs of its plans.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::btf;
+use crate::codegen::{self, Environment};
+use crate::error::BpfError;
+use crate::features;
+use crate::layout::{self, Layout, LayoutId, RuntimeTypeEntry, TypeEntry};
+use crate::link::{self, Link, Target};
+use crate::loader::{Loader, kernel_has_btf};
+use crate::maps::{CounterEntry, Maps, SiteEntry, map_error};
+use crate::plan::{GoroutineSource, Plan};
+use crate::record::RecordView;
+use crate::ring::Ring;
+
+/// Names a plan of one [`ProbeSet`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PlanId(pub(crate) u32);
+
+impl PlanId {
+    /// The number itself: from 0, without gaps.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// Names a site of one [`ProbeSet`]: the cookie of its probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SiteId(pub(crate) u32);
+
+impl SiteId {
+    /// The number itself: from 0, without gaps.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// Sizes of a probe set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Size of the ring in bytes; rounded up to a power of two of at least a page.
+    pub ring_bytes: u32,
+    /// The most sites.
+    pub max_sites: u32,
+    /// The most distinct plans.
+    pub max_plans: u32,
+    /// The most entries for layouts: one for each 8 edges of each layout.
+    pub max_layouts: u32,
+    /// The most runtime types and itabs.
+    pub max_runtime_types: u32,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            ring_bytes: 16 << 20,
+            max_sites: 1 << 16,
+            max_plans: 1 << 12,
+            max_layouts: 1 << 14,
+            max_runtime_types: 1 << 17,
+        }
+    }
+}
+
+/// One place to be probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// What to copy there.
+    pub plan: PlanId,
+    /// Its link-time address, from which the load bias is found at the hit.
+    pub file_addr: u64,
+}
+
+/// What became of a site's hits. Each hit is counted once in `hits`, and once in one of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// How often the site was passed.
+    pub hits: u64,
+    /// How many records were handed over.
+    pub emitted: u64,
+    /// How many records were lost because the ring was full.
+    pub ring_full: u64,
+    /// How often there was no program for the site's plan.
+    pub unplanned: u64,
+}
+
+impl std::ops::AddAssign<CounterEntry> for Counters {
+    fn add_assign(&mut self, entry: CounterEntry) {
+        self.hits += entry.hits;
+        self.emitted += entry.emitted;
+        self.ring_full += entry.ring_full;
+        self.unplanned += entry.unplanned;
+    }
+}
+
+/// One ring, one set of tables, the dispatcher, and the programs of its plans.
+pub struct ProbeSet {
+    options: Options,
+    environment: Environment,
+    maps: Arc<Maps>,
+    loader: Loader,
+    dispatcher: OwnedFd,
+    ring: Ring,
+    plans: HashMap<Plan, PlanId>,
+    sites: u32,
+    /// The next free entry of the layout table; 0 stands for no layout.
+    layouts: u32,
+}
+
+/// How many copies of the counter table there are at most.
+const MAX_STRIPES: u32 = 8;
+
+/// How many entries are handed to the kernel in one call.
+const BATCH: usize = 1 << 14;
+
+impl ProbeSet {
+    /// Makes the tables, the ring and the dispatcher.
+    pub fn new(options: Options) -> Result<ProbeSet, BpfError> {
+        let options = Options {
+            ring_bytes: options
+                .ring_bytes
+                .clamp(4096, 1 << 30)
+                .next_power_of_two(),
+            max_sites: options.max_sites.max(1),
+            max_plans: options.max_plans.max(1),
+            max_layouts: options.max_layouts.max(2),
+            max_runtime_types: options.max_runtime_types.max(1),
+        };
+        kernel_has_btf()?;
+        let cpus = aya::util::nr_cpus().map_or(1, |cpus| cpus as u32);
+        let stripes = cpus.next_power_of_two().min(MAX_STRIPES);
+        let maps = Arc::new(Maps::create(&options, stripes)?);
+        let environment = Environment {
+            max_sites: options.max_sites,
+            stripes,
+            ring_bytes: options.ring_bytes,
+            fsbase_offset: None,
+        };
+        let loader = Loader::default();
+        let code = codegen::dispatcher(environment)
+            .map_err(|error| crate::plan::PlanError::TooLong(error.to_string()))?;
+        let dispatcher = loader.load("spelunk_hit", &code, &maps)?;
+        if !link::uprobe_multi_works(&dispatcher) {
+            return Err(BpfError::NoUprobeMulti {
+                kernel: features::kernel_release(),
+            });
+        }
+        let ring = Ring::new(&maps.ring, options.ring_bytes)?;
+        Ok(ProbeSet {
+            options,
+            environment,
+            maps,
+            loader,
+            dispatcher,
+            ring,
+            plans: HashMap::new(),
+            sites: 0,
+            layouts: 1,
+        })
+    }
+
+    /// Compiles and loads the program of a plan, unless an equal plan has one.
+    pub fn add_plan(&mut self, plan: &Plan) -> Result<PlanId, BpfError> {
+        let ids = self.add_plans(std::slice::from_ref(plan))?;
+        ids.first().copied().ok_or(BpfError::Foreign("a plan"))
+    }
+
+    /// Compiles and loads the programs of many plans, on all CPUs; their ids are in the same order.
+    /// If one fails, none is added.
+    pub fn add_plans(&mut self, plans: &[Plan]) -> Result<Vec<PlanId>, BpfError> {
+        let mut fresh: Vec<(&Plan, PlanId)> = Vec::new();
+        let mut ids = Vec::with_capacity(plans.len());
+        {
+            let mut numbers: HashMap<&Plan, PlanId> = HashMap::new();
+            for plan in plans {
+                let known = self.plans.get(plan).or_else(|| numbers.get(plan)).copied();
+                let id = known.unwrap_or_else(|| {
+                    let id = PlanId((self.plans.len() + fresh.len()) as u32);
+                    fresh.push((plan, id));
+                    numbers.insert(plan, id);
+                    id
+                });
+                ids.push(id);
+            }
+        }
+        if self.plans.len() + fresh.len() > self.options.max_plans as usize {
+            return Err(BpfError::Full {
+                what: "distinct capture plans",
+                max: self.options.max_plans,
+            });
+        }
+        let needs_tls = |plan: &Plan| matches!(plan.goroutine, GoroutineSource::Tls { .. });
+        if self.environment.fsbase_offset.is_none() && fresh.iter().any(|(plan, _)| needs_tls(plan))
+        {
+            self.environment.fsbase_offset = Some(btf::fsbase_offset(&btf::kernel_btf_path())?);
+        }
+        self.load(&fresh)?;
+        for (plan, id) in fresh {
+            self.plans.insert(plan.clone(), id);
+        }
+        Ok(ids)
+    }
+
+    /// Loads programs and puts them into the program array, which keeps them: their descriptors are
+    /// closed at once.
+    fn load(&self, plans: &[(&Plan, PlanId)]) -> Result<(), BpfError> {
+        let one = |&(plan, id): &(&Plan, PlanId)| {
+            let code = codegen::plan_program(plan, id.0, self.environment)?;
+            let program = self.loader.load("spelunk_plan", &code, &self.maps)?;
+            crate::sys::set_program(self.maps.programs.as_fd(), id.0, program.as_fd())
+                .map_err(|source| BpfError::system("adding a program to the dispatcher's", source))
+        };
+        let threads = std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(plans.len());
+        if threads <= 1 {
+            return plans.iter().try_for_each(one);
+        }
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(plan) = plans.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if let Err(error) = one(plan) {
+                    // The others need not go on.
+                    next.store(plans.len(), Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            workers
+                .into_iter()
+                .map(|worker| match worker.join() {
+                    Ok(result) => result,
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+                .collect()
+        })
+    }
+
+    /// Adds a place to be probed. It counts and records once it is attached.
+    pub fn add_site(&mut self, site: Site) -> Result<SiteId, BpfError> {
+        let ids = self.add_sites(std::slice::from_ref(&site))?;
+        ids.first().copied().ok_or(BpfError::Foreign("a site"))
+    }
+
+    /// Adds many places to be probed; their ids are in the same order, without gaps.
+    pub fn add_sites(&mut self, sites: &[Site]) -> Result<Vec<SiteId>, BpfError> {
+        if sites.iter().any(|site| site.plan.0 as usize >= self.plans.len()) {
+            return Err(BpfError::Foreign("a plan"));
+        }
+        let room = (self.options.max_sites - self.sites) as usize;
+        if sites.len() > room {
+            return Err(BpfError::Full {
+                what: "probe sites",
+                max: self.options.max_sites,
+            });
+        }
+        let numbers: Vec<u32> = (self.sites..).take(sites.len()).collect();
+        let mut table = self.maps.sites()?;
+        for (&number, site) in numbers.iter().zip(sites) {
+            let entry = SiteEntry {
+                plan: site.plan.0,
+                padding: 0,
+                file_addr: site.file_addr,
+            };
+            table
+                .set(number, entry, 0)
+                .map_err(|error| map_error("adding a probe site", error))?;
+        }
+        self.sites += sites.len() as u32;
+        Ok(numbers.into_iter().map(SiteId).collect())
+    }
+
+    /// Attaches probes, given by their offsets in the executable file, by one link.
+    pub fn attach(
+        &self,
+        target: &Target,
+        probes: &[(u64, SiteId)],
+    ) -> Result<Link, BpfError> {
+        if probes.iter().any(|&(_, site)| site.0 >= self.sites) {
+            return Err(BpfError::Foreign("a site"));
+        }
+        Link::attach(self.dispatcher.as_fd(), &self.maps, target, probes)
+    }
+
+    /// A number for a layout that is described later, by [`Self::set_layout`]: for types that lead
+    /// to themselves. Until then it leads nowhere.
+    pub fn reserve_layout(&mut self) -> Result<LayoutId, BpfError> {
+        if self.layouts >= self.options.max_layouts {
+            return Err(self.layouts_full());
+        }
+        self.layouts += 1;
+        Ok(LayoutId(self.layouts - 1))
+    }
+
+    /// Describes a layout whose number was reserved.
+    pub fn set_layout(&mut self, id: LayoutId, layout: &Layout) -> Result<(), BpfError> {
+        if id.0 == 0 || id.0 >= self.layouts {
+            return Err(BpfError::Foreign("a layout"));
+        }
+        let mut next = self.layouts;
+        let entries = layout::entries(layout, id.0, || {
+            let number = next;
+            next += 1;
+            (number < self.options.max_layouts).then_some(number)
+        })
+        .ok_or_else(|| self.layouts_full())?;
+        self.layouts = next;
+        let mut table = self.maps.layouts()?;
+        // The first entry comes last: a program that reads it finds the others in place.
+        for (number, entry) in entries.into_iter().rev() {
+            table
+                .set(number, entry, 0)
+                .map_err(|error| map_error("adding a layout", error))?;
+        }
+        Ok(())
+    }
+
+    /// Adds a layout.
+    pub fn add_layout(&mut self, layout: &Layout) -> Result<LayoutId, BpfError> {
+        let id = self.reserve_layout()?;
+        self.set_layout(id, layout)?;
+        Ok(id)
+    }
+
+    fn layouts_full(&self) -> BpfError {
+        BpfError::Full {
+            what: "layouts",
+            max: self.options.max_layouts,
+        }
+    }
+
+    /// Adds to the table by which interfaces are followed: link-time addresses of runtime types
+    /// (`abi.Type`) and of itabs (`abi.ITab`), with what lies behind an interface that holds them.
+    pub fn set_runtime_types(
+        &mut self,
+        types: impl IntoIterator<Item = (u64, RuntimeTypeEntry)>,
+    ) -> Result<(), BpfError> {
+        let (keys, values): (Vec<u64>, Vec<TypeEntry>) = types
+            .into_iter()
+            .map(|(address, entry)| (address, TypeEntry::from(entry)))
+            .unzip();
+        for (keys, values) in keys.chunks(BATCH).zip(values.chunks(BATCH)) {
+            crate::sys::update_batch(self.maps.types.as_fd(), keys, values).map_err(|source| {
+                if source.raw_os_error() == Some(libc::E2BIG) {
+                    BpfError::Full {
+                        what: "runtime types",
+                        max: self.options.max_runtime_types,
+                    }
+                } else {
+                    BpfError::system("filling the table of runtime types", source)
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The consumer's handle on the ring, to be used from any thread.
+    pub fn ring(&self) -> Ring {
+        self.ring.clone()
+    }
+
+    /// [`Ring::drain`] of this set's ring.
+    pub fn drain(
+        &self,
+        timeout: Duration,
+        each: impl FnMut(RecordView<'_>),
+    ) -> Result<usize, BpfError> {
+        self.ring.drain(timeout, each)
+    }
+
+    /// What became of the hits of a site so far.
+    pub fn counters(&self, site: SiteId) -> Result<Counters, BpfError> {
+        if site.0 >= self.sites {
+            return Err(BpfError::Foreign("a site"));
+        }
+        self.sum_counters(site.0..=site.0)
+    }
+
+    /// What became of the hits of all sites so far.
+    pub fn total_counters(&self) -> Result<Counters, BpfError> {
+        match self.sites.checked_sub(1) {
+            Some(last) => self.sum_counters(0..=last),
+            None => Ok(Counters::default()),
+        }
+    }
+
+    fn sum_counters(&self, sites: std::ops::RangeInclusive<u32>) -> Result<Counters, BpfError> {
+        let table = self.maps.counters()?;
+        let mut sum = Counters::default();
+        for stripe in 0..self.environment.stripes {
+            for site in sites.clone() {
+                let index = stripe * self.options.max_sites + site;
+                sum += table
+                    .get(&index, 0)
+                    .map_err(|error| map_error("reading counters", error))?;
+            }
+        }
+        Ok(sum)
+    }
+}

@@ -1,0 +1,149 @@
+//! What can go wrong, said so that the user knows what was attempted and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a file cannot be opened as a Go program.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no such file.
+    #[error("{}: no such file", path.display())]
+    Absent {
+        /// The file asked for.
+        path: PathBuf,
+    },
+    /// The file may not be read by this user.
+    #[error("{}: permission denied: this user may not read the file", path.display())]
+    Permission {
+        /// The file asked for.
+        path: PathBuf,
+    },
+    /// It is a directory.
+    #[error("{}: is a directory, not a program", path.display())]
+    Directory {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// It is a device, a pipe, a socket.
+    #[error("{}: is not a regular file", path.display())]
+    NotRegular {
+        /// The path asked for.
+        path: PathBuf,
+    },
+    /// Reading or mapping it failed for another reason.
+    #[error("{}: could not read the file: {source}", path.display())]
+    Io {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It does not begin as an ELF file does.
+    #[error("{}: not an ELF file, so not a program for Linux", path.display())]
+    NotElf {
+        /// The file asked for.
+        path: PathBuf,
+    },
+    /// ELF, but 32-bit or big-endian, or for another processor.
+    #[error("{}: not a program for 64-bit x86 ({found}); only linux/amd64 is supported", path.display())]
+    WrongMachine {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the file is for.
+        found: String,
+    },
+    /// ELF, but an object file or a core file.
+    #[error("{}: not an executable ({found})", path.display())]
+    NotExecutable {
+        /// The file asked for.
+        path: PathBuf,
+        /// What kind of ELF file it is.
+        found: &'static str,
+    },
+    /// An executable that the Go linker did not write.
+    #[error("{}: not a Go program (neither Go build information nor a Go function table is in it)", path.display())]
+    NotGo {
+        /// The file asked for.
+        path: PathBuf,
+    },
+    /// A Go program without DWARF.
+    #[error(
+        "{}: no debug information: the program was stripped; build it without -ldflags='-s -w' and do not run strip on it",
+        path.display()
+    )]
+    Stripped {
+        /// The file asked for.
+        path: PathBuf,
+    },
+    /// The file contradicts itself.
+    #[error("{}: malformed ELF file: {what}", path.display())]
+    Malformed {
+        /// The file asked for.
+        path: PathBuf,
+        /// Which part, and why.
+        what: String,
+    },
+}
+
+/// Why the debug information does not answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DwarfError {
+    /// A section or an entry in it is damaged.
+    #[error("malformed debug information: {0}")]
+    Malformed(String),
+    /// The section is compressed in a way we cannot undo, or a rule is of a form that Go's toolchain does not emit.
+    #[error("unsupported debug information: {0}")]
+    Unsupported(String),
+    /// The function has code but the compiler or assembler described nothing of it.
+    #[error("no debug information for function {0}")]
+    NoFunction(String),
+    /// No unwind table entry covers the address.
+    #[error("no frame information for address {0}")]
+    NoFrame(crate::FileAddr),
+    /// A type or field that the Go runtime should have is not described.
+    #[error("the debug information does not describe {0}, which this Go version's runtime should have")]
+    NoRuntime(String),
+}
+
+impl DwarfError {
+    /// Names the part that could not be read.
+    pub(crate) fn at(what: &str, error: impl std::fmt::Display) -> DwarfError {
+        DwarfError::Malformed(format!("{what}: {error}"))
+    }
+}
+
+impl From<gimli::Error> for DwarfError {
+    fn from(error: gimli::Error) -> Self {
+        DwarfError::Malformed(error.to_string())
+    }
+}
+
+/// Why a variable has no place at an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LocationError {
+    /// The compiler keeps the value nowhere at this address. The text is Delve's.
+    #[error("(unreadable could not find loclist entry at {pc:#x} for address {pc:#x})", pc = .0.0)]
+    NotHere(crate::FileAddr),
+    /// The compiler keeps the value nowhere in the whole function. The text is Delve's.
+    #[error("(unreadable empty OP stack)")]
+    OptimizedOut,
+    /// A location expression that needs more than registers and the frame.
+    #[error("location uses {0}, which cannot be evaluated")]
+    Unsupported(String),
+    /// A damaged location.
+    #[error("malformed location: {0}")]
+    Malformed(String),
+}
+
+impl LocationError {
+    /// Whether the value simply does not exist at the address, as opposed to being described wrongly.
+    pub fn is_optimized_out(&self) -> bool {
+        matches!(self, LocationError::NotHere(_) | LocationError::OptimizedOut)
+    }
+}
+
+impl From<gimli::Error> for LocationError {
+    fn from(error: gimli::Error) -> Self {
+        LocationError::Malformed(error.to_string())
+    }
+}

@@ -1,0 +1,184 @@
+//! Call frame information: where the canonical frame address is, and where a caller's registers were saved.
+
+use std::ops::Range;
+
+use gimli::{BaseAddresses, CfaRule as GimliCfa, CieOrFde, DebugFrame, EhFrame, RegisterRule as GimliRule};
+use gimli::{SectionId, UnwindContext, UnwindSection};
+
+use crate::error::DwarfError;
+use crate::location::DwarfReg;
+use crate::sections::Reader;
+use crate::{Binary, FileAddr};
+
+/// The canonical frame address: the value of `register` plus `offset`. In Go code it is the value that the stack
+/// pointer had before the call that entered the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CfaRule {
+    /// RSP in Go, often RBP in C.
+    pub register: DwarfReg,
+    /// In bytes.
+    pub offset: i64,
+}
+
+/// Where the value that a register had in the caller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegisterRule {
+    /// In memory, this many bytes above the canonical frame address.
+    AtCfa(i64),
+    /// It is the canonical frame address plus this.
+    IsCfa(i64),
+    /// Still in the register.
+    Unchanged,
+    /// In another register.
+    InRegister(DwarfReg),
+    /// Not kept, or in a place that would have to be computed.
+    Lost,
+}
+
+/// How to get from a frame to its caller's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnwindRow {
+    /// The code this is valid for.
+    pub range: Range<FileAddr>,
+    /// The canonical frame address.
+    pub cfa: CfaRule,
+    /// Which entry stands for the return address; [`DwarfReg::RA`] on this processor.
+    pub return_address: DwarfReg,
+    /// The registers that have a rule. Others are unchanged, as far as the calling convention keeps them; the caller's
+    /// RSP is the canonical frame address.
+    pub registers: Vec<(DwarfReg, RegisterRule)>,
+    /// The frame of a signal handler: the caller was interrupted, it did not call.
+    pub is_signal_frame: bool,
+}
+
+/// `.debug_frame` holds absolute addresses.
+const NO_BASES: BaseAddresses = BaseAddresses {
+    eh_frame_hdr: gimli::SectionBaseAddresses {
+        section: None,
+        text: None,
+        data: None,
+    },
+    eh_frame: gimli::SectionBaseAddresses {
+        section: None,
+        text: None,
+        data: None,
+    },
+};
+
+/// Both sections with frame descriptions, sorted by the code they describe.
+#[derive(Debug, Default)]
+pub(crate) struct FrameTables {
+    debug_frame: Vec<(Range<u64>, usize)>,
+    eh_frame: Vec<(Range<u64>, usize)>,
+}
+
+impl Binary {
+    /// How the canonical frame address is computed at `pc`.
+    pub fn cfa(&self, pc: FileAddr) -> Result<CfaRule, DwarfError> {
+        self.unwind_row(pc).map(|row| row.cfa)
+    }
+
+    /// How to unwind from `pc`: from `.debug_frame`, which Go's linker writes, else from the `.eh_frame` of C code.
+    pub fn unwind_row(&self, pc: FileAddr) -> Result<UnwindRow, DwarfError> {
+        let tables = self.frame_tables.get_or_init(|| FrameTables {
+            debug_frame: self
+                .debug_frame()
+                .map(|section| entries(&section, &NO_BASES))
+                .unwrap_or_default(),
+            eh_frame: self
+                .eh_frame()
+                .map(|section| entries(&section, &self.eh_bases()))
+                .unwrap_or_default(),
+        });
+        if let Some(offset) = find(&tables.debug_frame, pc) {
+            return read_row(&self.debug_frame()?, &NO_BASES, offset, pc);
+        }
+        if let Some(offset) = find(&tables.eh_frame, pc) {
+            return read_row(&self.eh_frame()?, &self.eh_bases(), offset, pc);
+        }
+        Err(DwarfError::NoFrame(pc))
+    }
+
+    fn debug_frame(&self) -> Result<DebugFrame<Reader<'_>>, DwarfError> {
+        let mut section: DebugFrame<Reader<'_>> = self.section(SectionId::DebugFrame)?.into();
+        section.set_address_size(8);
+        Ok(section)
+    }
+
+    fn eh_frame(&self) -> Result<EhFrame<Reader<'_>>, DwarfError> {
+        let mut section: EhFrame<Reader<'_>> = self.section(SectionId::EhFrame)?.into();
+        section.set_address_size(8);
+        Ok(section)
+    }
+
+    /// What the relative pointers of `.eh_frame` are relative to.
+    fn eh_bases(&self) -> BaseAddresses {
+        let address = |name| self.elf().section(name).map_or(0, |section| section.addr);
+        BaseAddresses::default()
+            .set_eh_frame(address(".eh_frame"))
+            .set_text(address(".text"))
+            .set_got(address(".got"))
+    }
+}
+
+fn find(table: &[(Range<u64>, usize)], pc: FileAddr) -> Option<usize> {
+    let end = table.partition_point(|(range, _)| range.start <= pc.0);
+    let (range, offset) = table.get(end.checked_sub(1)?)?;
+    range.contains(&pc.0).then_some(*offset)
+}
+
+/// Which code each entry of a section describes; what follows a damaged entry cannot be read.
+fn entries<'a, S: UnwindSection<Reader<'a>>>(section: &S, bases: &BaseAddresses) -> Vec<(Range<u64>, usize)> {
+    let mut found = Vec::new();
+    let mut entries = section.entries(bases);
+    while let Ok(Some(entry)) = entries.next() {
+        if let CieOrFde::Fde(partial) = entry
+            && let Ok(entry) = partial.parse(S::cie_from_offset)
+        {
+            found.push((entry.initial_address()..entry.end_address(), entry.offset()));
+        }
+    }
+    found.sort_by_key(|(range, offset)| (range.start, *offset));
+    found
+}
+
+fn read_row<'a, S: UnwindSection<Reader<'a>>>(
+    section: &S,
+    bases: &BaseAddresses,
+    offset: usize,
+    pc: FileAddr,
+) -> Result<UnwindRow, DwarfError> {
+    let entry = section.fde_from_offset(bases, S::Offset::from(offset), S::cie_from_offset)?;
+    let mut context = UnwindContext::new();
+    let row = entry.unwind_info_for_address(section, bases, &mut context, pc.0)?;
+    let cfa = match row.cfa() {
+        // A table that never defines the address leaves gimli's default behind: nothing plus nothing.
+        GimliCfa::RegisterAndOffset { register, offset } if (register.0, *offset) != (0, 0) => CfaRule {
+            register: DwarfReg(register.0),
+            offset: *offset,
+        },
+        GimliCfa::RegisterAndOffset { .. } => return Err(DwarfError::NoFrame(pc)),
+        GimliCfa::Expression(_) => {
+            return Err(DwarfError::Unsupported(format!(
+                "the frame address at {pc} is computed by an expression"
+            )));
+        }
+    };
+    let registers = row.registers().map(|(register, rule)| {
+        let rule = match rule {
+            GimliRule::Offset(offset) => RegisterRule::AtCfa(*offset),
+            GimliRule::ValOffset(offset) => RegisterRule::IsCfa(*offset),
+            GimliRule::SameValue => RegisterRule::Unchanged,
+            GimliRule::Register(other) => RegisterRule::InRegister(DwarfReg(other.0)),
+            _ => RegisterRule::Lost,
+        };
+        (DwarfReg(register.0), rule)
+    });
+    Ok(UnwindRow {
+        range: FileAddr(row.start_address())..FileAddr(row.end_address()),
+        cfa,
+        return_address: DwarfReg(entry.cie().return_address_register().0),
+        registers: registers.collect(),
+        is_signal_frame: entry.is_signal_trampoline(),
+    })
+}

@@ -1,0 +1,5 @@
+//! placeholder
+use std::process::ExitCode;
+pub(super) fn print() -> ExitCode {
+    ExitCode::SUCCESS
+}

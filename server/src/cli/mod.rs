@@ -1,0 +1,81 @@
+//! The command line: Delve's commands and flags, in the places and with the words that Delve has for them.
+
+mod arguments;
+mod dap;
+mod doctor;
+mod go_values;
+mod problems;
+mod topics;
+pub(crate) mod trace;
+mod unavailable;
+mod version;
+
+use std::{ffi::OsString, path::Path, process::ExitCode};
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::{logging, toolchain};
+use arguments::{Arguments, Command};
+
+/// Runs the command that `arguments` name, the program's own name first.
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    let name = program_name(arguments.first());
+    let parser = Arguments::command().name(name).bin_name(name);
+    let parsed = parser
+        .clone()
+        .try_get_matches_from(&arguments)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    match parsed {
+        Ok(arguments) => dispatch(name, arguments),
+        Err(error) => problems::report(name, &parser, &arguments, &error),
+    }
+}
+
+/// The name to use in messages. Under the name `dlv`, as a link, everything works the same.
+fn program_name(argument: Option<&OsString>) -> &'static str {
+    let given = argument
+        .map(Path::new)
+        .and_then(Path::file_name)
+        .and_then(|name| name.to_str());
+    if given == Some("dlv") { "dlv" } else { "spelunk" }
+}
+
+fn dispatch(name: &'static str, arguments: Arguments) -> ExitCode {
+    let Arguments { global, command } = arguments;
+    let Some(command) = command else {
+        return topics::print(&Arguments::command().name(name).bin_name(name).render_help().to_string());
+    };
+    match &command {
+        Command::Version(flags) => return version::print(flags.verbose),
+        Command::Doctor => return doctor::print(),
+        Command::Backend => return topics::print(topics::BACKEND),
+        Command::Log => return topics::print(topics::LOG),
+        Command::Redirect => return topics::print(topics::REDIRECT),
+        Command::Run => return topics::print("This command is deprecated, please use 'debug' instead.\n"),
+        Command::SubstitutePathGuessHelper => return print_module_directories(),
+        _ => {}
+    }
+    if let Err(error) = logging::set_up(global.log, &global.log_output, &global.log_dest) {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
+    match command {
+        Command::Dap(flags) => dap::run(&global, &flags),
+        Command::Trace(flags) => trace::run(&global, flags),
+        command => unavailable::refuse(name, &global, &command),
+    }
+}
+
+/// `substitute-path-guess-helper`: what an editor hands back with `guessSubstitutePath`.
+fn print_module_directories() -> ExitCode {
+    let printed = toolchain::module_directories()
+        .and_then(|directories| serde_json::to_string(&directories).map_err(|error| error.to_string()));
+    match printed {
+        Ok(line) => topics::print(&format!("{line}\n")),
+        Err(error) => {
+            println!("ERROR: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

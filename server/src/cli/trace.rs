@@ -1,0 +1,244 @@
+//! `trace`: what is to be traced, and how.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use super::arguments::{Global, TraceFlags};
+use crate::toolchain::{Binary, Build, BuildError, BuildFlags, BuildKind};
+
+/// What is to be traced, checked as far as the command line goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TraceArgs {
+    /// The program.
+    pub(crate) target: TraceTarget,
+    /// Arguments for the program, when it is started.
+    pub(crate) target_args: Vec<String>,
+    /// What the names of functions match.
+    pub(crate) regexp: String,
+    /// How much is printed of each value: 0 to 4. Other numbers print as little as Delve does.
+    pub(crate) verbosity: i64,
+    /// Whether each line begins with the time.
+    pub(crate) timestamp: bool,
+    /// The working directory of a program that is started.
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// A program to be traced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TraceTarget {
+    /// It is built and started.
+    Package {
+        /// Packages or files, as `go build` takes them.
+        packages: Vec<String>,
+        /// Whether its tests are built.
+        test: bool,
+        /// Where the binary goes; a name is made up when absent.
+        output: Option<PathBuf>,
+        /// Further flags for the build.
+        flags: BuildFlags,
+    },
+    /// It is started.
+    Exec(PathBuf),
+    /// It runs already.
+    Pid(i32),
+}
+
+impl TraceArgs {
+    /// Builds the program if it is to be built; the compiler's messages go to standard error and output.
+    /// The binary is removed with what is returned.
+    pub(crate) fn build(&self) -> Result<Option<Binary>, BuildError> {
+        let TraceTarget::Package {
+            packages,
+            test,
+            output,
+            flags,
+        } = &self.target
+        else {
+            return Ok(None);
+        };
+        let (kind, prefix) = if *test {
+            (BuildKind::Test, "debug.test")
+        } else {
+            (BuildKind::Program, "__debug_bin")
+        };
+        let here = std::env::current_dir().unwrap_or_else(|_| ".".into());
+        let output = match output {
+            Some(output) => here.join(output),
+            None => Build::reserve_output(&here, prefix)?,
+        };
+        let build = Build {
+            kind,
+            packages: packages.clone(),
+            flags: flags.clone(),
+            output,
+            directory: None,
+            environment: Vec::new(),
+        };
+        build.run().map(Some)
+    }
+}
+
+/// Checks the command line, and traces.
+pub(super) fn run(global: &Global, flags: TraceFlags) -> ExitCode {
+    if global.headless == Some(true) {
+        eprintln!("Warning: headless mode not supported with trace");
+    }
+    if global.accept_multiclient {
+        eprintln!("Warning: accept multiclient mode not supported with trace");
+    }
+    match read(global, flags) {
+        Ok(args) => crate::trace::command::run(&args),
+        Err(text) => {
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
+    let mut packages = flags.arguments;
+    let given = packages.len();
+    let regexp = packages
+        .pop()
+        .ok_or("you must supply a regexp for functions to trace")?;
+    let target = if flags.pid != 0 {
+        let pid = i32::try_from(flags.pid).ok().filter(|pid| *pid > 0);
+        TraceTarget::Pid(pid.ok_or_else(|| format!("invalid process ID: {}", flags.pid))?)
+    } else if flags.exec.is_empty() {
+        let output = (!flags.output.is_empty()).then(|| flags.output.into());
+        let build_flags = if global.build_flags.is_empty() {
+            BuildFlags::None
+        } else {
+            BuildFlags::Text(global.build_flags.clone())
+        };
+        TraceTarget::Package {
+            packages,
+            test: flags.test,
+            output,
+            flags: build_flags,
+        }
+    } else if given >= 2 {
+        return Err("Cannot specify package when using --exec.".to_owned());
+    } else {
+        TraceTarget::Exec(flags.exec.into())
+    };
+    if given >= 3 && flags.follow_calls <= 0 {
+        return Err("Need to specify a trace depth of at least 1".to_owned());
+    }
+    if flags.ebpf == Some(false) {
+        return Err("the ptrace backend (--ebpf=false) comes with a later version of spelunk; without the flag, functions are traced in the kernel".to_owned());
+    }
+    for (given, flag) in [(flags.stack, "--stack"), (flags.follow_calls, "--follow-calls")] {
+        if given > 0 {
+            return Err(format!(
+                "{flag} is not available yet: tracing in the kernel records a call's arguments and results, not its stack or its callees"
+            ));
+        }
+    }
+    Ok(TraceArgs {
+        target,
+        target_args: flags.target_arguments,
+        regexp,
+        verbosity: flags.verbose,
+        timestamp: flags.timestamp,
+        directory: (!global.wd.is_empty()).then(|| global.wd.clone().into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::arguments::{Arguments, Command};
+    use super::*;
+
+    fn parse(line: &str) -> Result<TraceArgs, String> {
+        let arguments = Arguments::try_parse_from(line.split(' ')).map_err(|error| error.to_string())?;
+        match arguments.command {
+            Some(Command::Trace(flags)) => read(&arguments.global, flags),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_may_stand_anywhere_before_the_dashes() {
+        let args = parse("spelunk --wd=/tmp trace --exec ./x main.foo --verbose 2 --timestamp -- a --ebpf=false b")
+            .expect("arguments");
+        assert_eq!(args.target, TraceTarget::Exec("./x".into()));
+        assert_eq!(args.target_args, ["a", "--ebpf=false", "b"]);
+        assert_eq!(
+            (args.regexp.as_str(), args.verbosity, args.timestamp),
+            ("main.foo", 2, true)
+        );
+        assert_eq!(args.directory, Some("/tmp".into()));
+    }
+
+    #[test]
+    fn the_last_argument_is_the_expression_and_the_rest_packages() {
+        let args = parse("spelunk trace ./cmd ^main -v4 --build-flags=-tags=x --test=true --ebpf").expect("arguments");
+        let TraceTarget::Package {
+            packages,
+            test,
+            flags,
+            output,
+        } = args.target
+        else {
+            panic!("no package")
+        };
+        assert_eq!((packages, test, output), (vec!["./cmd".to_owned()], true, None));
+        assert_eq!(flags, BuildFlags::Text("-tags=x".to_owned()));
+        assert_eq!(args.regexp, "^main");
+        assert_eq!(args.verbosity, 4);
+        assert!(
+            matches!(parse("spelunk trace foo").expect("arguments").target, TraceTarget::Package { packages, .. } if packages.is_empty())
+        );
+    }
+
+    #[test]
+    fn a_process_is_named_by_a_positive_number() {
+        assert_eq!(
+            parse("spelunk trace -p 7 foo").expect("arguments").target,
+            TraceTarget::Pid(7)
+        );
+        assert_eq!(
+            parse("spelunk trace -p -7 foo"),
+            Err("invalid process ID: -7".to_owned())
+        );
+    }
+
+    #[test]
+    fn mistakes_are_told_in_delves_words() {
+        assert_eq!(
+            parse("spelunk trace"),
+            Err("you must supply a regexp for functions to trace".to_owned())
+        );
+        assert_eq!(
+            parse("spelunk trace -- a b"),
+            Err("you must supply a regexp for functions to trace".to_owned())
+        );
+        assert_eq!(
+            parse("spelunk trace --exec x pkg foo"),
+            Err("Cannot specify package when using --exec.".to_owned())
+        );
+        assert_eq!(
+            parse("spelunk trace a b foo"),
+            Err("Need to specify a trace depth of at least 1".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_yet_to_come_is_said() {
+        assert!(parse("spelunk trace --ebpf=false foo").is_err_and(|text| text.contains("later version")));
+        assert!(parse("spelunk trace --stack 3 foo").is_err_and(|text| text.starts_with("--stack")));
+        assert!(parse("spelunk trace foo --follow-calls 2").is_err_and(|text| text.starts_with("--follow-calls")));
+        assert!(parse("spelunk trace --ebpf foo").is_ok());
+    }
+
+    #[test]
+    fn the_last_of_several_flags_counts() {
+        assert_eq!(parse("spelunk trace -v 1 -v 3 foo").expect("arguments").verbosity, 3);
+        assert_eq!(
+            parse("spelunk --wd=/a trace --wd=/b foo").expect("arguments").directory,
+            Some("/b".into())
+        );
+    }
+}

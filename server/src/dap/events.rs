@@ -1,0 +1,215 @@
+//! From what happens in the target to what the client is told.
+
+use std::collections::VecDeque;
+
+use crossbeam_channel::Sender;
+use dap::{
+    events::{Event as DapEvent, ExitedEventBody, OutputEventBody, TerminatedEventBody},
+    types::{OutputEventCategory, Source},
+};
+use tokio::sync::mpsc;
+
+use super::{
+    debuggee::State,
+    session::{Phase, Session},
+    utf8::Utf8Stream,
+};
+use crate::debugger::Event;
+
+/// How many events may be on their way from the debugger to the session. When the client is slow, the debugger's
+/// side fills and waits, and the kernel's rings count what they drop.
+const ON_THE_WAY: usize = 1024;
+
+/// How many events are held back until the client has configured the session.
+const HELD: usize = 16 * 1024;
+
+/// Events of one target, and what is kept between them.
+#[derive(Default)]
+pub(crate) struct Events {
+    receiver: Option<mpsc::Receiver<Event>>,
+    /// What came before the client was ready.
+    held: VecDeque<Event>,
+    /// How many log messages came when no more could be held.
+    dropped: u64,
+    stdout: Utf8Stream,
+    stderr: Utf8Stream,
+}
+
+impl Events {
+    /// Begins anew, for a new target, which gets the sender.
+    pub(crate) fn connect(&mut self) -> std::io::Result<Sender<Event>> {
+        let (sender, queue) = crossbeam_channel::bounded(ON_THE_WAY);
+        let (forward, receiver) = mpsc::channel(ON_THE_WAY);
+        // The debugger's threads do not know our runtime. The thread ends with the last sender, or with the session.
+        std::thread::Builder::new().name("events".to_owned()).spawn(move || {
+            for event in queue {
+                if forward.blocking_send(event).is_err() {
+                    break;
+                }
+            }
+        })?;
+        *self = Events {
+            receiver: Some(receiver),
+            ..Events::default()
+        };
+        Ok(sender)
+    }
+
+    /// As [`Events::connect`], for a source of events that does know our runtime.
+    pub(crate) fn connect_here(&mut self) -> mpsc::Sender<Event> {
+        let (sender, receiver) = mpsc::channel(ON_THE_WAY);
+        *self = Events {
+            receiver: Some(receiver),
+            ..Events::default()
+        };
+        sender
+    }
+
+    /// The next event; never, while there is no target. Losing the race against another future loses no event.
+    pub(crate) async fn next(&mut self) -> Event {
+        loop {
+            match &mut self.receiver {
+                Some(receiver) => match receiver.recv().await {
+                    Some(event) => return event,
+                    None => self.receiver = None,
+                },
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The next event, or `None` when the target's last one is out.
+    pub(crate) async fn next_of_last(&mut self) -> Option<Event> {
+        let event = self.receiver.as_mut()?.recv().await;
+        if event.is_none() {
+            self.receiver = None;
+        }
+        event
+    }
+
+    /// An event that is here already.
+    pub(crate) fn waiting(&mut self) -> Option<Event> {
+        self.receiver.as_mut()?.try_recv().ok()
+    }
+
+    fn hold(&mut self, event: Event) {
+        if self.held.len() >= HELD && matches!(event, Event::Log { .. }) {
+            self.dropped += 1;
+        } else {
+            self.held.push_back(event);
+        }
+    }
+}
+
+impl Session {
+    /// Tells the client about an event, or keeps it until the client is ready.
+    pub(crate) fn on_event(&mut self, event: Event) {
+        match &self.phase {
+            // Delve's clients read answers in sequence until the configuration is done; an attached program does not
+            // wait for that.
+            Phase::Debugging(debuggee) if debuggee.state == State::Configuring => self.events.hold(event),
+            _ => self.tell(event),
+        }
+    }
+
+    /// Tells the client what was held back.
+    pub(crate) fn release_events(&mut self) {
+        for event in std::mem::take(&mut self.events.held) {
+            self.tell(event);
+        }
+        let dropped = std::mem::take(&mut self.events.dropped);
+        if dropped > 0 {
+            self.out.console(&format!(
+                "{dropped} log messages that came before configurationDone were dropped"
+            ));
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        match event {
+            Event::Log {
+                id: _,
+                goroutine,
+                text,
+                file,
+                line,
+            } => {
+                let path = match &self.phase {
+                    Phase::Debugging(debuggee) => debuggee.paths.to_client(&file),
+                    _ => file,
+                };
+                self.out.event(&DapEvent::Output(OutputEventBody {
+                    category: Some(OutputEventCategory::Stdout),
+                    output: format!("> [Go {goroutine}]: {text}\n"),
+                    source: Some(Source {
+                        path: Some(path),
+                        ..Source::default()
+                    }),
+                    line: Some(i64::from(line)),
+                    ..OutputEventBody::default()
+                }));
+            }
+            Event::Stdout(bytes) => {
+                let text = self.events.stdout.push(&bytes);
+                self.program_output(OutputEventCategory::Stdout, text);
+            }
+            Event::Stderr(bytes) => {
+                let text = self.events.stderr.push(&bytes);
+                self.program_output(OutputEventCategory::Stderr, text);
+            }
+            Event::Notice(text) => self.out.console(&text),
+            Event::Exited { pid, status } => {
+                let rest = self.events.stdout.finish();
+                self.program_output(OutputEventCategory::Stdout, rest);
+                let rest = self.events.stderr.finish();
+                self.program_output(OutputEventCategory::Stderr, rest);
+                self.on_exit(pid, status);
+            }
+        }
+    }
+
+    fn program_output(&mut self, category: OutputEventCategory, text: String) {
+        if !text.is_empty() {
+            self.out.output(category, text);
+        }
+    }
+
+    fn on_exit(&mut self, pid: i32, status: Option<i32>) {
+        match &mut self.phase {
+            Phase::Idle => {}
+            Phase::NoDebug(process) => {
+                process.exited = true;
+                self.tell_no_debug_exit(pid, status.unwrap_or(-1));
+            }
+            Phase::Debugging(debuggee) => {
+                let told = debuggee.state == State::Ending;
+                debuggee.state = State::Exited(status);
+                if told {
+                    return;
+                }
+                if status.is_none() {
+                    let obituary = debuggee.obituary(status);
+                    self.out.console(&obituary);
+                }
+                self.tell_exit(status);
+            }
+        }
+    }
+
+    /// The two events of a program's end.
+    pub(crate) fn tell_exit(&mut self, status: Option<i32>) {
+        // The event has to carry a number. Where nobody knows it, it is left out rather than made up.
+        if let Some(status) = status {
+            self.out.event(&DapEvent::Exited(ExitedEventBody {
+                exit_code: i64::from(status),
+            }));
+        }
+        self.tell_terminated();
+    }
+
+    /// The event that ends a session.
+    pub(crate) fn tell_terminated(&mut self) {
+        self.out
+            .event(&DapEvent::Terminated(Some(TerminatedEventBody::default())));
+    }
+}

@@ -1,0 +1,163 @@
+//! What goes to the client: responses and events, numbered in the order sent.
+
+use std::io;
+
+use bytes::BytesMut;
+use dap::{
+    events::{Event, OutputEventBody},
+    types::OutputEventCategory,
+};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+
+use super::{
+    codec,
+    errors::{DEBUGGEE_IS_RUNNING, INTERNAL_ERROR, NOT_YET_IMPLEMENTED, Refusal, UNSUPPORTED_COMMAND},
+    message::{self, Request},
+};
+
+/// No body in a response.
+pub(crate) const NO_BODY: Option<&()> = None;
+
+/// Messages for the client. They gather in a buffer until [`Outgoing::flush`], so that a burst of events becomes one write.
+pub(crate) struct Outgoing {
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    buffer: BytesMut,
+    seq: i64,
+}
+
+impl Outgoing {
+    /// Nothing sent yet.
+    pub(crate) fn new(writer: Box<dyn AsyncWrite + Send + Unpin>) -> Outgoing {
+        Outgoing {
+            writer,
+            buffer: BytesMut::new(),
+            seq: 0,
+        }
+    }
+
+    /// Sends everything.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        if !self.buffer.is_empty() {
+            self.writer.write_all_buf(&mut self.buffer).await?;
+            self.writer.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the client that nothing further will come.
+    pub(crate) async fn close(&mut self) -> io::Result<()> {
+        self.writer.shutdown().await
+    }
+
+    /// How many bytes wait to be sent.
+    pub(crate) fn waiting(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// A successful response.
+    pub(crate) fn respond(&mut self, request: &Request, body: Option<&impl Serialize>) {
+        let seq = self.next();
+        self.push(message::response(seq, request, body));
+    }
+
+    /// A refusal.
+    pub(crate) fn refuse(&mut self, request: &Request, refusal: Refusal, details: &str) {
+        self.refuse_with(request, refusal.id, refusal.summary, details, false);
+    }
+
+    /// A refusal that the client should show to the user.
+    pub(crate) fn refuse_visibly(&mut self, request: &Request, refusal: Refusal, details: &str) {
+        self.refuse_with(request, refusal.id, refusal.summary, details, true);
+    }
+
+    /// A refusal, all parts chosen.
+    pub(crate) fn refuse_with(&mut self, request: &Request, id: i64, summary: &str, details: &str, show_user: bool) {
+        let seq = self.next();
+        self.push(Ok(message::error_response(
+            seq,
+            request.seq,
+            &request.command,
+            id,
+            summary,
+            details,
+            show_user,
+        )));
+    }
+
+    /// A refusal because the target runs.
+    pub(crate) fn refuse_while_running(&mut self, request: &Request) {
+        let summary = format!("Unable to process `{}`", request.command);
+        self.refuse_with(request, DEBUGGEE_IS_RUNNING, &summary, "debuggee is running", false);
+    }
+
+    /// A refusal of what Delve refuses too.
+    pub(crate) fn refuse_as_unsupported(&mut self, request: &Request) {
+        self.refuse(
+            request,
+            UNSUPPORTED_COMMAND,
+            &format!("cannot process {:?} request", request.command),
+        );
+    }
+
+    /// A refusal of what is yet to come.
+    pub(crate) fn refuse_as_unimplemented(&mut self, request: &Request, why: &str) {
+        let colon = if why.is_empty() { "" } else { ": " };
+        self.refuse(
+            request,
+            NOT_YET_IMPLEMENTED,
+            &format!("cannot process {:?} request{colon}{why}", request.command),
+        );
+    }
+
+    /// An answer to a message that is no request, or to one that nobody knows.
+    pub(crate) fn internal_error(&mut self, request_seq: i64, details: &str) {
+        let seq = self.next();
+        self.push(Ok(message::error_response(
+            seq,
+            request_seq,
+            "",
+            INTERNAL_ERROR.id,
+            INTERNAL_ERROR.summary,
+            details,
+            false,
+        )));
+    }
+
+    /// An event.
+    pub(crate) fn event(&mut self, event: &Event) {
+        let seq = self.next();
+        self.push(message::event(seq, event));
+    }
+
+    /// A line on the client's console.
+    pub(crate) fn console(&mut self, line: &str) {
+        self.output(OutputEventCategory::Console, format!("{line}\n"));
+    }
+
+    /// Text for the client's console.
+    pub(crate) fn output(&mut self, category: OutputEventCategory, output: String) {
+        self.event(&Event::Output(OutputEventBody {
+            category: Some(category),
+            output,
+            ..OutputEventBody::default()
+        }));
+    }
+
+    fn next(&mut self) -> i64 {
+        self.seq += 1;
+        self.seq
+    }
+
+    fn push(&mut self, message: serde_json::Result<Value>) {
+        match message.and_then(|message| {
+            tracing::debug!("[-> to client]{message}");
+            serde_json::to_vec(&message)
+        }) {
+            Ok(body) => codec::encode(&body, &mut self.buffer),
+            // Messages are made of strings and numbers, which always serialise.
+            Err(error) => tracing::error!("a message could not be written: {error}"),
+        }
+    }
+}

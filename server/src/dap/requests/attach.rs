@@ -1,0 +1,165 @@
+//! `attach`: debug a process that runs already. It goes on running.
+
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use dap::{
+    events::{CapabilitiesEventBody, Event as DapEvent},
+    types::{Capabilities, OutputEventCategory},
+};
+
+use super::launch::check_backend;
+use crate::dap::{
+    config::AttachConfig,
+    debuggee::{Debuggee, Origin, State},
+    errors::FAILED_TO_ATTACH,
+    message::Request,
+    outgoing::NO_BODY,
+    session::{Phase, Session},
+};
+
+/// How often the list of processes is looked through for one that is waited for.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+impl Session {
+    /// Answers `attach`.
+    pub(super) async fn on_attach(&mut self, request: &Request) {
+        if let Err(text) = self.attach(request).await {
+            self.out.refuse_visibly(request, FAILED_TO_ATTACH, &text);
+        }
+    }
+
+    async fn attach(&mut self, request: &Request) -> Result<(), String> {
+        let config =
+            AttachConfig::read(&request.arguments).map_err(|error| format!("invalid debug configuration - {error}"))?;
+        if config.common.follow_exec {
+            self.out.output(
+                OutputEventCategory::Important,
+                "Follow exec not supported in attach request yet.".to_owned(),
+            );
+        }
+        match config.mode.as_str() {
+            "local" => {}
+            "remote" if self.debuggee().is_none() => return Err("no debugger found".to_owned()),
+            "remote" => {
+                return Err(
+                    "attaching to the session of another client is not available in this version of spelunk".to_owned(),
+                );
+            }
+            other => {
+                return Err(format!(
+                    "invalid debug configuration - unsupported 'mode' attribute {other:?}"
+                ));
+            }
+        }
+        if self.debuggee().is_some() {
+            return Err(format!(
+                "debug session already in progress at {} - use remote mode to connect to a server with an active debug session",
+                self.address
+            ));
+        }
+        if config.process_id == 0 && config.wait_for.is_empty() {
+            return Err("The 'processId' or 'waitFor' attribute is missing in debug configuration".to_owned());
+        }
+        if config.process_id != 0 && !config.wait_for.is_empty() {
+            return Err(
+                "'processId' and 'waitFor' are mutually exclusive, and can't be specified at the same time".to_owned(),
+            );
+        }
+        if config.process_id < 0 {
+            return Err(format!("invalid process ID: {}", config.process_id));
+        }
+        check_backend(&config.common.backend)
+            .map_err(|error| format!("could not attach to pid {}: {error}", config.process_id))?;
+        if config.common.stop_on_entry {
+            return Err(
+                "stopOnEntry would stop the process, which this version of spelunk does not do; without it, logpoints work while the process runs".to_owned()
+            );
+        }
+        let pid = if config.wait_for.is_empty() {
+            existing(config.process_id)
+                .ok_or_else(|| format!("could not attach to pid {}: no such process", config.process_id))?
+        } else {
+            self.wait_for(&config.wait_for).await?
+        };
+
+        let sender = self.events.connect().map_err(|error| error.to_string())?;
+        let launcher = self.launcher.clone();
+        self.call(move |target| launcher.attach(pid, sender).map(|new| *target = Some(new)))
+            .await
+            .map_err(|gone| gone.to_string())?
+            .map_err(|error| error.to_string())?;
+        self.phase = Phase::Debugging(Box::new(Debuggee {
+            pid,
+            state: State::Configuring,
+            stop_on_entry: false,
+            paths: config.common.substitute_path,
+            origin: Origin::Attached,
+            source_breakpoints: BTreeMap::new(),
+            function_breakpoints: Vec::new(),
+        }));
+        // The user chooses at the end whether the process ends with the session.
+        let capabilities = Capabilities {
+            support_terminate_debuggee: Some(true),
+            ..Capabilities::default()
+        };
+        self.out
+            .event(&DapEvent::Capabilities(CapabilitiesEventBody { capabilities }));
+        self.out.event(&DapEvent::Initialized);
+        self.out.respond(request, NO_BODY);
+        Ok(())
+    }
+
+    /// Waits until there is a process whose command line begins with `prefix`, or the client has hung up.
+    async fn wait_for(&mut self, prefix: &str) -> Result<i32, String> {
+        loop {
+            if let Some(pid) = process_with_prefix(Path::new("/proc"), prefix) {
+                return Ok(pid);
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = self.gone.cancelled() => return Err("the client hung up while waiting for a process".to_owned()),
+            }
+        }
+    }
+}
+
+/// The process of that number, if there is one.
+fn existing(pid: i64) -> Option<i32> {
+    let pid = i32::try_from(pid).ok()?;
+    Path::new("/proc").join(pid.to_string()).exists().then_some(pid)
+}
+
+/// The first process, other than this one, whose command line (arguments joined by spaces) begins with `prefix`.
+fn process_with_prefix(proc: &Path, prefix: &str) -> Option<i32> {
+    let own = std::process::id();
+    std::fs::read_dir(proc).ok()?.flatten().find_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let mut line = std::fs::read(entry.path().join("cmdline")).ok()?;
+        for byte in &mut line {
+            if *byte == 0 {
+                *byte = b' ';
+            }
+        }
+        (pid != own && line.starts_with(prefix.as_bytes())).then(|| i32::try_from(pid).ok())?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_are_found_by_how_their_command_line_begins() {
+        let proc = tempfile::tempdir().expect("a scratch directory");
+        for (pid, line) in [
+            ("7", &b"/bin/server\0--port\x0080\0"[..]),
+            ("8", b""),
+            ("self", b"/bin/server\0"),
+        ] {
+            std::fs::create_dir(proc.path().join(pid)).expect("a directory");
+            std::fs::write(proc.path().join(pid).join("cmdline"), line).expect("a file");
+        }
+        assert_eq!(process_with_prefix(proc.path(), "/bin/server --port"), Some(7));
+        assert_eq!(process_with_prefix(proc.path(), "/bin/servers"), None);
+    }
+}

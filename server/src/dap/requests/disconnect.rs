@@ -1,0 +1,143 @@
+//! `disconnect`, `terminate`, and the end of a session that nobody asked for.
+
+use std::time::Duration;
+
+use dap::requests::DisconnectArguments;
+
+use crate::{
+    dap::{
+        debuggee::State,
+        errors::{DISCONNECT_ERROR, NO_SESSION},
+        message::Request,
+        outgoing::NO_BODY,
+        session::{Next, Phase, Session},
+    },
+    debugger::EndWith,
+};
+
+/// How long the last events of a target that has been ended are waited for.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
+
+impl Session {
+    /// Answers `disconnect`. The session is over then.
+    pub(super) async fn on_disconnect(&mut self, request: &Request) -> Next {
+        let arguments: DisconnectArguments = match request.arguments() {
+            Ok(arguments) => arguments,
+            // Whoever wants to go is not kept for a mistake in the details.
+            Err(text) => {
+                tracing::warn!("{text}");
+                DisconnectArguments::default()
+            }
+        };
+        match &self.phase {
+            Phase::Idle => {
+                self.out.respond(request, NO_BODY);
+                self.tell_terminated();
+            }
+            Phase::NoDebug(_) => self.disconnect_no_debug(request).await,
+            Phase::Debugging(debuggee) => {
+                let kill = !debuggee.is_attached() || arguments.terminate_debuggee == Some(true);
+                let how = if kill { EndWith::Kill } else { EndWith::Detach };
+                self.say_how_it_ends(how);
+                match self.end(how).await {
+                    Ok(()) => self.out.respond(request, NO_BODY),
+                    Err(error) => self.out.refuse(request, DISCONNECT_ERROR, &error),
+                }
+                self.tell_terminated();
+            }
+        }
+        Next::Finish
+    }
+
+    /// Answers `terminate`: ends the program, however the session began. The client is told of its end as of any other.
+    pub(super) async fn on_terminate(&mut self, request: &Request) {
+        let Some(debuggee) = self.debuggee() else {
+            return self
+                .out
+                .refuse_visibly(request, NO_SESSION, "Use launch or attach request first.");
+        };
+        let before = debuggee.state;
+        if let State::Exited(status) = before {
+            self.out.respond(request, NO_BODY);
+            return self.tell_exit(status);
+        }
+        if let Err(error) = self.end(EndWith::Kill).await {
+            self.set_state(before);
+            return self.out.refuse(request, DISCONNECT_ERROR, &error);
+        }
+        self.out.respond(request, NO_BODY);
+        match self.debuggee().map(|debuggee| debuggee.state) {
+            Some(State::Exited(status)) => self.tell_exit(status),
+            _ => self.tell_terminated(),
+        }
+    }
+
+    /// Ends the session because the client hung up or a signal came.
+    pub(in crate::dap) async fn shut_down(&mut self, by_signal: bool) {
+        match &mut self.phase {
+            Phase::Idle => {}
+            Phase::NoDebug(process) => process.kill(),
+            Phase::Debugging(debuggee) => {
+                let over = debuggee.state == State::Ending || matches!(debuggee.state, State::Exited(_));
+                let how = if debuggee.is_attached() {
+                    EndWith::Detach
+                } else {
+                    EndWith::Kill
+                };
+                if by_signal && !over {
+                    self.say_how_it_ends(how);
+                }
+                if let Err(error) = self.end(how).await {
+                    tracing::error!("the session could not be ended properly: {error}");
+                }
+            }
+        }
+        self.phase = Phase::Idle;
+        self.binary = None;
+    }
+
+    /// The lines that Delve writes before it lets go.
+    fn say_how_it_ends(&mut self, how: EndWith) {
+        let Some(debuggee) = self.debuggee() else { return };
+        if let State::Exited(status) = debuggee.state {
+            let obituary = debuggee.obituary(status);
+            self.out.console(&obituary);
+            self.out.console("Detaching");
+            return;
+        }
+        self.out.console(match how {
+            EndWith::Kill => "Detaching and terminating target process",
+            EndWith::Detach => "Detaching without terminating target process",
+        });
+    }
+
+    /// Ends the debugger's session. What the program logged and wrote until then reaches the client first; its exit
+    /// does not, as the client is told of the session's end in another way. Nothing is left to do when this was done before.
+    pub(super) async fn end(&mut self, how: EndWith) -> Result<(), String> {
+        if let Some(debuggee) = self.debuggee()
+            && !matches!(debuggee.state, State::Exited(_))
+        {
+            debuggee.state = State::Ending;
+        }
+        self.release_events();
+        let ended = self
+            .call(move |target| target.take().map_or(Ok(()), |target| target.end(how)))
+            .await;
+        // All of the target's events have been sent by now, and its senders are gone; a sender that is not would be a
+        // mistake of ours, and must not keep the client waiting.
+        loop {
+            match tokio::time::timeout(LAST_EVENTS, self.events.next_of_last()).await {
+                Ok(Some(event)) => self.on_event(event),
+                Ok(None) => break,
+                Err(_) => {
+                    tracing::warn!("the target's last event did not arrive");
+                    break;
+                }
+            }
+        }
+        match ended {
+            Ok(ended) => ended.map_err(|error| error.to_string()),
+            Err(gone) => Err(gone.to_string()),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `restart`: the same program once more, built anew if it was built.
+
+use dap::events::Event as DapEvent;
+use serde_json::Value;
+
+use super::launch::LaunchFailure;
+use crate::{
+    dap::{
+        config::LaunchConfig,
+        debuggee::{Origin, State},
+        errors::{CANNOT_RESTART, FAILED_TO_RESTART, NOTHING_TO_RESTART},
+        message::Request,
+        outgoing::NO_BODY,
+        session::Session,
+    },
+    debugger::EndWith,
+    toolchain::{Build, BuildError},
+};
+
+impl Session {
+    /// Answers `restart`. The answer comes first, as editors wait for it, and a refusal is a second one.
+    pub(super) async fn on_restart(&mut self, request: &Request) {
+        self.out.respond(request, NO_BODY);
+        let Some(debuggee) = self.debuggee() else {
+            return self.out.refuse(request, NOTHING_TO_RESTART, "Debugger is not running");
+        };
+        let Origin::Launched { spec, build } = &debuggee.origin else {
+            return self
+                .out
+                .refuse(request, CANNOT_RESTART, "cannot restart process spelunk did not create");
+        };
+        let (mut spec, build) = (spec.clone(), build.clone());
+        let was_gone = matches!(debuggee.state, State::Exited(_));
+        let mut stop_on_entry = debuggee.stop_on_entry;
+        let mut paths = debuggee.paths.clone();
+        let sources = debuggee.source_breakpoints.clone();
+        let functions = debuggee.function_breakpoints.clone();
+
+        let mut rebuild = true;
+        if let Some(arguments) = launch_arguments(&request.arguments) {
+            let Ok(config) = LaunchConfig::read(arguments) else {
+                return self
+                    .out
+                    .refuse(request, CANNOT_RESTART, "unable to unmarshal launch args");
+            };
+            rebuild = arguments.get("rebuild").and_then(Value::as_bool).unwrap_or(true);
+            stop_on_entry = config.common.stop_on_entry;
+            paths = config.common.substitute_path;
+            if arguments.get("args").is_some_and(|args| !args.is_null()) {
+                spec.args = config.args;
+            }
+        }
+
+        if rebuild && let Some(build) = &build {
+            if let Err(text) = self.rebuild(build).await {
+                return self.out.refuse(request, FAILED_TO_RESTART, &text);
+            }
+        }
+        if let Err(error) = self.end(EndWith::Kill).await {
+            tracing::warn!("the program that is restarted did not end properly: {error}");
+        }
+        if let Err(failure) = self.start(&spec).await {
+            let text = match failure {
+                LaunchFailure::Refused(text) => text,
+                LaunchFailure::Build => "could not rebuild process".to_owned(),
+            };
+            self.out.refuse(request, FAILED_TO_RESTART, &text);
+            if !was_gone {
+                self.tell_terminated();
+            }
+            return;
+        }
+        if let Some(debuggee) = self.debuggee() {
+            debuggee.stop_on_entry = stop_on_entry;
+            debuggee.paths = paths;
+            debuggee.origin = Origin::Launched { spec, build };
+            debuggee.source_breakpoints.clone_from(&sources);
+            debuggee.function_breakpoints.clone_from(&functions);
+        }
+        // Clients send their breakpoints again after `initialized`; those that do not, keep what they had.
+        let restored = self
+            .call(move |target| {
+                if let Some(target) = target {
+                    for (file, wanted) in &sources {
+                        target.set_source_breakpoints(file, wanted);
+                    }
+                    target.set_function_breakpoints(&functions);
+                }
+            })
+            .await;
+        if let Err(gone) = restored {
+            return self.out.refuse(request, FAILED_TO_RESTART, &gone.to_string());
+        }
+        self.out.event(&DapEvent::Initialized);
+    }
+
+    /// Builds into the place of the running binary. The old file stays in use until its process is gone.
+    async fn rebuild(&mut self, build: &Build) -> Result<(), String> {
+        let mut beside = build.clone();
+        beside.output.as_mut_os_string().push(".new");
+        let built = tokio::select! {
+            built = beside.run_quietly() => built,
+            () = self.gone.cancelled() => return Err("the client hung up during the build".to_owned()),
+        };
+        match built {
+            Ok(_binary) => std::fs::rename(&beside.output, &build.output)
+                .map_err(|error| format!("could not replace {}: {error}", build.output.display())),
+            Err(BuildError::Failed { output, status, .. }) => {
+                Err(format!("could not rebuild process: {status}\n{}", output.trim()))
+            }
+            Err(error) => Err(format!("could not rebuild process: {error}")),
+        }
+    }
+}
+
+/// The launch configuration that came with the request, if one did.
+fn launch_arguments(arguments: &Value) -> Option<&Value> {
+    let inner = arguments.get("arguments")?;
+    (inner.get("request").and_then(Value::as_str) == Some("launch")).then_some(inner)
+}

@@ -1,0 +1,193 @@
+//! One client's session: its state and its loop.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, ReadHalf},
+    sync::mpsc,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    codec::{Frame, FrameReader},
+    debuggee::{Debuggee, State},
+    events::Events,
+    message::Request,
+    outgoing::Outgoing,
+    requests::no_debug::NoDebugProcess,
+    target::{Launcher, Target},
+    worker::{Worker, WorkerGone},
+};
+use crate::{toolchain::Binary, transport::Connection};
+
+/// How much may gather before it is sent although more is waiting.
+const BATCH: usize = 64 * 1024;
+
+/// How long a client that does not read may hold up the end of the session.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What a session debugs.
+pub(crate) enum Phase {
+    /// Nothing yet.
+    Idle,
+    /// A program without a debugger.
+    NoDebug(NoDebugProcess),
+    /// A program under debug.
+    Debugging(Box<Debuggee>),
+}
+
+/// What comes next after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// The next request.
+    Continue,
+    /// The end of the session.
+    Finish,
+}
+
+/// One client's session.
+pub(crate) struct Session {
+    pub(crate) out: Outgoing,
+    pub(crate) events: Events,
+    pub(crate) phase: Phase,
+    pub(crate) launcher: Arc<dyn Launcher>,
+    /// Our end of the connection, as messages name it.
+    pub(crate) address: String,
+    /// The directory that relative paths are relative to.
+    pub(crate) directory: PathBuf,
+    /// What the session built; removed with it.
+    pub(crate) binary: Option<Binary>,
+    /// Cancelled when the client hangs up.
+    pub(crate) gone: CancellationToken,
+    worker: Worker,
+}
+
+/// Serves one client until it disconnects, hangs up, or `interrupted` is done; then ends the target.
+pub(crate) async fn serve(
+    connection: Connection,
+    launcher: Arc<dyn Launcher>,
+    interrupted: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let (reader, writer) = tokio::io::split(connection.stream);
+    let gone = CancellationToken::new();
+    let mut session = Session {
+        out: Outgoing::new(Box::new(writer)),
+        events: Events::default(),
+        phase: Phase::Idle,
+        launcher,
+        address: connection.local,
+        directory: std::env::current_dir()?,
+        binary: None,
+        gone: gone.clone(),
+        worker: Worker::start()?,
+    };
+    let (sender, mut frames) = mpsc::channel(16);
+    let reading = tokio::spawn(read(reader, sender, gone));
+    let by_signal = tokio::select! {
+        () = session.run(&mut frames) => false,
+        () = interrupted => true,
+    };
+    reading.abort();
+    session.shut_down(by_signal).await;
+    // The client may be gone, or may not read; the session ends all the same.
+    let _ = tokio::time::timeout(LAST_WORDS, async {
+        session.out.flush().await?;
+        session.out.close().await
+    })
+    .await;
+    Ok(())
+}
+
+/// Reads frames until the client hangs up.
+async fn read(reader: ReadHalf<impl AsyncRead>, frames: mpsc::Sender<Frame>, gone: CancellationToken) {
+    let mut reader = FrameReader::new(reader);
+    loop {
+        match reader.next().await {
+            Ok(Some(frame)) => {
+                if frames.send(frame).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                tracing::error!("DAP error: {error}");
+                break;
+            }
+        }
+    }
+    gone.cancel();
+}
+
+impl Session {
+    async fn run(&mut self, frames: &mut mpsc::Receiver<Frame>) {
+        loop {
+            tokio::select! {
+                frame = frames.recv() => {
+                    let Some(frame) = frame else { return };
+                    if self.on_frame(frame).await == Next::Finish {
+                        return;
+                    }
+                }
+                event = self.events.next() => self.on_event(event),
+            }
+            while self.out.waiting() < BATCH
+                && let Some(event) = self.events.waiting()
+            {
+                self.on_event(event);
+            }
+            if let Err(error) = self.out.flush().await {
+                tracing::debug!("the client cannot be written to: {error}");
+                return;
+            }
+        }
+    }
+
+    async fn on_frame(&mut self, frame: Frame) -> Next {
+        let message = match frame {
+            Frame::Message(message) => message,
+            Frame::Malformed(reason) => {
+                self.out.internal_error(0, &reason);
+                return Next::Continue;
+            }
+        };
+        tracing::debug!("[<- from client]{message}");
+        match Request::read(message) {
+            Ok(request) => self.on_request(&request).await,
+            Err(other) => {
+                self.out.internal_error(other.seq, &other.reason);
+                Next::Continue
+            }
+        }
+    }
+
+    /// Calls the debugger, and goes on telling the client about events meanwhile.
+    pub(crate) async fn call<R: Send + 'static>(
+        &mut self,
+        call: impl FnOnce(&mut Option<Box<dyn Target>>) -> R + Send + 'static,
+    ) -> Result<R, WorkerGone> {
+        let mut answer = self.worker.call(call);
+        loop {
+            tokio::select! {
+                answered = &mut answer => return answered.map_err(|_| WorkerGone),
+                event = self.events.next() => self.on_event(event),
+            }
+            // A client that hung up is noticed by the loop; what it is owed goes nowhere.
+            let _ = self.out.flush().await;
+        }
+    }
+
+    /// The program under debug, if there is one.
+    pub(crate) fn debuggee(&mut self) -> Option<&mut Debuggee> {
+        match &mut self.phase {
+            Phase::Debugging(debuggee) => Some(debuggee),
+            _ => None,
+        }
+    }
+
+    /// Changes where the program stands.
+    pub(crate) fn set_state(&mut self, state: State) {
+        if let Some(debuggee) = self.debuggee() {
+            debuggee.state = state;
+        }
+    }
+}

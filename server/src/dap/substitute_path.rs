@@ -1,0 +1,127 @@
+//! `substitutePath`: the client's paths and those in the binary.
+
+/// Rules for both directions, in the order given.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SubstitutePath {
+    /// (client's prefix, binary's prefix).
+    rules: Vec<(String, String)>,
+}
+
+impl SubstitutePath {
+    /// Rules as the client gave them: `from` its own path, `to` the one in the binary.
+    pub(crate) fn new(rules: Vec<(String, String)>) -> SubstitutePath {
+        SubstitutePath { rules }
+    }
+
+    /// The path in the binary for a path of the client.
+    pub(crate) fn to_server(&self, path: &str) -> String {
+        substitute(
+            path,
+            self.rules
+                .iter()
+                .map(|(client, server)| (client.as_str(), server.as_str())),
+        )
+    }
+
+    /// The client's path for a path in the binary.
+    pub(crate) fn to_client(&self, path: &str) -> String {
+        substitute(
+            path,
+            self.rules
+                .iter()
+                .map(|(client, server)| (server.as_str(), client.as_str())),
+        )
+    }
+}
+
+/// Applies the first rule that matches. A prefix matches whole path elements; an empty one matches relative paths,
+/// and an empty replacement makes the path relative.
+fn substitute<'rule>(path: &str, rules: impl Iterator<Item = (&'rule str, &'rule str)>) -> String {
+    for (from, to) in rules {
+        if path == from {
+            return to.to_owned();
+        }
+        let rest = if from.is_empty() {
+            if is_absolute(path) {
+                continue;
+            }
+            path
+        } else {
+            match path.strip_prefix(from) {
+                Some(rest) if from.ends_with(is_separator) || rest.starts_with(is_separator) => rest,
+                _ => continue,
+            }
+        };
+        let below = rest.strip_prefix(is_separator).unwrap_or(rest);
+        if to.is_empty() {
+            return below.to_owned();
+        }
+        let separator = if is_windows(to) { '\\' } else { '/' };
+        // A backslash is an ordinary character in a name on Linux; only a path from the other system is rewritten.
+        let below = if is_windows(from) || is_windows(to) {
+            below.replace(is_separator, &separator.to_string())
+        } else {
+            below.to_owned()
+        };
+        return format!("{}{separator}{below}", to.trim_end_matches(is_separator));
+    }
+    path.to_owned()
+}
+
+fn is_separator(character: char) -> bool {
+    character == '/' || character == '\\'
+}
+
+/// `C:\...`: a client on Windows may debug on this machine.
+fn is_windows(path: &str) -> bool {
+    let mut characters = path.chars();
+    characters.next().is_some_and(|drive| drive.is_ascii_alphabetic())
+        && characters.next() == Some(':')
+        && characters.next().is_some_and(is_separator)
+}
+
+fn is_absolute(path: &str) -> bool {
+    path.starts_with(is_separator) || is_windows(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(rules: &[(&str, &str)]) -> SubstitutePath {
+        SubstitutePath::new(
+            rules
+                .iter()
+                .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()))
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn whole_elements_are_replaced_by_the_first_rule_that_matches() {
+        let paths = paths(&[("/home/me/src", "/build"), ("/home/me/", "/other/")]);
+        assert_eq!(paths.to_server("/home/me/src/a/main.go"), "/build/a/main.go");
+        assert_eq!(paths.to_server("/home/me/src2/main.go"), "/other/src2/main.go");
+        assert_eq!(paths.to_server("/elsewhere/main.go"), "/elsewhere/main.go");
+        assert_eq!(paths.to_server("/home/me/src"), "/build");
+        assert_eq!(paths.to_client("/build/a/main.go"), "/home/me/src/a/main.go");
+    }
+
+    #[test]
+    fn empty_prefixes_are_for_trimmed_paths() {
+        let paths = paths(&[("/home/me/src", "")]);
+        assert_eq!(paths.to_server("/home/me/src/a/main.go"), "a/main.go");
+        assert_eq!(paths.to_client("a/main.go"), "/home/me/src/a/main.go");
+        assert_eq!(
+            paths.to_client("/usr/local/go/src/fmt/print.go"),
+            "/usr/local/go/src/fmt/print.go"
+        );
+    }
+
+    #[test]
+    fn clients_on_windows_keep_their_separators() {
+        let paths = paths(&[(r"C:\work", "/work")]);
+        assert_eq!(paths.to_server(r"C:\work\a\main.go"), "/work/a/main.go");
+        assert_eq!(paths.to_client("/work/a/main.go"), r"C:\work\a\main.go");
+    }
+}

@@ -1,0 +1,240 @@
+//! The probes of one binary in one process, and the thread that reads what they record.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use spelunk_bpf::{BpfError, Counters, Link, Options, ProbeSet, RecordView, Ring, Site, SiteId, Target};
+use spelunk_dwarf::{Binary, DwarfError, Function};
+
+use super::function::{FunctionPlanner, Runtime, SiteKind, SitePlan};
+use super::layouts::Layouts;
+use crate::value::{LoadConfig, is_direct_in_interface};
+
+/// How long a record may lie in the ring before it is looked at. The kernel wakes the reader earlier when the ring fills.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Where probes are put.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The path that opens the executable.
+    pub(crate) file: PathBuf,
+    /// The process.
+    pub(crate) pid: i32,
+}
+
+/// Why the engine could not be started or extended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EngineError {
+    /// The kernel, or what this user may do with it.
+    #[error("{0}")]
+    Bpf(#[from] BpfError),
+    /// The binary's debug information.
+    #[error("{0}")]
+    Dwarf(#[from] DwarfError),
+}
+
+/// What the reader knows of a site.
+pub(crate) struct Installed<T> {
+    /// Its plan.
+    pub(crate) plan: SitePlan,
+    /// What its owner hung on it.
+    pub(crate) owner: T,
+}
+
+/// Sites by their number in records. A site that was taken out stays here: records of it may still lie in the ring.
+type Table<T> = Arc<RwLock<Vec<Option<Arc<Installed<T>>>>>>;
+
+/// Probes of one binary.
+pub(crate) struct Engine<T> {
+    binary: Arc<Binary>,
+    runtime: Runtime,
+    config: LoadConfig,
+    probes: ProbeSet,
+    ring: Option<Ring>,
+    table: Table<T>,
+    sites: Vec<SiteId>,
+    runtime_types_known: bool,
+}
+
+/// The thread that reads records.
+pub(crate) struct Reader {
+    stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<T: Send + Sync + 'static> Engine<T> {
+    /// Loads what all probes share. `config` says how much of values is captured.
+    pub(crate) fn new(binary: Arc<Binary>, config: LoadConfig) -> Result<Engine<T>, EngineError> {
+        let runtime = Runtime::of(&binary)?;
+        let probes = ProbeSet::new(options())?;
+        let ring = Some(probes.ring());
+        Ok(Engine { binary, runtime, config, probes, ring, table: Table::default(), sites: Vec::new(), runtime_types_known: false })
+    }
+
+    /// The binary.
+    pub(crate) fn binary(&self) -> &Arc<Binary> {
+        &self.binary
+    }
+
+    /// Plans functions; what cannot be traced is answered with the reason.
+    pub(crate) fn plan_functions(&mut self, functions: &[&Function]) -> (Vec<SitePlan>, Vec<(String, String)>) {
+        let binary = self.binary.clone();
+        let runtime = self.runtime;
+        self.with_layouts(|layouts| {
+            let mut planner = FunctionPlanner { binary: &binary, runtime, layouts };
+            let (mut sites, mut refused) = (Vec::new(), Vec::new());
+            for function in functions {
+                match planner.plan(function) {
+                    Ok(planned) => sites.extend(planned),
+                    Err(why) => refused.push((function.name.to_string(), why.to_string())),
+                }
+            }
+            (sites, refused)
+        })
+    }
+
+    /// The sites that tell where calls end without returning.
+    pub(crate) fn plan_endings(&mut self) -> Vec<SitePlan> {
+        let endings = [("runtime.recovery", SiteKind::Recovery), ("runtime.goexit0", SiteKind::GoroutineExit)];
+        let binary = self.binary.clone();
+        let mut sites = Vec::new();
+        for (name, kind) in endings {
+            let Some(function) = binary.function_named(name) else { continue };
+            let (planned, _) = self.plan_functions(&[function]);
+            sites.extend(planned.into_iter().filter(|site| site.kind == SiteKind::Call).map(|site| SitePlan { kind, ..site }));
+        }
+        sites
+    }
+
+    /// Runs a planner with the layouts of this engine's table.
+    pub(crate) fn with_layouts<R>(&mut self, work: impl FnOnce(&mut Layouts<'_>) -> R) -> R {
+        let binary = self.binary.clone();
+        let probes = &mut self.probes;
+        let mut add = |layout: &spelunk_bpf::Layout| probes.add_layout(layout).ok();
+        let mut layouts = Layouts::new(&binary, self.config, &mut add);
+        let result = work(&mut layouts);
+        if layouts.follows_interfaces() && !self.runtime_types_known {
+            // The kernel follows what an interface holds by its runtime type; any type of the program may turn up.
+            let entries: Vec<_> = binary
+                .runtime_types()
+                .iter()
+                .map(|(addr, ty)| (addr.0, layouts.runtime_type(*ty, is_direct_in_interface(&binary, *addr))))
+                .collect();
+            drop(layouts);
+            self.runtime_types_known = true;
+            if let Err(error) = self.probes.set_runtime_types(entries) {
+                tracing::warn!("what interfaces hold cannot be followed: {error}");
+            }
+        }
+        result
+    }
+
+    /// Runtime and binary, for planners.
+    pub(crate) fn runtime(&self) -> Runtime {
+        self.runtime
+    }
+
+    /// Attaches probes, all on one link. They come out when the link is dropped. The second part tells what the kernel refused.
+    pub(crate) fn install(&mut self, place: &Place, sites: Vec<(SitePlan, T)>) -> Result<Link, EngineError> {
+        let plans: Vec<_> = sites.iter().map(|(site, _)| (*site.plan).clone()).collect();
+        let plans = self.probes.add_plans(&plans)?;
+        let mut probes = Vec::with_capacity(sites.len());
+        for ((plan, owner), id) in sites.into_iter().zip(plans) {
+            let Some(offset) = self.binary.file_offset(plan.addr) else { continue };
+            let site = self.probes.add_site(Site { plan: id, file_addr: plan.addr.0 })?;
+            let number = site.number() as usize;
+            // A poisoned lock means that a reader panicked; the table itself is whole.
+            let mut table = self.table.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if table.len() <= number {
+                table.resize_with(number + 1, || None);
+            }
+            table[number] = Some(Arc::new(Installed { plan, owner }));
+            self.sites.push(site);
+            probes.push((offset.0, site));
+        }
+        Ok(self.probes.attach(&Target { path: place.file.clone(), pid: Some(place.pid) }, &probes)?)
+    }
+
+    /// Starts the thread that hands records to `handle`; after each batch it calls `flush`.
+    ///
+    /// May be called once.
+    pub(crate) fn read(
+        &mut self,
+        mut handle: impl FnMut(&Installed<T>, &RecordView<'_>) + Send + 'static,
+        mut flush: impl FnMut() + Send + 'static,
+    ) -> Option<Reader> {
+        let ring = self.ring.take()?;
+        let table = self.table.clone();
+        let stop = Arc::new(AtomicBool::new(false));
+        let rounds = Arc::new(AtomicU64::new(0));
+        let (stopped, round) = (stop.clone(), rounds.clone());
+        let thread = thread::Builder::new().name("trace-reader".into()).spawn(move || {
+            loop {
+                let last = stopped.load(Ordering::Acquire);
+                let drained = ring.drain(if last { Duration::ZERO } else { POLL }, |record| {
+                    let sites = table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    let site = sites.get(record.site().number() as usize).and_then(Option::clone);
+                    drop(sites);
+                    if let Some(site) = site {
+                        handle(&site, &record);
+                    }
+                });
+                match drained {
+                    Ok(0) if last => break,
+                    Ok(0) => {}
+                    Ok(_) => flush(),
+                    Err(error) => {
+                        tracing::error!("the ring cannot be read: {error}");
+                        break;
+                    }
+                }
+                round.fetch_add(1, Ordering::Release);
+            }
+            flush();
+        });
+        Some(Reader { stop, rounds, thread: thread.ok() })
+    }
+
+    /// What the sites with these numbers are.
+    pub(crate) fn sites_of(&self, ids: &[SiteId]) -> Vec<Arc<Installed<T>>> {
+        let table = self.table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ids.iter().filter_map(|id| table.get(id.number() as usize).and_then(Option::clone)).collect()
+    }
+
+    /// What all sites counted.
+    pub(crate) fn counters(&self) -> Counters {
+        self.probes.total_counters().unwrap_or_default()
+    }
+}
+
+impl Reader {
+    /// Waits until everything that was recorded before this call has been handled.
+    pub(crate) fn catch_up(&self) {
+        let seen = self.rounds.load(Ordering::Acquire);
+        // The round under way may have begun before the record was there; the one after it has not.
+        while self.rounds.load(Ordering::Acquire) < seen + 2 && self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Handles what is left and ends the thread.
+    pub(crate) fn finish(mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The ring's size can be set for machines with little memory, or to see how losses are told.
+fn options() -> Options {
+    let mut options = Options::default();
+    if let Some(bytes) = std::env::var("SPELUNK_RING_BYTES").ok().and_then(|text| text.parse::<u32>().ok()) {
+        options.ring_bytes = bytes.next_power_of_two().clamp(4096, 1 << 30);
+    }
+    options
+}

@@ -1,0 +1,116 @@
+//! A call or a return as a line of text, as `dlv trace` prints it with its ptrace backend.
+
+use std::fmt::Write;
+
+use spelunk_bpf::RecordView;
+use spelunk_dwarf::{Binary, ProcAddr};
+
+use super::function::{SiteKind, SitePlan};
+use super::record::RecordMemory;
+use crate::value::{LoadConfig, Loader, Style, Value, shorten_type};
+
+/// How much of each value is shown, as `--verbose` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verbosity(pub(crate) u8);
+
+impl Verbosity {
+    /// What is loaded at this verbosity (Delve's cmd/dlv/cmds/commands.go has the same table).
+    pub(crate) fn load_config(self) -> LoadConfig {
+        let limits = |recurse, string, array, fields| LoadConfig {
+            follow_pointers: false,
+            max_variable_recurse: recurse,
+            max_string_len: string,
+            max_array_values: array,
+            max_struct_fields: Some(fields),
+        };
+        match self.0 {
+            0 => limits(0, 64, 0, 3),
+            1 => limits(0, 32, 0, 0),
+            2 => limits(1, 64, 5, 3),
+            3 => limits(2, 128, 10, 10),
+            _ => LoadConfig { follow_pointers: true, max_struct_fields: None, ..limits(3, 256, 100, 0) },
+        }
+    }
+
+    /// A value as it stands in the line.
+    fn format(self, value: &Value) -> String {
+        let style = match self.0 {
+            0 => Style::default(),
+            1 => return format!("<{}>", shorten_type(&value.ty.name)),
+            2 => Style { shorten_types: true, ..Style::default() },
+            _ => Style { shorten_types: true, newlines: true, ..Style::default() },
+        };
+        value.text(style)
+    }
+}
+
+/// The values of a record's variables, in order.
+pub(crate) fn values(binary: &Binary, site: &SitePlan, record: &RecordView<'_>, config: LoadConfig) -> Vec<Value> {
+    let mut memory = RecordMemory::new(binary, site.addr, record);
+    let cfa = canonical_frame_address(site, record);
+    let places: Vec<ProcAddr> =
+        site.variables.iter().enumerate().map(|(number, variable)| memory.variable(variable, &site.plan, record, cfa, number)).collect();
+    let loader = Loader { binary, bias: memory.bias(), memory: &memory, config };
+    site.variables.iter().zip(places).map(|(variable, addr)| loader.load(&variable.name, variable.ty, addr)).collect()
+}
+
+/// The canonical frame address at a hit.
+pub(crate) fn canonical_frame_address(site: &SitePlan, record: &RecordView<'_>) -> ProcAddr {
+    ProcAddr(record.sp().wrapping_add_signed(site.cfa_offset))
+}
+
+/// How far below the upper end of its goroutine's stack the frame lies.
+pub(crate) fn depth(site: &SitePlan, record: &RecordView<'_>) -> u64 {
+    record.stack_hi().wrapping_sub(canonical_frame_address(site, record).0)
+}
+
+/// Appends the line of a record, with its newline. `took` is how long the call took, where that is to be shown.
+pub(crate) fn push_line(out: &mut String, binary: &Binary, site: &SitePlan, record: &RecordView<'_>, verbosity: Verbosity, took: Option<u64>) {
+    let values = values(binary, site, record, verbosity.load_config());
+    let goroutine = record.goroutine();
+    let function = &site.function;
+    // Writing to a String cannot fail.
+    let _ = match site.kind {
+        SiteKind::Call => {
+            let lines = verbosity.0 >= 3;
+            let params: Vec<String> = values
+                .iter()
+                .map(|value| match verbosity.0 {
+                    0 => verbosity.format(value),
+                    1 | 2 => format!("{}: {}", value.name, verbosity.format(value)),
+                    _ => format!("  {}: {}", value.name, verbosity.format(value)),
+                })
+                .collect();
+            let (open, between) = if lines { ("(\n", "\n") } else { ("(", ", ") };
+            writeln!(out, "> goroutine({goroutine}): {function}{open}{})", params.join(between))
+        }
+        SiteKind::Return => {
+            let results: Vec<String> = values.iter().map(|value| verbosity.format(value)).collect();
+            let took = took.map(|nanoseconds| format!(" [{}]", duration(nanoseconds))).unwrap_or_default();
+            writeln!(out, ">> goroutine({goroutine}): {function} => ({}){took}", results.join(","))
+        }
+        SiteKind::Recovery | SiteKind::GoroutineExit | SiteKind::Line(_) => Ok(()),
+    };
+}
+
+/// A duration with three or four digits and its unit.
+fn duration(nanoseconds: u64) -> String {
+    let ns = nanoseconds as f64;
+    match nanoseconds {
+        0..1_000 => format!("{nanoseconds}ns"),
+        1_000..1_000_000 => format!("{:.2}µs", ns / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2}ms", ns / 1e6),
+        _ => format!("{:.2}s", ns / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration;
+
+    #[test]
+    fn durations_read_well() {
+        let shown: Vec<String> = [999, 1_500, 2_345_678, 61_000_000_000].into_iter().map(duration).collect();
+        assert_eq!(shown, ["999ns", "1.50µs", "2.35ms", "61.00s"]);
+    }
+}

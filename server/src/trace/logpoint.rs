@@ -1,0 +1,541 @@
+//! Plans a logpoint: which memory its expressions need, and the text of a record.
+
+use std::sync::Arc;
+
+use spelunk_bpf::{Follow, FollowKind, Index, RecordView};
+use spelunk_dwarf::{Abi, Binary, FileAddr, Function, FunctionInfo, Kind, LocationError, ProcAddr, TypeId, Variable as DwarfVariable};
+
+use super::abi::Convention;
+use super::capture::{Captured, Home, PlanBuilder};
+use super::function::{Runtime, SiteKind, SitePlan, location_home};
+use super::layouts::Layouts;
+use super::line::canonical_frame_address;
+use super::record::RecordMemory;
+use crate::expr::{EvalError, Expr, Operand, Part, Scope, Template, Variable, evaluate, field_path};
+use crate::value::{LoadConfig, Loader, Style, Value};
+
+/// The most bytes of an array that are copied so that a variable can index it.
+const MAX_INDEXED_ARRAY: u64 = 8 << 10;
+/// The head of a slice, as far as indexing reads it: pointer and length.
+const SLICE_HEAD: u32 = 16;
+
+/// A logpoint at one address.
+pub(crate) struct LogSite {
+    /// The probe.
+    pub(crate) site: SitePlan,
+    /// The message; expressions that have no value here carry the reason.
+    parts: Vec<LogPart>,
+    /// What the names mean: variables of the site by their index.
+    names: Vec<Named>,
+}
+
+enum LogPart {
+    Text(String),
+    Value(Expr),
+    Error(String),
+}
+
+/// A variable that expressions name.
+struct Named {
+    /// `x`, or `pkg.x` for a variable of another package.
+    name: String,
+    /// Whether the captured variable is a pointer to the named one, which lives on the heap.
+    escaped: bool,
+    /// Why it has no place at the site.
+    missing: Option<String>,
+}
+
+/// Where an expression's value lies, as far as is known before the program runs.
+struct Path {
+    /// Index of the variable it starts from.
+    variable: usize,
+    /// The pointers on the way.
+    hops: Vec<Hop>,
+    /// Offset in the variable, or behind the last hop.
+    offset: u64,
+    ty: TypeId,
+}
+
+/// A pointer on the way to a value.
+struct Hop {
+    /// Where it lies: in the variable, or behind the hop before.
+    at: u64,
+    /// Which element of what it points to.
+    element: Element,
+}
+
+enum Element {
+    /// The pointee; for a slice, the element at a fixed distance in bytes.
+    Fixed(u64),
+    /// The element of a slice whose number is in a variable, at an offset in the root area.
+    Indexed { stride: u64, index: Index },
+}
+
+/// Plans logpoints of one binary.
+pub(crate) struct LogPlanner<'a, 'b> {
+    /// The binary.
+    pub(crate) binary: &'a Binary,
+    /// Its runtime.
+    pub(crate) runtime: Runtime,
+    /// Layouts for what is followed.
+    pub(crate) layouts: &'a mut Layouts<'b>,
+}
+
+impl LogPlanner<'_, '_> {
+    /// Plans a logpoint with the number `id` at `pc` of `function`, which is on `line`. What of the message cannot be evaluated there says so in the text; only a binary
+    /// without usable debug information fails as a whole.
+    pub(crate) fn plan(&mut self, id: u64, function: &Function, pc: FileAddr, line: u32, template: &Template) -> Result<LogSite, String> {
+        let info = self.binary.function_info(function).map_err(|error| error.to_string())?;
+        let rule = self.binary.cfa(pc).map_err(|error| error.to_string())?;
+        if rule.register != spelunk_dwarf::DwarfReg::RSP {
+            return Err(format!("the frame of {} at {pc} is not found from the stack pointer", info.name));
+        }
+        let cfa_offset = rule.offset;
+        let convention = if info.abi == Abi::Internal { Convention::Internal } else { Convention::Stack };
+        let mut site = Building {
+            binary: self.binary,
+            info: &info,
+            pc,
+            line,
+            builder: PlanBuilder::new(self.layouts, cfa_offset),
+            variables: Vec::new(),
+            names: Vec::new(),
+        };
+        let mut parts = Vec::with_capacity(template.parts.len());
+        for part in &template.parts {
+            parts.push(match part {
+                Part::Text(text) => LogPart::Text(text.clone()),
+                Part::Value(Err(error)) => LogPart::Error(error.to_string()),
+                Part::Value(Ok(expr)) => match site.capture(expr) {
+                    Ok(()) => LogPart::Value(expr.clone()),
+                    Err(error) => LogPart::Error(error.to_string()),
+                },
+            });
+        }
+        let plan = Arc::new(site.builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
+        let (variables, names) = (site.variables, site.names);
+        let site =
+            SitePlan { kind: SiteKind::Line(id), function: info.name.clone(), entry: info.low_pc, addr: pc, cfa_offset, variables, plan };
+        Ok(LogSite { site, parts, names })
+    }
+}
+
+/// A logpoint's plan while it grows.
+struct Building<'s, 'a, 'b> {
+    binary: &'s Binary,
+    info: &'s FunctionInfo,
+    pc: FileAddr,
+    line: u32,
+    builder: PlanBuilder<'a, 'b>,
+    variables: Vec<Captured>,
+    names: Vec<Named>,
+}
+
+impl Building<'_, '_, '_> {
+    /// Sees to it that a record holds all that evaluating and showing `expr` reads.
+    fn capture(&mut self, expr: &Expr) -> Result<(), EvalError> {
+        match expr {
+            Expr::Integer(_) => Ok(()),
+            Expr::Negative(inside) => self.capture(inside),
+            Expr::Call(function, arguments) => match (&**function, arguments.as_slice()) {
+                (Expr::Name(name), [argument]) if name == "len" || name == "cap" => self.capture_head(argument),
+                _ => Err(EvalError::Call(function.to_string())),
+            },
+            _ => {
+                let path = self.path(expr)?;
+                let size = self.builder.layouts().extent(path.ty, 0);
+                let leads = self.builder.layouts().leads(path.ty, 0);
+                self.capture_path(&path, size, &leads)
+            }
+        }
+    }
+
+    /// What `len` and `cap` read.
+    fn capture_head(&mut self, expr: &Expr) -> Result<(), EvalError> {
+        let path = self.path(expr)?;
+        let info = self.binary.type_info(path.ty)?;
+        match info.kind {
+            Kind::Array { .. } => Ok(()),
+            Kind::Map { .. } | Kind::Chan { .. } => {
+                let leads = self.builder.layouts().leads(path.ty, 0);
+                self.capture_path(&path, 8, &leads)
+            }
+            Kind::String | Kind::Slice { .. } => self.capture_path(&path, info.size as u32, &[]),
+            _ => Ok(()),
+        }
+    }
+
+    /// Captures `size` bytes at the end of a path and what leads further from there.
+    fn capture_path(&mut self, path: &Path, size: u32, leads: &[super::layouts::Lead]) -> Result<(), EvalError> {
+        let bytes: u32 = leads.iter().map(|lead| lead.bytes).fold(0, u32::saturating_add);
+        let Some((first, inner)) = path.hops.split_first() else {
+            self.materialise(path.variable, path.offset, u64::from(size));
+            let parts = self.variables[path.variable].parts.clone();
+            for lead in leads {
+                let area = |at: u64| self.builder.root_area(&parts, path.offset + at);
+                if let Some(follow) = self.builder.follow(lead, &area) {
+                    self.builder.add_follow(follow, lead.bytes);
+                }
+            }
+            return Ok(());
+        };
+        // From the inside out: what is captured last is made first.
+        let mut then: Vec<Follow> = Vec::new();
+        let mut wanted = Wanted { offset: path.offset, size };
+        let mut total = bytes;
+        let last_is_indexed = matches!(path.hops.last().map(|hop| &hop.element), Some(Element::Indexed { .. }));
+        for lead in leads {
+            let base = if last_is_indexed { path.offset } else { 0 };
+            then.extend(self.builder.follow(lead, &|at| u32::try_from(base + at).ok()));
+        }
+        for (i, hop) in inner.iter().enumerate().rev() {
+            // The pointer lies behind the hop before; there it is the first of what is captured, unless that is an indexed element, which is captured whole.
+            let before = &path.hops[i].element;
+            let at = if matches!(before, Element::Indexed { .. }) { hop.at } else { 0 };
+            then = vec![wanted.follow(hop, at, at + 8, std::mem::take(&mut then))];
+            total = total.saturating_add(wanted.bytes(hop));
+            wanted = Wanted { offset: hop.at, size: if matches!(hop.element, Element::Fixed(0)) { 8 } else { SLICE_HEAD } };
+        }
+        let head = if self.is_slice_hop(first) { SLICE_HEAD } else { 8 };
+        self.materialise(path.variable, first.at, u64::from(head));
+        let parts = &self.variables[path.variable].parts;
+        let unreadable = || EvalError::NoPlace(self.names[path.variable].name.clone(), "optimized out".to_owned());
+        let at = self.builder.root_area(parts, first.at).ok_or_else(unreadable)?;
+        let at_len = if head == SLICE_HEAD { self.builder.root_area(parts, first.at + 8).ok_or_else(unreadable)? } else { at };
+        let follow = wanted.follow(first, u64::from(at), u64::from(at_len), then);
+        total = total.saturating_add(wanted.bytes(first));
+        self.builder.add_follow(follow, total);
+        Ok(())
+    }
+
+    fn is_slice_hop(&self, hop: &Hop) -> bool {
+        matches!(hop.element, Element::Indexed { .. }) || matches!(hop.element, Element::Fixed(distance) if distance != 0)
+    }
+
+    /// Captures some bytes of a variable that lies in memory; one in registers was captured whole.
+    fn materialise(&mut self, variable: usize, offset: u64, size: u64) {
+        let captured = &self.variables[variable];
+        let covered = captured.parts.iter().any(|part| part.offset <= offset && offset + size <= part.offset + part.size);
+        if covered || size == 0 {
+            return;
+        }
+        let part = match captured.home {
+            Home::Cfa(at) => self.builder.frame_part(at, offset, size),
+            Home::Absolute(addr) => self.builder.absolute_part(addr, offset, size),
+            Home::Nowhere => return,
+        };
+        self.variables[variable].parts.push(part);
+    }
+
+    fn path(&mut self, expr: &Expr) -> Result<Path, EvalError> {
+        match expr {
+            Expr::Name(name) => {
+                let variable = self.named(name)?.ok_or_else(|| EvalError::NoSymbol(name.clone()))?;
+                self.start(variable)
+            }
+            Expr::Field(base, field) => self.field(base, field),
+            Expr::Index(base, index) => self.index(base, index),
+            Expr::Dereference(inside) => {
+                let path = self.path(inside)?;
+                let info = self.binary.type_info(path.ty)?;
+                match info.kind {
+                    Kind::Pointer { elem } => Ok(path.behind(elem)),
+                    _ => Err(EvalError::NotPointer(inside.to_string(), info.name.to_string())),
+                }
+            }
+            _ => Err(EvalError::NotValue(expr.to_string())),
+        }
+    }
+
+    /// The path to a variable itself: through its pointer when it lives on the heap.
+    fn start(&self, variable: usize) -> Result<Path, EvalError> {
+        let captured = &self.variables[variable];
+        let path = Path { variable, hops: Vec::new(), offset: 0, ty: captured.ty };
+        if self.names[variable].escaped
+            && let Kind::Pointer { elem } = self.binary.type_info(captured.ty)?.kind
+        {
+            return Ok(path.behind(elem));
+        }
+        Ok(path)
+    }
+
+    fn field(&mut self, base: &Expr, name: &str) -> Result<Path, EvalError> {
+        if let Expr::Name(package) = base
+            && self.named(package)?.is_none()
+        {
+            let variable = self.package_variable(package, name)?.ok_or_else(|| EvalError::NoSymbol(package.clone()))?;
+            return self.start(variable);
+        }
+        let mut path = self.path(base)?;
+        let mut info = self.binary.type_info(path.ty)?;
+        let declared = info.name.to_string();
+        if let Kind::Pointer { elem } = info.kind {
+            path = path.behind(elem);
+            info = self.binary.type_info(elem)?;
+        }
+        let Kind::Struct { fields } = &info.kind else {
+            return Err(EvalError::NotStruct(base.to_string(), declared));
+        };
+        let steps = field_path(self.binary, fields, name)?.ok_or_else(|| EvalError::NoMember(base.to_string(), name.to_owned()))?;
+        for (i, step) in steps.iter().enumerate() {
+            path.offset += step.offset;
+            path.ty = step.ty;
+            if i + 1 != steps.len()
+                && let Kind::Pointer { elem } = self.binary.type_info(step.ty)?.kind
+            {
+                path = path.behind(elem);
+            }
+        }
+        Ok(path)
+    }
+
+    fn index(&mut self, base: &Expr, index: &Expr) -> Result<Path, EvalError> {
+        let mut path = self.path(base)?;
+        let mut info = self.binary.type_info(path.ty)?;
+        if let Kind::Pointer { elem } = info.kind
+            && matches!(self.binary.type_info(elem)?.kind, Kind::Array { .. })
+        {
+            path = path.behind(elem);
+            info = self.binary.type_info(elem)?;
+        }
+        match &info.kind {
+            Kind::Array { elem, len, stride } => match index {
+                Expr::Integer(n) if n < len => {
+                    path.offset += n * stride;
+                    path.ty = *elem;
+                    Ok(path)
+                }
+                Expr::Integer(_) => Err(EvalError::OutOfBounds),
+                // Which element will be known at the hit: the array is captured whole.
+                _ => {
+                    self.capture(index)?;
+                    let size = info.size;
+                    if size > MAX_INDEXED_ARRAY {
+                        let why = format!("an array of {size} bytes is too large to be indexed by a variable in a logpoint");
+                        return Err(EvalError::NoPlace(base.to_string(), why));
+                    }
+                    self.capture_path(&path, size as u32, &[])?;
+                    path.ty = *elem;
+                    Ok(path)
+                }
+            },
+            Kind::Slice { elem } => {
+                let stride = self.binary.type_info(*elem)?.size;
+                let element = match index {
+                    Expr::Integer(n) => Element::Fixed(n.saturating_mul(stride)),
+                    _ => Element::Indexed { stride, index: self.root_index(index)? },
+                };
+                // Indexing reads the length too.
+                self.capture_path(&path, SLICE_HEAD, &[])?;
+                path.hops.push(Hop { at: path.offset, element });
+                Ok(Path { offset: 0, ty: *elem, ..path })
+            }
+            Kind::Map { .. } => Err(EvalError::MapIndex(base.to_string(), info.name.to_string())),
+            _ => Err(EvalError::NotIndexable(base.to_string(), info.name.to_string())),
+        }
+    }
+
+    /// An index that the kernel finds among the roots: an integer variable in a register or in the frame, or a field of one.
+    fn root_index(&mut self, expr: &Expr) -> Result<Index, EvalError> {
+        let path = self.path(expr)?;
+        let info = self.binary.type_info(path.ty)?;
+        let signed = match info.kind {
+            Kind::Int => true,
+            Kind::Uint | Kind::Uintptr => false,
+            _ => return Err(EvalError::IndexType(expr.to_string())),
+        };
+        self.capture_path(&path, info.size as u32, &[])?;
+        if !path.hops.is_empty() {
+            let why = "an index in a logpoint must be a constant or a variable of the function".to_owned();
+            return Err(EvalError::NoPlace(expr.to_string(), why));
+        }
+        let parts = &self.variables[path.variable].parts;
+        let at = self.builder.root_area_of(parts, path.offset, info.size);
+        let at = at.ok_or_else(|| EvalError::NoPlace(expr.to_string(), "optimized out".to_owned()))?;
+        Ok(Index::Root { at, size: info.size as u8, signed })
+    }
+
+    /// The index of the variable that a name means at the site.
+    fn named(&mut self, name: &str) -> Result<Option<usize>, EvalError> {
+        if let Some(known) = self.names.iter().position(|known| known.name == name) {
+            return self.usable(known).map(Some);
+        }
+        let scope = self.binary.variables_in_scope(self.info, self.pc, self.line);
+        // Inner variables come last and shadow the outer ones.
+        if let Some(found) = scope.iter().rev().find(|scoped| scoped.variable.display_name() == name) {
+            let variable = found.variable.clone();
+            return self.add(name, &variable).map(Some);
+        }
+        let package = package_of(&self.info.name);
+        self.add_global(name, &format!("{package}.{name}"))
+    }
+
+    fn package_variable(&mut self, package: &str, name: &str) -> Result<Option<usize>, EvalError> {
+        let full = format!("{package}.{name}");
+        if let Some(known) = self.names.iter().position(|known| known.name == full) {
+            return self.usable(known).map(Some);
+        }
+        self.add_global(&full, &full)
+    }
+
+    fn usable(&self, index: usize) -> Result<usize, EvalError> {
+        match &self.names[index].missing {
+            Some(why) => Err(EvalError::NoPlace(self.names[index].name.clone(), why.clone())),
+            None => Ok(index),
+        }
+    }
+
+    fn add(&mut self, name: &str, variable: &DwarfVariable) -> Result<usize, EvalError> {
+        let mut named = Named { name: name.to_owned(), escaped: variable.escaped(), missing: None };
+        let (parts, home) = match self.binary.location(self.info, variable, self.pc) {
+            Ok(location) => match location_home(&location) {
+                Home::Nowhere => (self.builder.located(variable.ty, &location), Home::Nowhere),
+                // What lies in memory is captured as far as it is needed.
+                home => (Vec::new(), home),
+            },
+            Err(LocationError::OptimizedOut | LocationError::NotHere(_)) => {
+                named.missing = Some("optimized out".to_owned());
+                (Vec::new(), Home::Nowhere)
+            }
+            Err(error) => {
+                named.missing = Some(error.to_string());
+                (Vec::new(), Home::Nowhere)
+            }
+        };
+        self.names.push(named);
+        self.variables.push(Captured { name: name.to_owned(), ty: variable.ty, home, parts });
+        self.usable(self.names.len() - 1)
+    }
+
+    fn add_global(&mut self, name: &str, full: &str) -> Result<Option<usize>, EvalError> {
+        let Some((ty, addr)) = self.binary.global_named(full) else { return Ok(None) };
+        self.names.push(Named { name: name.to_owned(), escaped: false, missing: None });
+        self.variables.push(Captured { name: name.to_owned(), ty, home: Home::Absolute(addr), parts: Vec::new() });
+        Ok(Some(self.names.len() - 1))
+    }
+}
+
+impl Path {
+    /// What the pointer at this path points to.
+    fn behind(mut self, ty: TypeId) -> Path {
+        self.hops.push(Hop { at: self.offset, element: Element::Fixed(0) });
+        Path { offset: 0, ty, ..self }
+    }
+}
+
+/// What is to be captured behind a hop.
+struct Wanted {
+    offset: u64,
+    size: u32,
+}
+
+impl Wanted {
+    /// The follow that captures it; `at` and `at_len` are where the pointer and the length are in the base area.
+    fn follow(&self, hop: &Hop, at: u64, at_len: u64, then: Vec<Follow>) -> Follow {
+        let (at, at_len) = (at as u32, at_len as u32);
+        let kind = match hop.element {
+            Element::Fixed(distance) => FollowKind::Pointer { at, offset: distance.saturating_add(self.offset) as i64, size: self.size.max(1) },
+            Element::Indexed { stride, index } => FollowKind::Element { at_ptr: at, at_len: Some(at_len), elem_size: stride as u32, index },
+        };
+        Follow { kind, layout: None, then }
+    }
+
+    fn bytes(&self, hop: &Hop) -> u32 {
+        let size = match hop.element {
+            Element::Fixed(_) => self.size,
+            Element::Indexed { stride, .. } => stride as u32,
+        };
+        spelunk_bpf::CHUNK_HEADER_SIZE as u32 + size.next_multiple_of(8)
+    }
+}
+
+/// The package of a function's name: `a/b.c` of `a/b.c.(*T).M`.
+fn package_of(function: &str) -> &str {
+    let path = function.rfind('/').map_or(0, |slash| slash + 1);
+    let end = function[path..].find('.').map_or(function.len(), |dot| path + dot);
+    &function[..end]
+}
+
+/// What names mean in a record.
+struct RecordScope<'a> {
+    names: &'a [Named],
+    variables: Vec<Variable>,
+    memory: &'a RecordMemory<'a>,
+    binary: &'a Binary,
+}
+
+impl RecordScope<'_> {
+    fn find(&self, name: &str) -> Result<Option<Variable>, EvalError> {
+        use crate::value::Memory;
+        let Some(index) = self.names.iter().position(|known| known.name == name && known.missing.is_none()) else {
+            return Ok(None);
+        };
+        let Some(variable) = self.variables.get(index).copied() else { return Ok(None) };
+        if !self.names.get(index).is_some_and(|named| named.escaped) {
+            return Ok(Some(variable));
+        }
+        let Kind::Pointer { elem } = self.binary.type_info(variable.ty)?.kind else { return Ok(Some(variable)) };
+        let target = self.memory.read_uint(variable.addr, 8)?;
+        Ok(Some(Variable { ty: elem, addr: ProcAddr(target) }))
+    }
+}
+
+impl Scope for RecordScope<'_> {
+    fn variable(&self, name: &str) -> Result<Option<Variable>, EvalError> {
+        self.find(name)
+    }
+
+    fn package_variable(&self, package: &str, name: &str) -> Result<Option<Variable>, EvalError> {
+        self.find(&format!("{package}.{name}"))
+    }
+}
+
+impl LogSite {
+    /// The message of a record.
+    pub(crate) fn message(&self, binary: &Binary, record: &RecordView<'_>) -> String {
+        let site = &self.site;
+        let mut memory = RecordMemory::new(binary, site.addr, record);
+        let cfa = canonical_frame_address(site, record);
+        let place = |(number, variable): (usize, &Captured)| Variable {
+            ty: variable.ty,
+            addr: memory.variable(variable, &site.plan, record, cfa, number),
+        };
+        let variables = site.variables.iter().enumerate().map(place).collect();
+        let scope = RecordScope { names: &self.names, variables, memory: &memory, binary };
+        let loader = Loader { binary, bias: memory.bias(), memory: &memory, config: LoadConfig::DAP };
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                LogPart::Text(plain) => text.push_str(plain),
+                LogPart::Error(why) => text.push_str(&format!("{{eval err: {why}}}")),
+                LogPart::Value(expr) => match evaluate(expr, binary, &memory, &scope) {
+                    Ok(Operand::Integer(number)) => text.push_str(&number.to_string()),
+                    Ok(Operand::Place(place)) => text.push_str(&message_text(&loader.load("", place.ty, place.addr))),
+                    Err(error) => text.push_str(&format!("{{eval err: {error}}}")),
+                },
+            }
+        }
+        text
+    }
+}
+
+/// A value as Delve's DAP server shows it: unsigned integers in hexadecimal too.
+fn message_text(value: &Value) -> String {
+    let text = value.text(Style { shorten_types: true, ..Style::default() });
+    match value.content {
+        crate::value::Content::Uint(n) => format!("{text} = {n:#x}"),
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::package_of;
+
+    #[test]
+    fn a_function_names_its_package() {
+        assert_eq!(package_of("main.main"), "main");
+        assert_eq!(package_of("example.org/a/b.(*T).M"), "example.org/a/b");
+        assert_eq!(package_of("net/http.HandlerFunc.ServeHTTP"), "net/http");
+    }
+}

@@ -1,0 +1,20 @@
+//! Logpoints and traces: from a request to a capture plan, from records back to values and text.
+//!
+//! Architecture invariant: this is the only place that knows both `spelunk_dwarf` and `spelunk_bpf`.
+
+mod abi;
+mod capture;
+mod clock;
+pub(crate) mod command;
+mod engine;
+mod function;
+mod layouts;
+mod line;
+mod logpoint;
+mod pairing;
+mod record;
+mod sites;
+
+pub(crate) use engine::{Engine, EngineError, Installed, Place, Reader};
+pub(crate) use function::{SiteKind, SitePlan};
+pub(crate) use logpoint::{LogPlanner, LogSite};

@@ -1,0 +1,23 @@
+//! How clients reach the server: TCP or a unix socket, listened on or dialled out to.
+
+mod address;
+mod listener;
+mod same_user;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub(crate) use address::Address;
+pub(crate) use listener::{Listener, dial};
+
+/// A stream of bytes to and from one client.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// One client's connection.
+pub(crate) struct Connection {
+    /// The bytes.
+    pub(crate) stream: Box<dyn Duplex>,
+    /// Our end's address, as messages to the user name it.
+    pub(crate) local: String,
+}
