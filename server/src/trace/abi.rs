@@ -10,6 +10,8 @@ use spelunk_dwarf::{Binary, DwarfError, Kind, TypeId};
 pub(crate) const INTEGER_REGISTERS: usize = 9;
 /// Floating-point registers in order of assignment: X0 to X14.
 const FLOAT_REGISTERS: usize = 15;
+/// A value is taken apart into at most so many components.
+const MAX_COMPONENTS: u64 = 64;
 /// Types nest at most this deep; the types of a hostile binary may be endless.
 const MAX_DEPTH: u32 = 64;
 
@@ -171,6 +173,35 @@ fn registers(binary: &Binary, ty: TypeId, at: u64, taken: &mut Taken, parts: &mu
         Kind::Array { elem, len: 1, .. } => registers(binary, *elem, at, taken, parts, depth + 1)?,
         Kind::Array { .. } | Kind::Void | Kind::Other(_) => false,
     })
+}
+
+/// The words and smaller pieces that a value is taken apart into, as offset and size, or nothing for a type that stays whole.
+pub(crate) fn components(binary: &Binary, ty: TypeId) -> Option<Vec<(u64, u64)>> {
+    let mut taken = Taken { integers: 0, floats: 0, blank: false };
+    let mut parts = Vec::new();
+    // The register limits do not matter here: only arrays cannot be taken apart.
+    let info = binary.type_info(ty).ok()?;
+    if info.size > MAX_COMPONENTS * 8 {
+        return None;
+    }
+    collect_components(binary, ty, 0, &mut taken, &mut parts, 0).then(|| parts.iter().map(|part| (part.offset, part.size)).collect())
+}
+
+fn collect_components(binary: &Binary, ty: TypeId, at: u64, taken: &mut Taken, parts: &mut Vec<RegisterPart>, depth: u32) -> bool {
+    let Ok(info) = binary.type_info(ty) else { return false };
+    match &info.kind {
+        Kind::Struct { fields } if depth <= MAX_DEPTH => {
+            fields.iter().all(|field| collect_components(binary, field.ty, at + field.offset, taken, parts, depth + 1))
+        }
+        Kind::Array { elem, len: 1, .. } if depth <= MAX_DEPTH => collect_components(binary, *elem, at, taken, parts, depth + 1),
+        Kind::Array { len: 0, .. } => true,
+        Kind::Struct { .. } | Kind::Array { .. } | Kind::Void | Kind::Other(_) => false,
+        // A scalar: the register counters start again for each, so it always fits.
+        _ => {
+            (taken.integers, taken.floats) = (0, 0);
+            registers(binary, ty, at, taken, parts, depth).unwrap_or(false)
+        }
+    }
 }
 
 /// The alignment of a type in bytes (Go's types.CalcSize for amd64).

@@ -1,7 +1,7 @@
 //! What a site captures of a variable: which registers and stack slots hold it, and what is followed from there.
 
 use spelunk_bpf::{EdgeKind, Follow, FollowKind, GoroutineSource, Plan, Reg, Root, RootSource, RuntimeOffsets};
-use spelunk_dwarf::{FileAddr, Location, PieceKind, TypeId};
+use spelunk_dwarf::{Binary, FileAddr, Location, Piece, PieceKind, TypeId};
 
 use super::abi::{AbiRegister, Place};
 use super::layouts::{Layouts, Lead};
@@ -138,8 +138,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
             return root.map_or_else(Vec::new, |root| vec![Part { offset: 0, size: u64::from(extent), source: Source::Root(root) }]);
         }
         let mut parts = Vec::new();
-        let mut offset = 0;
-        for piece in &location.pieces {
+        for (offset, piece) in placed(self.layouts.binary(), ty, location) {
             let size = u64::from(piece.size);
             let source = match &piece.kind {
                 PieceKind::Register(number) => match general_register(number.0) {
@@ -160,7 +159,6 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
             if size != 0 {
                 parts.push(Part { offset, size, source });
             }
-            offset += size;
         }
         parts
     }
@@ -251,6 +249,40 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         plan.max_record = (spelunk_bpf::HEADER_SIZE as u32 + plan.roots_size() + 64).saturating_add(self.bytes);
         plan
     }
+}
+
+/// The pieces of a location with their offsets in the value.
+///
+/// DWARF puts pieces end to end (DWARF 5, 2.6.1.2). Go's compiler leaves out the padding between the components of a struct
+/// (cmd/compile/internal/ssa/debug.go), so where the pieces are as many and as large as the type's components, those say where they belong. Where the
+/// pieces fill neither the value nor its components, nobody can say what they are, and there are none.
+pub(crate) fn placed<'l>(binary: &Binary, ty: TypeId, location: &'l Location) -> Vec<(u64, &'l Piece)> {
+    let sized: Vec<&Piece> = location.pieces.iter().filter(|piece| piece.size != 0).collect();
+    let total: u64 = sized.iter().map(|piece| u64::from(piece.size)).sum();
+    let size = binary.type_info(ty).map_or(0, |info| info.size);
+    if let Some(components) = super::abi::components(binary, ty) {
+        // What the compiler did not describe at the end reads as one empty piece.
+        let described = match sized.split_last() {
+            Some((last, rest)) if last.kind == PieceKind::Empty && rest.len() == components.len() => rest,
+            _ => &sized[..],
+        };
+        if described.len() == components.len() && described.iter().zip(&components).all(|(piece, (_, size))| u64::from(piece.size) == *size) {
+            return components.iter().map(|(offset, _)| *offset).zip(described.iter().copied()).collect();
+        }
+        if components.len() > 1 {
+            return Vec::new();
+        }
+    }
+    if total != size {
+        return Vec::new();
+    }
+    let mut offset = 0;
+    let mut place = |piece: &&'l Piece| {
+        let at = offset;
+        offset += u64::from(piece.size);
+        (at, *piece)
+    };
+    sized.iter().map(&mut place).collect()
 }
 
 /// DWARF's numbers of the general registers (System V ABI for x86-64, figure 3.36).

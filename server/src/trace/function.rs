@@ -6,7 +6,7 @@ use spelunk_bpf::{GoroutineSource, Plan, RuntimeOffsets};
 use spelunk_dwarf::{Abi, Binary, DwarfError, FileAddr, Function, FunctionInfo, Kind, Location, PieceKind, TypeId, Variable};
 
 use super::abi::{self, AbiRegister, Convention, INTEGER_REGISTERS, Place};
-use super::capture::{Captured, Home, PlanBuilder, abi_register};
+use super::capture::{Captured, Home, PlanBuilder, abi_register, placed};
 use super::layouts::Layouts;
 use super::sites::{FunctionCode, ReturnSite, SiteError};
 
@@ -104,24 +104,26 @@ struct Passed<'i> {
 }
 
 impl FunctionPlanner<'_, '_> {
-    /// The sites of a function: its call, then its returns.
+    /// The sites of a function: its returns, then its call.
     pub(crate) fn plan(&mut self, function: &Function) -> Result<Vec<SitePlan>, FunctionError> {
         let info = self.binary.function_info(function)?;
         let len = function.end.distance_from(function.entry).and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
         let bytes = self.binary.code(function.entry, len).ok_or(SiteError::Undecodable)?;
         let code = FunctionCode::decode(bytes, function.entry)?;
         let convention = if info.abi == Abi::Internal { Convention::Internal } else { Convention::Stack };
-        let (results, params): (Vec<_>, Vec<_>) = info.params.iter().partition(|variable| variable.is_result);
+        let (results, params): (Vec<_>, Vec<_>) = once_each(&info.params).partition(|variable| variable.is_result);
         let params = self.passed(&params)?;
         let results = self.passed(&results)?;
         let types = |passed: &[Passed<'_>]| passed.iter().map(|one| one.ty).collect::<Vec<_>>();
         let assignment = abi::assign(self.binary, convention, &types(&params), &types(&results))?;
         let name: Arc<str> = Arc::from(&*info.name);
 
-        let mut sites = vec![self.call(&info, &name, convention, &code, &params, &assignment.params)?];
+        let mut sites = Vec::new();
         for site in code.return_sites() {
             sites.push(self.ret(&info, &name, convention, &site, &results, &assignment.results)?);
         }
+        // A function may consist of a `ret` alone. Of the probes on one instruction the kernel runs the last first (kernel/events/uprobes.c, consumer_add).
+        sites.push(self.call(&info, &name, convention, &code, &params, &assignment.params)?);
         Ok(sites)
     }
 
@@ -219,26 +221,43 @@ impl FunctionPlanner<'_, '_> {
         let Ok(location) = self.binary.location(info, param.variable, info.low_pc) else { return true };
         let pieces = &location.pieces[..];
         match place {
-            Place::Stack(offset) => match pieces {
-                [piece] => !matches!(piece.kind, PieceKind::CfaOffset(known) if known != *offset) && !matches!(piece.kind, PieceKind::Register(_)),
-                _ => true,
-            },
+            // Of a value of several words the compiler may describe one alone, without saying which.
+            Place::Stack(offset) => {
+                let size = self.binary.type_info(param.ty).map_or(8, |info| info.size as i64);
+                let inside = |known: i64| (*offset..*offset + size.max(1)).contains(&known);
+                pieces.iter().all(|piece| match piece.kind {
+                    PieceKind::CfaOffset(known) => inside(known),
+                    PieceKind::Register(_) => false,
+                    _ => true,
+                })
+            }
             Place::Registers { parts, .. } => {
-                let mut offset = 0;
-                pieces.iter().all(|piece| {
-                    let at = offset;
-                    offset += u64::from(piece.size);
-                    match &piece.kind {
-                        PieceKind::Register(number) => {
-                            parts.iter().any(|part| part.offset == at && Some(part.register) == abi_register(number.0))
-                        }
-                        // Pieces that the optimiser has no use for are empty, and a part may have been spilled at once.
+                // A piece alone may stand for any of the components; more than one are in order.
+                if let ([piece], [_, _, ..]) = (pieces, &parts[..]) {
+                    return match &piece.kind {
+                        PieceKind::Register(number) => parts.iter().any(|part| Some(part.register) == abi_register(number.0)),
                         _ => true,
+                    };
+                }
+                placed(self.binary, param.ty, &location).iter().all(|(at, piece)| match &piece.kind {
+                    PieceKind::Register(number) => {
+                        parts.iter().any(|part| part.offset == *at && Some(part.register) == abi_register(number.0))
                     }
+                    // Pieces that the optimiser has no use for are empty, and a part may have been spilled at once.
+                    _ => true,
                 })
             }
         }
     }
+}
+
+/// The parameters and results of a function, each once: with optimisations the compiler describes a named result twice.
+fn once_each(variables: &[Variable]) -> impl Iterator<Item = &Variable> {
+    let mut seen = std::collections::HashSet::new();
+    variables.iter().filter(move |variable| {
+        let name = variable.display_name();
+        name == "_" || seen.insert(name)
+    })
 }
 
 /// Parts and home of a parameter by DWARF alone.

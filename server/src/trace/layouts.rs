@@ -46,6 +46,11 @@ impl<'a> Layouts<'a> {
         Layouts { binary, config, known: HashMap::new(), add, interfaces: false }
     }
 
+    /// The binary whose types are followed.
+    pub(crate) fn binary(&self) -> &'a Binary {
+        self.binary
+    }
+
     /// Whether any layout or lead made so far goes through an interface, so that the table of runtime types is needed.
     pub(crate) fn follows_interfaces(&self) -> bool {
         self.interfaces
