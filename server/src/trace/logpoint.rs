@@ -115,7 +115,7 @@ impl LogPlanner<'_, '_> {
         let plan = Arc::new(site.builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
         let (variables, names) = (site.variables, site.names);
         let site =
-            SitePlan { kind: SiteKind::Line(id), function: info.name.clone(), entry: info.low_pc, addr: pc, cfa_offset, variables, plan };
+            SitePlan { kind: SiteKind::Line(id), function: info.name.clone(), entry: info.low_pc, addr: pc, cfa_offset, variables, dictionary: None, plan };
         Ok(LogSite { site, parts, names })
     }
 }
