@@ -3,14 +3,13 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{Fixture, Mode, register, three_words};
 use spelunk_bpf::{Follow, FollowKind, GoroutineSource, Options, Plan, ProbeSet, Reg};
 
-const CALLS: u32 = 100_000;
-/// The least of these many runs counts: the others were disturbed.
-const RUNS: u32 = 15;
+/// Batches of 1,000 calls, of which the fastest counts.
+const BATCHES: u32 = 1000;
 
 fn string(max: u32) -> Follow {
     Follow {
@@ -35,16 +34,9 @@ fn nanoseconds_per_hit() {
     std::thread::spawn(move || {
         while ring.drain(Duration::from_millis(10), |_| {}).is_ok() {}
     });
-    let time = |fixture: &mut Fixture, scenario: &str| {
-        let run = || {
-            let begin = Instant::now();
-            fixture.run(&format!("{scenario} {CALLS}"));
-            begin.elapsed()
-        };
-        let least = std::iter::repeat_with(run).take(RUNS as usize).min();
-        least.unwrap_or_default().as_nanos() as f64 / f64::from(CALLS)
-    };
-    let base = time(&mut fixture, "loop");
+    // The fixture gives the nanoseconds of 1,000 calls.
+    let time = |fixture: &mut Fixture| fixture.run(&format!("least {BATCHES}")).0 as f64 / 1000.0;
+    let base = time(&mut fixture);
     println!("no probe: {base:.0} ns per call");
     let plain = fixture.plan(vec![register(Reg::Rax)]);
     let plans = [
@@ -91,33 +83,12 @@ fn nanoseconds_per_hit() {
     ];
     for (name, plan) in plans {
         let (site, link) = fixture.probe(&mut set, "main.work", &plan);
-        time(&mut fixture, "loop");
-        let cost = time(&mut fixture, "loop") - base;
+        let cost = time(&mut fixture) - base;
         drop(link);
         let counters = set.counters(site).expect("counters");
-        println!("  {}", program_time());
         println!(
             "{name}: {cost:.0} ns per hit, {} of {} lost",
             counters.ring_full, counters.hits
         );
     }
-}
-
-/// What the kernel counted of the dispatcher and the programs it called, where
-/// `kernel.bpf_stats_enabled` is 1: the trap itself is not in it.
-fn program_time() -> String {
-    let Ok(fds) = std::fs::read_dir("/proc/self/fdinfo") else {
-        return String::new();
-    };
-    for fd in fds.flatten() {
-        let info = std::fs::read_to_string(fd.path()).unwrap_or_default();
-        let field = |name: &str| -> Option<f64> {
-            let line = info.lines().find_map(|line| line.strip_prefix(name))?;
-            line.trim().parse().ok()
-        };
-        if let (Some(time), Some(count)) = (field("run_time_ns:"), field("run_cnt:")) {
-            return format!("{time:.0} ns in {count} runs so far");
-        }
-    }
-    String::new()
 }
