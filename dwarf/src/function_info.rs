@@ -465,14 +465,17 @@ fn expression_home(bytes: Reader<'_>) -> Home {
 mod tests {
     use super::*;
 
-    fn scope(inlined: Option<&str>, ranges: &[Range<u64>], children: Vec<Scope>) -> Scope {
+    fn scope(inlined: Option<&str>, ranges: &[(u64, u64)], children: Vec<Scope>) -> Scope {
         Scope {
             inlined: inlined.map(|name| InlinedCall {
                 name: name.into(),
                 call_file: None,
                 call_line: 1,
             }),
-            ranges: ranges.iter().map(|r| FileAddr(r.start)..FileAddr(r.end)).collect(),
+            ranges: ranges
+                .iter()
+                .map(|(start, end)| FileAddr(*start)..FileAddr(*end))
+                .collect(),
             params: Vec::new(),
             variables: Vec::new(),
             children,
@@ -481,10 +484,10 @@ mod tests {
 
     #[test]
     fn inlined_calls_are_found_through_blocks() {
-        let inner = scope(Some("inner"), &[0x14..0x16], Vec::new());
+        let inner = scope(Some("inner"), &[(0x14, 0x16)], Vec::new());
         let block = scope(None, &[], vec![inner]);
-        let outer = scope(Some("outer"), &[0x10..0x14, 0x16..0x18], vec![block]);
-        let body = scope(None, &[0x0..0x20], vec![outer]);
+        let outer = scope(Some("outer"), &[(0x10, 0x14), (0x16, 0x18)], vec![block]);
+        let body = scope(None, &[(0x0, 0x20)], vec![outer]);
         let names = |pc| {
             body.inlined_at(FileAddr(pc))
                 .iter()

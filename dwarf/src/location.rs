@@ -302,7 +302,32 @@ fn evaluate_expression(
     if pieces.iter().all(|piece| piece.kind == PieceKind::Empty) && size > 0 {
         return Err(LocationError::OptimizedOut);
     }
-    Ok(Location { pieces })
+    Ok(Location { pieces: joined(pieces) })
+}
+
+/// Makes one piece of neighbours that lie side by side in memory, as the halves of a spilled string do.
+fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut joined: Vec<Piece> = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        if let Some(last) = joined.last_mut() {
+            let size = i64::from(last.size);
+            let adjacent = match (&last.kind, &piece.kind) {
+                (PieceKind::CfaOffset(a), PieceKind::CfaOffset(b)) => a.checked_add(size) == Some(*b),
+                (PieceKind::RegisterOffset(r, a), PieceKind::RegisterOffset(q, b)) => {
+                    r == q && a.checked_add(size) == Some(*b)
+                }
+                (PieceKind::Addr(a), PieceKind::Addr(b)) => a.offset(size) == Some(*b),
+                (PieceKind::Empty, PieceKind::Empty) => true,
+                _ => false,
+            };
+            if let Some(sum) = last.size.checked_add(piece.size).filter(|_| adjacent) {
+                last.size = sum;
+                continue;
+            }
+        }
+        joined.push(piece);
+    }
+    joined
 }
 
 /// Compilers before Go 1.22 list a part of a value several times when the value is taken apart several times, as in a
@@ -433,6 +458,11 @@ mod tests {
         assert_eq!(
             evaluate(&[0x53, 0x93, 8], 24),
             Ok(vec![(Register(DwarfReg(3)), 8), (Empty, 16)])
+        );
+        // A slice whose pointer and length were spilled.
+        assert_eq!(
+            evaluate(&[0x91, 0, 0x93, 8, 0x91, 8, 0x93, 8, 0x53, 0x93, 8], 24),
+            Ok(vec![(CfaOffset(0), 16), (Register(DwarfReg(3)), 8)])
         );
         assert_eq!(evaluate(&[0x93, 8, 0x93, 8], 16), Err(LocationError::OptimizedOut));
         assert!(matches!(
