@@ -13,6 +13,9 @@ use crate::sections::Reader;
 use crate::units::UnitRecord;
 use crate::{Binary, FileAddr};
 
+/// What the names of one unit's files may take together, in bytes. Many entries can refer to one long name.
+const MAX_FILE_NAMES: usize = 16 << 20;
+
 /// A row of a line table: it holds up to the next row of its sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -112,9 +115,17 @@ impl Binary {
                 let count = header.file_names().len() as u64;
                 // Numbers begin at 0 in DWARF 5 and at 1 before.
                 let last = if header.version() >= 5 { count } else { count + 1 };
-                Ok((0..last)
-                    .map(|number| file_name(&dwarf, header, record, number).into())
-                    .collect())
+                let mut files: Vec<Arc<str>> = Vec::new();
+                let mut length = 0usize;
+                for number in 0..last {
+                    let name = file_name(&dwarf, header, record, number);
+                    length = length.saturating_add(name.len());
+                    if length > MAX_FILE_NAMES {
+                        return Err(DwarfError::at(".debug_line", "the names of the files are too long"));
+                    }
+                    files.push(name.into());
+                }
+                Ok(files)
             };
             read().unwrap_or_default().into()
         })

@@ -34,6 +34,9 @@ const CORE: [SectionId; 10] = [
 /// More ranges than any toolchain writes for one entry; a list that claims more is damaged.
 const MAX_RANGES: usize = 1 << 16;
 
+/// More ranges than the units of any program have together.
+const MAX_UNIT_RANGES: usize = 1 << 22;
+
 /// What is kept of a unit: enough to read its entries again without looking at its root.
 #[derive(Debug)]
 pub(crate) struct UnitRecord {
@@ -202,6 +205,11 @@ fn read_units(dwarf: &gimli::Dwarf<Reader<'_>>) -> Result<Units, DwarfError> {
             Arc::clone(abbreviations.entry(table).or_insert(parsed))
         };
         // A damaged root makes its unit unreadable, and only that one.
+        if units.ranges.len() > MAX_UNIT_RANGES {
+            return Err(DwarfError::Malformed(
+                "the units have more ranges than there is code".to_owned(),
+            ));
+        }
         if let Ok((record, ranges)) = read_root(dwarf, header, offset, abbreviations) {
             let index = units.records.len() as u32;
             units.records.push(record);

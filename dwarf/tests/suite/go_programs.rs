@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::fixture::{Build, build, line_of, open};
 use spelunk_dwarf::{
-    Abi, Binary, BuildId, DwarfReg, FileAddr, FileOffset, Function, FunctionInfo, Kind, LoadBias, LocationError, Piece,
-    PieceKind, ProcAddr, TypeId, Variable, variables_of_function,
+    Abi, Absence, Binary, BuildId, DwarfReg, FileAddr, FileOffset, Function, FunctionInfo, Kind, LoadBias,
+    LocationError, Piece, PieceKind, ProcAddr, TypeId, Variable, variables_of_function,
 };
 
 fn function<'b>(binary: &'b Binary, name: &str) -> &'b Function {
@@ -208,17 +208,20 @@ fn what_is_nowhere_is_not_given_a_place() {
     let result = param(&calls_small, "~r0");
     assert_eq!(
         binary.location(&calls_small, result, calls_small.low_pc),
-        Err(LocationError::OptimizedOut)
+        Err(LocationError::OptimizedOut(Absence::Empty))
     );
     let add = info(&binary, "main.add");
     // x is dead behind the call of Printf and the addition.
     let last = FileAddr(add.high_pc.0 - 1);
     let ranges = binary.locations(&add, param(&add, "y")).expect("y has a list");
     if !ranges.iter().any(|range| range.range.contains(&last)) {
-        assert_eq!(
-            binary.location(&add, param(&add, "y"), last),
-            Err(LocationError::NotHere(last))
-        );
+        let error = binary
+            .location(&add, param(&add, "y"), last)
+            .expect_err("it is dead there");
+        assert!(error.is_optimized_out());
+        let text = error.to_string();
+        assert!(text.starts_with("could not find loclist entry at 0x"), "{text}");
+        assert!(text.ends_with(&format!(" for address {last}")), "{text}");
     }
     assert!(
         ranges.iter().any(|range| range.range.contains(&add.low_pc)),
