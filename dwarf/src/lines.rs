@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use gimli::{DebugLine, LineProgramHeader, SectionId};
 use rayon::prelude::*;
@@ -29,7 +29,14 @@ pub(crate) struct Row {
     pub(crate) end: bool,
 }
 
-/// The line table of one unit: sequences of rows with ascending addresses.
+/// What has been read so far of a line table.
+#[derive(Debug, Default)]
+pub(crate) struct LineTable {
+    files: OnceLock<Arc<[Arc<str>]>>,
+    rows: OnceLock<Rows>,
+}
+
+/// The rows of one line table: sequences of rows with ascending addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     rows: Vec<Row>,
@@ -105,7 +112,7 @@ impl Binary {
 
     /// The file table of a unit, by file number; empty when it is damaged.
     pub(crate) fn files_of_unit<'a>(&self, record: &'a UnitRecord) -> &'a [Arc<str>] {
-        record.files.get_or_init(|| {
+        record.lines.files.get_or_init(|| {
             let read = || -> Result<Vec<Arc<str>>, DwarfError> {
                 let dwarf = self.dwarf()?;
                 let Some(program) = self.line_header(record)? else {
@@ -139,7 +146,7 @@ impl Binary {
 
     /// The line table of a unit; when it is damaged, as far as it could be read.
     pub(crate) fn rows_of_unit<'a>(&self, record: &'a UnitRecord) -> &'a Rows {
-        record.rows.get_or_init(|| {
+        record.lines.rows.get_or_init(|| {
             let mut table = Rows::default();
             if let Ok(Some(program)) = self.line_header(record) {
                 let mut rows = program.rows();
