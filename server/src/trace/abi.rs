@@ -68,8 +68,17 @@ pub(crate) enum Convention {
 }
 
 /// Assigns places to parameters and results of the given types.
-pub(crate) fn assign(binary: &Binary, convention: Convention, params: &[TypeId], results: &[TypeId]) -> Result<Assignment, DwarfError> {
-    let mut frame = Frame { binary, convention, size: 0 };
+pub(crate) fn assign(
+    binary: &Binary,
+    convention: Convention,
+    params: &[TypeId],
+    results: &[TypeId],
+) -> Result<Assignment, DwarfError> {
+    let mut frame = Frame {
+        binary,
+        convention,
+        size: 0,
+    };
     let mut params = frame.assign_all(params)?;
     frame.align(8);
     let results = frame.assign_all(results)?;
@@ -82,7 +91,10 @@ pub(crate) fn assign(binary: &Binary, convention: Convention, params: &[TypeId],
         }
     }
     let places = |assigned: Vec<(Place, (u64, u64))>| assigned.into_iter().map(|(place, _)| place).collect();
-    Ok(Assignment { params: places(params), results: places(results) })
+    Ok(Assignment {
+        params: places(params),
+        results: places(results),
+    })
 }
 
 /// The stack part of a call's arguments while it grows; it begins at the canonical frame address.
@@ -101,8 +113,14 @@ impl Frame<'_> {
         for ty in types {
             let (size, align) = (self.binary.type_info(*ty)?.size, align_of(self.binary, *ty, 0)?);
             let mut parts = Vec::new();
-            let mut taken = Taken { integers, floats, blank: false };
-            let fits = self.convention == Convention::Internal && size != 0 && registers(self.binary, *ty, 0, &mut taken, &mut parts, 0)?;
+            let mut taken = Taken {
+                integers,
+                floats,
+                blank: false,
+            };
+            let fits = self.convention == Convention::Internal
+                && size != 0
+                && registers(self.binary, *ty, 0, &mut taken, &mut parts, 0)?;
             if fits {
                 (integers, floats) = (taken.integers, taken.floats);
                 places.push((Place::Registers { parts, spill: None }, (size, align)));
@@ -131,27 +149,46 @@ struct Taken {
 
 impl Taken {
     fn integer(&mut self, offset: u64, size: u64, parts: &mut Vec<RegisterPart>) -> bool {
-        parts.push(RegisterPart { offset, size, register: AbiRegister::Integer(self.integers), blank: self.blank });
+        parts.push(RegisterPart {
+            offset,
+            size,
+            register: AbiRegister::Integer(self.integers),
+            blank: self.blank,
+        });
         self.integers += 1;
         self.integers <= INTEGER_REGISTERS
     }
 
     fn float(&mut self, offset: u64, size: u64, parts: &mut Vec<RegisterPart>) -> bool {
-        parts.push(RegisterPart { offset, size, register: AbiRegister::Float(self.floats), blank: self.blank });
+        parts.push(RegisterPart {
+            offset,
+            size,
+            register: AbiRegister::Float(self.floats),
+            blank: self.blank,
+        });
         self.floats += 1;
         self.floats <= FLOAT_REGISTERS
     }
 }
 
 /// Tries to put a value of type `ty` in registers; false when it must go to the stack as a whole.
-fn registers(binary: &Binary, ty: TypeId, at: u64, taken: &mut Taken, parts: &mut Vec<RegisterPart>, depth: u32) -> Result<bool, DwarfError> {
+fn registers(
+    binary: &Binary,
+    ty: TypeId,
+    at: u64,
+    taken: &mut Taken,
+    parts: &mut Vec<RegisterPart>,
+    depth: u32,
+) -> Result<bool, DwarfError> {
     if depth > MAX_DEPTH {
         return Ok(false);
     }
     let info = binary.type_info(ty)?;
     Ok(match &info.kind {
         Kind::Bool | Kind::Int | Kind::Uint | Kind::Uintptr => taken.integer(at, info.size, parts),
-        Kind::Pointer { .. } | Kind::UnsafePointer | Kind::Map { .. } | Kind::Chan { .. } | Kind::Func => taken.integer(at, 8, parts),
+        Kind::Pointer { .. } | Kind::UnsafePointer | Kind::Map { .. } | Kind::Chan { .. } | Kind::Func => {
+            taken.integer(at, 8, parts)
+        }
         Kind::Float => taken.float(at, info.size, parts),
         Kind::Complex => taken.float(at, info.size / 2, parts) && taken.float(at + info.size / 2, info.size / 2, parts),
         Kind::String | Kind::Interface { .. } => taken.integer(at, 8, parts) && taken.integer(at + 8, 8, parts),
