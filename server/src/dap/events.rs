@@ -121,7 +121,8 @@ fn forward_until_closed(queue: &Receiver<Event>, closed: &Receiver<Never>, forwa
             recv(closed) -> _ => break,
         }
     }
-    for event in queue.try_iter() {
+    // What is sent from now on came after the last event.
+    for event in queue.try_iter().take(queue.len()) {
         if forward.blocking_send(event).is_err() {
             return;
         }
