@@ -8,6 +8,7 @@ pub mod corpus;
 pub mod dap_client;
 pub mod differential;
 pub mod failure;
+pub mod measure;
 pub mod paths;
 pub mod peer;
 pub mod rpc_client;

@@ -125,7 +125,7 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
         return Err("Need to specify a trace depth of at least 1".to_owned());
     }
     if flags.ebpf == Some(false) {
-        return Err("the ptrace backend (--ebpf=false) comes with a later version of spelunk; without the flag, functions are traced in the kernel".to_owned());
+        return Err("the ptrace backend (--ebpf=false) is not yet available in this version; without the flag, functions are traced in the kernel".to_owned());
     }
     for (given, flag) in [(flags.stack, "--stack"), (flags.follow_calls, "--follow-calls")] {
         if given > 0 {
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_is_yet_to_come_is_said() {
-        assert!(parse("spelunk trace --ebpf=false foo").is_err_and(|text| text.contains("later version")));
+        assert!(parse("spelunk trace --ebpf=false foo").is_err_and(|text| text.contains("not yet available")));
         assert!(parse("spelunk trace --stack 3 foo").is_err_and(|text| text.starts_with("--stack")));
         assert!(parse("spelunk trace foo --follow-calls 2").is_err_and(|text| text.starts_with("--follow-calls")));
         assert!(parse("spelunk trace --ebpf foo").is_ok());

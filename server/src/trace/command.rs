@@ -48,10 +48,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let functions = matching(&binary, &pattern);
     if functions.is_empty() {
         let path = binary.path().display();
-        return Err(format!(
-            "no breakpoints set: no function of {path} matches {:?}",
-            args.regexp
-        ));
+        return Err(format!("no breakpoints set: no function of {path} matches {:?}", args.regexp));
     }
     // Other numbers show as little as Delve does: everything unloaded.
     let verbosity = Verbosity(u8::try_from(args.verbosity.clamp(0, 4)).unwrap_or(0));
@@ -64,23 +61,11 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
         return Err("no breakpoints set".to_owned());
     }
     let traced: HashSet<_> = sites.iter().map(|site| site.addr).collect();
-    sites.extend(
-        engine
-            .plan_endings()
-            .into_iter()
-            .filter(|site| !traced.contains(&site.addr)),
-    );
+    sites.extend(engine.plan_endings().into_iter().filter(|site| !traced.contains(&site.addr)));
     let sites = sites.into_iter().map(|site| (site, ())).collect();
 
     let mut running = subject.start(args)?;
-    let printer = Printer {
-        binary: binary.clone(),
-        verbosity,
-        timing: false,
-        clock: args.timestamp.then(WallClock::now),
-        pairing: Pairing::default(),
-        text: String::new(),
-    };
+    let printer = Printer { binary: binary.clone(), verbosity, timing: false, clock: args.timestamp.then(WallClock::now), pairing: Pairing::default(), text: String::new() };
     let shared = Arc::new(Mutex::new(printer));
     let flushing = shared.clone();
     let handled = shared.clone();
@@ -131,11 +116,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Functions of Go code whose names match; assembly without debug information has nothing to show.
 fn matching<'b>(binary: &'b Binary, pattern: &Regex) -> Vec<&'b Function> {
-    let mut functions: Vec<&Function> = binary
-        .functions()
-        .iter()
-        .filter(|function| pattern.is_match(&function.name) && traceable(binary, function))
-        .collect();
+    let mut functions: Vec<&Function> =
+        binary.functions().iter().filter(|function| pattern.is_match(&function.name) && traceable(binary, function)).collect();
     functions.sort_by(|a, b| a.name.cmp(&b.name));
     functions
 }
@@ -147,10 +129,7 @@ fn traceable(binary: &Binary, function: &Function) -> bool {
 
 fn report_refused(engine: &Engine<()>, link: &Link) {
     for plan in engine.sites_of(link.refused()) {
-        eprintln!(
-            "unable to set tracepoint on function {}: the kernel refuses a probe on the instruction at {}",
-            plan.plan.function, plan.plan.addr
-        );
+        eprintln!("unable to set tracepoint on function {}: the kernel refuses a probe on the instruction at {}", plan.plan.function, plan.plan.addr);
     }
 }
 
@@ -189,20 +168,13 @@ impl Subject {
 
     /// Opens the binary whose debug information describes the program.
     fn open(&self, args: &TraceArgs) -> Result<Binary, Failure> {
-        let Subject::Process(pid) = self else {
-            return Binary::open(self.path()).map_err(fail);
-        };
+        let Subject::Process(pid) = self else { return Binary::open(self.path()).map_err(fail) };
         let running = executable(*pid).map_err(fail)?;
-        let Some(file) = None::<PathBuf> else {
-            return Binary::open(&running).map_err(fail);
-        };
+        let Some(file) = None::<PathBuf> else { return Binary::open(&running).map_err(fail) };
         let binary = Binary::open(&file).map_err(fail)?;
         let (analysed, runs) = (binary.build_id(), BuildId::of_file(&running).map_err(fail)?);
         if analysed != runs {
-            return Err(format!(
-                "{} is not the program that process {pid} runs: its build id is {analysed}, that of the process is {runs}",
-                file.display()
-            ));
+            return Err(format!("{} is not the program that process {pid} runs: its build id is {analysed}, that of the process is {runs}", file.display()));
         }
         Ok(binary)
     }
@@ -218,28 +190,12 @@ impl Subject {
                 inherit_stdin: true,
             };
             let file = self.path().to_owned();
-            let launched = launch
-                .start()
-                .map_err(|error| format!("could not launch process: {error}"))?;
+            let launched = launch.start().map_err(|error| format!("could not launch process: {error}"))?;
             let exit = launched.exit.clone();
-            return Ok(Running {
-                place: Place {
-                    file,
-                    pid: launched.pid,
-                },
-                launched: Some(launched),
-                exit,
-            });
+            return Ok(Running { place: Place { file, pid: launched.pid }, launched: Some(launched), exit });
         };
         let exit = watch(*pid).map_err(|error| format!("could not attach to pid {pid}: {error}"))?;
-        Ok(Running {
-            place: Place {
-                file: executable(*pid).map_err(fail)?,
-                pid: *pid,
-            },
-            launched: None,
-            exit,
-        })
+        Ok(Running { place: Place { file: executable(*pid).map_err(fail)?, pid: *pid }, launched: None, exit })
     }
 }
 
@@ -253,9 +209,7 @@ struct Running {
 impl Running {
     fn release(&mut self) -> Result<(), Failure> {
         match &mut self.launched {
-            Some(launched) => launched
-                .release()
-                .map_err(|error| format!("could not launch process: {error}")),
+            Some(launched) => launched.release().map_err(|error| format!("could not launch process: {error}")),
             None => Ok(()),
         }
     }
@@ -325,14 +279,7 @@ impl Printer {
             self.text.push_str(&clock.text(time));
             self.text.push(' ');
         }
-        push_line(
-            &mut self.text,
-            &self.binary,
-            plan,
-            record,
-            self.verbosity,
-            took.filter(|_| self.timing),
-        );
+        push_line(&mut self.text, &self.binary, plan, record, self.verbosity, took.filter(|_| self.timing));
         if self.text.len() > 1 << 16 {
             let _ = self.flush();
         }

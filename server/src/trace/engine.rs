@@ -72,16 +72,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let runtime = Runtime::of(&binary)?;
         let probes = ProbeSet::new(options())?;
         let ring = Some(probes.ring());
-        Ok(Engine {
-            binary,
-            runtime,
-            config,
-            probes,
-            ring,
-            table: Table::default(),
-            sites: Vec::new(),
-            runtime_types_known: false,
-        })
+        Ok(Engine { binary, runtime, config, probes, ring, table: Table::default(), sites: Vec::new(), runtime_types_known: false })
     }
 
     /// The binary.
@@ -94,11 +85,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let binary = self.binary.clone();
         let runtime = self.runtime;
         self.with_layouts(|layouts| {
-            let mut planner = FunctionPlanner {
-                binary: &binary,
-                runtime,
-                layouts,
-            };
+            let mut planner = FunctionPlanner { binary: &binary, runtime, layouts };
             let (mut sites, mut refused) = (Vec::new(), Vec::new());
             for function in functions {
                 match planner.plan(function) {
@@ -112,23 +99,13 @@ impl<T: Send + Sync + 'static> Engine<T> {
 
     /// The sites that tell where calls end without returning.
     pub(crate) fn plan_endings(&mut self) -> Vec<SitePlan> {
-        let endings = [
-            ("runtime.recovery", SiteKind::Recovery),
-            ("runtime.goexit0", SiteKind::GoroutineExit),
-        ];
+        let endings = [("runtime.recovery", SiteKind::Recovery), ("runtime.goexit0", SiteKind::GoroutineExit)];
         let binary = self.binary.clone();
         let mut sites = Vec::new();
         for (name, kind) in endings {
-            let Some(function) = binary.function_named(name) else {
-                continue;
-            };
+            let Some(function) = binary.function_named(name) else { continue };
             let (planned, _) = self.plan_functions(&[function]);
-            sites.extend(
-                planned
-                    .into_iter()
-                    .filter(|site| site.kind == SiteKind::Call)
-                    .map(|site| SitePlan { kind, ..site }),
-            );
+            sites.extend(planned.into_iter().filter(|site| site.kind == SiteKind::Call).map(|site| SitePlan { kind, ..site }));
         }
         sites
     }
@@ -145,12 +122,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
             let entries: Vec<_> = binary
                 .runtime_types()
                 .iter()
-                .map(|(addr, ty)| {
-                    (
-                        addr.0,
-                        layouts.runtime_type(*ty, is_direct_in_interface(&binary, *addr)),
-                    )
-                })
+                .map(|(addr, ty)| (addr.0, layouts.runtime_type(*ty, is_direct_in_interface(&binary, *addr))))
                 .collect();
             drop(layouts);
             self.runtime_types_known = true;
@@ -172,13 +144,8 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let plans = self.probes.add_plans(&plans)?;
         let mut probes = Vec::with_capacity(sites.len());
         for ((plan, owner), id) in sites.into_iter().zip(plans) {
-            let Some(offset) = self.binary.file_offset(plan.addr) else {
-                continue;
-            };
-            let site = self.probes.add_site(Site {
-                plan: id,
-                file_addr: plan.addr.0,
-            })?;
+            let Some(offset) = self.binary.file_offset(plan.addr) else { continue };
+            let site = self.probes.add_site(Site { plan: id, file_addr: plan.addr.0 })?;
             let number = site.number() as usize;
             // A poisoned lock means that a reader panicked; the table itself is whole.
             let mut table = self.table.write().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -189,13 +156,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
             self.sites.push(site);
             probes.push((offset.0, site));
         }
-        Ok(self.probes.attach(
-            &Target {
-                path: place.file.clone(),
-                pid: Some(place.pid),
-            },
-            &probes,
-        )?)
+        Ok(self.probes.attach(&Target { path: place.file.clone(), pid: Some(place.pid) }, &probes)?)
     }
 
     /// Starts the thread that hands records to `handle`; after each batch it calls `flush`.
@@ -235,19 +196,13 @@ impl<T: Send + Sync + 'static> Engine<T> {
             }
             flush();
         });
-        Some(Reader {
-            stop,
-            rounds,
-            thread: thread.ok(),
-        })
+        Some(Reader { stop, rounds, thread: thread.ok() })
     }
 
     /// What the sites with these numbers are.
     pub(crate) fn sites_of(&self, ids: &[SiteId]) -> Vec<Arc<Installed<T>>> {
         let table = self.table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        ids.iter()
-            .filter_map(|id| table.get(id.number() as usize).and_then(Option::clone))
-            .collect()
+        ids.iter().filter_map(|id| table.get(id.number() as usize).and_then(Option::clone)).collect()
     }
 
     /// What all sites counted.
@@ -261,9 +216,7 @@ impl Reader {
     pub(crate) fn catch_up(&self) {
         let seen = self.rounds.load(Ordering::Acquire);
         // The round under way may have begun before the record was there; the one after it has not.
-        while self.rounds.load(Ordering::Acquire) < seen + 2
-            && self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
-        {
+        while self.rounds.load(Ordering::Acquire) < seen + 2 && self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -280,10 +233,7 @@ impl Reader {
 /// The ring's size can be set for machines with little memory, or to see how losses are told.
 fn options() -> Options {
     let mut options = Options::default();
-    if let Some(bytes) = std::env::var("SPELUNK_RING_BYTES")
-        .ok()
-        .and_then(|text| text.parse::<u32>().ok())
-    {
+    if let Some(bytes) = std::env::var("SPELUNK_RING_BYTES").ok().and_then(|text| text.parse::<u32>().ok()) {
         options.ring_bytes = bytes.next_power_of_two().clamp(4096, 1 << 30);
     }
     options

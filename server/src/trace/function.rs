@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use spelunk_bpf::{GoroutineSource, Plan, RuntimeOffsets};
-use spelunk_dwarf::{
-    Abi, Binary, DwarfError, FileAddr, Function, FunctionInfo, Kind, Location, PieceKind, TypeId, Variable,
-};
+use spelunk_dwarf::{Abi, Binary, DwarfError, FileAddr, Function, FunctionInfo, Kind, Location, PieceKind, TypeId, Variable};
 
 use super::abi::{self, AbiRegister, Convention, INTEGER_REGISTERS, Place};
-use super::capture::{Captured, Home, PlanBuilder, abi_register};
+use super::capture::{Captured, Home, PlanBuilder, abi_register, placed};
 use super::layouts::Layouts;
 use super::sites::{FunctionCode, ReturnSite, SiteError};
 
@@ -77,10 +75,7 @@ impl Runtime {
             m: narrow(layout.g_m),
             curg: narrow(layout.m_curg),
         };
-        Ok(Runtime {
-            offsets,
-            tls_g: layout.tls_g_offset,
-        })
+        Ok(Runtime { offsets, tls_g: layout.tls_g_offset })
     }
 
     /// Where a function of that convention has `g`.
@@ -109,32 +104,26 @@ struct Passed<'i> {
 }
 
 impl FunctionPlanner<'_, '_> {
-    /// The sites of a function: its call, then its returns.
+    /// The sites of a function: its returns, then its call.
     pub(crate) fn plan(&mut self, function: &Function) -> Result<Vec<SitePlan>, FunctionError> {
         let info = self.binary.function_info(function)?;
-        let len = function
-            .end
-            .distance_from(function.entry)
-            .and_then(|len| usize::try_from(len).ok())
-            .unwrap_or(0);
+        let len = function.end.distance_from(function.entry).and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
         let bytes = self.binary.code(function.entry, len).ok_or(SiteError::Undecodable)?;
         let code = FunctionCode::decode(bytes, function.entry)?;
-        let convention = if info.abi == Abi::Internal {
-            Convention::Internal
-        } else {
-            Convention::Stack
-        };
-        let (results, params): (Vec<_>, Vec<_>) = info.params.iter().partition(|variable| variable.is_result);
+        let convention = if info.abi == Abi::Internal { Convention::Internal } else { Convention::Stack };
+        let (results, params): (Vec<_>, Vec<_>) = once_each(&info.params).partition(|variable| variable.is_result);
         let params = self.passed(&params)?;
         let results = self.passed(&results)?;
         let types = |passed: &[Passed<'_>]| passed.iter().map(|one| one.ty).collect::<Vec<_>>();
         let assignment = abi::assign(self.binary, convention, &types(&params), &types(&results))?;
         let name: Arc<str> = Arc::from(&*info.name);
 
-        let mut sites = vec![self.call(&info, &name, convention, &code, &params, &assignment.params)?];
+        let mut sites = Vec::new();
         for site in code.return_sites() {
             sites.push(self.ret(&info, &name, convention, &site, &results, &assignment.results)?);
         }
+        // A function may consist of a `ret` alone. Of the probes on one instruction the kernel runs the last first (kernel/events/uprobes.c, consumer_add).
+        sites.push(self.call(&info, &name, convention, &code, &params, &assignment.params)?);
         Ok(sites)
     }
 
@@ -160,43 +149,24 @@ impl FunctionPlanner<'_, '_> {
         params: &[Passed<'_>],
         places: &[Place],
     ) -> Result<SitePlan, FunctionError> {
-        let understood = params
-            .iter()
-            .zip(places)
-            .all(|(param, place)| self.agrees(info, param, place));
+        let understood = params.iter().zip(places).all(|(param, place)| self.agrees(info, param, place));
         let site = code.entry_site(&float_registers(places))?;
         let mut builder = PlanBuilder::new(self.layouts, site.cfa_offset);
         builder.argument_registers(integer_registers(places));
         let mut variables = Vec::with_capacity(params.len());
         for (param, place) in params.iter().zip(places) {
             let (parts, home) = if understood {
-                (
-                    builder.passed(param.ty, place, &site.float_homes, !info.optimized),
-                    place_home(place),
-                )
+                (builder.passed(param.ty, place, &site.float_homes, !info.optimized), place_home(place))
             } else {
                 located(&mut builder, self.binary, info, param, site.addr)
             };
             builder.follow_all(param.ty, &parts);
-            variables.push(Captured {
-                name: param.variable.display_name().to_owned(),
-                ty: param.ty,
-                home,
-                parts,
-            });
+            variables.push(Captured { name: param.variable.display_name().to_owned(), ty: param.ty, home, parts });
         }
         // The dictionary of a generic function is an argument of the compiler's own.
         variables.retain(|variable| variable.name != ".dict");
         let plan = Arc::new(builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
-        Ok(SitePlan {
-            kind: SiteKind::Call,
-            function: name.clone(),
-            entry: info.low_pc,
-            addr: site.addr,
-            cfa_offset: site.cfa_offset,
-            variables,
-            plan,
-        })
+        Ok(SitePlan { kind: SiteKind::Call, function: name.clone(), entry: info.low_pc, addr: site.addr, cfa_offset: site.cfa_offset, variables, plan })
     }
 
     fn ret(
@@ -211,16 +181,12 @@ impl FunctionPlanner<'_, '_> {
         // Without optimisation each result has a home in the frame, and a floating-point one can be read there as long as the frame is whole.
         let floats = float_registers(places);
         let homes = match site.epilogue {
-            Some((addr, _)) if !floats.is_empty() && !info.optimized => results
-                .iter()
-                .map(|result| home_in_frame(self.binary, info, result.variable, addr))
-                .collect(),
+            Some((addr, _)) if !floats.is_empty() && !info.optimized => {
+                results.iter().map(|result| home_in_frame(self.binary, info, result.variable, addr)).collect()
+            }
             _ => vec![None; results.len()],
         };
-        let readable = homes
-            .iter()
-            .zip(places)
-            .all(|(home, place)| home.is_some() || float_registers(std::slice::from_ref(place)).is_empty());
+        let readable = homes.iter().zip(places).all(|(home, place)| home.is_some() || float_registers(std::slice::from_ref(place)).is_empty());
         let (addr, cfa_offset) = match site.epilogue {
             Some(epilogue) if !floats.is_empty() && !info.optimized && readable => epilogue,
             _ => (site.ret, 8),
@@ -238,27 +204,12 @@ impl FunctionPlanner<'_, '_> {
             builder.follow_all(result.ty, &parts);
             let home = match place {
                 Place::Stack(offset) => Home::Cfa(*offset),
-                Place::Registers { .. } => {
-                    home_in_frame(self.binary, info, result.variable, site.ret).map_or(Home::Nowhere, Home::Cfa)
-                }
+                Place::Registers { .. } => home_in_frame(self.binary, info, result.variable, site.ret).map_or(Home::Nowhere, Home::Cfa),
             };
-            variables.push(Captured {
-                name: result.variable.display_name().to_owned(),
-                ty: result.ty,
-                home,
-                parts,
-            });
+            variables.push(Captured { name: result.variable.display_name().to_owned(), ty: result.ty, home, parts });
         }
         let plan = Arc::new(builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
-        Ok(SitePlan {
-            kind: SiteKind::Return,
-            function: name.clone(),
-            entry: info.low_pc,
-            addr,
-            cfa_offset,
-            variables,
-            plan,
-        })
+        Ok(SitePlan { kind: SiteKind::Return, function: name.clone(), entry: info.low_pc, addr, cfa_offset, variables, plan })
     }
 
     /// Whether DWARF, where it says anything, says what the calling convention says. It always should; if a later compiler changed the convention, this is
@@ -267,44 +218,50 @@ impl FunctionPlanner<'_, '_> {
         if param.variable.escaped() {
             return true;
         }
-        let Ok(location) = self.binary.location(info, param.variable, info.low_pc) else {
-            return true;
-        };
+        let Ok(location) = self.binary.location(info, param.variable, info.low_pc) else { return true };
         let pieces = &location.pieces[..];
         match place {
-            Place::Stack(offset) => match pieces {
-                [piece] => {
-                    !matches!(piece.kind, PieceKind::CfaOffset(known) if known != *offset)
-                        && !matches!(piece.kind, PieceKind::Register(_))
-                }
-                _ => true,
-            },
+            // Of a value of several words the compiler may describe one alone, without saying which.
+            Place::Stack(offset) => {
+                let size = self.binary.type_info(param.ty).map_or(8, |info| info.size as i64);
+                let inside = |known: i64| (*offset..*offset + size.max(1)).contains(&known);
+                pieces.iter().all(|piece| match piece.kind {
+                    PieceKind::CfaOffset(known) => inside(known),
+                    PieceKind::Register(_) => false,
+                    _ => true,
+                })
+            }
             Place::Registers { parts, .. } => {
-                let mut offset = 0;
-                pieces.iter().all(|piece| {
-                    let at = offset;
-                    offset += u64::from(piece.size);
-                    match &piece.kind {
-                        PieceKind::Register(number) => parts
-                            .iter()
-                            .any(|part| part.offset == at && Some(part.register) == abi_register(number.0)),
-                        // Pieces that the optimiser has no use for are empty, and a part may have been spilled at once.
+                // A piece alone may stand for any of the components; more than one are in order.
+                if let ([piece], [_, _, ..]) = (pieces, &parts[..]) {
+                    return match &piece.kind {
+                        PieceKind::Register(number) => parts.iter().any(|part| Some(part.register) == abi_register(number.0)),
                         _ => true,
+                    };
+                }
+                placed(self.binary, param.ty, &location).iter().all(|(at, piece)| match &piece.kind {
+                    PieceKind::Register(number) => {
+                        parts.iter().any(|part| part.offset == *at && Some(part.register) == abi_register(number.0))
                     }
+                    // Pieces that the optimiser has no use for are empty, and a part may have been spilled at once.
+                    _ => true,
                 })
             }
         }
     }
 }
 
+/// The parameters and results of a function, each once: with optimisations the compiler describes a named result twice.
+fn once_each(variables: &[Variable]) -> impl Iterator<Item = &Variable> {
+    let mut seen = std::collections::HashSet::new();
+    variables.iter().filter(move |variable| {
+        let name = variable.display_name();
+        name == "_" || seen.insert(name)
+    })
+}
+
 /// Parts and home of a parameter by DWARF alone.
-fn located(
-    builder: &mut PlanBuilder<'_, '_>,
-    binary: &Binary,
-    info: &FunctionInfo,
-    param: &Passed<'_>,
-    pc: FileAddr,
-) -> (Vec<super::capture::Part>, Home) {
+fn located(builder: &mut PlanBuilder<'_, '_>, binary: &Binary, info: &FunctionInfo, param: &Passed<'_>, pc: FileAddr) -> (Vec<super::capture::Part>, Home) {
     match binary.location(info, param.variable, pc) {
         Ok(location) => (builder.located(param.ty, &location), location_home(&location)),
         Err(_) => (Vec::new(), Home::Nowhere),
@@ -325,10 +282,7 @@ pub(crate) fn location_home(location: &Location) -> Home {
 
 fn place_home(place: &Place) -> Home {
     match place {
-        Place::Stack(offset)
-        | Place::Registers {
-            spill: Some(offset), ..
-        } => Home::Cfa(*offset),
+        Place::Stack(offset) | Place::Registers { spill: Some(offset), .. } => Home::Cfa(*offset),
         Place::Registers { spill: None, .. } => Home::Nowhere,
     }
 }
@@ -347,10 +301,7 @@ fn home_in_frame(binary: &Binary, info: &FunctionInfo, variable: &Variable, pc: 
 /// How many integer registers the places use, counted from the first.
 fn integer_registers(places: &[Place]) -> usize {
     let of = |place: &Place| match place {
-        Place::Registers { parts, .. } => parts
-            .iter()
-            .filter(|part| matches!(part.register, AbiRegister::Integer(_)))
-            .count(),
+        Place::Registers { parts, .. } => parts.iter().filter(|part| matches!(part.register, AbiRegister::Integer(_))).count(),
         Place::Stack(_) => 0,
     };
     places.iter().map(of).sum::<usize>().min(INTEGER_REGISTERS)

@@ -28,11 +28,7 @@ impl Verbosity {
             1 => limits(0, 32, 0, 0),
             2 => limits(1, 64, 5, 3),
             3 => limits(2, 128, 10, 10),
-            _ => LoadConfig {
-                follow_pointers: true,
-                max_struct_fields: None,
-                ..limits(3, 256, 100, 0)
-            },
+            _ => LoadConfig { follow_pointers: true, max_struct_fields: None, ..limits(3, 256, 100, 0) },
         }
     }
 
@@ -41,15 +37,8 @@ impl Verbosity {
         let style = match self.0 {
             0 => Style::default(),
             1 => return format!("<{}>", shorten_type(&value.ty.name)),
-            2 => Style {
-                shorten_types: true,
-                ..Style::default()
-            },
-            _ => Style {
-                shorten_types: true,
-                newlines: true,
-                ..Style::default()
-            },
+            2 => Style { shorten_types: true, ..Style::default() },
+            _ => Style { shorten_types: true, newlines: true, ..Style::default() },
         };
         value.text(style)
     }
@@ -59,23 +48,10 @@ impl Verbosity {
 pub(crate) fn values(binary: &Binary, site: &SitePlan, record: &RecordView<'_>, config: LoadConfig) -> Vec<Value> {
     let mut memory = RecordMemory::new(binary, site.addr, record);
     let cfa = canonical_frame_address(site, record);
-    let places: Vec<ProcAddr> = site
-        .variables
-        .iter()
-        .enumerate()
-        .map(|(number, variable)| memory.variable(variable, &site.plan, record, cfa, number))
-        .collect();
-    let loader = Loader {
-        binary,
-        bias: memory.bias(),
-        memory: &memory,
-        config,
-    };
-    site.variables
-        .iter()
-        .zip(places)
-        .map(|(variable, addr)| loader.load(&variable.name, variable.ty, addr))
-        .collect()
+    let places: Vec<ProcAddr> =
+        site.variables.iter().enumerate().map(|(number, variable)| memory.variable(variable, &site.plan, record, cfa, number)).collect();
+    let loader = Loader { binary, bias: memory.bias(), memory: &memory, config };
+    site.variables.iter().zip(places).map(|(variable, addr)| loader.load(&variable.name, variable.ty, addr)).collect()
 }
 
 /// The canonical frame address at a hit.
@@ -89,14 +65,7 @@ pub(crate) fn depth(site: &SitePlan, record: &RecordView<'_>) -> u64 {
 }
 
 /// Appends the line of a record, with its newline. `took` is how long the call took, where that is to be shown.
-pub(crate) fn push_line(
-    out: &mut String,
-    binary: &Binary,
-    site: &SitePlan,
-    record: &RecordView<'_>,
-    verbosity: Verbosity,
-    took: Option<u64>,
-) {
+pub(crate) fn push_line(out: &mut String, binary: &Binary, site: &SitePlan, record: &RecordView<'_>, verbosity: Verbosity, took: Option<u64>) {
     let values = values(binary, site, record, verbosity.load_config());
     let goroutine = record.goroutine();
     let function = &site.function;
@@ -113,22 +82,12 @@ pub(crate) fn push_line(
                 })
                 .collect();
             let (open, between) = if lines { ("(\n", "\n") } else { ("(", ", ") };
-            writeln!(
-                out,
-                "> goroutine({goroutine}): {function}{open}{})",
-                params.join(between)
-            )
+            writeln!(out, "> goroutine({goroutine}): {function}{open}{})", params.join(between))
         }
         SiteKind::Return => {
             let results: Vec<String> = values.iter().map(|value| verbosity.format(value)).collect();
-            let took = took
-                .map(|nanoseconds| format!(" [{}]", duration(nanoseconds)))
-                .unwrap_or_default();
-            writeln!(
-                out,
-                ">> goroutine({goroutine}): {function} => ({}){took}",
-                results.join(",")
-            )
+            let took = took.map(|nanoseconds| format!(" [{}]", duration(nanoseconds))).unwrap_or_default();
+            writeln!(out, ">> goroutine({goroutine}): {function} => ({}){took}", results.join(","))
         }
         SiteKind::Recovery | SiteKind::GoroutineExit | SiteKind::Line(_) => Ok(()),
     };
@@ -151,10 +110,7 @@ mod tests {
 
     #[test]
     fn durations_read_well() {
-        let shown: Vec<String> = [999, 1_500, 2_345_678, 61_000_000_000]
-            .into_iter()
-            .map(duration)
-            .collect();
+        let shown: Vec<String> = [999, 1_500, 2_345_678, 61_000_000_000].into_iter().map(duration).collect();
         assert_eq!(shown, ["999ns", "1.50µs", "2.35ms", "61.00s"]);
     }
 }

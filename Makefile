@@ -1,0 +1,54 @@
+# The habits of this project. `make` alone lists them. On a machine with cargo nothing else has to be set up: a Go
+# toolchain is fetched into target/ where none is installed.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+SCRIPTS := protocol-tests/scripts
+
+# Evaluated once, when a target needs it.
+GO = $(eval GO := $$(shell sh $(SCRIPTS)/ensure-go.sh $(TARGET)))$(GO)
+
+.PHONY: help build install demo test test-go-versions bench fuzz lint clean
+
+help: ## list what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
+
+build: ## the optimised binary, target/release/spelunk
+	$(CARGO) build --release -p spelunk
+
+install: build ## the binary into PREFIX/bin, with the capabilities it needs
+	install -D -m 755 $(TARGET)/release/spelunk $(DESTDIR)$(PREFIX)/bin/spelunk
+	-setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(DESTDIR)$(PREFIX)/bin/spelunk
+
+demo: toolchain ## a minute's tour: a traced program, its cost, an editor's logpoint
+	@$(CARGO) build --workspace
+	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk $(TARGET)/debug/demo
+
+test: toolchain ## everything, with real Go programs and the real kernel
+	$(CARGO) build --workspace
+	SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk $(CARGO) test --workspace
+
+test-go-versions: ## the trace suites with Go 1.21 to 1.27; VERSIONS="1.24.3 1.25.5" for some
+	$(CARGO) build --workspace
+	SPELUNK_BIN=$(TARGET)/debug/spelunk sh $(SCRIPTS)/test-go-versions.sh $(TARGET) $(VERSIONS)
+
+bench: toolchain ## nothing, spelunk, dlv --ebpf and dlv on one program in one run; an HTTP service under load
+	@$(CARGO) build --release -p spelunk -p protocol-tests
+	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/release/spelunk SPELUNK_LOAD=$$(sh $(SCRIPTS)/ensure-load.sh $(TARGET) $(GO)) \
+		$(TARGET)/release/bench
+
+fuzz: ## longer runs of the property tests: hostile records, binaries and protocol frames
+	PROPTEST_CASES=$(or $(CASES),20000) $(CARGO) test --workspace --lib --bins -- prop fuzz hostile
+
+lint: ## formatting and lints, warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+clean: ## everything that was built or fetched
+	$(CARGO) clean
+
+.PHONY: toolchain
+toolchain:
+	@test -n "$(GO)" || { echo "a Go toolchain is needed for the sample programs"; exit 1; }
+	@sh $(SCRIPTS)/ensure-dlv.sh $(TARGET) $(GO)

@@ -1,0 +1,120 @@
+//! `make bench`: what a traced call costs with nothing, spelunk and dlv, and an HTTP service under load, as a Markdown table.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use protocol_tests::failure::Result;
+use protocol_tests::measure::{By, Cost, Hot, cost, hot, load};
+use protocol_tests::peer;
+use protocol_tests::toolchain::{Build, Go};
+
+const LIMIT: Duration = Duration::from_secs(60);
+const LOAD_SECONDS: u32 = 6;
+
+fn main() -> Result<()> {
+    machine()?;
+    calls()?;
+    service()
+}
+
+/// Where this was measured, without which the numbers say nothing.
+fn machine() -> Result<()> {
+    let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = file("/proc/cpuinfo");
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("unknown", |(_, model)| model);
+    let virtual_machine = if cpu.contains("hypervisor") { ", a virtual machine" } else { "" };
+    let cpus = cpu.lines().filter(|line| line.starts_with("processor")).count();
+    let kernel = file("/proc/sys/kernel/osrelease");
+    println!("Machine: {cpus} × {model}{virtual_machine}; Linux {}; {}; dlv {}", kernel.trim(), Go::find()?.version, peer::VERSION);
+    println!("Run by: `make bench`\n");
+    Ok(())
+}
+
+/// Who traces, with how many calls: as many as fit into a few seconds.
+fn tracers() -> Vec<(By, usize)> {
+    let mut all = vec![(By::Nothing, 20_000_000), (By::Spelunk, 100_000)];
+    match peer::dlv_or_skip("dlv's columns of the benchmark") {
+        Some(dlv) => all.extend([(By::DlvEbpf(dlv.clone()), 5_000), (By::Dlv(dlv), 400)]),
+        None => println!("dlv is not installed, so its rows are missing.\n"),
+    }
+    all
+}
+
+fn calls() -> Result<()> {
+    println!("One traced call, entry and return (`PROGRAM trace --exec hot '^main.FUNCTION$' -- FUNCTION CALLS`):\n");
+    println!("| tracer | build | {} | lines right | {} | lines right |", Hot::Add.signature(), Hot::Find.signature());
+    println!("|---|---|---|---|---|---|");
+    for build in [Build::NoOpt, Build::Opt] {
+        let program = hot(build)?.program;
+        let mut untraced = [0.0; 2];
+        for (by, count) in tracers() {
+            if build == Build::Opt && matches!(by, By::DlvEbpf(_)) {
+                println!("| {by} | {build:?} | cannot trace optimised programs | | | |");
+                continue;
+            }
+            let mut cells = String::new();
+            for (i, function) in [Hot::Add, Hot::Find].into_iter().enumerate() {
+                match cost(&program, &by, function, count, LIMIT) {
+                    Ok(cost) => cells += &cell(&by, &cost, &mut untraced[i]),
+                    Err(failure) => {
+                        eprintln!("{by}, {}: {failure}", function.signature());
+                        cells += " failed | |";
+                    }
+                }
+            }
+            println!("| {by} | {build:?} |{cells}");
+        }
+    }
+    println!();
+    Ok(())
+}
+
+fn cell(by: &By, cost: &Cost, untraced: &mut f64) -> String {
+    if *by == By::Nothing {
+        *untraced = cost.nanoseconds;
+        return format!(" {:.1} ns | |", cost.nanoseconds);
+    }
+    if let Some(note) = &cost.note {
+        eprintln!("{by}: {note}");
+    }
+    format!(" {} ns | {} of {} |", thousands(cost.nanoseconds - *untraced), cost.right, cost.expected)
+}
+
+/// 1234567.8 as `1,234,568`.
+fn thousands(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) && !out.ends_with('-') {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+fn service() -> Result<()> {
+    let Some(generator) = std::env::var_os("SPELUNK_LOAD").filter(|path| !path.is_empty()).map(PathBuf::from) else {
+        println!("No load generator (wrk or hey), so the HTTP service was not measured.");
+        return Ok(());
+    };
+    println!("An HTTP service, its handler traced on each request (`PROGRAM trace -p PID '^main.lookUp$'`; {}, 8 connections, {LOAD_SECONDS} s):\n", generator.display());
+    println!("| tracer | requests/s | p99 | requests handled | lines lost |");
+    println!("|---|---|---|---|---|");
+    for (by, _) in tracers() {
+        match load(&generator, &by, LOAD_SECONDS) {
+            Ok(seen) => {
+                let lost = if by == By::Nothing { String::new() } else { format!("{} of {}", seen.lost(), 2 * seen.handled) };
+                println!("| {by} | {} | {} | {} | {lost} |", thousands(seen.per_second), seen.p99, seen.handled);
+                if let Some(note) = seen.note {
+                    eprintln!("{by}: {note}");
+                }
+            }
+            Err(failure) => {
+                eprintln!("{by}: {failure}");
+                println!("| {by} | failed | | | |");
+            }
+        }
+    }
+    Ok(())
+}
