@@ -153,10 +153,7 @@ pub(super) enum Command {
     /// arguments and each return with its results. The probes run in the kernel and do not stop the program.
     ///
     /// What is traced is printed to stderr, so if you would like to only see the output of the program you can redirect stderr.
-    #[command(
-        args_override_self = true,
-        override_usage = "spelunk trace [package] regexp [flags] [-- program's arguments]"
-    )]
+    #[command(args_override_self = true)]
     Trace(TraceFlags),
     /// Prints version.
     #[command(args_override_self = true)]

@@ -21,7 +21,7 @@ use arguments::{Arguments, Command};
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     let name = program_name(arguments.first());
-    let parser = Arguments::command().name(name).bin_name(name);
+    let parser = parser(name);
     let parsed = parser
         .clone()
         .try_get_matches_from(&arguments)
@@ -30,6 +30,15 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => dispatch(name, arguments),
         Err(error) => problems::report(name, &parser, &arguments, &error),
     }
+}
+
+/// The parser, under the name that the user typed.
+fn parser(name: &'static str) -> clap::Command {
+    let usage = format!("{name} trace [package] regexp [flags] [-- program's arguments]");
+    Arguments::command()
+        .name(name)
+        .bin_name(name)
+        .mut_subcommand("trace", |trace| trace.override_usage(usage))
 }
 
 /// The name to use in messages. Under the name `dlv`, as a link, everything works the same.
@@ -44,7 +53,7 @@ fn program_name(argument: Option<&OsString>) -> &'static str {
 fn dispatch(name: &'static str, arguments: Arguments) -> ExitCode {
     let Arguments { global, command } = arguments;
     let Some(command) = command else {
-        return topics::print(&Arguments::command().name(name).bin_name(name).render_help().to_string());
+        return topics::print(&parser(name).render_help().to_string());
     };
     match &command {
         Command::Version(flags) => return version::print(flags.verbose),

@@ -1,6 +1,6 @@
 //! Mistakes in the command line, told as Delve's users know them.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, io::Write, process::ExitCode};
 
 use clap::{
     Command,
@@ -22,14 +22,24 @@ pub(super) fn report(name: &str, parser: &Command, arguments: &[OsString], error
     match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let unknown = context(error, ContextKind::InvalidSubcommand).unwrap_or_default();
-            eprintln!("Error: unknown command {unknown:?} for {name:?}\nRun '{name} --help' for usage.");
+            tell(&format!(
+                "Error: unknown command {unknown:?} for {name:?}\nRun '{name} --help' for usage."
+            ));
         }
         _ => {
-            eprintln!("Error: {}", sentence(error));
-            eprintln!("{}", usage(name, parser, arguments));
+            tell(&format!(
+                "Error: {}\n{}",
+                sentence(error),
+                usage(name, parser, arguments)
+            ));
         }
     }
     ExitCode::FAILURE
+}
+
+/// Writes to standard error. If it is closed, there is nobody to tell.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 fn sentence(error: &clap::Error) -> String {

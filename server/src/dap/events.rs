@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use dap::{
     events::{Event as DapEvent, ExitedEventBody, OutputEventBody, TerminatedEventBody},
     types::{OutputEventCategory, Source},
@@ -27,6 +27,8 @@ const HELD: usize = 16 * 1024;
 #[derive(Default)]
 pub(crate) struct Events {
     receiver: Option<mpsc::Receiver<Event>>,
+    /// Dropped when the target's last event has been sent.
+    open: Option<Sender<Never>>,
     /// What came before the client was ready.
     held: VecDeque<Event>,
     /// How many log messages came when no more could be held.
@@ -35,24 +37,30 @@ pub(crate) struct Events {
     stderr: Utf8Stream,
 }
 
+/// No value: a channel of these says only that its other end is gone.
+enum Never {}
+
 impl Events {
     /// Begins anew, for a new target, which gets the sender.
     pub(crate) fn connect(&mut self) -> std::io::Result<Sender<Event>> {
         let (sender, queue) = crossbeam_channel::bounded(ON_THE_WAY);
+        let (open, closed) = crossbeam_channel::bounded::<Never>(0);
         let (forward, receiver) = mpsc::channel(ON_THE_WAY);
-        // The debugger's threads do not know our runtime. The thread ends with the last sender, or with the session.
-        std::thread::Builder::new().name("events".to_owned()).spawn(move || {
-            for event in queue {
-                if forward.blocking_send(event).is_err() {
-                    break;
-                }
-            }
-        })?;
+        // The debugger's threads do not know our runtime.
+        std::thread::Builder::new()
+            .name("events".to_owned())
+            .spawn(move || forward_until_closed(&queue, &closed, &forward))?;
         *self = Events {
             receiver: Some(receiver),
+            open: Some(open),
             ..Events::default()
         };
         Ok(sender)
+    }
+
+    /// Says that the target's last event has been sent: [`Events::next_of_last`] ends after it.
+    pub(crate) fn close(&mut self) {
+        self.open = None;
     }
 
     /// As [`Events::connect`], for a source of events that does know our runtime.
@@ -97,6 +105,26 @@ impl Events {
             self.dropped += 1;
         } else {
             self.held.push_back(event);
+        }
+    }
+}
+
+/// Passes events on until all senders are gone, or until the session says that the last one has been sent: a target that
+/// is let go may keep its sender as long as it lives.
+fn forward_until_closed(queue: &Receiver<Event>, closed: &Receiver<Never>, forward: &mpsc::Sender<Event>) {
+    loop {
+        crossbeam_channel::select! {
+            recv(queue) -> event => match event {
+                Ok(event) => if forward.blocking_send(event).is_err() { return },
+                Err(_) => return,
+            },
+            recv(closed) -> _ => break,
+        }
+    }
+    // What is sent from now on came after the last event.
+    for event in queue.try_iter().take(queue.len()) {
+        if forward.blocking_send(event).is_err() {
+            return;
         }
     }
 }

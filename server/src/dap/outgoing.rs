@@ -1,6 +1,6 @@
 //! What goes to the client: responses and events, numbered in the order sent.
 
-use std::io;
+use std::{io, time::Duration};
 
 use bytes::BytesMut;
 use dap::{
@@ -9,13 +9,21 @@ use dap::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    time::Instant,
+};
+
+use tokio_util::sync::CancellationToken;
 
 use super::{
     codec,
     errors::{DEBUGGEE_IS_RUNNING, INTERNAL_ERROR, NOT_YET_IMPLEMENTED, Refusal, UNSUPPORTED_COMMAND},
     message::{self, Request},
 };
+
+/// How long a client that does not read may hold up the end of the session.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// No body in a response.
 pub(crate) const NO_BODY: Option<&()> = None;
@@ -25,30 +33,71 @@ pub(crate) struct Outgoing {
     writer: Box<dyn AsyncWrite + Send + Sync + Unpin>,
     buffer: BytesMut,
     seq: i64,
+    /// Cancelled when the client has stopped sending.
+    gone: CancellationToken,
+    /// Until when writing may take.
+    deadline: Option<Instant>,
+    /// Whether the client can no longer be written to.
+    broken: bool,
 }
 
 impl Outgoing {
     /// Nothing sent yet.
-    pub(crate) fn new(writer: Box<dyn AsyncWrite + Send + Sync + Unpin>) -> Outgoing {
+    pub(crate) fn new(writer: Box<dyn AsyncWrite + Send + Sync + Unpin>, gone: CancellationToken) -> Outgoing {
         Outgoing {
             writer,
             buffer: BytesMut::new(),
             seq: 0,
+            gone,
+            deadline: None,
+            broken: false,
         }
     }
 
-    /// Sends everything.
+    /// Sends everything. Once that has failed, everything further is dropped.
     pub(crate) async fn flush(&mut self) -> io::Result<()> {
-        if !self.buffer.is_empty() {
-            self.writer.write_all_buf(&mut self.buffer).await?;
-            self.writer.flush().await?;
+        if self.broken {
+            self.buffer.clear();
         }
-        Ok(())
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let (writer, buffer) = (&mut self.writer, &mut self.buffer);
+        let write = async {
+            writer.write_all_buf(buffer).await?;
+            writer.flush().await
+        };
+        let (deadline, gone) = (self.deadline, &self.gone);
+        let patience_ends = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                // Whoever has stopped sending may still read, but need not.
+                None => {
+                    gone.cancelled().await;
+                    tokio::time::sleep(LAST_WORDS).await;
+                }
+            }
+        };
+        let written = tokio::select! {
+            written = write => written,
+            () = patience_ends => Err(io::ErrorKind::TimedOut.into()),
+        };
+        self.broken = written.is_err();
+        written
     }
 
-    /// Tells the client that nothing further will come.
+    /// From now on, a client that does not read holds nothing up for longer than a moment.
+    pub(crate) fn hurry(&mut self) {
+        self.deadline = Some(Instant::now() + LAST_WORDS);
+    }
+
+    /// Sends everything, and tells the client that nothing further will come.
     pub(crate) async fn close(&mut self) -> io::Result<()> {
-        self.writer.shutdown().await
+        self.flush().await?;
+        let deadline = self.deadline.unwrap_or_else(|| Instant::now() + LAST_WORDS);
+        tokio::time::timeout_at(deadline, self.writer.shutdown())
+            .await
+            .unwrap_or_else(|late| Err(late.into()))
     }
 
     /// How many bytes wait to be sent.
@@ -151,6 +200,9 @@ impl Outgoing {
     }
 
     fn push(&mut self, message: serde_json::Result<Value>) {
+        if self.broken {
+            return;
+        }
         match message.and_then(|message| {
             tracing::debug!("[-> to client]{message}");
             serde_json::to_vec(&message)

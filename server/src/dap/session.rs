@@ -1,6 +1,6 @@
 //! One client's session: its state and its loop.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, ReadHalf},
@@ -22,9 +22,6 @@ use crate::{toolchain::Binary, transport::Connection};
 
 /// How much may gather before it is sent although more is waiting.
 const BATCH: usize = 64 * 1024;
-
-/// How long a client that does not read may hold up the end of the session.
-const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What a session debugs.
 pub(crate) enum Phase {
@@ -71,7 +68,7 @@ pub(crate) async fn serve(
     let (reader, writer) = tokio::io::split(connection.stream);
     let gone = CancellationToken::new();
     let mut session = Session {
-        out: Outgoing::new(Box::new(writer)),
+        out: Outgoing::new(Box::new(writer), gone.clone()),
         events: Events::default(),
         phase: Phase::Idle,
         launcher,
@@ -88,13 +85,12 @@ pub(crate) async fn serve(
         () = interrupted => true,
     };
     reading.abort();
-    session.shut_down(by_signal).await;
     // The client may be gone, or may not read; the session ends all the same.
-    let _ = tokio::time::timeout(LAST_WORDS, async {
-        session.out.flush().await?;
-        session.out.close().await
-    })
-    .await;
+    session.out.hurry();
+    session.shut_down(by_signal).await;
+    if let Err(error) = session.out.close().await {
+        tracing::debug!("the client did not read to the end: {error}");
+    }
     Ok(())
 }
 

@@ -537,3 +537,25 @@ async fn an_unknown_exit_status_is_not_made_up() {
     client.expect(&["event terminated"]).await;
     client.finish().await;
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_read_cannot_keep_the_session() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    let script = client.script.clone();
+    // The client reads none of these, and the sender is held up until the session lets go.
+    let sender = std::thread::spawn(move || {
+        let sender = script.events.lock().expect("not poisoned").clone().expect("a target");
+        while sender.send(log("flood")).is_ok() {}
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    client.interrupt.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(5), &mut client.serving).await;
+    ended
+        .expect("in time")
+        .expect("without a panic")
+        .expect("without an error");
+    sender.join().expect("the sender was told");
+    assert_eq!(client.script.calls().last().map(String::as_str), Some("end Kill"));
+}

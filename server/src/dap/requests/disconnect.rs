@@ -1,7 +1,5 @@
 //! `disconnect`, `terminate`, and the end of a session that nobody asked for.
 
-use std::time::Duration;
-
 use dap::requests::DisconnectArguments;
 
 use crate::{
@@ -14,9 +12,6 @@ use crate::{
     },
     debugger::EndWith,
 };
-
-/// How long the last events of a target that has been ended are waited for.
-const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 impl Session {
     /// Answers `disconnect`. The session is over then.
@@ -46,6 +41,8 @@ impl Session {
                 self.tell_terminated();
             }
         }
+        // Nothing is left to be ended when the session finishes.
+        self.phase = Phase::Idle;
         Next::Finish
     }
 
@@ -123,17 +120,10 @@ impl Session {
         let ended = self
             .call(move |target| target.take().map_or(Ok(()), |target| target.end(how)))
             .await;
-        // All of the target's events have been sent by now, and its senders are gone; a sender that is not would be a
-        // mistake of ours, and must not keep the client waiting.
-        loop {
-            match tokio::time::timeout(LAST_EVENTS, self.events.next_of_last()).await {
-                Ok(Some(event)) => self.on_event(event),
-                Ok(None) => break,
-                Err(_) => {
-                    tracing::warn!("the target's last event did not arrive");
-                    break;
-                }
-            }
+        // All of the target's events have been sent by now.
+        self.events.close();
+        while let Some(event) = self.events.next_of_last().await {
+            self.on_event(event);
         }
         match ended {
             Ok(ended) => ended.map_err(|error| error.to_string()),

@@ -270,7 +270,11 @@ impl Session {
 }
 
 fn could_not_launch(reason: impl std::fmt::Display) -> LaunchFailure {
-    LaunchFailure::Refused(format!("could not launch process: {reason}"))
+    const WHAT: &str = "could not launch process: ";
+    let reason = reason.to_string();
+    // The debugger begins its own sentences with what it attempted.
+    let reason = reason.strip_prefix(WHAT).unwrap_or(&reason);
+    LaunchFailure::Refused(format!("{WHAT}{reason}"))
 }
 
 /// Which modes there are, and what each needs.

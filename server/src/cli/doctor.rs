@@ -1,5 +1,0 @@
-//! placeholder
-use std::process::ExitCode;
-pub(super) fn print() -> ExitCode {
-    ExitCode::SUCCESS
-}
