@@ -1,6 +1,8 @@
 //! A small assembler for eBPF: labels, jumps, helper calls, and references to maps that are
 //! filled in when a program is loaded.
 
+use std::collections::HashMap;
+
 use crate::insn::{Alu, Cond, FP, Helper, Insn, PSEUDO_FUNC, PSEUDO_MAP_FD, R, R1, R2, Width};
 
 /// A place in the code, known by number before it is bound.
@@ -180,23 +182,81 @@ impl Asm {
             .ok_or(AsmError::Unbound)
     }
 
-    /// Resolves all labels.
-    pub(crate) fn finish(mut self) -> Result<Code, AsmError> {
-        for &(at, label) in &self.jumps {
-            let distance = self.position(label)? as i64 - at as i64 - 1;
-            let offset = i16::try_from(distance).map_err(|_| AsmError::JumpTooFar(distance))?;
-            self.insns[at].offset = offset;
+    /// Resolves all labels, and drops instructions that nothing leads to: the verifier refuses a
+    /// program that has any, and generators need not care.
+    pub(crate) fn finish(self) -> Result<Code, AsmError> {
+        let mut targets = HashMap::new();
+        for &(at, label) in self.jumps.iter().chain(&self.functions) {
+            targets.insert(at, self.position(label)?);
         }
-        for &(at, label) in &self.functions {
-            // Relative like a call: the kernel's add_subprog_and_kfunc adds 1 and the position.
-            let distance = self.position(label)? as i64 - at as i64 - 1;
-            self.insns[at].immediate = distance as i32;
+        let reached = self.reached(&targets);
+        // Where each instruction goes: the number of those kept before it.
+        let mut moved = Vec::with_capacity(self.insns.len() + 1);
+        let mut kept = 0;
+        for &reached in &reached {
+            moved.push(kept);
+            kept += usize::from(reached);
         }
+        moved.push(kept);
+
+        let mut insns = Vec::with_capacity(kept);
+        for (at, &insn) in self.insns.iter().enumerate() {
+            if !reached[at] {
+                continue;
+            }
+            let mut insn = insn;
+            if let Some(&target) = targets.get(&at) {
+                // Relative to the next instruction, for jumps and for references to subprograms
+                // alike.
+                let distance = moved[target] as i64 - moved[at] as i64 - 1;
+                if insn.is_jump() {
+                    insn.offset =
+                        i16::try_from(distance).map_err(|_| AsmError::JumpTooFar(distance))?;
+                } else {
+                    insn.immediate = distance as i32;
+                }
+            }
+            insns.push(insn);
+        }
+        let keep = |at: usize| reached.get(at).copied().unwrap_or(false);
         Ok(Code {
-            insns: self.insns,
-            maps: self.maps,
-            subprograms: self.subprograms,
+            insns,
+            maps: self
+                .maps
+                .into_iter()
+                .filter(|&(at, _)| keep(at))
+                .map(|(at, map)| (moved[at], map))
+                .collect(),
+            subprograms: self
+                .subprograms
+                .into_iter()
+                .filter(|&at| keep(at))
+                .map(|at| moved[at])
+                .collect(),
         })
+    }
+
+    /// Which instructions can be reached from the first.
+    fn reached(&self, targets: &HashMap<usize, usize>) -> Vec<bool> {
+        let mut reached = vec![false; self.insns.len()];
+        let mut pending = vec![0];
+        while let Some(mut at) = pending.pop() {
+            while at < self.insns.len() && !reached[at] {
+                reached[at] = true;
+                let insn = self.insns[at];
+                if insn.is_wide() && at + 1 < self.insns.len() {
+                    reached[at + 1] = true;
+                }
+                if let Some(&target) = targets.get(&at) {
+                    pending.push(target);
+                }
+                if insn.never_falls_through() {
+                    break;
+                }
+                at += if insn.is_wide() { 2 } else { 1 };
+            }
+        }
+        reached
     }
 }
 
@@ -218,6 +278,23 @@ mod tests {
     }
 
     #[test]
+    fn instructions_that_nothing_leads_to_are_dropped() {
+        let mut asm = Asm::default();
+        let end = asm.label();
+        asm.jump_if_imm(R0, Cond::Equal, 1, end);
+        asm.jump(end);
+        asm.load_map(R3, MapRef::Ring);
+        asm.mov_imm(R0, 7);
+        asm.bind(end);
+        asm.load_map(R3, MapRef::Sites);
+        asm.exit();
+        let code = asm.finish().expect("labels are bound");
+        assert_eq!(code.insns.len(), 5);
+        assert_eq!((code.insns[0].offset, code.insns[1].offset), (1, 0));
+        assert_eq!(code.maps, [(2, MapRef::Sites)]);
+    }
+
+    #[test]
     fn an_unbound_label_is_an_error() {
         let mut asm = Asm::default();
         let nowhere = asm.label();
@@ -229,11 +306,14 @@ mod tests {
     fn a_jump_over_more_than_16_bits_is_an_error() {
         let mut asm = Asm::default();
         let end = asm.label();
-        asm.jump(end);
+        asm.jump_if_imm(R0, Cond::Equal, 0, end);
+        let here = asm.label();
+        asm.bind(here);
         for _ in 0..40_000 {
             asm.mov_imm(R0, 0);
         }
         asm.bind(end);
+        asm.jump(here);
         assert_eq!(asm.finish().err(), Some(AsmError::JumpTooFar(40_000)));
     }
 

@@ -179,6 +179,23 @@ impl Insn {
         Insn::new(CLASS_JMP | OP_EXIT, R0, R0, 0, 0)
     }
 
+    /// Whether the offset is that of a jump.
+    pub(crate) const fn is_jump(self) -> bool {
+        self.code & 0x07 == CLASS_JMP
+            && self.code & 0xf0 != OP_CALL
+            && self.code & 0xf0 != OP_EXIT
+    }
+
+    /// Whether it takes two places: a 64-bit immediate.
+    pub(crate) const fn is_wide(self) -> bool {
+        self.code == CLASS_LD | Width::Double as u8
+    }
+
+    /// Whether the next instruction is never the next one run.
+    pub(crate) const fn never_falls_through(self) -> bool {
+        self.code == CLASS_JMP || self.code == CLASS_JMP | OP_EXIT
+    }
+
     /// The two halves of a 64-bit immediate load. `pseudo` says what the immediate stands for:
     /// a plain number (0), a map's descriptor (1) or a subprogram's position (4).
     pub(crate) const fn load_imm64(dst: R, pseudo: u8, value: u64) -> [Insn; 2] {

@@ -70,28 +70,31 @@ impl Link {
             let cookies: Vec<u64> = probes.iter().map(|&(_, site)| u64::from(site.0)).collect();
             sys::uprobe_multi_link(dispatcher, &path, &offsets, &cookies, pid)
         };
-        let mut rest = if probes.is_empty() {
+        let mut parts = if probes.is_empty() {
             Vec::new()
         } else {
             vec![probes]
         };
-        while let Some(part) = rest.pop() {
-            match create(part) {
-                Ok(fd) => {
-                    link.fds.push(fd);
-                    link.attached.extend(part.iter().map(|&(_, site)| site));
-                }
-                // The kernel does not say which instruction it is: halve until it is alone.
-                Err(error) if error.raw_os_error() == Some(sys::ENOTSUPP) => match part {
-                    &[(_, site)] => link.refused.push(site),
-                    _ => {
-                        let (left, right) = part.split_at(part.len() / 2);
-                        rest.extend([right, left]);
+        while !parts.is_empty() {
+            let mut halves = Vec::new();
+            for (part, result) in create_all(&parts, create) {
+                match result {
+                    Ok(fd) => {
+                        link.fds.push(fd);
+                        link.attached.extend(part.iter().map(|&(_, site)| site));
                     }
-                },
-                Err(error) => return Err(attach_error(target, probes.len(), error)),
+                    // The kernel does not say which instruction it is: halve until it is alone.
+                    Err(error) if error.raw_os_error() == Some(sys::ENOTSUPP) => match part {
+                        &[(_, site)] => link.refused.push(site),
+                        _ => halves.extend(<[_; 2]>::from(part.split_at(part.len() / 2))),
+                    },
+                    Err(error) => return Err(attach_error(target, probes.len(), error)),
+                }
             }
+            parts = halves;
         }
+        link.attached.sort_unstable();
+        link.refused.sort_unstable();
         if link.fds.is_empty() && !probes.is_empty() {
             return Err(BpfError::AllRefused {
                 sites: std::mem::take(&mut link.refused),
@@ -99,6 +102,37 @@ impl Link {
         }
         Ok(link)
     }
+}
+
+/// How many attempts run at once: each spends its time in waiting for a grace period.
+const ATTEMPTS: usize = 16;
+
+type Part<'p> = &'p [(u64, SiteId)];
+
+/// Attempts to make a link for each part, several at once.
+fn create_all<'p>(
+    parts: &[Part<'p>],
+    create: impl Fn(Part<'p>) -> io::Result<OwnedFd> + Sync,
+) -> Vec<(Part<'p>, io::Result<OwnedFd>)> {
+    if let &[part] = parts {
+        return vec![(part, create(part))];
+    }
+    let mut results = Vec::with_capacity(parts.len());
+    for group in parts.chunks(ATTEMPTS) {
+        std::thread::scope(|scope| {
+            let attempts: Vec<_> = group
+                .iter()
+                .map(|&part| (part, scope.spawn(|| create(part))))
+                .collect();
+            for (part, attempt) in attempts {
+                let result = attempt
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                results.push((part, result));
+            }
+        });
+    }
+    results
 }
 
 impl Drop for Link {

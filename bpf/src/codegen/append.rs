@@ -8,6 +8,9 @@ use crate::record::{CHUNK_HEADER_SIZE, ChunkKind, Flags, Status, chunk, header};
 
 const CHUNK_HEADER: i32 = CHUNK_HEADER_SIZE as i32;
 
+/// What strings and slices are cut to, in bytes, where there is no room for their bound.
+const SHORT: [u32; 2] = [64, 16];
+
 /// What is known about a chunk when its program is made.
 #[derive(Clone, Copy)]
 pub(super) struct Known {
@@ -45,8 +48,6 @@ impl Generator<'_> {
     pub(super) fn append(&mut self, known: Known, out_of_range: Label, end: Label) {
         let most = known.max.unwrap_or(1).min(self.room() / known.elem_size);
         let bytes = |count: u32| pad8(count * known.elem_size);
-        // Where the greatest possible chunk does not fit any more, a short one still may.
-        let few = (64 / known.elem_size).max(1).min(most);
         let copy = self.asm.label();
         let short = self.asm.label();
         let no_room = self.asm.label();
@@ -104,8 +105,15 @@ impl Generator<'_> {
             self.asm.store(Width::Word, R7, header::USED, R2);
             self.asm.jump(captured);
 
+            // Where the greatest possible chunk does not fit any more, a short one still may.
             self.asm.bind(short);
-            if few < most {
+            let mut last = most;
+            for short in SHORT {
+                let few = (short / known.elem_size).max(1);
+                if few >= last {
+                    continue;
+                }
+                last = few;
                 let enough = self.asm.label();
                 self.asm
                     .jump_if_imm(R6, Cond::LessOrEqual, few.cast_signed(), enough);

@@ -210,7 +210,6 @@ impl Generator<'_> {
                 let last = self.class - offset - 8;
                 if last < 0 {
                     // A chunk that long never fits in this record, so this is never reached.
-                    self.asm.mov_imm(into, 0);
                     self.asm.jump(absent);
                     return;
                 }

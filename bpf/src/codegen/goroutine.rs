@@ -76,8 +76,6 @@ impl Generator<'_> {
     fn thread_local_g(&mut self, offset: i64, none: Label) {
         let Some(fsbase) = self.environment.fsbase_offset else {
             self.asm.jump(none);
-            // What follows must still be reachable code to the verifier.
-            self.asm.mov_imm(R9, 0);
             return;
         };
         self.asm.call(Helper::GetCurrentTask);

@@ -1,0 +1,97 @@
+//! What a hit costs. Run it by name, in an optimised build, on a quiet machine:
+//! `cargo test --release -p spelunk-bpf --test cost -- --ignored --nocapture`
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{Fixture, Mode, register, three_words};
+use spelunk_bpf::{Follow, FollowKind, GoroutineSource, Options, Plan, ProbeSet, Reg};
+
+const CALLS: u32 = 1_000_000;
+
+fn string(max: u32) -> Follow {
+    Follow {
+        kind: FollowKind::String {
+            at_ptr: 0,
+            at_len: 8,
+            max,
+        },
+        layout: None,
+        then: Vec::new(),
+    }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn nanoseconds_per_hit() {
+    let Some(mut fixture) = Fixture::start(Mode::Exe) else {
+        return;
+    };
+    let mut set = ProbeSet::new(Options::default()).expect("a probe set");
+    let ring = set.ring();
+    std::thread::spawn(move || {
+        while ring.drain(Duration::from_millis(10), |_| {}).is_ok() {}
+    });
+    let time = |fixture: &mut Fixture, scenario: &str| {
+        let begin = Instant::now();
+        fixture.run(&format!("{scenario} {CALLS}"));
+        begin.elapsed().as_nanos() as f64 / f64::from(CALLS)
+    };
+    let base = time(&mut fixture, "loop");
+    println!("no probe: {base:.0} ns per call");
+    let plain = fixture.plan(vec![register(Reg::Rax)]);
+    let plans = [
+        (
+            "no goroutine, one register",
+            Plan {
+                goroutine: GoroutineSource::None,
+                max_record: 256,
+                ..plain.clone()
+            },
+        ),
+        (
+            "one register",
+            Plan {
+                max_record: 256,
+                ..plain.clone()
+            },
+        ),
+        (
+            "three registers and a string",
+            Plan {
+                follows: vec![string(64)],
+                max_record: 256,
+                ..fixture.plan(three_words())
+            },
+        ),
+        (
+            "the same, goroutine by TLS",
+            Plan {
+                follows: vec![string(64)],
+                goroutine: GoroutineSource::Tls { offset: -8 },
+                max_record: 256,
+                ..fixture.plan(three_words())
+            },
+        ),
+        (
+            "three registers and eight strings",
+            Plan {
+                follows: vec![string(64); 8],
+                max_record: 1024,
+                ..fixture.plan(three_words())
+            },
+        ),
+    ];
+    for (name, plan) in plans {
+        let (site, link) = fixture.probe(&mut set, "main.work", &plan);
+        time(&mut fixture, "loop");
+        let cost = time(&mut fixture, "loop") - base;
+        drop(link);
+        let counters = set.counters(site).expect("counters");
+        println!(
+            "{name}: {cost:.0} ns per hit, {} of {} lost",
+            counters.ring_full, counters.hits
+        );
+    }
+}
