@@ -157,7 +157,7 @@ impl Elf {
                     addr: start,
                     memory_size,
                     align: program.p_align(LE),
-                })
+                });
             }
             elf::PT_GNU_RELRO => self.relro.push(start..start.saturating_add(memory_size)),
             elf::PT_DYNAMIC => {

@@ -84,7 +84,7 @@ impl Binary {
     fn read_unit_entries(&self, index: usize, found: &mut Found) -> Result<(), DwarfError> {
         let dwarf = self.dwarf()?;
         let unit = self.unit(&dwarf, index)?;
-        let mut entries = unit.unit.entries_raw(None)?;
+        let mut entries = unit.inner.entries_raw(None)?;
         while !entries.is_empty() {
             let depth = entries.next_depth();
             let offset = entries.next_offset();
@@ -221,14 +221,14 @@ fn fixed_address<'a>(unit: &Unit<'a>, value: &AttributeValue<crate::sections::Re
     let AttributeValue::Exprloc(expression) = value else {
         return None;
     };
-    let mut operations = expression.operations(unit.unit.encoding());
+    let mut operations = expression.operations(unit.inner.encoding());
     let first = operations.next().ok()??;
     if !matches!(operations.next(), Ok(None)) {
         return None;
     }
     match first {
         Operation::Address { address } => Some(FileAddr(address)),
-        Operation::AddressIndex { index } => unit.dwarf.address(&unit.unit, index).ok().map(FileAddr),
+        Operation::AddressIndex { index } => unit.dwarf.address(&unit.inner, index).ok().map(FileAddr),
         _ => None,
     }
 }

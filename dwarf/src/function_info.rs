@@ -189,7 +189,7 @@ impl Binary {
         let offset = unit.subprogram_at(function.entry)?.ok_or_else(missing)?;
         let (unit, within) = self.unit_with_entry(&dwarf, offset)?;
 
-        let mut tree = unit.unit.entries_tree(Some(within))?;
+        let mut tree = unit.inner.entries_tree(Some(within))?;
         let root = tree.root()?;
         let entry = root.entry();
         let ranges = unit.ranges(entry)?;
@@ -322,7 +322,7 @@ impl Unit<'_> {
 /// Walks over all entries of a unit, reading only those of functions.
 fn read_subprograms(unit: &Unit<'_>) -> Result<Subprograms, DwarfError> {
     let mut found = Vec::new();
-    let mut entries = unit.unit.entries_raw(None)?;
+    let mut entries = unit.inner.entries_raw(None)?;
     while !entries.is_empty() {
         let offset = entries.next_offset();
         let Some(abbreviation) = entries.read_abbreviation()? else {
@@ -446,7 +446,7 @@ pub(crate) fn home<'a>(dwarf: &gimli::Dwarf<Reader<'a>>, unit: &Unit<'a>, entry:
     match value {
         AttributeValue::Exprloc(expression) => expression_home(expression.0),
         AttributeValue::Block(bytes) => expression_home(bytes),
-        other => match dwarf.attr_locations_offset(&unit.unit, other) {
+        other => match dwarf.attr_locations_offset(&unit.inner, other) {
             Ok(Some(offset)) => Home::List(offset),
             _ => Home::None,
         },

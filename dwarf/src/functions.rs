@@ -89,8 +89,14 @@ impl FunctionTable {
 
 impl Binary {
     fn function_table(&self) -> &FunctionTable {
-        self.functions
-            .get_or_init(|| FunctionTable::new(self.functions_from_symbols().unwrap_or_default()))
+        self.functions.get_or_init(|| {
+            let functions = self.functions_from_symbols();
+            FunctionTable::new(
+                functions
+                    .or_else(|| self.functions_from_dwarf().ok())
+                    .unwrap_or_default(),
+            )
+        })
     }
 
     /// All functions, sorted by entry: Go, assembly and C, with debug information or not.
@@ -143,10 +149,13 @@ impl Binary {
                 end: FileAddr(address.saturating_add(size)),
                 abi,
             };
-            if size > 0 {
+            // The Go linker's marks for the limits of parts of the text are no functions.
+            let is_mark = ["runtime.text", "runtime.etext", "go:textfips"]
+                .iter()
+                .any(|mark| name.starts_with(mark));
+            if size > 0 && !name.starts_with("go:textfips") {
                 functions.push(function(size));
-            } else if !name.starts_with("runtime.text") && !name.starts_with("runtime.etext") {
-                // The Go linker's marks for the limits of the text are no functions.
+            } else if !is_mark {
                 unsized_symbols.push(function(0));
             }
         })?;

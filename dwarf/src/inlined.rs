@@ -91,7 +91,7 @@ impl Binary {
     fn read_unit_copies(&self, index: usize, copies: &mut Vec<Copy>) -> Result<(), DwarfError> {
         let dwarf = self.dwarf()?;
         let unit = self.unit(&dwarf, index)?;
-        let mut entries = unit.unit.entries_raw(None)?;
+        let mut entries = unit.inner.entries_raw(None)?;
         while !entries.is_empty() {
             let Some(abbreviation) = entries.read_abbreviation()? else {
                 continue;
@@ -197,7 +197,7 @@ fn first_range<'a>(
     unit: &Unit<'a>,
     list: AttributeValue<crate::sections::Reader<'a>>,
 ) -> Result<Option<Range<FileAddr>>, DwarfError> {
-    let Some(mut ranges) = unit.dwarf.attr_ranges(&unit.unit, list)? else {
+    let Some(mut ranges) = unit.dwarf.attr_ranges(&unit.inner, list)? else {
         return Ok(None);
     };
     while let Some(range) = ranges.next()? {

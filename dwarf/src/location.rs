@@ -96,7 +96,7 @@ impl Binary {
             Home::None => Err(LocationError::OptimizedOut),
             Home::Expression(bytes) => evaluate(unit, bytes, size, base),
             Home::List(offset) => {
-                let mut entries = unit.dwarf.locations(&unit.unit, *offset)?;
+                let mut entries = unit.dwarf.locations(&unit.inner, *offset)?;
                 while let Some(entry) = entries.next()? {
                     if (entry.range.begin..entry.range.end).contains(&pc.0) {
                         return evaluate(unit, entry.data.0.slice(), size, base);
@@ -123,7 +123,7 @@ impl Binary {
             }
             Home::List(offset) => {
                 let mut found = Vec::new();
-                let mut entries = unit.dwarf.locations(&unit.unit, *offset)?;
+                let mut entries = unit.dwarf.locations(&unit.inner, *offset)?;
                 while let Some(entry) = entries.next()? {
                     found.push(LocationRange {
                         range: FileAddr(entry.range.begin)..FileAddr(entry.range.end),
@@ -206,8 +206,8 @@ impl Symbol {
 
 /// Evaluates an expression for a value of `size` bytes.
 fn evaluate(unit: &Unit<'_>, bytes: &[u8], size: u64, base: FrameBase) -> Result<Location, LocationError> {
-    let address = |index| unit.dwarf.address(&unit.unit, index).ok();
-    evaluate_expression(bytes, unit.unit.encoding(), size, base, address)
+    let address = |index| unit.dwarf.address(&unit.inner, index).ok();
+    evaluate_expression(bytes, unit.inner.encoding(), size, base, address)
 }
 
 fn evaluate_expression(
@@ -285,6 +285,11 @@ fn evaluate_expression(
             pieces: vec![Piece { kind, size }],
         });
     }
+    let repeats = filled > size;
+    if repeats {
+        pieces = without_repeats(pieces);
+        filled = pieces.iter().map(|piece| piece.size).sum();
+    }
     // Trailing bytes that are in no piece are bytes that the compiler dropped.
     match size.cmp(&filled) {
         std::cmp::Ordering::Greater => pieces.push(Piece {
@@ -298,6 +303,14 @@ fn evaluate_expression(
         return Err(LocationError::OptimizedOut);
     }
     Ok(Location { pieces })
+}
+
+/// Compilers before Go 1.22 list a part of a value several times when the value is taken apart several times, as in a
+/// type switch. Parts come in order, so repeats of one are neighbours. Whether what remains is as large as the value
+/// is for the caller to check: two different parts in one register would be taken for one here, and leave a gap.
+fn without_repeats(mut pieces: Vec<Piece>) -> Vec<Piece> {
+    pieces.dedup();
+    pieces
 }
 
 /// What the operations before a piece's end (or the expression's) have described; `None` for nothing.

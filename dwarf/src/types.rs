@@ -419,7 +419,7 @@ fn base_kind(entry: &Entry<'_>, go_kind: u64) -> Kind {
 /// The members of the struct at `within`.
 fn read_fields(unit: &Unit<'_>, within: gimli::UnitOffset) -> Result<Vec<Field>, DwarfError> {
     let mut fields = Vec::new();
-    let mut tree = unit.unit.entries_tree(Some(within))?;
+    let mut tree = unit.inner.entries_tree(Some(within))?;
     let mut children = tree.root()?.children();
     while let Some(child) = children.next()? {
         let entry = child.entry();
@@ -449,7 +449,7 @@ fn read_fields(unit: &Unit<'_>, within: gimli::UnitOffset) -> Result<Vec<Field>,
 /// A member's place as an expression on the struct's address, which old compilers write.
 fn member_expression(unit: &Unit<'_>, expression: Option<gimli::Expression<Reader<'_>>>) -> Result<u64, DwarfError> {
     let unsupported = || DwarfError::Unsupported("a struct member whose place is computed".to_owned());
-    let mut operations = expression.ok_or_else(unsupported)?.operations(unit.unit.encoding());
+    let mut operations = expression.ok_or_else(unsupported)?.operations(unit.inner.encoding());
     match (operations.next()?, operations.next()?) {
         (None, _) => Ok(0),
         (Some(gimli::Operation::PlusConstant { value }), None) => Ok(value),
@@ -460,7 +460,7 @@ fn member_expression(unit: &Unit<'_>, expression: Option<gimli::Expression<Reade
 /// The product of an array's dimensions; zero for C's `x[]`.
 fn array_length(unit: &Unit<'_>, within: gimli::UnitOffset) -> Result<u64, DwarfError> {
     let mut length: Option<u64> = None;
-    let mut tree = unit.unit.entries_tree(Some(within))?;
+    let mut tree = unit.inner.entries_tree(Some(within))?;
     let mut children = tree.root()?.children();
     while let Some(child) = children.next()? {
         let entry = child.entry();

@@ -91,7 +91,7 @@ pub(crate) struct Unit<'a> {
     pub(crate) index: usize,
     pub(crate) record: &'a UnitRecord,
     pub(crate) dwarf: &'a gimli::Dwarf<Reader<'a>>,
-    pub(crate) unit: gimli::Unit<Reader<'a>>,
+    pub(crate) inner: gimli::Unit<Reader<'a>>,
 }
 
 pub(crate) type Entry<'a> = gimli::DebuggingInformationEntry<Reader<'a>>;
@@ -161,7 +161,7 @@ impl Binary {
             index,
             record,
             dwarf,
-            unit,
+            inner: unit,
         })
     }
 
@@ -175,7 +175,7 @@ impl Binary {
         let index = self.units()?.with_entry(offset).ok_or_else(missing)?;
         let unit = self.unit(dwarf, index)?;
         let within = DebugInfoOffset(offset)
-            .to_unit_offset(&unit.unit.header)
+            .to_unit_offset(&unit.inner.header)
             .ok_or_else(missing)?;
         Ok((unit, within))
     }
@@ -193,14 +193,13 @@ fn read_units(dwarf: &gimli::Dwarf<Reader<'_>>) -> Result<Units, DwarfError> {
             continue;
         };
         let table = header.debug_abbrev_offset().0;
-        let abbreviations = match abbreviations.get(&table) {
-            Some(known) => Arc::clone(known),
-            None => {
-                let parsed = dwarf
-                    .abbreviations(&header)
-                    .map_err(|e| DwarfError::at(".debug_abbrev", e))?;
-                Arc::clone(abbreviations.entry(table).or_insert(parsed))
-            }
+        let abbreviations = if let Some(known) = abbreviations.get(&table) {
+            Arc::clone(known)
+        } else {
+            let parsed = dwarf
+                .abbreviations(&header)
+                .map_err(|e| DwarfError::at(".debug_abbrev", e))?;
+            Arc::clone(abbreviations.entry(table).or_insert(parsed))
         };
         // A damaged root makes its unit unreadable, and only that one.
         if let Ok((record, ranges)) = read_root(dwarf, header, offset, abbreviations) {
@@ -306,11 +305,11 @@ fn ranges<'a>(
 
 impl<'a> Unit<'a> {
     pub(crate) fn entry(&self, offset: gimli::UnitOffset) -> Result<Entry<'a>, DwarfError> {
-        Ok(self.unit.entry(offset)?)
+        Ok(self.inner.entry(offset)?)
     }
 
     pub(crate) fn ranges(&self, entry: &Entry<'a>) -> Result<Vec<Range<FileAddr>>, DwarfError> {
-        ranges(self.dwarf, &self.unit, entry)
+        ranges(self.dwarf, &self.inner, entry)
     }
 
     pub(crate) fn string(&self, entry: &Entry<'a>, name: gimli::DwAt) -> Option<String> {
@@ -318,12 +317,12 @@ impl<'a> Unit<'a> {
     }
 
     pub(crate) fn string_value(&self, value: AttributeValue<Reader<'a>>) -> Option<String> {
-        let text = self.dwarf.attr_string(&self.unit, value).ok()?;
+        let text = self.dwarf.attr_string(&self.inner, value).ok()?;
         Some(text.to_string_lossy().into_owned())
     }
 
     pub(crate) fn address_value(&self, value: AttributeValue<Reader<'a>>) -> Option<FileAddr> {
-        self.dwarf.attr_address(&self.unit, value).ok()?.map(FileAddr)
+        self.dwarf.attr_address(&self.inner, value).ok()?.map(FileAddr)
     }
 
     /// The offset in `.debug_info` of the entry that an attribute refers to.
@@ -333,7 +332,7 @@ impl<'a> Unit<'a> {
 
     pub(crate) fn reference_value(&self, value: &AttributeValue<Reader<'a>>) -> Option<usize> {
         match value {
-            AttributeValue::UnitRef(offset) => offset.to_debug_info_offset(&self.unit.header).map(|offset| offset.0),
+            AttributeValue::UnitRef(offset) => offset.to_debug_info_offset(&self.inner.header).map(|offset| offset.0),
             AttributeValue::DebugInfoRef(offset) => Some(offset.0),
             _ => None,
         }
