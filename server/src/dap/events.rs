@@ -181,6 +181,8 @@ impl Session {
                 process.exited = true;
                 self.tell_no_debug_exit(pid, status.unwrap_or(-1));
             }
+            // A program ends once, whoever else notices it.
+            Phase::Debugging(debuggee) if matches!(debuggee.state, State::Exited(_)) => {}
             Phase::Debugging(debuggee) => {
                 let told = debuggee.state == State::Ending;
                 debuggee.state = State::Exited(status);

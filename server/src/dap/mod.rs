@@ -13,6 +13,8 @@ mod message;
 mod outgoing;
 mod requests;
 mod session;
+#[cfg(test)]
+mod session_tests;
 mod substitute_path;
 mod target;
 mod utf8;

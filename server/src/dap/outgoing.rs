@@ -22,14 +22,14 @@ pub(crate) const NO_BODY: Option<&()> = None;
 
 /// Messages for the client. They gather in a buffer until [`Outgoing::flush`], so that a burst of events becomes one write.
 pub(crate) struct Outgoing {
-    writer: Box<dyn AsyncWrite + Send + Unpin>,
+    writer: Box<dyn AsyncWrite + Send + Sync + Unpin>,
     buffer: BytesMut,
     seq: i64,
 }
 
 impl Outgoing {
     /// Nothing sent yet.
-    pub(crate) fn new(writer: Box<dyn AsyncWrite + Send + Unpin>) -> Outgoing {
+    pub(crate) fn new(writer: Box<dyn AsyncWrite + Send + Sync + Unpin>) -> Outgoing {
         Outgoing {
             writer,
             buffer: BytesMut::new(),

@@ -10,9 +10,9 @@ pub(crate) use address::Address;
 pub(crate) use listener::{Listener, dial};
 
 /// A stream of bytes to and from one client.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Duplex for T {}
 
 /// One client's connection.
 pub(crate) struct Connection {

@@ -1,0 +1,539 @@
+//! Sessions over a real stream, with a target that does what the test says: the order of messages is the subject here.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Sender;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    codec::{Frame, FrameReader, encode},
+    session::serve,
+    target::{Launcher, Target},
+};
+use crate::{
+    debugger::{
+        BreakpointId, BreakpointState, DebugError, EndWith, Event, FunctionBreakpoint, LaunchSpec, SourceBreakpoint,
+    },
+    transport::Connection,
+};
+
+const PID: i32 = 4321;
+
+/// What the target was told, and its way to tell.
+#[derive(Default)]
+struct Script {
+    calls: Mutex<Vec<String>>,
+    events: Mutex<Option<Sender<Event>>>,
+    /// What happens as soon as the target runs.
+    on_resume: Mutex<Vec<Event>>,
+}
+
+impl Script {
+    fn note(&self, call: impl Into<String>) {
+        self.calls.lock().expect("not poisoned").push(call.into());
+    }
+
+    fn calls(&self) -> Vec<String> {
+        self.calls.lock().expect("not poisoned").clone()
+    }
+
+    fn send(&self, event: Event) {
+        let sender = self.events.lock().expect("not poisoned").clone();
+        sender.expect("a target").send(event).expect("a session");
+    }
+}
+
+struct Scripted(Arc<Script>);
+
+struct ScriptedTarget(Arc<Script>);
+
+impl Launcher for Scripted {
+    fn launch(&self, spec: &LaunchSpec, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError> {
+        self.0.note(format!("launch {:?}", spec.args));
+        *self.0.events.lock().expect("not poisoned") = Some(events);
+        Ok(Box::new(ScriptedTarget(self.0.clone())))
+    }
+
+    fn attach(&self, pid: i32, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError> {
+        self.0.note(format!("attach {pid}"));
+        *self.0.events.lock().expect("not poisoned") = Some(events);
+        Ok(Box::new(ScriptedTarget(self.0.clone())))
+    }
+}
+
+impl Target for ScriptedTarget {
+    fn pid(&self) -> i32 {
+        PID
+    }
+
+    fn resume(&self) -> Result<(), DebugError> {
+        self.0.note("resume");
+        for event in std::mem::take(&mut *self.0.on_resume.lock().expect("not poisoned")) {
+            self.0.send(event);
+        }
+        Ok(())
+    }
+
+    fn set_source_breakpoints(&self, file: &str, wanted: &[SourceBreakpoint]) -> Vec<BreakpointState> {
+        self.0.note(format!("breakpoints {file} {}", wanted.len()));
+        let state = |(index, wanted): (usize, &SourceBreakpoint)| BreakpointState {
+            id: BreakpointId(index as i64 + 1),
+            verified: wanted.log_message.is_some(),
+            message: wanted.log_message.is_none().then(|| "it would stop".to_owned()),
+            file: Some(file.to_owned()),
+            line: Some(wanted.line),
+        };
+        wanted.iter().enumerate().map(state).collect()
+    }
+
+    fn set_function_breakpoints(&self, _wanted: &[FunctionBreakpoint]) -> Vec<BreakpointState> {
+        Vec::new()
+    }
+
+    fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {
+        self.0.note(format!("end {how:?}"));
+        let sender = self.0.events.lock().expect("not poisoned").take();
+        if let (EndWith::Kill, Some(sender)) = (how, sender) {
+            // The session may have seen the exit before; it does not listen any longer then.
+            let _ = sender.send(Event::Exited {
+                pid: PID,
+                status: Some(-9),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A client, and the session that serves it.
+struct Client {
+    reader: FrameReader<ReadHalf<DuplexStream>>,
+    writer: WriteHalf<DuplexStream>,
+    seq: i64,
+    interrupt: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+    script: Arc<Script>,
+}
+
+impl Client {
+    fn new() -> Client {
+        let script = Arc::new(Script::default());
+        let (ours, theirs) = tokio::io::duplex(4096);
+        let interrupt = CancellationToken::new();
+        let (launcher, interrupted) = (Arc::new(Scripted(script.clone())), interrupt.clone());
+        let connection = Connection {
+            stream: Box::new(theirs),
+            local: "here".to_owned(),
+        };
+        let serving = tokio::spawn(async move { serve(connection, launcher, interrupted.cancelled()).await });
+        let (reader, writer) = tokio::io::split(ours);
+        Client {
+            reader: FrameReader::new(reader),
+            writer,
+            seq: 0,
+            interrupt,
+            serving,
+            script,
+        }
+    }
+
+    async fn raw(&mut self, bytes: &[u8]) {
+        self.writer.write_all(bytes).await.expect("the session reads");
+    }
+
+    async fn send(&mut self, command: &str, arguments: Value) -> i64 {
+        self.seq += 1;
+        let mut message = json!({"seq": self.seq, "type": "request", "command": command});
+        if !arguments.is_null() {
+            message["arguments"] = arguments;
+        }
+        let mut bytes = bytes::BytesMut::new();
+        encode(message.to_string().as_bytes(), &mut bytes);
+        self.raw(&bytes).await;
+        self.seq
+    }
+
+    /// The next message, in short: `event NAME`, `ok COMMAND`, `refused COMMAND ID TEXT`, `CATEGORY: OUTPUT`.
+    async fn next(&mut self) -> String {
+        let read = tokio::time::timeout(Duration::from_secs(10), self.reader.next());
+        let message = match read.await.expect("a message in time").expect("a readable message") {
+            Some(Frame::Message(message)) => message,
+            Some(other) => panic!("{other:?}"),
+            None => return "end".to_owned(),
+        };
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        if message["type"] == "event" {
+            return match text(&message["event"]).as_str() {
+                "output" => format!(
+                    "{}: {}",
+                    text(&message["body"]["category"]),
+                    text(&message["body"]["output"])
+                ),
+                "exited" => format!("event exited {}", message["body"]["exitCode"]),
+                "stopped" => format!("event stopped {}", message["body"]["reason"]),
+                name => format!("event {name}"),
+            };
+        }
+        let command = text(&message["command"]);
+        if message["success"] == true {
+            return match message["body"].get("breakpoints") {
+                Some(breakpoints) => format!("ok {command} {breakpoints}"),
+                None => format!("ok {command}"),
+            };
+        }
+        let error = &message["body"]["error"];
+        format!("refused {command} {} {}", error["id"], text(&error["format"]))
+    }
+
+    async fn expect(&mut self, expected: &[&str]) {
+        for expected in expected {
+            assert_eq!(&self.next().await, expected);
+        }
+    }
+
+    async fn ask(&mut self, command: &str, arguments: Value, expected: &[&str]) {
+        self.send(command, arguments).await;
+        self.expect(expected).await;
+    }
+
+    async fn launch(&mut self, further: Value) {
+        let program = std::env::current_exe().expect("a program");
+        let mut arguments = json!({"mode": "exec", "program": program});
+        for (name, value) in further.as_object().expect("attributes") {
+            arguments[name] = value.clone();
+        }
+        self.ask(
+            "launch",
+            arguments,
+            &["event process", "event initialized", "ok launch"],
+        )
+        .await;
+    }
+
+    async fn attach(&mut self) {
+        let expected = ["event capabilities", "event initialized", "ok attach"];
+        self.ask("attach", json!({"processId": std::process::id()}), &expected)
+            .await;
+    }
+
+    async fn run(&mut self) {
+        let expected = [
+            "console: Type 'dlv help' for list of commands.\n",
+            "ok configurationDone",
+        ];
+        self.ask("configurationDone", Value::Null, &expected).await;
+    }
+
+    /// Waits for the end of the session and returns what the target was told.
+    async fn finish(self) -> Vec<String> {
+        drop((self.reader, self.writer));
+        tokio::time::timeout(Duration::from_secs(10), self.serving)
+            .await
+            .expect("the session ends")
+            .expect("without a panic")
+            .expect("without an error");
+        self.script.calls()
+    }
+}
+
+fn log(text: &str) -> Event {
+    Event::Log {
+        id: BreakpointId(1),
+        goroutine: 1,
+        text: text.to_owned(),
+        file: "/s/main.go".to_owned(),
+        line: 7,
+    }
+}
+
+fn exited(status: i32) -> Event {
+    Event::Exited {
+        pid: PID,
+        status: Some(status),
+    }
+}
+
+#[tokio::test]
+async fn a_logpoint_from_launch_to_disconnect() {
+    let mut client = Client::new();
+    client
+        .ask("initialize", json!({"adapterID": "go"}), &["ok initialize"])
+        .await;
+    client.launch(json!({})).await;
+    let wanted = json!({"source": {"path": "/s/main.go"}, "breakpoints": [{"line": 7, "logMessage": "hi"}, {"line": 8}, {"line": 7}]});
+    let states = r#"ok setBreakpoints [{"id":1,"verified":true,"source":{"name":"main.go","path":"/s/main.go"},"line":7},{"id":2,"verified":false,"message":"it would stop","source":{"name":"main.go","path":"/s/main.go"},"line":8},{"verified":false,"message":"breakpoint already exists"}]"#;
+    client.ask("setBreakpoints", wanted, &[states]).await;
+    *client.script.on_resume.lock().expect("not poisoned") = vec![log("hi"), exited(3)];
+    client.run().await;
+    client
+        .expect(&["stdout: > [Go 1]: hi\n", "event exited 3", "event terminated"])
+        .await;
+    let expected = [
+        "console: Process 4321 has exited with status 3\n",
+        "console: Detaching\n",
+        "ok disconnect",
+        "event terminated",
+        "end",
+    ];
+    client.ask("disconnect", Value::Null, &expected).await;
+    let calls = client.finish().await;
+    assert_eq!(calls, ["launch []", "breakpoints /s/main.go 2", "resume", "end Kill"]);
+}
+
+#[tokio::test]
+async fn what_an_attached_program_logs_waits_until_the_client_is_ready() {
+    let mut client = Client::new();
+    client.attach().await;
+    client.script.send(log("early"));
+    // The event is on its way while the client still configures.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    client
+        .ask(
+            "setExceptionBreakpoints",
+            json!({"filters": []}),
+            &["ok setExceptionBreakpoints"],
+        )
+        .await;
+    client.run().await;
+    client.expect(&["stdout: > [Go 1]: early\n"]).await;
+    let expected = [
+        "console: Detaching without terminating target process\n",
+        "ok disconnect",
+        "event terminated",
+        "end",
+    ];
+    client
+        .ask("disconnect", json!({"terminateDebuggee": false}), &expected)
+        .await;
+    assert_eq!(client.finish().await.last().map(String::as_str), Some("end Detach"));
+}
+
+#[tokio::test]
+async fn an_attached_program_ends_when_the_client_says_so() {
+    let mut client = Client::new();
+    client.attach().await;
+    client.run().await;
+    let expected = [
+        "console: Detaching and terminating target process\n",
+        "ok disconnect",
+        "event terminated",
+        "end",
+    ];
+    client
+        .ask("disconnect", json!({"terminateDebuggee": true}), &expected)
+        .await;
+    assert_eq!(client.finish().await.last().map(String::as_str), Some("end Kill"));
+}
+
+#[tokio::test]
+async fn while_the_program_runs_what_needs_a_stop_is_refused_and_the_rest_served() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    for command in [
+        "continue",
+        "next",
+        "stackTrace",
+        "variables",
+        "evaluate",
+        "modules",
+        "configurationDone",
+    ] {
+        let refusal = format!("refused {command} 4000 Unable to process `{command}`: debuggee is running");
+        client.ask(command, json!({"threadId": 1}), &[&refusal]).await;
+    }
+    client.send("pause", json!({"threadId": 1})).await;
+    assert!(
+        client
+            .next()
+            .await
+            .starts_with("refused pause 2010 Unable to halt execution: ")
+    );
+    client.ask("threads", Value::Null, &["ok threads"]).await;
+    let none = json!({"source": {"path": "/s/main.go"}, "breakpoints": []});
+    client.ask("setBreakpoints", none, &["ok setBreakpoints []"]).await;
+    client
+        .ask(
+            "terminate",
+            Value::Null,
+            &["ok terminate", "event exited -9", "event terminated"],
+        )
+        .await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn stop_on_entry_holds_the_program_until_continue() {
+    let mut client = Client::new();
+    client.launch(json!({"stopOnEntry": true})).await;
+    let expected = [
+        "event stopped \"entry\"",
+        "console: Type 'dlv help' for list of commands.\n",
+        "ok configurationDone",
+    ];
+    client.ask("configurationDone", Value::Null, &expected).await;
+    let refusal = "refused stackTrace 2004 Unable to produce stack trace: unknown goroutine 1";
+    client.ask("stackTrace", json!({"threadId": 1}), &[refusal]).await;
+    client.send("next", json!({"threadId": 1})).await;
+    assert!(
+        client
+            .next()
+            .await
+            .starts_with("refused next 7777 Not yet implemented: ")
+    );
+    assert!(!client.script.calls().contains(&"resume".to_owned()));
+    *client.script.on_resume.lock().expect("not poisoned") = vec![exited(0)];
+    client
+        .ask(
+            "continue",
+            json!({"threadId": 1}),
+            &["ok continue", "event exited 0", "event terminated"],
+        )
+        .await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn a_restart_keeps_breakpoints_and_takes_new_arguments() {
+    let mut client = Client::new();
+    client.launch(json!({"args": ["a"]})).await;
+    let wanted = json!({"source": {"path": "/s/main.go"}, "breakpoints": [{"line": 7, "logMessage": "hi"}]});
+    client.send("setBreakpoints", wanted).await;
+    client.next().await;
+    client.run().await;
+    let arguments = json!({"arguments": {"request": "launch", "args": ["b"]}});
+    client
+        .ask("restart", arguments, &["ok restart", "event initialized"])
+        .await;
+    client.run().await;
+    let calls = client.finish().await;
+    let expected = [
+        "launch [\"a\"]",
+        "breakpoints /s/main.go 1",
+        "resume",
+        "end Kill",
+        "launch [\"b\"]",
+        "breakpoints /s/main.go 1",
+        "resume",
+        "end Kill",
+    ];
+    assert_eq!(calls, expected);
+}
+
+#[tokio::test]
+async fn the_end_of_the_connection_and_a_signal_end_the_session() {
+    for attached in [false, true] {
+        let how = if attached { "end Detach" } else { "end Kill" };
+        for signal in [false, true] {
+            let mut client = Client::new();
+            if attached {
+                client.attach().await;
+            } else {
+                client.launch(json!({})).await;
+            }
+            client.run().await;
+            if signal {
+                client.interrupt.cancel();
+                assert!(client.next().await.starts_with("console: Detaching "));
+                client.expect(&["end"]).await;
+            }
+            assert_eq!(client.finish().await.last().map(String::as_str), Some(how));
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_that_make_no_sense_are_answered_and_the_session_goes_on() {
+    let mut client = Client::new();
+    client.raw(b"Content-Length: 5\r\n\r\n{\"a\":").await;
+    assert!(
+        client
+            .next()
+            .await
+            .starts_with("refused  8888 Internal Error: the body is not JSON")
+    );
+    client.raw(b"Content-Length: 2\r\n\r\n[]").await;
+    assert!(client.next().await.starts_with("refused  8888 Internal Error: "));
+    client
+        .ask(
+            "bogus",
+            json!({}),
+            &["refused  8888 Internal Error: Request command 'bogus' is not supported (seq: 1)"],
+        )
+        .await;
+    let refusal = "refused threads 3000 No debug session started: Use launch or attach request first.";
+    client.ask("threads", Value::Null, &[refusal]).await;
+    client.launch(json!({})).await;
+    client.send("setBreakpoints", json!("x")).await;
+    assert!(client.next().await.starts_with("refused setBreakpoints 2002 "));
+    client.send("setBreakpoints", json!({"source": {"path": 3}})).await;
+    assert!(client.next().await.starts_with("refused setBreakpoints 2002 "));
+    client
+        .ask(
+            "initialize",
+            json!({"pathFormat": "uri"}),
+            &["refused initialize 3002 Failed to initialize: Unsupported 'pathFormat' value 'uri'."],
+        )
+        .await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn an_idle_client_sees_a_log_message_at_once_and_a_burst_is_complete() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    let sent = Instant::now();
+    client.script.send(log("one"));
+    client.expect(&["stdout: > [Go 1]: one\n"]).await;
+    assert!(sent.elapsed() < Duration::from_millis(50), "{:?}", sent.elapsed());
+
+    // More than all buffers hold: the sender has to wait for the client.
+    let script = client.script.clone();
+    let sender = std::thread::spawn(move || {
+        for number in 0..20_000 {
+            script.send(log(&number.to_string()));
+        }
+    });
+    for number in 0..20_000 {
+        assert_eq!(client.next().await, format!("stdout: > [Go 1]: {number}\n"));
+    }
+    sender.join().expect("all were sent");
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn the_programs_output_arrives_as_text_before_its_exit() {
+    let mut client = Client::new();
+    client.launch(json!({"outputMode": "remote"})).await;
+    let (first, second) = "ä\n".as_bytes().split_at(1);
+    *client.script.on_resume.lock().expect("not poisoned") = vec![
+        Event::Stdout(first.to_vec()),
+        Event::Stderr(b"e".to_vec()),
+        Event::Stdout(second.to_vec()),
+        exited(0),
+    ];
+    client.run().await;
+    client
+        .expect(&["stderr: e", "stdout: ä\n", "event exited 0", "event terminated"])
+        .await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn an_unknown_exit_status_is_not_made_up() {
+    let mut client = Client::new();
+    client.attach().await;
+    client.run().await;
+    client.script.send(Event::Exited { pid: PID, status: None });
+    assert!(client.next().await.contains("no longer tells its status"));
+    client.expect(&["event terminated"]).await;
+    client.finish().await;
+}
