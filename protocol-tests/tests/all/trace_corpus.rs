@@ -22,7 +22,7 @@ fn compare_after(tracer: &Tracer, build: Build, verbosity: u8, edit: fn(Vec<Entr
     assert!(traced.stderr.contains("has exited with status 0"), "{}", traced.stderr);
     let tally = judge(&read_expected(&traced.stdout)?, &edit(trace_text::entries(&traced.stderr)), verbosity)?;
     println!("{}", tally.table(&format!("{build:?} at -v {verbosity}, {} functions, {:.1?}", corpus.functions, traced.took)));
-    for complaint in tally.complaints.iter().take(400) {
+    for complaint in tally.complaints.iter().take(40) {
         println!("{complaint}");
     }
     for unreadable in tally.unreadable.iter().take(10) {
