@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded, select};
 use regex::Regex;
@@ -42,6 +43,7 @@ fn fail(error: impl std::fmt::Display) -> Failure {
 fn trace(args: &TraceArgs) -> Result<(), Failure> {
     // Before any thread is made, so that all of them leave the signals to us.
     let interrupts = Interrupts::catch().map_err(fail)?;
+    let begun = Instant::now();
     let subject = Subject::find(args)?;
     let binary = Arc::new(subject.open(args)?);
     let pattern = Regex::new(&args.regexp).map_err(|error| format!("invalid filter argument: {error}"))?;
@@ -50,10 +52,13 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
         let path = binary.path().display();
         return Err(format!("no breakpoints set: no function of {path} matches {:?}", args.regexp));
     }
+    tracing::debug!("{} functions found after {:?}", functions.len(), begun.elapsed());
     // Other numbers show as little as Delve does: everything unloaded.
     let verbosity = Verbosity(u8::try_from(args.verbosity.clamp(0, 4)).unwrap_or(0));
     let mut engine: Engine<()> = Engine::new(binary.clone(), verbosity.load_config()).map_err(fail)?;
+    tracing::debug!("tables made after {:?}", begun.elapsed());
     let (mut sites, refused) = engine.plan_functions(&functions);
+    tracing::debug!("{} sites planned after {:?}", sites.len(), begun.elapsed());
     for (function, why) in &refused {
         eprintln!("unable to set tracepoint on function {function}: {why}");
     }
@@ -86,11 +91,14 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
             return Err(fail(error));
         }
     };
+    tracing::debug!("probes attached after {:?}", begun.elapsed());
     report_refused(&engine, &link);
     running.release()?;
 
     let ended = running.wait(&interrupts, &closed);
+    let detaching = Instant::now();
     link.detach();
+    tracing::debug!("probes detached in {:?}", detaching.elapsed());
     reader.finish();
     drop(shared);
     if let Some(status) = ended {

@@ -70,6 +70,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// Loads what all probes share. `config` says how much of values is captured.
     pub(crate) fn new(binary: Arc<Binary>, config: LoadConfig) -> Result<Engine<T>, EngineError> {
         let runtime = Runtime::of(&binary)?;
+        tracing::debug!("the runtime's layout is known");
         let probes = ProbeSet::new(options())?;
         let ring = Some(probes.ring());
         Ok(Engine { binary, runtime, config, probes, ring, table: Table::default(), sites: Vec::new(), runtime_types_known: false })
@@ -125,6 +126,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
                 .map(|(addr, ty)| (addr.0, layouts.runtime_type(*ty, is_direct_in_interface(&binary, *addr))))
                 .collect();
             drop(layouts);
+            tracing::debug!("{} runtime types described", entries.len());
             self.runtime_types_known = true;
             if let Err(error) = self.probes.set_runtime_types(entries) {
                 tracing::warn!("what interfaces hold cannot be followed: {error}");
