@@ -1,9 +1,11 @@
 //! Attaching: one uprobe_multi link for all the probes of a request.
 
 use std::ffi::CString;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -36,10 +38,12 @@ impl Link {
         &self.attached
     }
 
-    /// The sites whose instruction the kernel cannot run under a probe: they are not probed.
+    /// The sites whose instruction cannot be run under a probe: they are not probed.
     ///
-    /// The kernel looks at instructions when it writes probes into a process. Where no process
-    /// that is to be probed runs the file yet, it refuses nothing here, and such a site stays silent.
+    /// Some the kernel refuses: vector instructions with an EVEX prefix, `int`, `int3`, `lock`. It looks
+    /// at them when it writes probes into a process. Where no process that is to be probed runs
+    /// the file yet, it refuses nothing here, and such a site stays silent. Others it takes and
+    /// then breaks the program, so they are refused here: `pushf` and `syscall`.
     pub fn refused(&self) -> &[SiteId] {
         &self.refused
     }
@@ -70,10 +74,12 @@ impl Link {
             let cookies: Vec<u64> = probes.iter().map(|&(_, site)| u64::from(site.0)).collect();
             sys::uprobe_multi_link(dispatcher, &path, &offsets, &cookies, pid)
         };
-        let mut parts = if probes.is_empty() {
+        let (safe, refused) = sort_out(target, probes);
+        link.refused = refused;
+        let mut parts = if safe.is_empty() {
             Vec::new()
         } else {
-            vec![probes]
+            vec![safe.as_slice()]
         };
         while !parts.is_empty() {
             let mut halves = Vec::new();
@@ -102,6 +108,40 @@ impl Link {
         }
         Ok(link)
     }
+}
+
+/// Parts the probes from the sites whose instruction would break the program.
+fn sort_out(target: &Target, probes: &[(u64, SiteId)]) -> (Vec<(u64, SiteId)>, Vec<SiteId>) {
+    let Ok(file) = File::open(&target.path) else {
+        // The kernel will say what is wrong with the path.
+        return (probes.to_vec(), Vec::new());
+    };
+    let mut safe = Vec::with_capacity(probes.len());
+    let mut refused = Vec::new();
+    for &(offset, site) in probes {
+        let mut code = [0; 4];
+        match file.read_at(&mut code, offset) {
+            Ok(len) if breaks_when_stepped(&code[..len]) => refused.push(site),
+            _ => safe.push((offset, site)),
+        }
+    }
+    (safe, refused)
+}
+
+/// Whether the instruction that `code` starts with harms the program when the kernel steps a copy of it,
+/// as it does under a probe.
+///
+/// `pushf` stores the trap flag that is set for the step, and a later `popf` of it kills the program by
+/// SIGTRAP: Go's `runtime.asyncPreempt` has such a pair. A stepped `syscall` that does not come back
+/// to the next instruction (`rt_sigreturn`, `clone` in the child) resumes at a wrong address
+/// (kernel's `arch/x86/kernel/uprobes.c`, `default_post_xol_op`).
+fn breaks_when_stepped(code: &[u8]) -> bool {
+    // An operand-size prefix or REX changes neither.
+    let rest = code
+        .iter()
+        .position(|&byte| byte != 0x66 && !(0x40..0x50).contains(&byte))
+        .and_then(|start| code.get(start..));
+    matches!(rest, Some([0x9c, ..] | [0x0f, 0x05 | 0x34, ..]))
 }
 
 /// How many attempts run at once: each spends its time in waiting for a grace period.
@@ -180,4 +220,19 @@ pub(crate) fn uprobe_multi_works(program: &impl AsFd) -> bool {
             .and_then(|error| error.raw_os_error())
     };
     attempt(0) == Some(libc::EBADF) && attempt(-1) == Some(libc::EINVAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::breaks_when_stepped;
+
+    #[test]
+    fn pushf_and_syscall_are_not_to_be_stepped() {
+        for code in [&[0x9c, 0, 0, 0][..], &[0x66, 0x9c], &[0x48, 0x9c], &[0x0f, 0x05], &[0x0f, 0x34]] {
+            assert!(breaks_when_stepped(code), "{code:x?}");
+        }
+        for code in [&[0x55, 0x48, 0x89, 0xe5][..], &[0x9d], &[0x0f, 0x1f], &[0x0f], &[0x66], &[]] {
+            assert!(!breaks_when_stepped(code), "{code:x?}");
+        }
+    }
 }

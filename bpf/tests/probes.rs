@@ -142,6 +142,11 @@ fn thousands_of_sites_attach_and_detach_at_once() {
     assert_eq!(link.attached().len() + link.refused().len(), probes.len());
     let refused: std::collections::HashSet<_> = link.refused().iter().copied().collect();
     assert!(refused.len() < probes.len() / 50, "{} refused", refused.len());
+    // asyncPreempt saves the flags right behind its frame pointer; to step that would kill Go.
+    let pushf = fixture.binary.entry("runtime.asyncPreempt.abi0") + 4;
+    assert_eq!(fixture.binary.code(pushf, 1), [0x9c]);
+    let at = addresses.iter().position(|&address| address == pushf).expect("it is among them");
+    assert!(refused.contains(&ids[at]));
     link.detach();
 
     // Without those it is one link. The runtime comes first in the text section and is hit all the

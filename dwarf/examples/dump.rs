@@ -1,6 +1,7 @@
-//! Prints what the debug information says about functions: `dump BINARY [FUNCTION...]`.
+//! Prints what the debug information says about functions: `dump BINARY [--inlined] [FUNCTION...]`.
 //!
-//! A tool for developers of this crate. It also tells how long each step took.
+//! A tool for developers of this crate. It also tells how long each step took. With `--inlined` it lists where the
+//! functions were inlined as well, which takes a look at all units.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -10,8 +11,9 @@ use spelunk_dwarf::{Binary, DwarfError, Function, Kind, LocationRange, PieceKind
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or("usage: dump BINARY [FUNCTION...]")?;
-    let names: Vec<String> = arguments.collect();
+    let path = arguments.next().ok_or("usage: dump BINARY [--inlined] [FUNCTION...]")?;
+    let (flags, names): (Vec<String>, Vec<String>) = arguments.partition(|argument| argument.starts_with("--"));
+    let with_inlined = flags.iter().any(|flag| flag == "--inlined");
     let mut out = io::BufWriter::new(io::stdout().lock());
 
     let start = Instant::now();
@@ -35,7 +37,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for function in functions {
             print_function(&mut out, &binary, function)?;
         }
-        for site in binary.inlined_calls_of(name) {
+        let sites = if with_inlined {
+            binary.inlined_calls_of(name)
+        } else {
+            Vec::new()
+        };
+        for site in sites {
             let file = site.call_file.as_deref().unwrap_or("?").to_owned();
             writeln!(
                 out,

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gimli::{AttributeValue, Operation, constants as dw};
 use rayon::prelude::*;
@@ -23,6 +24,10 @@ pub struct Global {
     /// Where it is.
     pub addr: FileAddr,
 }
+
+/// What all names together may take, in bytes. Many entries can refer to one long name, so the file's size does not
+/// limit it.
+const MAX_NAMES: usize = 1 << 30;
 
 #[derive(Debug, Default)]
 pub(crate) struct EntryIndex {
@@ -52,12 +57,13 @@ impl Binary {
 
     fn read_entry_index(&self) -> Result<EntryIndex, DwarfError> {
         let count = self.units()?.records.len();
+        let names = AtomicUsize::new(0);
         let found: Vec<Found> = (0..count)
             .into_par_iter()
             .map(|index| {
                 let mut found = Found::default();
                 // A damaged unit contributes what can be read of it.
-                let _ = self.read_unit_entries(index, &mut found);
+                let _ = self.read_unit_entries(index, &names, &mut found);
                 found
             })
             .collect();
@@ -81,7 +87,7 @@ impl Binary {
         Ok(index)
     }
 
-    fn read_unit_entries(&self, index: usize, found: &mut Found) -> Result<(), DwarfError> {
+    fn read_unit_entries(&self, index: usize, names: &AtomicUsize, found: &mut Found) -> Result<(), DwarfError> {
         let dwarf = self.dwarf()?;
         let unit = self.unit(&dwarf, index)?;
         let mut entries = unit.inner.entries_raw(None)?;
@@ -118,6 +124,11 @@ impl Binary {
                 found.runtime_types.push((address, id));
             }
             let Some(name) = name else { continue };
+            if names.fetch_add(name.len(), Ordering::Relaxed) > MAX_NAMES {
+                return Err(DwarfError::Malformed(
+                    "the names in .debug_info are too long".to_owned(),
+                ));
+            }
             let name = if unit.record.is_go { name } else { format!("C.{name}") };
             match (tag, ty) {
                 _ if is_type => found.types.push((name.into(), id)),

@@ -118,15 +118,13 @@ impl From<gimli::Error> for DwarfError {
     }
 }
 
-/// Why a variable has no place at an address.
+/// Why a variable has no place at an address. The texts of [`LocationError::OptimizedOut`] are Delve's, which shows
+/// them as `(unreadable TEXT)`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LocationError {
-    /// The compiler keeps the value nowhere at this address. The text is Delve's.
-    #[error("(unreadable could not find loclist entry at {pc:#x} for address {pc:#x})", pc = .0.0)]
-    NotHere(crate::FileAddr),
-    /// The compiler keeps the value nowhere in the whole function. The text is Delve's.
-    #[error("(unreadable empty OP stack)")]
-    OptimizedOut,
+    /// The compiler keeps the value nowhere.
+    #[error("{0}")]
+    OptimizedOut(Absence),
     /// A location expression that needs more than registers and the frame.
     #[error("location uses {0}, which cannot be evaluated")]
     Unsupported(String),
@@ -135,10 +133,29 @@ pub enum LocationError {
     Malformed(String),
 }
 
+/// How the compiler says that it keeps a value nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Absence {
+    /// It has places, but none at this address.
+    #[error("could not find loclist entry at {list:#x} for address {pc}")]
+    NotHere {
+        /// Where the list of places is in its section.
+        list: u64,
+        /// The address asked for.
+        pc: crate::FileAddr,
+    },
+    /// Its place is described by nothing, or by pieces that are all nowhere.
+    #[error("empty OP stack")]
+    Empty,
+    /// It has no description of a place.
+    #[error("no location attribute Location")]
+    NoAttribute,
+}
+
 impl LocationError {
     /// Whether the value simply does not exist at the address, as opposed to being described wrongly.
     pub fn is_optimized_out(&self) -> bool {
-        matches!(self, LocationError::NotHere(_) | LocationError::OptimizedOut)
+        matches!(self, LocationError::OptimizedOut(_))
     }
 }
 

@@ -17,6 +17,10 @@ use crate::{Binary, FileAddr};
 /// Blocks nested deeper than this do not come from a compiler.
 const MAX_DEPTH: u32 = 200;
 
+/// What a function's description may take in memory, in bytes. Small entries can refer to long lists and names, many to
+/// the same ones, so the file's size does not limit it.
+const MAX_DESCRIPTION: usize = 256 << 20;
+
 /// A concrete instance does not go through more origins than this.
 const MAX_ORIGINS: usize = 4;
 
@@ -101,7 +105,7 @@ pub struct Variable {
 /// Where DWARF says that a variable is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Home {
-    /// Nowhere: it was optimised out.
+    /// Not said.
     None,
     /// At the place this expression computes, throughout its scope.
     Expression(Box<[u8]>),
@@ -199,6 +203,7 @@ impl Binary {
             binary: self,
             dwarf: &dwarf,
             unit: &unit,
+            budget: MAX_DESCRIPTION,
         };
         let frame_base = match entry.attr_value(dw::DW_AT_frame_base) {
             Some(AttributeValue::Exprloc(expression)) => FrameBase::of(expression.0.slice()),
@@ -358,9 +363,18 @@ struct Builder<'a> {
     binary: &'a Binary,
     dwarf: &'a gimli::Dwarf<Reader<'a>>,
     unit: &'a Unit<'a>,
+    /// What is left of [`MAX_DESCRIPTION`].
+    budget: usize,
 }
 
 impl<'a> Builder<'a> {
+    fn charge(&mut self, bytes: usize) -> Result<(), DwarfError> {
+        let left = self.budget.checked_sub(bytes);
+        self.budget =
+            left.ok_or_else(|| DwarfError::Malformed("the description of a function is too large".to_owned()))?;
+        Ok(())
+    }
+
     /// Adds the children of `node` to `scope`.
     fn fill(
         &mut self,
@@ -378,14 +392,14 @@ impl<'a> Builder<'a> {
             let entry = child.entry();
             match entry.tag() {
                 dw::DW_TAG_formal_parameter => {
-                    let variable = self.variable(entry);
+                    let variable = self.variable(entry)?;
                     scope.params.push(Variable {
                         is_param: true,
                         ..variable
                     });
                 }
                 dw::DW_TAG_variable => {
-                    let variable = self.variable(entry);
+                    let variable = self.variable(entry)?;
                     scope.variables.push(Variable {
                         is_result: false,
                         ..variable
@@ -400,6 +414,8 @@ impl<'a> Builder<'a> {
                         variables: Vec::new(),
                         children: Vec::new(),
                     };
+                    let name = within.inlined.as_ref().map_or(0, |call| call.name.len());
+                    self.charge(size_of::<Scope>() + name + size_of_val(&*within.ranges))?;
                     self.fill(&mut within, child, depth + 1)?;
                     scope.children.push(within);
                 }
@@ -423,9 +439,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn variable(&self, entry: &Entry<'a>) -> Variable {
+    fn variable(&mut self, entry: &Entry<'a>) -> Result<Variable, DwarfError> {
         let facts = self.binary.origin_facts(self.dwarf, self.unit, entry, 0);
-        Variable {
+        let variable = Variable {
             name: facts.name.unwrap_or_default().into(),
             ty: facts.ty.unwrap_or(TypeId::UNKNOWN),
             decl_line: facts.decl_line,
@@ -434,7 +450,9 @@ impl<'a> Builder<'a> {
             closure_offset: facts.closure_offset,
             home: home(self.dwarf, self.unit, entry),
             unit: self.unit.index,
-        }
+        };
+        self.charge(size_of::<Variable>() + variable.name.len())?;
+        Ok(variable)
     }
 }
 
@@ -444,8 +462,8 @@ pub(crate) fn home<'a>(dwarf: &gimli::Dwarf<Reader<'a>>, unit: &Unit<'a>, entry:
         return Home::None;
     };
     match value {
-        AttributeValue::Exprloc(expression) => expression_home(expression.0),
-        AttributeValue::Block(bytes) => expression_home(bytes),
+        AttributeValue::Exprloc(expression) => Home::Expression(expression.0.slice().into()),
+        AttributeValue::Block(bytes) => Home::Expression(bytes.slice().into()),
         other => match dwarf.attr_locations_offset(&unit.inner, other) {
             Ok(Some(offset)) => Home::List(offset),
             _ => Home::None,
@@ -453,26 +471,21 @@ pub(crate) fn home<'a>(dwarf: &gimli::Dwarf<Reader<'a>>, unit: &Unit<'a>, entry:
     }
 }
 
-fn expression_home(bytes: Reader<'_>) -> Home {
-    if bytes.is_empty() {
-        Home::None
-    } else {
-        Home::Expression(bytes.slice().into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn scope(inlined: Option<&str>, ranges: &[Range<u64>], children: Vec<Scope>) -> Scope {
+    fn scope(inlined: Option<&str>, ranges: &[(u64, u64)], children: Vec<Scope>) -> Scope {
         Scope {
             inlined: inlined.map(|name| InlinedCall {
                 name: name.into(),
                 call_file: None,
                 call_line: 1,
             }),
-            ranges: ranges.iter().map(|r| FileAddr(r.start)..FileAddr(r.end)).collect(),
+            ranges: ranges
+                .iter()
+                .map(|(start, end)| FileAddr(*start)..FileAddr(*end))
+                .collect(),
             params: Vec::new(),
             variables: Vec::new(),
             children,
@@ -481,10 +494,10 @@ mod tests {
 
     #[test]
     fn inlined_calls_are_found_through_blocks() {
-        let inner = scope(Some("inner"), &[0x14..0x16], Vec::new());
+        let inner = scope(Some("inner"), &[(0x14, 0x16)], Vec::new());
         let block = scope(None, &[], vec![inner]);
-        let outer = scope(Some("outer"), &[0x10..0x14, 0x16..0x18], vec![block]);
-        let body = scope(None, &[0x0..0x20], vec![outer]);
+        let outer = scope(Some("outer"), &[(0x10, 0x14), (0x16, 0x18)], vec![block]);
+        let body = scope(None, &[(0x0, 0x20)], vec![outer]);
         let names = |pc| {
             body.inlined_at(FileAddr(pc))
                 .iter()

@@ -197,10 +197,13 @@ fn first_range<'a>(
     unit: &Unit<'a>,
     list: AttributeValue<crate::sections::Reader<'a>>,
 ) -> Result<Option<Range<FileAddr>>, DwarfError> {
+    /// How many empty ranges to look behind for one with code.
+    const PATIENCE: usize = 64;
     let Some(mut ranges) = unit.dwarf.attr_ranges(&unit.inner, list)? else {
         return Ok(None);
     };
-    while let Some(range) = ranges.next()? {
+    for _ in 0..PATIENCE {
+        let Some(range) = ranges.next()? else { break };
         if range.begin < range.end {
             return Ok(Some(FileAddr(range.begin)..FileAddr(range.end)));
         }

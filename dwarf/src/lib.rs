@@ -30,7 +30,7 @@ pub use binary::Binary;
 pub use build_id::BuildId;
 pub use elf::Segment;
 pub use entry_index::Global;
-pub use error::{DwarfError, LocationError, OpenError};
+pub use error::{Absence, DwarfError, LocationError, OpenError};
 pub use frames::Frame;
 pub use function_info::{FunctionInfo, InlinedCall, Scope, Variable};
 pub use functions::{Abi, Function};

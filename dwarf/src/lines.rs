@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use gimli::{DebugLine, LineProgramHeader, SectionId};
 use rayon::prelude::*;
@@ -12,6 +12,9 @@ use crate::functions::Function;
 use crate::sections::Reader;
 use crate::units::UnitRecord;
 use crate::{Binary, FileAddr};
+
+/// What the names of one unit's files may take together, in bytes. Many entries can refer to one long name.
+const MAX_FILE_NAMES: usize = 16 << 20;
 
 /// A row of a line table: it holds up to the next row of its sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +29,14 @@ pub(crate) struct Row {
     pub(crate) end: bool,
 }
 
-/// The line table of one unit: sequences of rows with ascending addresses.
+/// What has been read so far of a line table.
+#[derive(Debug, Default)]
+pub(crate) struct LineTable {
+    files: OnceLock<Arc<[Arc<str>]>>,
+    rows: OnceLock<Rows>,
+}
+
+/// The rows of one line table: sequences of rows with ascending addresses.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
     rows: Vec<Row>,
@@ -102,7 +112,7 @@ impl Binary {
 
     /// The file table of a unit, by file number; empty when it is damaged.
     pub(crate) fn files_of_unit<'a>(&self, record: &'a UnitRecord) -> &'a [Arc<str>] {
-        record.files.get_or_init(|| {
+        record.lines.files.get_or_init(|| {
             let read = || -> Result<Vec<Arc<str>>, DwarfError> {
                 let dwarf = self.dwarf()?;
                 let Some(program) = self.line_header(record)? else {
@@ -112,9 +122,17 @@ impl Binary {
                 let count = header.file_names().len() as u64;
                 // Numbers begin at 0 in DWARF 5 and at 1 before.
                 let last = if header.version() >= 5 { count } else { count + 1 };
-                Ok((0..last)
-                    .map(|number| file_name(&dwarf, header, record, number).into())
-                    .collect())
+                let mut files: Vec<Arc<str>> = Vec::new();
+                let mut length = 0usize;
+                for number in 0..last {
+                    let name = file_name(&dwarf, header, record, number);
+                    length = length.saturating_add(name.len());
+                    if length > MAX_FILE_NAMES {
+                        return Err(DwarfError::at(".debug_line", "the names of the files are too long"));
+                    }
+                    files.push(name.into());
+                }
+                Ok(files)
             };
             read().unwrap_or_default().into()
         })
@@ -128,7 +146,7 @@ impl Binary {
 
     /// The line table of a unit; when it is damaged, as far as it could be read.
     pub(crate) fn rows_of_unit<'a>(&self, record: &'a UnitRecord) -> &'a Rows {
-        record.rows.get_or_init(|| {
+        record.lines.rows.get_or_init(|| {
             let mut table = Rows::default();
             if let Ok(Some(program)) = self.line_header(record) {
                 let mut rows = program.rows();

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use gimli::{EndianSlice, LittleEndian, Operation};
 
-use crate::error::LocationError;
+use crate::error::{Absence, LocationError};
 use crate::function_info::{FunctionInfo, Home, Variable};
 use crate::units::Unit;
 use crate::{Binary, FileAddr};
@@ -39,6 +39,11 @@ impl DwarfReg {
         (17..=32).contains(&self.0)
     }
 }
+
+/// No compiler takes a value into more pieces, or writes longer lists or expressions.
+const MAX_PIECES: usize = 4096;
+const MAX_LIST: usize = 1 << 16;
+const MAX_STACK: usize = 256;
 
 /// Where the bytes of a value are: pieces in the order of the bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +98,7 @@ impl Binary {
     ) -> Result<Location, LocationError> {
         let base = function.frame_base;
         self.with_home(variable, |unit, size| match &variable.home {
-            Home::None => Err(LocationError::OptimizedOut),
+            Home::None => Err(LocationError::OptimizedOut(Absence::NoAttribute)),
             Home::Expression(bytes) => evaluate(unit, bytes, size, base),
             Home::List(offset) => {
                 let mut entries = unit.dwarf.locations(&unit.inner, *offset)?;
@@ -102,7 +107,10 @@ impl Binary {
                         return evaluate(unit, entry.data.0.slice(), size, base);
                     }
                 }
-                Err(LocationError::NotHere(pc))
+                Err(LocationError::OptimizedOut(Absence::NotHere {
+                    list: offset.0 as u64,
+                    pc,
+                }))
             }
         })
     }
@@ -113,6 +121,7 @@ impl Binary {
         let base = function.frame_base;
         self.with_home(variable, |unit, size| match &variable.home {
             Home::None => Ok(Vec::new()),
+            Home::Expression(bytes) if bytes.is_empty() => Ok(Vec::new()),
             Home::Expression(bytes) => {
                 let location = evaluate(unit, bytes, size, base);
                 let whole = |range: &Range<FileAddr>| LocationRange {
@@ -125,6 +134,9 @@ impl Binary {
                 let mut found = Vec::new();
                 let mut entries = unit.dwarf.locations(&unit.inner, *offset)?;
                 while let Some(entry) = entries.next()? {
+                    if found.len() >= MAX_LIST {
+                        return Err(LocationError::Malformed("a location list without end".to_owned()));
+                    }
                     found.push(LocationRange {
                         range: FileAddr(entry.range.begin)..FileAddr(entry.range.end),
                         location: evaluate(unit, entry.data.0.slice(), size, base),
@@ -228,6 +240,9 @@ fn evaluate_expression(
     let mut filled = 0u32;
 
     while let Some(operation) = operations.next()? {
+        if pieces.len() > MAX_PIECES || stack.len() > MAX_STACK {
+            return Err(malformed("an expression without end"));
+        }
         match operation {
             Operation::Nop => {}
             Operation::UnsignedConstant { value } => stack.push(Symbol::Number(value)),
@@ -280,7 +295,8 @@ fn evaluate_expression(
     }
 
     if pieces.is_empty() {
-        let kind = describe(described, stack.pop(), is_value, size)?.ok_or(LocationError::OptimizedOut)?;
+        let kind =
+            describe(described, stack.pop(), is_value, size)?.ok_or(LocationError::OptimizedOut(Absence::Empty))?;
         return Ok(Location {
             pieces: vec![Piece { kind, size }],
         });
@@ -300,9 +316,34 @@ fn evaluate_expression(
         std::cmp::Ordering::Equal => {}
     }
     if pieces.iter().all(|piece| piece.kind == PieceKind::Empty) && size > 0 {
-        return Err(LocationError::OptimizedOut);
+        return Err(LocationError::OptimizedOut(Absence::Empty));
     }
-    Ok(Location { pieces })
+    Ok(Location { pieces: joined(pieces) })
+}
+
+/// Makes one piece of neighbours that lie side by side in memory, as the halves of a spilled string do.
+fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut joined: Vec<Piece> = Vec::with_capacity(pieces.len());
+    for piece in pieces {
+        if let Some(last) = joined.last_mut() {
+            let size = i64::from(last.size);
+            let adjacent = match (&last.kind, &piece.kind) {
+                (PieceKind::CfaOffset(a), PieceKind::CfaOffset(b)) => a.checked_add(size) == Some(*b),
+                (PieceKind::RegisterOffset(r, a), PieceKind::RegisterOffset(q, b)) => {
+                    r == q && a.checked_add(size) == Some(*b)
+                }
+                (PieceKind::Addr(a), PieceKind::Addr(b)) => a.offset(size) == Some(*b),
+                (PieceKind::Empty, PieceKind::Empty) => true,
+                _ => false,
+            };
+            if let Some(sum) = last.size.checked_add(piece.size).filter(|_| adjacent) {
+                last.size = sum;
+                continue;
+            }
+        }
+        joined.push(piece);
+    }
+    joined
 }
 
 /// Compilers before Go 1.22 list a part of a value several times when the value is taken apart several times, as in a
@@ -434,7 +475,15 @@ mod tests {
             evaluate(&[0x53, 0x93, 8], 24),
             Ok(vec![(Register(DwarfReg(3)), 8), (Empty, 16)])
         );
-        assert_eq!(evaluate(&[0x93, 8, 0x93, 8], 16), Err(LocationError::OptimizedOut));
+        // A slice whose pointer and length were spilled.
+        assert_eq!(
+            evaluate(&[0x91, 0, 0x93, 8, 0x91, 8, 0x93, 8, 0x53, 0x93, 8], 24),
+            Ok(vec![(CfaOffset(0), 16), (Register(DwarfReg(3)), 8)])
+        );
+        assert_eq!(
+            evaluate(&[0x93, 8, 0x93, 8], 16),
+            Err(LocationError::OptimizedOut(Absence::Empty))
+        );
         assert!(matches!(
             evaluate(&[0x53, 0x93, 8], 4),
             Err(LocationError::Malformed(_))
@@ -443,7 +492,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_said_is_an_error() {
-        assert_eq!(evaluate(&[], 8), Err(LocationError::OptimizedOut));
+        assert_eq!(evaluate(&[], 8), Err(LocationError::OptimizedOut(Absence::Empty)));
         // DW_OP_entry_value(DW_OP_reg5), DW_OP_stack_value
         assert!(matches!(
             evaluate(&[0xa3, 1, 0x55, 0x9f], 8),

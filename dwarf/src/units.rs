@@ -13,7 +13,7 @@ use gimli::{
 
 use crate::error::DwarfError;
 use crate::function_info::Subprograms;
-use crate::lines::Rows;
+use crate::lines::LineTable;
 use crate::sections::Reader;
 use crate::{Binary, FileAddr};
 
@@ -34,6 +34,9 @@ const CORE: [SectionId; 10] = [
 /// More ranges than any toolchain writes for one entry; a list that claims more is damaged.
 const MAX_RANGES: usize = 1 << 16;
 
+/// More ranges than the units of any program have together.
+const MAX_UNIT_RANGES: usize = 1 << 22;
+
 /// What is kept of a unit: enough to read its entries again without looking at its root.
 #[derive(Debug)]
 pub(crate) struct UnitRecord {
@@ -53,8 +56,7 @@ pub(crate) struct UnitRecord {
     loclists_base: DebugLocListsBase,
     rnglists_base: DebugRngListsBase,
     pub(crate) subprograms: OnceLock<Result<Subprograms, DwarfError>>,
-    pub(crate) files: OnceLock<Arc<[Arc<str>]>>,
-    pub(crate) rows: OnceLock<Rows>,
+    pub(crate) lines: Arc<LineTable>,
 }
 
 /// All units, by their place in `.debug_info`, and the code they cover, by address.
@@ -184,6 +186,7 @@ impl Binary {
 fn read_units(dwarf: &gimli::Dwarf<Reader<'_>>) -> Result<Units, DwarfError> {
     let mut units = Units::default();
     let mut abbreviations: HashMap<usize, Arc<Abbreviations>> = HashMap::new();
+    let mut line_tables: HashMap<(usize, Option<Box<str>>), Arc<LineTable>> = HashMap::new();
     let mut headers = dwarf.units();
     while let Some(header) = headers
         .next()
@@ -202,8 +205,18 @@ fn read_units(dwarf: &gimli::Dwarf<Reader<'_>>) -> Result<Units, DwarfError> {
             Arc::clone(abbreviations.entry(table).or_insert(parsed))
         };
         // A damaged root makes its unit unreadable, and only that one.
-        if let Ok((record, ranges)) = read_root(dwarf, header, offset, abbreviations) {
+        if units.ranges.len() > MAX_UNIT_RANGES {
+            return Err(DwarfError::Malformed(
+                "the units have more ranges than there is code".to_owned(),
+            ));
+        }
+        if let Ok((mut record, ranges)) = read_root(dwarf, header, offset, abbreviations) {
             let index = units.records.len() as u32;
+            // Units may share a line table, which then is read once.
+            if let Some(DebugLineOffset(table)) = record.line_program {
+                let known = line_tables.entry((table, record.comp_dir.clone())).or_default();
+                record.lines = Arc::clone(known);
+            }
             units.records.push(record);
             units
                 .ranges
@@ -276,8 +289,7 @@ fn read_root<'a>(
         loclists_base: unit.loclists_base,
         rnglists_base: unit.rnglists_base,
         subprograms: OnceLock::new(),
-        files: OnceLock::new(),
-        rows: OnceLock::new(),
+        lines: Arc::default(),
     };
     Ok((record, ranges))
 }

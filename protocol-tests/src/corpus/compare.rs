@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::OnceLock;
 
+use regex::Regex;
 use serde::Deserialize;
 
 use crate::failure::{Attempt, Result};
@@ -22,6 +24,9 @@ struct ExpectedValue {
     name: String,
     class: String,
     text: BTreeMap<String, String>,
+    /// In a generic function: the text with the names of shapes, for a reader that does not follow the dictionary.
+    #[serde(default)]
+    shapes: BTreeMap<String, String>,
 }
 
 /// Reads the program's standard output: one line of JSON for each call and return.
@@ -186,7 +191,10 @@ impl Expected {
             if !self.is_return && verbosity > 0 {
                 let _ = write!(pattern, "{}{}: ", if several_lines { "  " } else { "" }, regex::escape(&value.name));
             }
-            let right = right_pattern(value.text.get(&key).map_or("", String::as_str));
+            let mut right = right_pattern(value.text.get(&key).map_or("", String::as_str));
+            if let Some(shapes) = value.shapes.get(&key) {
+                right = format!("{right}|{}", right_pattern(shapes));
+            }
             // The first alternative that lets the whole line match wins, so a right value is found where there is one.
             let partly = lenient_pattern(value.text.get(&key).map_or("", String::as_str));
             let _ = write!(pattern, "(?:(?P<right{i}>{right})|(?P<unreadable{i}>{UNREADABLE}|{partly})|(?P<other{i}>.*?))");
@@ -231,8 +239,20 @@ impl Expected {
 }
 
 /// The expected text as a pattern: an unknown address stands for any, and no text at all for any text.
+///
+/// A structure that is passed in registers has no address; where dlv makes one up to say that it is not shown further, `T {...}` is as right.
 fn right_pattern(expected: &str) -> String {
-    if expected.is_empty() { ".+".to_owned() } else { regex::escape(expected).replace(r"0x\?", "0x[0-9a-f]+") }
+    static UNKNOWN: OnceLock<Option<Regex>> = OnceLock::new();
+    if expected.is_empty() {
+        return ".+".to_owned();
+    }
+    let text = regex::escape(expected);
+    let unknown = UNKNOWN.get_or_init(|| Regex::new(r"\\\(\\\*((?:[^()]|\\\{.*?\\\})+?)\\\)\\\(0x\\\?\\\)").ok());
+    let text = match unknown {
+        Some(unknown) => unknown.replace_all(&text, r"(?:\(\*$1\)\(0x[0-9a-f]+\)|$1 \{\.\.\.\})").into_owned(),
+        None => text,
+    };
+    text.replace(r"0x\?", "0x[0-9a-f]+")
 }
 
 /// What a value that cannot be read prints, with one level of parentheses in the reason.
@@ -243,7 +263,7 @@ fn lenient_pattern(expected: &str) -> String {
     let Some(open) = opener(expected) else {
         return right_pattern(expected);
     };
-    let mut pattern = right_pattern(&expected[..=open]);
+    let mut pattern = format!("{}(?:", right_pattern(&expected[..=open]));
     let inner = &expected[open + 1..expected.len() - 1];
     for part in parts(inner) {
         let value_at = part.find(|c: char| !c.is_whitespace()).unwrap_or(part.len());
@@ -256,6 +276,8 @@ fn lenient_pattern(expected: &str) -> String {
         }
         pattern.push_str(separator);
     }
+    // Elements that were not captured are told by three dots.
+    pattern.push_str(r"|\.\.\.)");
     pattern.push_str(&regex::escape(&expected[expected.len() - 1..]));
     pattern
 }

@@ -89,8 +89,9 @@ fn write_generic(number: usize, instance: &Instance, out: &mut String) {
         out,
         "//go:noinline\nfunc Call{number}[T any](p0 T, p1 []T, p2 string) (T, []T) {{\n\tif touch(1) > 1000 {{\n\t\tuse(p0, p1, p2)\n\t}}\n\treturn p0, p1[:1]\n}}\n\n\
          func run{number}() {{\n\tvar a0 {go} = {value}\n\tvar a1 = []{go}{{a0, a0}}\n\tvar a2 = \"generic\"\n\
-         \tsay(\"{name}\", false, []string{{\"p0\", \"p1\", \"p2\"}}, &a0, &a1, &a2)\n\tb0, b1 := Call{number}(a0, a1, a2)\n\
-         \tsay(\"{name}\", true, []string{{\"b0\", \"b1\"}}, &b0, &b1)\n}}\n\n"
+         \tshapes := map[reflect.Type]string{{reflect.TypeOf(a0): \"go.shape.{shape}\"}}\n\
+         \tsayGeneric(shapes, \"{name}\", false, []string{{\"p0\", \"p1\", \"p2\"}}, &a0, &a1, &a2)\n\tb0, b1 := Call{number}(a0, a1, a2)\n\
+         \tsayGeneric(shapes, \"{name}\", true, []string{{\"b0\", \"b1\"}}, &b0, &b1)\n}}\n\n"
     );
 }
 
@@ -127,7 +128,7 @@ impl Corpus {
             add(None, parameters, variadic, results, *numbers.pick(&BODIES));
         }
         let mut source = String::from(
-            "package main\n\nimport (\n\t\"fmt\"\n\t\"math\"\n\t\"strings\"\n\t\"unsafe\"\n)\n\n\
+            "package main\n\nimport (\n\t\"fmt\"\n\t\"math\"\n\t\"reflect\"\n\t\"strings\"\n\t\"unsafe\"\n)\n\n\
              var _ fmt.Stringer\nvar _ unsafe.Pointer\nvar _ = strings.Repeat\nvar _ = math.Pi\n\n",
         );
         for signature in &signatures {

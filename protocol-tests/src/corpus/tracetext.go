@@ -45,23 +45,29 @@ type style struct {
 	indent            string
 }
 
-type printer struct{ limits }
+type printer struct {
+	limits
+	shapes map[reflect.Type]string // names that stand for the types a generic function was instantiated with
+}
 
 // The names of the constants of a type, for types that have any.
 var constants = map[string]map[int64]string{}
 
-func typeName(t reflect.Type) string {
+func typeName(t reflect.Type, shapes map[reflect.Type]string) string {
+	if shape, ok := shapes[t]; ok {
+		return shape
+	}
 	if t.Name() != "" && strings.Contains(t.PkgPath(), "/") {
 		return t.PkgPath() + "." + t.Name()
 	}
 	if t.Name() == "" {
 		switch t.Kind() {
 		case reflect.Pointer:
-			return "*" + typeName(t.Elem())
+			return "*" + typeName(t.Elem(), shapes)
 		case reflect.Slice:
-			return "[]" + typeName(t.Elem())
+			return "[]" + typeName(t.Elem(), shapes)
 		case reflect.Array:
-			return "[" + strconv.Itoa(t.Len()) + "]" + typeName(t.Elem())
+			return "[" + strconv.Itoa(t.Len()) + "]" + typeName(t.Elem(), shapes)
 		}
 	}
 	return t.String()
@@ -87,7 +93,7 @@ func (p *printer) address(s shown) string {
 func withoutTop(in style) style { in.top = false; return in }
 
 func (p *printer) typeName(t reflect.Type) string {
-	name := typeName(t)
+	name := typeName(t, p.shapes)
 	if p.lines && strings.HasSuffix(name, "]") && strings.Contains(name, ",") {
 		// The shortened form of a generic type has a space after each comma.
 		name = strings.ReplaceAll(name, ",", ", ")
@@ -412,6 +418,8 @@ type said struct {
 	Name  string            `json:"name"`
 	Class string            `json:"class"`
 	Text  map[string]string `json:"text"`
+	// In a generic function, the text in terms of shapes.
+	Shapes map[string]string `json:"shapes,omitempty"`
 }
 
 type event struct {
@@ -461,13 +469,23 @@ func holdsFloat(t reflect.Type) bool {
 // say writes what the trace of one call or return must show. The values are given by address, so that an
 // interface keeps its static type. They are copies that the caller holds, never the callee's own.
 func say(function string, isReturn bool, names []string, values ...any) {
+	sayGeneric(nil, function, isReturn, names, values...)
+}
+
+// sayGeneric is say for a generic function, with the names of the shapes of its type arguments.
+func sayGeneric(shapes map[reflect.Type]string, function string, isReturn bool, names []string, values ...any) {
 	e := event{Function: function, Return: isReturn, Values: []said{}}
 	for i, pointer := range values {
 		v := reflect.ValueOf(pointer).Elem()
-		one := said{Name: names[i], Class: classOf(v.Type()), Text: map[string]string{}}
+		one := said{Name: names[i], Class: classOf(v.Type()), Text: map[string]string{}, Shapes: map[string]string{}}
 		for verbosity, l := range verbosities {
-			p := printer{l}
-			one.Text[verbosity] = p.text(shown{v, 0, false}, style{top: true, typed: true, lines: l.lines})
+			in := style{top: true, typed: true, lines: l.lines}
+			p := printer{l, nil}
+			one.Text[verbosity] = p.text(shown{v, 0, false}, in)
+			if shapes != nil {
+				p := printer{l, shapes}
+				one.Shapes[verbosity] = p.text(shown{v, 0, false}, in)
+			}
 			if v.Kind() == reflect.Chan && !v.IsNil() && l.lines {
 				one.Text[verbosity] = "" // the runtime's own structure of a channel differs between Go versions
 			}

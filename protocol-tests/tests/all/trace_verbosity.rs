@@ -6,8 +6,11 @@ use protocol_tests::trace::Tracer;
 
 const FUNCTIONS: &str = "^main.(plain|structures|nested|long|nothing)$";
 
-/// The text with addresses and process ids made equal.
+/// The text with addresses and process ids made equal, and without the elements of maps: their tables are not followed in the kernel, so a trace
+/// shows `[...]` for them, where dlv, which stops, walks through.
 fn normalised(text: &str) -> String {
+    let map = regex::Regex::new(r"(map\[string\]int) \[[^\]]*\]").expect("a pattern");
+    let text = &map.replace_all(text, "$1 [...]");
     let address = regex::Regex::new("0x[0-9a-f]+").expect("a pattern");
     let process = regex::Regex::new(r"Process \d+").expect("a pattern");
     process.replace_all(&address.replace_all(text, "0xADDRESS"), "Process N").into_owned()

@@ -212,6 +212,14 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         }
     }
 
+    /// Follows a variable that is a pointer, for `size` bytes.
+    pub(crate) fn follow_pointer(&mut self, parts: &[Part], size: u32) {
+        if let Some(at) = self.root_area(parts, 0) {
+            let follow = Follow { kind: FollowKind::Pointer { at, offset: 0, size }, layout: None, then: Vec::new() };
+            self.add_follow(follow, spelunk_bpf::CHUNK_HEADER_SIZE as u32 + size);
+        }
+    }
+
     /// A lead as a follow, its offsets mapped into the base area.
     pub(crate) fn follow(&self, lead: &Lead, area: &dyn Fn(u64) -> Option<u32>) -> Option<Follow> {
         let at = u64::from(lead.edge.at);

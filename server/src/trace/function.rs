@@ -10,6 +10,11 @@ use super::capture::{Captured, Home, PlanBuilder, abi_register, placed};
 use super::layouts::Layouts;
 use super::sites::{FunctionCode, ReturnSite, SiteError};
 
+/// What the compiler calls the dictionary of a generic function among its parameters.
+const DICTIONARY: &str = ".dict";
+/// Dictionaries may be longer than the words that parameters name.
+const MAX_DICTIONARY_WORDS: u64 = 256;
+
 /// What a record from a site means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SiteKind {
@@ -40,8 +45,19 @@ pub(crate) struct SitePlan {
     pub(crate) cfa_offset: i64,
     /// The variables in a record, in the order in which they are shown.
     pub(crate) variables: Vec<Captured>,
+    /// For a generic function's call: where its dictionary is, which says what the type parameters stand for.
+    pub(crate) dictionary: Option<Dictionary>,
     /// What the kernel copies.
     pub(crate) plan: Arc<Plan>,
+}
+
+/// The dictionary that the caller of a generic function passes (Go's cmd/compile/internal/noder/reader.go): an array of words, of which types name some by index.
+#[derive(Clone, Debug)]
+pub(crate) struct Dictionary {
+    /// The pointer to it.
+    pub(crate) pointer: Captured,
+    /// How many of its words are captured.
+    pub(crate) words: u64,
 }
 
 /// Why a function cannot be traced.
@@ -99,8 +115,19 @@ pub(crate) struct FunctionPlanner<'a, 'b> {
 
 /// A parameter or result with the type that is passed: a variable that escapes to the heap is described as a pointer, but passed as itself.
 struct Passed<'i> {
-    variable: &'i Variable,
+    /// What DWARF says of it; nothing for a dictionary that the optimiser had no use for, and which is passed all the same.
+    variable: Option<&'i Variable>,
     ty: TypeId,
+}
+
+impl Passed<'_> {
+    fn name(&self) -> &str {
+        self.variable.map_or(DICTIONARY, Variable::display_name)
+    }
+
+    fn escaped(&self) -> bool {
+        self.variable.is_some_and(Variable::escaped)
+    }
 }
 
 impl FunctionPlanner<'_, '_> {
@@ -112,10 +139,22 @@ impl FunctionPlanner<'_, '_> {
         let code = FunctionCode::decode(bytes, function.entry)?;
         let convention = if info.abi == Abi::Internal { Convention::Internal } else { Convention::Stack };
         let (results, params): (Vec<_>, Vec<_>) = once_each(&info.params).partition(|variable| variable.is_result);
-        let params = self.passed(&params)?;
+        let mut params = self.passed(&params)?;
         let results = self.passed(&results)?;
         let types = |passed: &[Passed<'_>]| passed.iter().map(|one| one.ty).collect::<Vec<_>>();
-        let assignment = abi::assign(self.binary, convention, &types(&params), &types(&results))?;
+        let mut assignment = abi::assign(self.binary, convention, &types(&params), &types(&results))?;
+        if let Some(at) = self.place_of_dropped_dictionary(&info.name, &params)
+            && let Some(ty) = self.binary.type_named("uintptr")
+        {
+            params.insert(at, Passed { variable: None, ty });
+            let with = abi::assign(self.binary, convention, &types(&params), &types(&results))?;
+            let agrees = |params: &[Passed<'_>], places: &[Place]| params.iter().zip(places).all(|(param, place)| self.agrees(&info, param, place));
+            if agrees(&params, &with.params) {
+                assignment = with;
+            } else {
+                params.remove(at);
+            }
+        }
         let name: Arc<str> = Arc::from(&*info.name);
 
         let mut sites = Vec::new();
@@ -123,7 +162,9 @@ impl FunctionPlanner<'_, '_> {
             sites.push(self.ret(&info, &name, convention, &site, &results, &assignment.results)?);
         }
         // A function may consist of a `ret` alone. Of the probes on one instruction the kernel runs the last first (kernel/events/uprobes.c, consumer_add).
-        sites.push(self.call(&info, &name, convention, &code, &params, &assignment.params)?);
+        let indices = params.iter().chain(&results).filter_map(|one| self.binary.type_info(one.ty).ok()?.dict_index);
+        let words = indices.map(|index| index.saturating_add(1)).max().unwrap_or(0);
+        sites.push(self.call(&info, &name, convention, &code, &params, &assignment.params, words)?);
         Ok(sites)
     }
 
@@ -135,9 +176,24 @@ impl FunctionPlanner<'_, '_> {
             {
                 ty = elem;
             }
-            Ok(Passed { variable, ty })
+            Ok(Passed { variable: Some(variable), ty })
         };
         variables.iter().map(one).collect()
+    }
+
+    /// Where the dictionary stands among the parameters of a generic function whose DWARF does not name it: first, or behind the receiver.
+    fn place_of_dropped_dictionary(&self, function: &str, params: &[Passed<'_>]) -> Option<usize> {
+        if !function.contains("[go.shape.") || params.iter().any(|param| param.name() == DICTIONARY) {
+            return None;
+        }
+        let (generic, rest) = function.rsplit_once(']')?;
+        if rest.is_empty() {
+            return Some(0);
+        }
+        // `pkg.(*T[…]).M` and `pkg.T[…].M` are methods if their first parameter is a T; else they are functions inside of a generic one, which get the dictionary otherwise.
+        let name = |text: &str| text.chars().filter(|c| !"(*)".contains(*c)).collect::<String>();
+        let receiver = self.binary.type_info(params.first()?.ty).ok()?;
+        (name(&receiver.name) == name(&format!("{generic}]"))).then_some(1)
     }
 
     fn call(
@@ -148,6 +204,7 @@ impl FunctionPlanner<'_, '_> {
         code: &FunctionCode,
         params: &[Passed<'_>],
         places: &[Place],
+        dictionary_words: u64,
     ) -> Result<SitePlan, FunctionError> {
         let understood = params.iter().zip(places).all(|(param, place)| self.agrees(info, param, place));
         let site = code.entry_site(&float_registers(places))?;
@@ -161,12 +218,16 @@ impl FunctionPlanner<'_, '_> {
                 located(&mut builder, self.binary, info, param, site.addr)
             };
             builder.follow_all(param.ty, &parts);
-            variables.push(Captured { name: param.variable.display_name().to_owned(), ty: param.ty, home, parts });
+            variables.push(Captured { name: param.name().to_owned(), ty: param.ty, home, parts });
         }
-        // The dictionary of a generic function is an argument of the compiler's own.
-        variables.retain(|variable| variable.name != ".dict");
+        let dictionary = variables.iter().position(|variable| variable.name == DICTIONARY).map(|at| variables.remove(at));
+        let words = dictionary_words.min(MAX_DICTIONARY_WORDS);
+        let dictionary = dictionary.filter(|_| words != 0).map(|pointer| Dictionary { pointer, words });
+        if let Some(dictionary) = &dictionary {
+            builder.follow_pointer(&dictionary.pointer.parts, 8 * words as u32);
+        }
         let plan = Arc::new(builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
-        Ok(SitePlan { kind: SiteKind::Call, function: name.clone(), entry: info.low_pc, addr: site.addr, cfa_offset: site.cfa_offset, variables, plan })
+        Ok(SitePlan { kind: SiteKind::Call, function: name.clone(), entry: info.low_pc, addr: site.addr, cfa_offset: site.cfa_offset, variables, dictionary, plan })
     }
 
     fn ret(
@@ -182,7 +243,7 @@ impl FunctionPlanner<'_, '_> {
         let floats = float_registers(places);
         let homes = match site.epilogue {
             Some((addr, _)) if !floats.is_empty() && !info.optimized => {
-                results.iter().map(|result| home_in_frame(self.binary, info, result.variable, addr)).collect()
+                results.iter().map(|result| home_in_frame(self.binary, info, result, addr)).collect()
             }
             _ => vec![None; results.len()],
         };
@@ -204,21 +265,22 @@ impl FunctionPlanner<'_, '_> {
             builder.follow_all(result.ty, &parts);
             let home = match place {
                 Place::Stack(offset) => Home::Cfa(*offset),
-                Place::Registers { .. } => home_in_frame(self.binary, info, result.variable, site.ret).map_or(Home::Nowhere, Home::Cfa),
+                Place::Registers { .. } => home_in_frame(self.binary, info, result, site.ret).map_or(Home::Nowhere, Home::Cfa),
             };
-            variables.push(Captured { name: result.variable.display_name().to_owned(), ty: result.ty, home, parts });
+            variables.push(Captured { name: result.name().to_owned(), ty: result.ty, home, parts });
         }
         let plan = Arc::new(builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
-        Ok(SitePlan { kind: SiteKind::Return, function: name.clone(), entry: info.low_pc, addr, cfa_offset, variables, plan })
+        Ok(SitePlan { kind: SiteKind::Return, function: name.clone(), entry: info.low_pc, addr, cfa_offset, variables, dictionary: None, plan })
     }
 
     /// Whether DWARF, where it says anything, says what the calling convention says. It always should; if a later compiler changed the convention, this is
     /// what keeps wrong values from being shown.
     fn agrees(&self, info: &FunctionInfo, param: &Passed<'_>, place: &Place) -> bool {
-        if param.variable.escaped() {
+        if param.escaped() {
             return true;
         }
-        let Ok(location) = self.binary.location(info, param.variable, info.low_pc) else { return true };
+        let Some(variable) = param.variable else { return true };
+        let Ok(location) = self.binary.location(info, variable, info.low_pc) else { return true };
         let pieces = &location.pieces[..];
         match place {
             // Of a value of several words the compiler may describe one alone, without saying which.
@@ -262,9 +324,9 @@ fn once_each(variables: &[Variable]) -> impl Iterator<Item = &Variable> {
 
 /// Parts and home of a parameter by DWARF alone.
 fn located(builder: &mut PlanBuilder<'_, '_>, binary: &Binary, info: &FunctionInfo, param: &Passed<'_>, pc: FileAddr) -> (Vec<super::capture::Part>, Home) {
-    match binary.location(info, param.variable, pc) {
-        Ok(location) => (builder.located(param.ty, &location), location_home(&location)),
-        Err(_) => (Vec::new(), Home::Nowhere),
+    match param.variable.map(|variable| binary.location(info, variable, pc)) {
+        Some(Ok(location)) => (builder.located(param.ty, &location), location_home(&location)),
+        _ => (Vec::new(), Home::Nowhere),
     }
 }
 
@@ -288,10 +350,8 @@ fn place_home(place: &Place) -> Home {
 }
 
 /// A variable's offset from the canonical frame address, if it lies in the frame at `pc`; a variable that escaped has only a pointer there.
-fn home_in_frame(binary: &Binary, info: &FunctionInfo, variable: &Variable, pc: FileAddr) -> Option<i64> {
-    if variable.escaped() {
-        return None;
-    }
+fn home_in_frame(binary: &Binary, info: &FunctionInfo, passed: &Passed<'_>, pc: FileAddr) -> Option<i64> {
+    let variable = passed.variable.filter(|variable| !variable.escaped())?;
     match location_home(&binary.location(info, variable, pc).ok()?) {
         Home::Cfa(offset) => Some(offset),
         _ => None,

@@ -3,11 +3,12 @@
 use std::fmt::Write;
 
 use spelunk_bpf::RecordView;
-use spelunk_dwarf::{Binary, ProcAddr};
+use spelunk_dwarf::{Binary, ProcAddr, TypeId};
 
+use super::capture::Captured;
 use super::function::{SiteKind, SitePlan};
 use super::record::RecordMemory;
-use crate::value::{LoadConfig, Loader, Style, Value, shorten_type};
+use crate::value::{LoadConfig, Loader, Memory, Style, Value, shorten_type};
 
 /// How much of each value is shown, as `--verbose` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +45,37 @@ impl Verbosity {
     }
 }
 
+/// What the type parameters of a generic function stand for in one instantiation, by index in its dictionary.
+pub(crate) type TypeArguments = Vec<Option<TypeId>>;
+
+/// Reads a generic function's dictionary at its call: its address, and the types it names.
+pub(crate) fn dictionary(binary: &Binary, site: &SitePlan, record: &RecordView<'_>) -> Option<(u64, TypeArguments)> {
+    let dictionary = site.dictionary.as_ref()?;
+    let mut memory = RecordMemory::new(binary, site.addr, record);
+    let place = memory.variable(&dictionary.pointer, &site.plan, record, canonical_frame_address(site, record), 0);
+    let address = memory.read_uint(place, 8).ok()?;
+    let word = |index: u64| {
+        let runtime_type = memory.read_uint(ProcAddr(address.wrapping_add(8 * index)), 8).ok()?;
+        binary.type_by_runtime(memory.bias().to_file(ProcAddr(runtime_type)))
+    };
+    Some((address, (0..dictionary.words).map(word).collect()))
+}
+
+/// The type a variable really has: that of a generic function's parameter is a shape that many types share, with an index into the dictionary.
+fn actual_type(binary: &Binary, declared: TypeId, arguments: &[Option<TypeId>]) -> TypeId {
+    let index = binary.type_info(declared).ok().and_then(|info| info.dict_index);
+    index.and_then(|index| arguments.get(usize::try_from(index).ok()?).copied().flatten()).unwrap_or(declared)
+}
+
 /// The values of a record's variables, in order.
-pub(crate) fn values(binary: &Binary, site: &SitePlan, record: &RecordView<'_>, config: LoadConfig) -> Vec<Value> {
+fn values(binary: &Binary, site: &SitePlan, record: &RecordView<'_>, config: LoadConfig, arguments: &[Option<TypeId>]) -> Vec<Value> {
     let mut memory = RecordMemory::new(binary, site.addr, record);
     let cfa = canonical_frame_address(site, record);
     let places: Vec<ProcAddr> =
         site.variables.iter().enumerate().map(|(number, variable)| memory.variable(variable, &site.plan, record, cfa, number)).collect();
     let loader = Loader { binary, bias: memory.bias(), memory: &memory, config };
-    site.variables.iter().zip(places).map(|(variable, addr)| loader.load(&variable.name, variable.ty, addr)).collect()
+    let load = |(variable, addr): (&Captured, ProcAddr)| loader.load(&variable.name, actual_type(binary, variable.ty, arguments), addr);
+    site.variables.iter().zip(places).map(load).collect()
 }
 
 /// The canonical frame address at a hit.
@@ -64,9 +88,17 @@ pub(crate) fn depth(site: &SitePlan, record: &RecordView<'_>) -> u64 {
     record.stack_hi().wrapping_sub(canonical_frame_address(site, record).0)
 }
 
-/// Appends the line of a record, with its newline. `took` is how long the call took, where that is to be shown.
-pub(crate) fn push_line(out: &mut String, binary: &Binary, site: &SitePlan, record: &RecordView<'_>, verbosity: Verbosity, took: Option<u64>) {
-    let values = values(binary, site, record, verbosity.load_config());
+/// Appends the line of a record, with its newline. `arguments` are those of a generic function, as far as they are known; `took` is how long the call took, where that is to be shown.
+pub(crate) fn push_line(
+    out: &mut String,
+    binary: &Binary,
+    site: &SitePlan,
+    record: &RecordView<'_>,
+    verbosity: Verbosity,
+    arguments: &[Option<TypeId>],
+    took: Option<u64>,
+) {
+    let values = values(binary, site, record, verbosity.load_config(), arguments);
     let goroutine = record.goroutine();
     let function = &site.function;
     // Writing to a String cannot fail.

@@ -115,7 +115,7 @@ impl LogPlanner<'_, '_> {
         let plan = Arc::new(site.builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
         let (variables, names) = (site.variables, site.names);
         let site =
-            SitePlan { kind: SiteKind::Line(id), function: info.name.clone(), entry: info.low_pc, addr: pc, cfa_offset, variables, plan };
+            SitePlan { kind: SiteKind::Line(id), function: info.name.clone(), entry: info.low_pc, addr: pc, cfa_offset, variables, dictionary: None, plan };
         Ok(LogSite { site, parts, names })
     }
 }
@@ -393,7 +393,7 @@ impl Building<'_, '_, '_> {
                 // What lies in memory is captured as far as it is needed.
                 home => (Vec::new(), home),
             },
-            Err(LocationError::OptimizedOut | LocationError::NotHere(_)) => {
+            Err(LocationError::OptimizedOut(_)) => {
                 named.missing = Some("optimized out".to_owned());
                 (Vec::new(), Home::Nowhere)
             }

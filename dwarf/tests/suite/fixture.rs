@@ -1,0 +1,106 @@
+//! Builds the Go fixture, once for each set of flags.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use spelunk_dwarf::Binary;
+
+/// The flags a fixture is built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// `-gcflags=all=-N -l`: nothing optimised, nothing inlined.
+    Debug,
+    /// The default.
+    Optimized,
+    /// Position independent, optimised.
+    Pie,
+    /// Not optimised, with debug sections that are not compressed.
+    Uncompressed,
+    /// Without symbol table and debug information.
+    Stripped,
+    /// Source paths relative to the module.
+    Trimpath,
+}
+
+impl Build {
+    /// All builds that have debug information.
+    pub(crate) const DESCRIBED: [Build; 5] = [
+        Build::Debug,
+        Build::Optimized,
+        Build::Pie,
+        Build::Uncompressed,
+        Build::Trimpath,
+    ];
+
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Build::Debug => &["-gcflags=all=-N -l"],
+            Build::Optimized => &[],
+            Build::Pie => &["-buildmode=pie"],
+            Build::Uncompressed => &["-gcflags=all=-N -l", "-ldflags=-compressdwarf=false"],
+            Build::Stripped => &["-ldflags=-s -w"],
+            Build::Trimpath => &["-trimpath"],
+        }
+    }
+}
+
+/// The source of the fixture.
+pub(crate) fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kinds")
+}
+
+/// The line of the fixture's source that contains `text`.
+pub(crate) fn line_of(text: &str) -> u32 {
+    let source = std::fs::read_to_string(source().join("main.go")).expect("the fixture's source is in the repository");
+    let at = source
+        .lines()
+        .position(|line| line.contains(text))
+        .expect("the fixture contains the line");
+    at as u32 + 1
+}
+
+/// The built fixture; `None`, with a message, where there is no Go toolchain.
+pub(crate) fn build(build: Build) -> Option<PathBuf> {
+    static BUILT: Mutex<Vec<(Build, PathBuf)>> = Mutex::new(Vec::new());
+    static GO: OnceLock<bool> = OnceLock::new();
+    let has_go = *GO.get_or_init(|| {
+        Command::new("go")
+            .arg("version")
+            .output()
+            .is_ok_and(|out| out.status.success())
+    });
+    if !has_go {
+        eprintln!("SKIPPED: there is no Go toolchain on the PATH, so nothing is checked against a Go program here");
+        return None;
+    }
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, path)) = built.iter().find(|(known, _)| *known == build) {
+        return Some(path.clone());
+    }
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kinds-{build:?}"));
+    let out = Command::new("go")
+        .current_dir(source())
+        .env("GOFLAGS", "")
+        .env("GOWORK", "off")
+        .arg("build")
+        .args(build.flags())
+        .arg("-o")
+        .arg(&path)
+        .arg(".")
+        .output()
+        .expect("go was found before");
+    assert!(
+        out.status.success(),
+        "go build failed: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    built.push((build, path.clone()));
+    Some(path)
+}
+
+/// The built fixture, opened.
+pub(crate) fn open(flags: Build) -> Option<Binary> {
+    let path = build(flags)?;
+    Some(Binary::open(&path).expect("a fresh Go program opens"))
+}

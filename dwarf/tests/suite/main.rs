@@ -1,0 +1,6 @@
+//! Tests against real files: Go programs built for the purpose, other programs, damaged ones.
+
+mod damaged_files;
+mod errors;
+mod fixture;
+mod go_programs;
