@@ -95,7 +95,7 @@ pub(crate) fn set_up(log: bool, output: &str, destination: &str) -> Result<(), L
         for name in names.split(',') {
             match LAYERS.iter().find(|(layer, _)| *layer == name) {
                 Some((_, modules)) => {
-                    filter = filter.with_targets(modules.iter().map(|module| (*module, LevelFilter::DEBUG)))
+                    filter = filter.with_targets(modules.iter().map(|module| (*module, LevelFilter::DEBUG)));
                 }
                 None => eprintln!("Warning: unknown log output value {name:?}, run 'dlv help log' for usage."),
             }

@@ -29,6 +29,7 @@ pub(super) struct Arguments {
 
 /// Flags of all commands.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 #[command(next_help_heading = "Global Flags")]
 pub(super) struct Global {
     /// Allows a headless server to accept multiple client connections via JSON-RPC or DAP.

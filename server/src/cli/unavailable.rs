@@ -83,7 +83,7 @@ pub(super) fn refuse(name: &str, global: &Global, command: &Command) -> ExitCode
     }
     match command {
         Command::Core(_) | Command::Replay(_) => {
-            eprintln!("`{name} {what}` is not available in this version of spelunk; {instead}.")
+            eprintln!("`{name} {what}` is not available in this version of spelunk; {instead}.");
         }
         Command::Connect(_) => eprintln!(
             "`{name} {what}` needs the interactive terminal, which is not available in this version of spelunk; {instead}."

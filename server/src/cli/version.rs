@@ -1,6 +1,6 @@
 //! `version`.
 
-use std::process::ExitCode;
+use std::{fmt::Write, process::ExitCode};
 
 use super::topics;
 
@@ -15,11 +15,9 @@ pub(super) fn print(verbose: bool) -> ExitCode {
     );
     if verbose {
         let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-        text += &format!(
-            "Build Details: {profile} build for {}-{}\n",
-            std::env::consts::OS,
-            std::env::consts::ARCH
-        );
+        let (os, machine) = (std::env::consts::OS, std::env::consts::ARCH);
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "Build Details: {profile} build for {os}-{machine}");
     }
     topics::print(&text)
 }

@@ -32,7 +32,7 @@ pub(crate) struct LaunchConfig {
     /// The directory that relative paths are relative to, and that the toolchain runs in.
     pub(crate) dlv_cwd: String,
     /// Changes to the environment of the toolchain and of the program.
-    pub(crate) env: Vec<(String, Option<String>)>,
+    pub(crate) env: Environment,
     /// `local` or `remote`: whether the program's output goes to our own or to the client.
     pub(crate) output_mode: String,
     /// A file for the program's standard input.
@@ -125,7 +125,7 @@ impl LaunchConfig {
         }
         // An empty attribute means its default, as in launch configurations that editors fill in from forms.
         if config.mode.is_empty() {
-            config.mode = "debug".to_owned();
+            "debug".clone_into(&mut config.mode);
         }
         Ok(config)
     }
@@ -149,7 +149,7 @@ impl AttachConfig {
             }
         }
         if config.mode.is_empty() {
-            config.mode = "local".to_owned();
+            "local".clone_into(&mut config.mode);
         }
         Ok(config)
     }
@@ -167,7 +167,7 @@ impl CommonConfig {
             // wrong is refused by every version alike.
             "stackTraceDepth" | "maxStringLen" | "maxArrayValues" => integer(&path, value).map(drop)?,
             "showGlobalVariables" | "showRegisters" | "hideSystemGoroutines" | "showRawStrings" => {
-                boolean(&path, value).map(drop)?
+                boolean(&path, value).map(drop)?;
             }
             "goroutineFilters" | "followExecRegex" => string(&path, value).map(drop)?,
             "showPprofLabels" => strings(&path, value).map(drop)?,
@@ -176,6 +176,9 @@ impl CommonConfig {
         Ok(())
     }
 }
+
+/// Names to set, and names to unset.
+type Environment = Vec<(String, Option<String>)>;
 
 fn or_default(backend: String) -> String {
     if backend.is_empty() {
@@ -187,9 +190,10 @@ fn or_default(backend: String) -> String {
 
 /// Takes over a value unless it was `null`.
 fn set<T>(place: &mut T, name: &str, value: Option<T>) {
-    match value {
-        Some(value) => *place = value,
-        None => tracing::debug!("launch attribute {name} is null and keeps its default"),
+    if let Some(value) = value {
+        *place = value;
+    } else {
+        tracing::debug!("launch attribute {name} is null and keeps its default");
     }
 }
 
@@ -254,7 +258,7 @@ fn strings(path: &str, value: &Value) -> Result<Option<Vec<String>>, String> {
     }
 }
 
-fn environment(path: &str, value: &Value) -> Result<Option<Vec<(String, Option<String>)>>, String> {
+fn environment(path: &str, value: &Value) -> Result<Option<Environment>, String> {
     match value {
         Value::Null => Ok(None),
         Value::Object(fields) => fields

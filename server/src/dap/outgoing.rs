@@ -69,13 +69,12 @@ impl Outgoing {
         };
         let (deadline, gone) = (self.deadline, &self.gone);
         let patience_ends = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
+            if let Some(deadline) = deadline {
+                tokio::time::sleep_until(deadline).await;
+            } else {
                 // Whoever has stopped sending may still read, but need not.
-                None => {
-                    gone.cancelled().await;
-                    tokio::time::sleep(LAST_WORDS).await;
-                }
+                gone.cancelled().await;
+                tokio::time::sleep(LAST_WORDS).await;
             }
         };
         let written = tokio::select! {

@@ -127,8 +127,8 @@ mod tests {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).expect("permissions");
     }
 
-    fn text(path: &Path) -> Option<String> {
-        Some(path.display().to_string())
+    fn text(path: &Path) -> String {
+        path.display().to_string()
     }
 
     #[test]
@@ -147,12 +147,12 @@ mod tests {
                 "PATH".to_owned(),
                 Some(format!("{}:{}", first.display(), second.display())),
             ),
-            ("GOROOT".to_owned(), text(&root)),
+            ("GOROOT".to_owned(), Some(text(&root))),
         ];
         let found = Toolchain::find(&environment).expect("a toolchain");
         assert_eq!(found.path(), second.join("go"));
 
-        let without_path = [("PATH".to_owned(), None), ("GOROOT".to_owned(), text(&root))];
+        let without_path = [("PATH".to_owned(), None), ("GOROOT".to_owned(), Some(text(&root)))];
         let found = Toolchain::find(&without_path).expect("a toolchain");
         assert_eq!(found.path(), root.join("bin/go"));
         assert_eq!(found.version().as_deref(), Some("go1.99.0"));

@@ -30,7 +30,8 @@ pub(crate) struct ModuleDirectories {
     import_path_of_main_package: String,
     #[serde(rename = "ClientGOROOT")]
     client_goroot: String,
-    client_module_directories: BTreeMap<String, String>,
+    #[serde(rename = "ClientModuleDirectories")]
+    client_modules: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -116,7 +117,7 @@ fn collect(listed: &[u8], client_goroot: String) -> Result<ModuleDirectories, St
     Ok(ModuleDirectories {
         import_path_of_main_package,
         client_goroot,
-        client_module_directories: directories,
+        client_modules: directories,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Whose process is at the other end of a loopback TCP connection.
 //!
 //! The kernel lists every TCP socket with its owner in `/proc/net/tcp` and `/proc/net/tcp6` (format:
-//! `get_tcp4_sock` in net/ipv4/tcp_ipv4.c and `get_tcp6_sock` in net/ipv6/tcp_ipv6.c).
+//! `get_tcp4_sock` in `net/ipv4/tcp_ipv4.c` and `get_tcp6_sock` in `net/ipv6/tcp_ipv6.c`).
 
 use std::{
     fmt::Write,

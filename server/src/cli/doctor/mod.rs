@@ -75,7 +75,7 @@ fn remedy() -> String {
     format!("sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep {program}")
 }
 
-/// The `CapEff` line of proc_pid_status(5).
+/// The `CapEff` line of `proc_pid_status(5)`.
 fn effective_capabilities(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
     u64::from_str_radix(line.trim(), 16).ok()

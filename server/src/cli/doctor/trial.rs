@@ -87,7 +87,7 @@ fn hit(set: &mut ProbeSet) -> Result<(), String> {
     let mut seen = None;
     set.ring()
         .drain(PATIENCE, |record| {
-            seen = record.root(&copied, 0).ok().map(<[u8]>::to_vec)
+            seen = record.root(&copied, 0).ok().map(<[u8]>::to_vec);
         })
         .map_err(sentence)?;
     drop(link);
@@ -111,7 +111,7 @@ fn file_offset(address: u64) -> Option<u64> {
     offset_in(&std::fs::read_to_string("/proc/self/maps").ok()?, address)
 }
 
-/// Finds the mapping that holds an address (proc_pid_maps(5): `start-end perms offset ...`).
+/// Finds the mapping that holds an address (`proc_pid_maps(5)`: `start-end perms offset ...`).
 fn offset_in(maps: &str, address: u64) -> Option<u64> {
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
     maps.lines().find_map(|line| {

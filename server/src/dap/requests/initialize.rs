@@ -48,7 +48,6 @@ impl Session {
 fn capabilities() -> Capabilities {
     Capabilities {
         supports_configuration_done_request: Some(true),
-        supports_function_breakpoints: Some(true),
         supports_log_points: Some(true),
         supports_restart_request: Some(true),
         ..Capabilities::default()

@@ -237,7 +237,7 @@ impl Session {
             );
             return Err(could_not_launch(text));
         }
-        let sender = self.events.connect().map_err(|error| could_not_launch(error))?;
+        let sender = self.events.connect().map_err(could_not_launch)?;
         let (launcher, wanted) = (self.launcher.clone(), spec.clone());
         let launched = self
             .call(move |target| {

@@ -130,11 +130,10 @@ impl Session {
             "threads" => self.on_threads(request, state),
             "setBreakpoints" => self.on_set_breakpoints(request).await,
             "setFunctionBreakpoints" => self.on_set_function_breakpoints(request).await,
-            "setInstructionBreakpoints" => self.on_set_stopping_breakpoints(request),
             "setDataBreakpoints" | "dataBreakpointInfo" if state == State::Running => {
-                self.refuse_data_breakpoint(request)
+                self.refuse_data_breakpoint(request);
             }
-            "setDataBreakpoints" => self.on_set_stopping_breakpoints(request),
+            "setInstructionBreakpoints" | "setDataBreakpoints" => self.on_set_stopping_breakpoints(request),
             _ if state == State::Running => self.out.refuse_while_running(request),
             "setExceptionBreakpoints" => self.on_set_exception_breakpoints(request),
             "configurationDone" => self.on_configuration_done(request, state).await,

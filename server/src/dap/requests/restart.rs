@@ -51,10 +51,11 @@ impl Session {
             }
         }
 
-        if rebuild && let Some(build) = &build {
-            if let Err(text) = self.rebuild(build).await {
-                return self.out.refuse(request, FAILED_TO_RESTART, &text);
-            }
+        if rebuild
+            && let Some(build) = &build
+            && let Err(text) = self.rebuild(build).await
+        {
+            return self.out.refuse(request, FAILED_TO_RESTART, &text);
         }
         if let Err(error) = self.end(EndWith::Kill).await {
             tracing::warn!("the program that is restarted did not end properly: {error}");
