@@ -107,7 +107,8 @@ impl Parser<'_> {
                 expr = Expr::Field(Box::new(expr), self.name()?);
             } else if self.take('[') {
                 let index = self.unary(depth + 1)?;
-                if self.take(':') {
+                self.skip_space();
+                if self.peek() == Some(':') {
                     return Err(self.unsupported("a slice expression".to_owned()));
                 }
                 self.close(']', "`]`")?;

@@ -47,15 +47,14 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let subject = Subject::find(args)?;
     let binary = Arc::new(subject.open(args)?);
     let pattern = Regex::new(&args.regexp).map_err(|error| format!("invalid filter argument: {error}"))?;
-    let functions = matching(&binary, &pattern);
+    let verbosity = verbosity(args);
+    let (functions, engine) = rayon::join(|| matching(&binary, &pattern), || Engine::<()>::new(binary.clone(), verbosity.load_config()));
     if functions.is_empty() {
         let path = binary.path().display();
         return Err(format!("no breakpoints set: no function of {path} matches {:?}", args.regexp));
     }
     tracing::debug!("{} functions found after {:?}", functions.len(), begun.elapsed());
-    // Other numbers show as little as Delve does: everything unloaded.
-    let verbosity = Verbosity(u8::try_from(args.verbosity.clamp(0, 4)).unwrap_or(0));
-    let mut engine: Engine<()> = Engine::new(binary.clone(), verbosity.load_config()).map_err(fail)?;
+    let mut engine = engine.map_err(fail)?;
     tracing::debug!("tables made after {:?}", begun.elapsed());
     let (mut sites, refused) = engine.plan_functions(&functions);
     tracing::debug!("{} sites planned after {:?}", sites.len(), begun.elapsed());
@@ -116,6 +115,11 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     }
     running.finish();
     Ok(())
+}
+
+/// The verbosity asked for; Delve takes other numbers too, and shows as little as for 0 or as much as for 4.
+fn verbosity(args: &TraceArgs) -> Verbosity {
+    Verbosity(u8::try_from(args.verbosity.clamp(0, 4)).unwrap_or(0))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rayon::prelude::*;
 use spelunk_bpf::{BpfError, Counters, Link, Options, ProbeSet, RecordView, Ring, Site, SiteId, Target};
 use spelunk_dwarf::{Binary, DwarfError, Function};
 
@@ -69,9 +70,9 @@ pub(crate) struct Reader {
 impl<T: Send + Sync + 'static> Engine<T> {
     /// Loads what all probes share. `config` says how much of values is captured.
     pub(crate) fn new(binary: Arc<Binary>, config: LoadConfig) -> Result<Engine<T>, EngineError> {
-        let runtime = Runtime::of(&binary)?;
-        tracing::debug!("the runtime's layout is known");
-        let probes = ProbeSet::new(options())?;
+        // The one reads debug information, the other waits for the kernel.
+        let (runtime, probes) = rayon::join(|| Runtime::of(&binary), || ProbeSet::new(options()));
+        let (probes, runtime) = (probes?, runtime?);
         let ring = Some(probes.ring());
         Ok(Engine { binary, runtime, config, probes, ring, table: Table::default(), sites: Vec::new(), runtime_types_known: false })
     }
@@ -120,8 +121,10 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let result = work(&mut layouts);
         if layouts.follows_interfaces() && !self.runtime_types_known {
             // The kernel follows what an interface holds by its runtime type; any type of the program may turn up.
-            let entries: Vec<_> = binary
-                .runtime_types()
+            let types = binary.runtime_types();
+            // Reading a type is most of the work, and what was read is kept.
+            types.par_iter().for_each(|(_, ty)| drop(binary.type_info(*ty)));
+            let entries: Vec<_> = types
                 .iter()
                 .map(|(addr, ty)| (addr.0, layouts.runtime_type(*ty, is_direct_in_interface(&binary, *addr))))
                 .collect();
