@@ -3,8 +3,11 @@
 use super::{Generator, slot};
 use crate::asm::Label;
 use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R6, R7, R9, Width};
-use crate::plan::{GoroutineSource, Reg};
+use crate::plan::{GoroutineSource, Reg, RuntimeOffsets};
 use crate::record::{Flags, header};
+
+/// How far apart `g.goid` and `g.stack.hi` may be, in bytes, to be read at once: what is free of the frame.
+const SPAN: u32 = 256;
 
 impl Generator<'_> {
     pub(super) fn goroutine(&mut self) {
@@ -55,10 +58,22 @@ impl Generator<'_> {
     /// Reads id and stack end of the `runtime.g` at R9 into the header.
     fn read_goroutine(&mut self, fault: Label) {
         self.asm.store(Width::Double, R7, header::G, R9);
-        for (offset, field) in [
-            (self.plan.runtime.goid, header::GOROUTINE),
-            (self.plan.runtime.stack_hi, header::STACK_HI),
-        ] {
+        let RuntimeOffsets { goid, stack_hi, .. } = self.plan.runtime;
+        let first = goid.min(stack_hi);
+        let span = goid.abs_diff(stack_hi).saturating_add(8);
+        if span <= SPAN && span % 8 == 0 {
+            // Both in one read: each costs more than the bytes between them.
+            let start = slot::RECORD - SPAN as i16;
+            self.read_user_to_stack(start, span.cast_signed(), i64::from(first));
+            self.asm.jump_if_imm(R0, Cond::NotEqual, 0, fault);
+            for (offset, field) in [(goid, header::GOROUTINE), (stack_hi, header::STACK_HI)] {
+                self.asm
+                    .load(Width::Double, R1, FP, start + (offset - first) as i16);
+                self.asm.store(Width::Double, R7, field, R1);
+            }
+            return;
+        }
+        for (offset, field) in [(goid, header::GOROUTINE), (stack_hi, header::STACK_HI)] {
             self.asm.mov(R1, R7);
             self.asm.alu_imm(Alu::Add, R1, i32::from(field));
             self.asm.mov_imm(R2, 8);
