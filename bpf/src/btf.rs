@@ -152,11 +152,7 @@ impl<'a> Types<'a> {
                     _ => return None,
                 };
         }
-        Some(Types {
-            types,
-            strings,
-            starts,
-        })
+        Some(Types { types, strings, starts })
     }
 
     fn start(&self, id: u32) -> Option<usize> {
@@ -178,8 +174,7 @@ impl<'a> Types<'a> {
     fn struct_named(&self, name: &str) -> Option<u32> {
         let index = self.starts.iter().position(|&start| {
             let start = start as usize;
-            self.kind(start) == Some(KIND_STRUCT)
-                && word(self.types, start).is_some_and(|at| self.name_is(at, name))
+            self.kind(start) == Some(KIND_STRUCT) && word(self.types, start).is_some_and(|at| self.name_is(at, name))
         })?;
         Some(index as u32 + 1)
     }
@@ -203,10 +198,7 @@ impl<'a> Types<'a> {
             let bit_offset = word(self.types, at + 8)? & mask;
             let name_at = word(self.types, at)?;
             if self.name_is(name_at, name) {
-                return Some(Member {
-                    type_id,
-                    bit_offset,
-                });
+                return Some(Member { type_id, bit_offset });
             }
             if name_at == 0
                 && depth > 0

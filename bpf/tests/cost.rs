@@ -31,9 +31,7 @@ fn nanoseconds_per_hit() {
     };
     let mut set = ProbeSet::new(Options::default()).expect("a probe set");
     let ring = set.ring();
-    std::thread::spawn(move || {
-        while ring.drain(Duration::from_millis(10), |_| {}).is_ok() {}
-    });
+    std::thread::spawn(move || while ring.drain(Duration::from_millis(10), |_| {}).is_ok() {});
     // The fixture gives the nanoseconds of 1,000 calls.
     let time = |fixture: &mut Fixture| fixture.run(&format!("least {BATCHES}")).0 as f64 / 1000.0;
     let base = time(&mut fixture);

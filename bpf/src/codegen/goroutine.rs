@@ -24,16 +24,14 @@ impl Generator<'_> {
                 return;
             }
             GoroutineSource::R14 => {
-                self.asm
-                    .load(Width::Double, R9, R6, Reg::R14.pt_regs_offset());
+                self.asm.load(Width::Double, R9, R6, Reg::R14.pt_regs_offset());
             }
             GoroutineSource::Tls { offset } => self.thread_local_g(offset, none),
         }
         self.asm.jump_if_imm(R9, Cond::Equal, 0, none);
 
         self.read_goroutine(none);
-        self.asm
-            .load(Width::Double, R1, R7, header::GOROUTINE);
+        self.asm.load(Width::Double, R1, R7, header::GOROUTINE);
         self.asm.jump_if_imm(R1, Cond::NotEqual, 0, done);
 
         // g0 and gsignal have no id: the goroutine is the one that the thread runs for.
@@ -67,8 +65,7 @@ impl Generator<'_> {
             self.read_user_to_stack(start, span.cast_signed(), i64::from(first));
             self.asm.jump_if_imm(R0, Cond::NotEqual, 0, fault);
             for (offset, field) in [(goid, header::GOROUTINE), (stack_hi, header::STACK_HI)] {
-                self.asm
-                    .load(Width::Double, R1, FP, start + (offset - first) as i16);
+                self.asm.load(Width::Double, R1, FP, start + (offset - first) as i16);
                 self.asm.store(Width::Double, R7, field, R1);
             }
             return;

@@ -103,11 +103,7 @@ pub(crate) struct Generator<'p> {
 }
 
 /// The program that copies what `plan` says; records carry `number` as their plan.
-pub(crate) fn plan_program(
-    plan: &Plan,
-    number: u32,
-    environment: Environment,
-) -> Result<Code, PlanError> {
+pub(crate) fn plan_program(plan: &Plan, number: u32, environment: Environment) -> Result<Code, PlanError> {
     plan.validate()?;
     let mut generator = Generator {
         asm: Asm::default(),
