@@ -476,7 +476,6 @@ proptest! {
         content in prop::collection::vec(any::<u64>(), 128),
     ) {
         prop_assume!(plan.validate().is_ok());
-        prop_assume!(!plan.follows.is_empty());
         // Pointers into itself, small lengths, and numbers of any kind.
         let memory: Vec<u8> = content
             .iter()
