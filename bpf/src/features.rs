@@ -62,7 +62,7 @@ pub struct Features {
     /// The value of `kernel.unprivileged_bpf_disabled`: 0 lets users without capabilities load some
     /// programs, though never those that probes need.
     pub unprivileged_bpf_disabled: Option<i32>,
-    /// The value of `kernel.perf_event_paranoid`. Probes by uprobe_multi do not depend on it.
+    /// The value of `kernel.perf_event_paranoid`. Probes by `uprobe_multi` do not depend on it.
     pub perf_event_paranoid: Option<i32>,
 }
 

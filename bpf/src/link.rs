@@ -1,4 +1,4 @@
-//! Attaching: one uprobe_multi link for all the probes of a request.
+//! Attaching: one `uprobe_multi` link for all the probes of a request.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -200,7 +200,7 @@ fn attach_error(target: &Target, count: usize, error: io::Error) -> BpfError {
     }
 }
 
-/// Whether the kernel has uprobe_multi links, and whether their pid filter means the process.
+/// Whether the kernel has `uprobe_multi` links, and whether their pid filter means the process.
 ///
 /// Nothing is attached: a directory cannot be probed. A kernel that knows the link says so
 /// (`EBADF`); one whose filter is right refuses a negative pid before it looks at the path (`EINVAL`).

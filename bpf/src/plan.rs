@@ -38,7 +38,7 @@ pub struct Plan {
 /// Where `runtime.g` is found at the site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GoroutineSource {
-    /// In register R14, as ABIInternal code has it (Go's `src/cmd/compile/abi-internal.md`).
+    /// In register R14, as `ABIInternal` code has it (Go's `src/cmd/compile/abi-internal.md`).
     R14,
     /// In thread-local storage.
     Tls {

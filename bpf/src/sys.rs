@@ -1,4 +1,4 @@
-//! The `bpf(2)` calls that aya does not make: loading generated instructions, uprobe_multi links,
+//! The `bpf(2)` calls that aya does not make: loading generated instructions, `uprobe_multi` links,
 //! and updates of many map entries at once.
 //!
 //! The structures are the parts of `union bpf_attr` (`include/uapi/linux/bpf.h`) that each command
@@ -235,7 +235,7 @@ pub(crate) fn btf_load(btf: &[u8]) -> io::Result<OwnedFd> {
     unsafe { bpf(BPF_BTF_LOAD, &mut attr) }.map(own)
 }
 
-/// Loads a program that can be attached by a uprobe_multi link, or tail-called from one that is. With a
+/// Loads a program that can be attached by a `uprobe_multi` link, or tail-called from one that is. With a
 /// `log`, the verifier's words are written to it as a C string.
 pub(crate) fn program_load(
     name: &str,

@@ -4,10 +4,7 @@ use super::{Generator, slot};
 use crate::asm::Label;
 use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R6, R7, R9, Width};
 use crate::plan::{GoroutineSource, Reg, RuntimeOffsets};
-use crate::record::{Flags, header};
-
-/// How far apart `g.goid` and `g.stack.hi` may be, in bytes, to be read at once: what is free of the frame.
-const SPAN: u32 = 256;
+use crate::record::{Flags, HEADER_SIZE, header};
 
 impl Generator<'_> {
     pub(super) fn goroutine(&mut self) {
@@ -59,13 +56,19 @@ impl Generator<'_> {
         let RuntimeOffsets { goid, stack_hi, .. } = self.plan.runtime;
         let first = goid.min(stack_hi);
         let span = goid.abs_diff(stack_hi).saturating_add(8);
-        if span <= SPAN && span % 8 == 0 {
-            // Both in one read: each costs more than the bytes between them.
-            let start = slot::RECORD - SPAN as i16;
-            self.read_user_to_stack(start, span.cast_signed(), i64::from(first));
+        if span <= self.class.cast_unsigned() - HEADER_SIZE as u32 {
+            // Both in one read, which costs more than the bytes between them: to where the roots
+            // will be.
+            self.asm.mov(R1, R7);
+            self.asm.alu_imm(Alu::Add, R1, HEADER_SIZE as i32);
+            self.asm.mov_imm(R2, span.cast_signed());
+            self.asm.mov(R3, R9);
+            self.asm.add_imm64(R3, i64::from(first), R0);
+            self.asm.call(Helper::ProbeReadUser);
             self.asm.jump_if_imm(R0, Cond::NotEqual, 0, fault);
             for (offset, field) in [(goid, header::GOROUTINE), (stack_hi, header::STACK_HI)] {
-                self.asm.load(Width::Double, R1, FP, start + (offset - first) as i16);
+                let at = HEADER_SIZE as u32 + offset - first;
+                self.asm.load(Width::Double, R1, R7, at as i16);
                 self.asm.store(Width::Double, R7, field, R1);
             }
             return;

@@ -280,7 +280,7 @@ pub(crate) fn register(reg: Reg) -> Root {
     }
 }
 
-/// The registers of the first three words of ABIInternal arguments.
+/// The registers of the first three words of `ABIInternal` arguments.
 pub(crate) fn three_words() -> Vec<Root> {
     vec![register(Reg::Rax), register(Reg::Rbx), register(Reg::Rcx)]
 }
