@@ -152,7 +152,11 @@ impl<'a> Types<'a> {
                     _ => return None,
                 };
         }
-        Some(Types { types, strings, starts })
+        Some(Types {
+            section: types,
+            strings,
+            starts,
+        })
     }
 
     fn start(&self, id: u32) -> Option<usize> {
