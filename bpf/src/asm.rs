@@ -97,8 +97,7 @@ impl Asm {
         if let Ok(short) = i32::try_from(value) {
             self.mov_imm(dst, short);
         } else {
-            self.insns
-                .extend(Insn::load_imm64(dst, 0, value.cast_unsigned()));
+            self.insns.extend(Insn::load_imm64(dst, 0, value.cast_unsigned()));
         }
     }
 
@@ -175,11 +174,7 @@ impl Asm {
     }
 
     fn position(&self, label: Label) -> Result<usize, AsmError> {
-        self.bound
-            .get(label.0)
-            .copied()
-            .flatten()
-            .ok_or(AsmError::Unbound)
+        self.bound.get(label.0).copied().flatten().ok_or(AsmError::Unbound)
     }
 
     /// Resolves all labels, and drops instructions that nothing leads to: the verifier refuses a
@@ -210,8 +205,7 @@ impl Asm {
                 // alike.
                 let distance = moved[target] as i64 - moved[at] as i64 - 1;
                 if insn.is_jump() {
-                    insn.offset =
-                        i16::try_from(distance).map_err(|_| AsmError::JumpTooFar(distance))?;
+                    insn.offset = i16::try_from(distance).map_err(|_| AsmError::JumpTooFar(distance))?;
                 } else {
                     insn.immediate = distance as i32;
                 }

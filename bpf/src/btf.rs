@@ -105,7 +105,7 @@ pub(crate) fn fsbase_offset(path: &Path) -> Result<u32, BpfError> {
 
 /// BTF with an index of its types.
 struct Types<'a> {
-    types: &'a [u8],
+    section: &'a [u8],
     strings: &'a [u8],
     /// Where type `i + 1` starts.
     starts: Vec<u32>,
@@ -153,7 +153,7 @@ impl<'a> Types<'a> {
                 };
         }
         Some(Types {
-            types,
+            section: types,
             strings,
             starts,
         })
@@ -172,14 +172,13 @@ impl<'a> Types<'a> {
     }
 
     fn kind(&self, start: usize) -> Option<u32> {
-        Some(word(self.types, start + 4)? >> 24 & 0x1f)
+        Some(word(self.section, start + 4)? >> 24 & 0x1f)
     }
 
     fn struct_named(&self, name: &str) -> Option<u32> {
         let index = self.starts.iter().position(|&start| {
             let start = start as usize;
-            self.kind(start) == Some(KIND_STRUCT)
-                && word(self.types, start).is_some_and(|at| self.name_is(at, name))
+            self.kind(start) == Some(KIND_STRUCT) && word(self.section, start).is_some_and(|at| self.name_is(at, name))
         })?;
         Some(index as u32 + 1)
     }
@@ -194,19 +193,16 @@ impl<'a> Types<'a> {
         if !matches!(self.kind(start)?, KIND_STRUCT | KIND_UNION) {
             return None;
         }
-        let info = word(self.types, start + 4)?;
+        let info = word(self.section, start + 4)?;
         // With the kind flag, the upper 8 bits are the width of a bit field.
         let mask = if info >> 31 == 1 { 0xff_ffff } else { u32::MAX };
         for index in 0..(info & 0xffff) as usize {
             let at = start + 12 + 12 * index;
-            let type_id = word(self.types, at + 4)?;
-            let bit_offset = word(self.types, at + 8)? & mask;
-            let name_at = word(self.types, at)?;
+            let type_id = word(self.section, at + 4)?;
+            let bit_offset = word(self.section, at + 8)? & mask;
+            let name_at = word(self.section, at)?;
             if self.name_is(name_at, name) {
-                return Some(Member {
-                    type_id,
-                    bit_offset,
-                });
+                return Some(Member { type_id, bit_offset });
             }
             if name_at == 0
                 && depth > 0

@@ -53,7 +53,6 @@ pub(crate) enum Alu {
     Or = 0x40,
     And = 0x50,
     LeftShift = 0x60,
-    RightShift = 0x70,
     Move = 0xb0,
     ArithmeticRightShift = 0xc0,
 }
@@ -64,8 +63,6 @@ pub(crate) enum Cond {
     Equal = 0x10,
     Greater = 0x20,
     GreaterOrEqual = 0x30,
-    /// Some bit of the right side is set in the left one.
-    AnyBit = 0x40,
     NotEqual = 0x50,
     SignedGreater = 0x60,
     Less = 0xa0,
@@ -149,13 +146,7 @@ impl Insn {
 
     /// Adds `src` to 8 bytes of memory, atomically.
     pub(crate) const fn atomic_add(dst: R, offset: i16, src: R) -> Insn {
-        Insn::new(
-            CLASS_STX | MODE_ATOMIC | Width::Double as u8,
-            dst,
-            src,
-            offset,
-            0,
-        )
+        Insn::new(CLASS_STX | MODE_ATOMIC | Width::Double as u8, dst, src, offset, 0)
     }
 
     /// A jump whose offset is filled in once its label is bound.
@@ -181,9 +172,7 @@ impl Insn {
 
     /// Whether the offset is that of a jump.
     pub(crate) const fn is_jump(self) -> bool {
-        self.code & 0x07 == CLASS_JMP
-            && self.code & 0xf0 != OP_CALL
-            && self.code & 0xf0 != OP_EXIT
+        self.code & 0x07 == CLASS_JMP && self.code & 0xf0 != OP_CALL && self.code & 0xf0 != OP_EXIT
     }
 
     /// Whether it takes two places: a 64-bit immediate.
@@ -200,13 +189,7 @@ impl Insn {
     /// a plain number (0), a map's descriptor (1) or a subprogram's position (4).
     pub(crate) const fn load_imm64(dst: R, pseudo: u8, value: u64) -> [Insn; 2] {
         [
-            Insn::new(
-                CLASS_LD | Width::Double as u8,
-                dst,
-                R(pseudo),
-                0,
-                value as i32,
-            ),
+            Insn::new(CLASS_LD | Width::Double as u8, dst, R(pseudo), 0, value as i32),
             Insn::new(0, R0, R0, 0, (value >> 32) as i32),
         ]
     }

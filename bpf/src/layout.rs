@@ -217,10 +217,7 @@ mod tests {
             edges: (0..edges)
                 .map(|at| Edge {
                     at: 8 * at as u32,
-                    kind: EdgeKind::Pointer {
-                        target: None,
-                        size: 8,
-                    },
+                    kind: EdgeKind::Pointer { target: None, size: 8 },
                 })
                 .collect(),
         }

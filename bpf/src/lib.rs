@@ -25,16 +25,16 @@ mod ring;
 mod sys;
 
 pub use error::{BTF_VARIABLE, BpfError};
-pub use features::kernel_release;
+pub use features::{Feature, Features, Support, kernel_release};
 pub use layout::{Edge, EdgeKind, Layout, LayoutId, RuntimeTypeEntry};
 pub use link::{Link, Target};
 pub use plan::{
-    Follow, FollowKind, GoroutineSource, Index, MAX_DEPTH, MAX_FOLLOWS, MAX_ROOTS, Plan, PlanError,
-    RECORD_CLASSES, Reg, Root, RootSource, RuntimeOffsets,
+    Follow, FollowKind, GoroutineSource, Index, MAX_DEPTH, MAX_FOLLOWS, MAX_ROOTS, Plan, PlanError, RECORD_CLASSES,
+    Reg, Root, RootSource, RuntimeOffsets,
 };
 pub use probeset::{Counters, Options, PlanId, ProbeSet, Site, SiteId};
 pub use record::{
-    CHUNK_HEADER_SIZE, Chunk, ChunkKind, Chunks, DamagedRecord, Flags, HEADER_SIZE, Origin,
-    RecordView, RootError, Status,
+    CHUNK_HEADER_SIZE, Chunk, ChunkKind, Chunks, DamagedRecord, Flags, HEADER_SIZE, Origin, RecordView, RootError,
+    Status,
 };
 pub use ring::{Ring, Waker};

@@ -1,4 +1,4 @@
-//! Attaching: one uprobe_multi link for all the probes of a request.
+//! Attaching: one `uprobe_multi` link for all the probes of a request.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -57,11 +57,10 @@ impl Link {
         target: &Target,
         probes: &[(u64, SiteId)],
     ) -> Result<Link, BpfError> {
-        let path =
-            CString::new(target.path.as_os_str().as_bytes()).map_err(|_| BpfError::Target {
-                path: target.path.clone(),
-                source: io::Error::new(io::ErrorKind::InvalidInput, "the path has a zero byte"),
-            })?;
+        let path = CString::new(target.path.as_os_str().as_bytes()).map_err(|_| BpfError::Target {
+            path: target.path.clone(),
+            source: io::Error::new(io::ErrorKind::InvalidInput, "the path has a zero byte"),
+        })?;
         let mut link = Link {
             fds: Vec::new(),
             attached: Vec::with_capacity(probes.len()),
@@ -160,14 +159,9 @@ fn create_all<'p>(
     let mut results = Vec::with_capacity(parts.len());
     for group in parts.chunks(ATTEMPTS) {
         std::thread::scope(|scope| {
-            let attempts: Vec<_> = group
-                .iter()
-                .map(|&part| (part, scope.spawn(|| create(part))))
-                .collect();
+            let attempts: Vec<_> = group.iter().map(|&part| (part, scope.spawn(|| create(part)))).collect();
             for (part, attempt) in attempts {
-                let result = attempt
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                let result = attempt.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                 results.push((part, result));
             }
         });
@@ -202,14 +196,11 @@ fn attach_error(target: &Target, count: usize, error: io::Error) -> BpfError {
             path: target.path.clone(),
             source: error,
         },
-        _ => BpfError::system(
-            format!("attaching {count} probes to {}", target.path.display()),
-            error,
-        ),
+        _ => BpfError::system(format!("attaching {count} probes to {}", target.path.display()), error),
     }
 }
 
-/// Whether the kernel has uprobe_multi links, and whether their pid filter means the process.
+/// Whether the kernel has `uprobe_multi` links, and whether their pid filter means the process.
 ///
 /// Nothing is attached: a directory cannot be probed. A kernel that knows the link says so
 /// (`EBADF`); one whose filter is right refuses a negative pid before it looks at the path (`EINVAL`).
@@ -228,10 +219,23 @@ mod tests {
 
     #[test]
     fn pushf_and_syscall_are_not_to_be_stepped() {
-        for code in [&[0x9c, 0, 0, 0][..], &[0x66, 0x9c], &[0x48, 0x9c], &[0x0f, 0x05], &[0x0f, 0x34]] {
+        for code in [
+            &[0x9c, 0, 0, 0][..],
+            &[0x66, 0x9c],
+            &[0x48, 0x9c],
+            &[0x0f, 0x05],
+            &[0x0f, 0x34],
+        ] {
             assert!(breaks_when_stepped(code), "{code:x?}");
         }
-        for code in [&[0x55, 0x48, 0x89, 0xe5][..], &[0x9d], &[0x0f, 0x1f], &[0x0f], &[0x66], &[]] {
+        for code in [
+            &[0x55, 0x48, 0x89, 0xe5][..],
+            &[0x9d],
+            &[0x0f, 0x1f],
+            &[0x0f],
+            &[0x66],
+            &[],
+        ] {
             assert!(!breaks_when_stepped(code), "{code:x?}");
         }
     }

@@ -58,34 +58,17 @@ fn create(
     entries: u32,
     flags: u32,
 ) -> Result<OwnedFd, BpfError> {
-    sys::map_create(
-        map_type,
-        name,
-        key_size as u32,
-        value_size as u32,
-        entries,
-        flags,
-    )
-    .map_err(|source| {
-        BpfError::system(
-            format!("making the kernel table {name} with {entries} entries"),
-            source,
-        )
-    })
+    sys::map_create(map_type, name, key_size as u32, value_size as u32, entries, flags)
+        .map_err(|source| BpfError::system(format!("making the kernel table {name} with {entries} entries"), source))
 }
 
 impl Maps {
     pub(crate) fn create(options: &Options, stripes: u32) -> Result<Maps, BpfError> {
-        let counters = options
-            .max_sites
-            .checked_mul(stripes)
-            .ok_or(BpfError::Full {
-                what: "sites",
-                max: u32::MAX / stripes,
-            })?;
-        let array = |name, value_size, entries| {
-            create(MapType::Array, name, size_of::<u32>(), value_size, entries, 0)
-        };
+        let counters = options.max_sites.checked_mul(stripes).ok_or(BpfError::Full {
+            what: "sites",
+            max: u32::MAX / stripes,
+        })?;
+        let array = |name, value_size, entries| create(MapType::Array, name, size_of::<u32>(), value_size, entries, 0);
         Ok(Maps {
             sites: array("spelunk_sites", size_of::<SiteEntry>(), options.max_sites)?,
             counters: array("spelunk_counts", size_of::<CounterEntry>(), counters)?,
@@ -98,11 +81,7 @@ impl Maps {
                 0,
             )?,
             ring: create(MapType::Ringbuf, "spelunk_ring", 0, 0, options.ring_bytes, 0)?,
-            layouts: array(
-                "spelunk_layouts",
-                size_of::<LayoutEntry>(),
-                options.max_layouts,
-            )?,
+            layouts: array("spelunk_layouts", size_of::<LayoutEntry>(), options.max_layouts)?,
             types: create(
                 MapType::Hash,
                 "spelunk_types",

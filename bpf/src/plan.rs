@@ -38,7 +38,7 @@ pub struct Plan {
 /// Where `runtime.g` is found at the site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GoroutineSource {
-    /// In register R14, as ABIInternal code has it (Go's `src/cmd/compile/abi-internal.md`).
+    /// In register R14, as `ABIInternal` code has it (Go's `src/cmd/compile/abi-internal.md`).
     R14,
     /// In thread-local storage.
     Tls {
@@ -324,9 +324,7 @@ impl Plan {
     pub(crate) fn chases(&self) -> bool {
         fn any(follows: &[Follow]) -> bool {
             follows.iter().any(|follow| {
-                follow.layout.is_some()
-                    || matches!(follow.kind, FollowKind::Interface { .. })
-                    || any(&follow.then)
+                follow.layout.is_some() || matches!(follow.kind, FollowKind::Interface { .. }) || any(&follow.then)
             })
         }
         any(&self.follows)
@@ -420,11 +418,7 @@ impl Follow {
                     return Err(PlanError::Invalid("a pointer to no bytes"));
                 }
             }
-            FollowKind::String {
-                at_ptr,
-                at_len,
-                max,
-            } => {
+            FollowKind::String { at_ptr, at_len, max } => {
                 inside(at_ptr, 8, area)?;
                 inside(at_len, 8, area)?;
                 if max == 0 {
@@ -506,11 +500,7 @@ mod tests {
 
     fn pointer(at: u32, size: u32, then: Vec<Follow>) -> Follow {
         Follow {
-            kind: FollowKind::Pointer {
-                at,
-                offset: 0,
-                size,
-            },
+            kind: FollowKind::Pointer { at, offset: 0, size },
             layout: None,
             then,
         }
@@ -539,7 +529,11 @@ mod tests {
         assert!(plan(vec![stack(8)], vec![pointer(0, 8, vec![])]).validate().is_ok());
         assert_eq!(
             plan(vec![stack(8)], vec![pointer(1, 8, vec![])]).validate(),
-            Err(PlanError::OutsideBase { at: 1, width: 8, area: 8 })
+            Err(PlanError::OutsideBase {
+                at: 1,
+                width: 8,
+                area: 8
+            })
         );
         assert!(matches!(
             plan(vec![stack(8)], vec![pointer(0, 16, vec![pointer(u32::MAX, 8, vec![])])]).validate(),

@@ -122,10 +122,7 @@ impl ProbeSet {
     /// Makes the tables, the ring and the dispatcher.
     pub fn new(options: Options) -> Result<ProbeSet, BpfError> {
         let options = Options {
-            ring_bytes: options
-                .ring_bytes
-                .clamp(4096, 1 << 30)
-                .next_power_of_two(),
+            ring_bytes: options.ring_bytes.clamp(4096, 1 << 30).next_power_of_two(),
             max_sites: options.max_sites.max(1),
             max_plans: options.max_plans.max(1),
             max_layouts: options.max_layouts.max(2),
@@ -142,8 +139,8 @@ impl ProbeSet {
             fsbase_offset: None,
         };
         let loader = Loader::default();
-        let code = codegen::dispatcher(environment)
-            .map_err(|error| crate::plan::PlanError::TooLong(error.to_string()))?;
+        let code =
+            codegen::dispatcher(environment).map_err(|error| crate::plan::PlanError::TooLong(error.to_string()))?;
         let dispatcher = loader.load("spelunk_hit", &code, &maps)?;
         if !link::uprobe_multi_works(&dispatcher) {
             return Err(BpfError::NoUprobeMulti {
@@ -195,8 +192,7 @@ impl ProbeSet {
             });
         }
         let needs_tls = |plan: &Plan| matches!(plan.goroutine, GoroutineSource::Tls { .. });
-        if self.environment.fsbase_offset.is_none() && fresh.iter().any(|(plan, _)| needs_tls(plan))
-        {
+        if self.environment.fsbase_offset.is_none() && fresh.iter().any(|(plan, _)| needs_tls(plan)) {
             self.environment.fsbase_offset = Some(btf::fsbase_offset(&btf::kernel_btf_path())?);
         }
         self.load(&fresh)?;
@@ -234,13 +230,10 @@ impl ProbeSet {
         };
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            workers
-                .into_iter()
-                .map(|worker| match worker.join() {
-                    Ok(result) => result,
-                    Err(panic) => std::panic::resume_unwind(panic),
-                })
-                .collect()
+            workers.into_iter().try_for_each(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
         })
     }
 
@@ -279,11 +272,7 @@ impl ProbeSet {
     }
 
     /// Attaches probes, given by their offsets in the executable file, by one link.
-    pub fn attach(
-        &self,
-        target: &Target,
-        probes: &[(u64, SiteId)],
-    ) -> Result<Link, BpfError> {
+    pub fn attach(&self, target: &Target, probes: &[(u64, SiteId)]) -> Result<Link, BpfError> {
         if probes.iter().any(|&(_, site)| site.0 >= self.sites) {
             return Err(BpfError::Foreign("a site"));
         }
@@ -368,11 +357,7 @@ impl ProbeSet {
     }
 
     /// [`Ring::drain`] of this set's ring.
-    pub fn drain(
-        &self,
-        timeout: Duration,
-        each: impl FnMut(RecordView<'_>),
-    ) -> Result<usize, BpfError> {
+    pub fn drain(&self, timeout: Duration, each: impl FnMut(RecordView<'_>)) -> Result<usize, BpfError> {
         self.ring.drain(timeout, each)
     }
 

@@ -369,3 +369,87 @@ impl ChunkKind {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{GoroutineSource, Reg, Root, RootSource, RuntimeOffsets};
+    use proptest::prelude::*;
+
+    fn plan() -> Plan {
+        let root = |size| Root {
+            source: RootSource::Stack { offset: 0 },
+            size,
+        };
+        let mut roots = vec![root(8), root(3), root(u32::MAX), root(100)];
+        roots.push(Root {
+            source: RootSource::Register(Reg::Rax),
+            size: 8,
+        });
+        Plan {
+            roots,
+            follows: Vec::new(),
+            goroutine: GoroutineSource::None,
+            runtime: RuntimeOffsets::default(),
+            max_record: 256,
+        }
+    }
+
+    fn look_at_everything(bytes: &[u8]) {
+        let Ok(view) = RecordView::new(bytes) else {
+            return;
+        };
+        let _ = (view.site(), view.plan(), view.flags(), view.time());
+        let _ = (view.thread(), view.process(), view.goroutine(), view.g());
+        let _ = (view.stack_hi(), view.sp(), view.ip());
+        let plan = plan();
+        for index in 0..200 {
+            if let Ok(root) = view.root(&plan, index) {
+                assert!(root.len() <= bytes.len());
+            }
+        }
+        let room = bytes.len() / CHUNK_HEADER_SIZE;
+        assert!(view.chunks().count() <= room);
+        assert!(view.chunks().all(|chunk| chunk.bytes.len() <= bytes.len()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_view_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            look_at_everything(&bytes);
+        }
+
+        #[test]
+        fn no_bytes_behind_a_good_header_make_a_view_panic(
+            mut bytes in prop::collection::vec(any::<u8>(), HEADER_SIZE..600),
+            chunks_at in HEADER_SIZE..700,
+            lens in prop::collection::vec(prop_oneof![0u32..64, any::<u32>()], 8),
+        ) {
+            let used = bytes.len() as u32;
+            bytes[..4].copy_from_slice(&used.to_le_bytes());
+            bytes[80..84].copy_from_slice(&(chunks_at as u32).to_le_bytes());
+            // Chunks with likely statuses and kinds, and lengths that are now and then right.
+            for (start, len) in (chunks_at..).step_by(64).zip(lens) {
+                if let Some(head) = bytes.get_mut(start..start + CHUNK_HEADER_SIZE) {
+                    head[8..12].copy_from_slice(&len.to_le_bytes());
+                    head[24] %= 7;
+                    head[25] %= 6;
+                }
+            }
+            look_at_everything(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_record_that_claims_more_than_there_is_is_damaged() {
+        let mut bytes = vec![0; HEADER_SIZE];
+        assert!(RecordView::new(&bytes).is_err(), "nothing used");
+        bytes[0] = HEADER_SIZE as u8;
+        assert!(RecordView::new(&bytes).is_err(), "chunks within the header");
+        bytes[80] = HEADER_SIZE as u8;
+        assert!(RecordView::new(&bytes).is_ok());
+        bytes[0] += 1;
+        assert!(RecordView::new(&bytes).is_err(), "more used than there is");
+        assert!(RecordView::new(&[]).is_err());
+    }
+}

@@ -53,15 +53,11 @@ impl Ring {
         const ACTION: &str = "mapping the ring";
         let ring = RingBuf::try_from(adopt(fd, ACTION)?).map_err(|error| map_error(ACTION, error))?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(system)?;
-        let waker = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map_err(system)?;
+        let waker = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map_err(system)?;
         // Edge-triggered: with level, any record that is there would end the wait, and the consumer
         // would wake for each. The programs raise an edge where the ring is half full.
         epoll
-            .add(
-                &ring,
-                EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, RING),
-            )
+            .add(&ring, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLET, RING))
             .map_err(system)?;
         epoll
             .add(&waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER))
@@ -87,11 +83,7 @@ impl Ring {
     /// Records do not end the wait by themselves, because waking costs the target more than the
     /// record does. So `timeout` is the greatest latency: 10 to 20 ms suits a person. With zero it
     /// does not wait. At most a ring's worth of records is handed out in one call.
-    pub fn drain(
-        &self,
-        timeout: Duration,
-        mut each: impl FnMut(RecordView<'_>),
-    ) -> Result<usize, BpfError> {
+    pub fn drain(&self, timeout: Duration, mut each: impl FnMut(RecordView<'_>)) -> Result<usize, BpfError> {
         let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
         let consumer = &mut *consumer;
         if !timeout.is_zero() {
@@ -117,8 +109,8 @@ impl Ring {
     fn wait(&self, epoll: &Epoll, timeout: Duration) -> Result<(), BpfError> {
         // Rounded up: a wait of less than a millisecond must not become a busy loop.
         let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
-        let timeout = EpollTimeout::try_from(i32::try_from(milliseconds).unwrap_or(i32::MAX))
-            .unwrap_or(EpollTimeout::NONE);
+        let timeout =
+            EpollTimeout::try_from(i32::try_from(milliseconds).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::NONE);
         let mut events = [EpollEvent::empty(); 2];
         match epoll.wait(&mut events, timeout) {
             Ok(count) => {

@@ -1,4 +1,4 @@
-//! The `bpf(2)` calls that aya does not make: loading generated instructions, uprobe_multi links,
+//! The `bpf(2)` calls that aya does not make: loading generated instructions, `uprobe_multi` links,
 //! and updates of many map entries at once.
 //!
 //! The structures are the parts of `union bpf_attr` (`include/uapi/linux/bpf.h`) that each command
@@ -140,14 +140,7 @@ pub(crate) struct FuncInfo {
 /// Every address in `attr` must be valid for what `command` reads and writes there, for the whole call.
 unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<i32> {
     // SAFETY: `attr` is live and as large as said; the caller vouches for what it points to.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_mut(attr),
-            size_of::<T>(),
-        )
-    };
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<T>()) };
     if result < 0 {
         Err(io::Error::last_os_error())
     } else {
@@ -200,11 +193,7 @@ pub(crate) fn map_create(
 }
 
 /// Puts a program into a program array.
-pub(crate) fn set_program(
-    map: BorrowedFd<'_>,
-    index: u32,
-    program: BorrowedFd<'_>,
-) -> io::Result<()> {
+pub(crate) fn set_program(map: BorrowedFd<'_>, index: u32, program: BorrowedFd<'_>) -> io::Result<()> {
     let value = number(program);
     let mut attr = MapUpdate {
         map_fd: number(map),
@@ -218,11 +207,7 @@ pub(crate) fn set_program(
 
 /// Sets many entries of a map whose keys and values have the sizes of `K` and `V`. Says how many
 /// were set before an error.
-pub(crate) fn update_batch<K: aya::Pod, V: aya::Pod>(
-    map: BorrowedFd<'_>,
-    keys: &[K],
-    values: &[V],
-) -> io::Result<()> {
+pub(crate) fn update_batch<K: aya::Pod, V: aya::Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> io::Result<()> {
     let count = keys.len().min(values.len());
     if count == 0 {
         return Ok(());
@@ -250,7 +235,7 @@ pub(crate) fn btf_load(btf: &[u8]) -> io::Result<OwnedFd> {
     unsafe { bpf(BPF_BTF_LOAD, &mut attr) }.map(own)
 }
 
-/// Loads a program that can be attached by a uprobe_multi link, or tail-called from one that is. With a
+/// Loads a program that can be attached by a `uprobe_multi` link, or tail-called from one that is. With a
 /// `log`, the verifier's words are written to it as a C string.
 pub(crate) fn program_load(
     name: &str,

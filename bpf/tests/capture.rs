@@ -4,8 +4,8 @@ mod common;
 
 use common::{Fixture, Mode, probe_set, records, register, three_words, word};
 use spelunk_bpf::{
-    ChunkKind, Flags, Follow, FollowKind, GoroutineSource, Index, Origin, Plan, Reg, Root,
-    RootError, RootSource, Status,
+    ChunkKind, Flags, Follow, FollowKind, GoroutineSource, Index, Origin, Plan, Reg, Root, RootError, RootSource,
+    Status,
 };
 
 fn follow(kind: FollowKind) -> Follow {
@@ -59,12 +59,7 @@ fn a_string_argument_is_captured_with_its_goroutine() {
 }
 
 /// Runs scenarios with a plan at a function's entry, and gives the records.
-fn capture(
-    fixture: &mut Fixture,
-    function: &str,
-    plan: &Plan,
-    scenarios: &[&str],
-) -> Option<Vec<common::OwnedRecord>> {
+fn capture(fixture: &mut Fixture, function: &str, plan: &Plan, scenarios: &[&str]) -> Option<Vec<common::OwnedRecord>> {
     let mut set = probe_set()?;
     let (site, _link) = fixture.probe(&mut set, function, plan);
     for scenario in scenarios {
@@ -151,14 +146,7 @@ fn strings_that_are_long_nil_unreadable_or_lies() {
         follows: vec![string(0, 64)],
         ..fixture.plan(three_words())
     };
-    let scenarios = [
-        "str 21",
-        "str 22",
-        "str-nil",
-        "str-fault",
-        "str-huge",
-        "str-negative",
-    ];
+    let scenarios = ["str 21", "str 22", "str-nil", "str-fault", "str-huge", "str-negative"];
     let Some(records) = capture(&mut fixture, "main.str", &plan, &scenarios) else {
         return;
     };
@@ -193,8 +181,7 @@ fn slices_are_cut_at_whole_elements() {
         })],
         ..fixture.plan(three_words())
     };
-    let Some(records) = capture(&mut fixture, "main.nums", &plan, &["nums 3", "nums 50", "nums 0"])
-    else {
+    let Some(records) = capture(&mut fixture, "main.nums", &plan, &["nums 3", "nums 50", "nums 0"]) else {
         return;
     };
     let numbers = |index: usize| -> Vec<u32> {
@@ -251,8 +238,12 @@ fn nested_follows_go_through_pointers() {
         )],
         ..fixture.plan(three_words())
     };
-    let Some(records) = capture(&mut fixture, "main.ptr", &plan, &["ptr 3", "ptr 1", "ptr-nil", "ptr-fault"])
-    else {
+    let Some(records) = capture(
+        &mut fixture,
+        "main.ptr",
+        &plan,
+        &["ptr 3", "ptr 1", "ptr-nil", "ptr-fault"],
+    ) else {
         return;
     };
     let full = &records[0];

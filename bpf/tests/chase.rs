@@ -4,8 +4,8 @@ mod common;
 
 use common::{Fixture, Mode, OwnedRecord, probe_set, records, three_words, word};
 use spelunk_bpf::{
-    ChunkKind, Edge, EdgeKind, Flags, Follow, FollowKind, Layout, LayoutId, Origin, Plan, ProbeSet,
-    RuntimeTypeEntry, Status,
+    ChunkKind, Edge, EdgeKind, Flags, Follow, FollowKind, Layout, LayoutId, Origin, Plan, ProbeSet, RuntimeTypeEntry,
+    Status,
 };
 
 fn edge(at: u32, kind: EdgeKind) -> Edge {
@@ -75,7 +75,11 @@ fn check_list(record: &OwnedRecord, first: u64, prefix: &str) -> u64 {
         nodes += 1;
         assert_eq!(word(&node.bytes), nodes);
         let name = word(&node.bytes[8..]);
-        if record.chunks.iter().any(|chunk| chunk.addr == name && chunk.status == Status::Captured) {
+        if record
+            .chunks
+            .iter()
+            .any(|chunk| chunk.addr == name && chunk.status == Status::Captured)
+        {
             assert_eq!(record.string(&node.bytes, 8), format!("{prefix}{nodes}"));
         }
         let tags = record.chunks.iter().find(|chunk| chunk.addr == word(&node.bytes[32..]));
@@ -253,10 +257,8 @@ fn set_types(set: &mut ProbeSet, fixture: &Fixture) -> (LayoutId, LayoutId) {
         ("itab:Big", entry(false, 32, Some(big))),
     ];
     let bias = fixture.bias();
-    set.set_runtime_types(
-        types.map(|(name, entry)| (fixture.fact(name).wrapping_sub(bias), entry)),
-    )
-    .expect("room");
+    set.set_runtime_types(types.map(|(name, entry)| (fixture.fact(name).wrapping_sub(bias), entry)))
+        .expect("room");
     (node, big)
 }
 
@@ -292,10 +294,7 @@ fn interfaces_are_followed_by_their_concrete_type() {
 
         let string = value(0);
         assert_eq!((string.kind, string.status), (ChunkKind::Interface, Status::Captured));
-        assert_eq!(
-            records[0].string(&string.bytes, 0),
-            "in an interface in an interface "
-        );
+        assert_eq!(records[0].string(&string.bytes, 0), "in an interface in an interface ");
         assert_eq!(word(&value(1).bytes), 123_456);
         assert_eq!(records[1].chunks.len(), 1);
 
@@ -368,10 +367,7 @@ fn interfaces_within_what_is_chased_are_followed() {
         return;
     };
     set_types(&mut set, &fixture);
-    let kind = |non_empty| EdgeKind::Interface {
-        non_empty,
-        level: 0,
-    };
+    let kind = |non_empty| EdgeKind::Interface { non_empty, level: 0 };
     let holder = set
         .add_layout(&Layout {
             size: 32,

@@ -31,9 +31,7 @@ fn nanoseconds_per_hit() {
     };
     let mut set = ProbeSet::new(Options::default()).expect("a probe set");
     let ring = set.ring();
-    std::thread::spawn(move || {
-        while ring.drain(Duration::from_millis(10), |_| {}).is_ok() {}
-    });
+    std::thread::spawn(move || while ring.drain(Duration::from_millis(10), |_| {}).is_ok() {});
     // The fixture gives the nanoseconds of 1,000 calls.
     let time = |fixture: &mut Fixture| fixture.run(&format!("least {BATCHES}")).0 as f64 / 1000.0;
     let base = time(&mut fixture);
@@ -91,4 +89,34 @@ fn nanoseconds_per_hit() {
             counters.ring_full, counters.hits
         );
     }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn milliseconds_to_load_300_plans() {
+    let mut set = ProbeSet::new(Options::default()).expect("a probe set");
+    let layout = set.add_layout(&spelunk_bpf::Layout::default()).expect("room");
+    let mut load = |name: &str, layout, strings: usize, max_record| {
+        let plans: Vec<Plan> = (1..=300)
+            .map(|n| Plan {
+                roots: three_words(),
+                follows: vec![Follow { layout, ..string(n) }; strings],
+                goroutine: GoroutineSource::R14,
+                runtime: spelunk_bpf::RuntimeOffsets {
+                    goid: 152,
+                    stack_hi: 8,
+                    m: 48,
+                    curg: 184,
+                },
+                max_record,
+            })
+            .collect();
+        let begin = std::time::Instant::now();
+        set.add_plans(&plans).expect("the plans load");
+        println!("300 plans of {name}: {:?}", begin.elapsed());
+    };
+    load("a string", None, 1, 256);
+    load("registers and a string", None, 1, 512);
+    load("registers and eight strings", None, 8, 1024);
+    load("registers, a string and a chase", Some(layout), 1, 4096);
 }

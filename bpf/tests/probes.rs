@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::{Binary, Fixture, Mode, fixture, probe_set, records, register, skip, three_words};
 use spelunk_bpf::{
-    BTF_VARIABLE, BpfError, Follow, FollowKind, Options, Plan, ProbeSet, Reg, Site, SiteId, Target,
+    BTF_VARIABLE, BpfError, Features, Follow, FollowKind, Options, Plan, ProbeSet, Reg, Site, SiteId, Support, Target,
 };
 
 fn string(max: u32) -> Follow {
@@ -126,10 +126,7 @@ fn thousands_of_sites_attach_and_detach_at_once() {
     assert!(addresses.len() > 5000, "{} places", addresses.len());
     let sites: Vec<Site> = addresses
         .iter()
-        .map(|&file_addr| Site {
-            plan: id,
-            file_addr,
-        })
+        .map(|&file_addr| Site { plan: id, file_addr })
         .collect();
     let ids = set.add_sites(&sites).expect("there is room");
     let probes: Vec<(u64, SiteId)> = addresses
@@ -145,7 +142,10 @@ fn thousands_of_sites_attach_and_detach_at_once() {
     // asyncPreempt saves the flags right behind its frame pointer; to step that would kill Go.
     let pushf = fixture.binary.entry("runtime.asyncPreempt.abi0") + 4;
     assert_eq!(fixture.binary.code(pushf, 1), [0x9c]);
-    let at = addresses.iter().position(|&address| address == pushf).expect("it is among them");
+    let at = addresses
+        .iter()
+        .position(|&address| address == pushf)
+        .expect("it is among them");
     assert!(refused.contains(&ids[at]));
     link.detach();
 
@@ -224,7 +224,11 @@ fn refused_instructions_are_named_and_the_others_attached() {
 fn fork_before_exec(path: &std::path::Path) -> (i32, std::fs::File) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let path = CString::new(path.as_os_str().as_bytes()).expect("a path");
-    let null = std::fs::File::open("/dev/null").expect("/dev/null");
+    let null = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .expect("/dev/null");
     // SAFETY: the child makes system calls only, on values made before the fork.
     unsafe {
         let pid = libc::fork();
@@ -233,6 +237,7 @@ fn fork_before_exec(path: &std::path::Path) -> (i32, std::fs::File) {
             let mut byte = 0u8;
             libc::read(reader.as_raw_fd(), (&raw mut byte).cast(), 1);
             libc::dup2(null.as_raw_fd(), 0);
+            libc::dup2(null.as_raw_fd(), 1);
             let args = [path.as_ptr(), std::ptr::null()];
             libc::execv(path.as_ptr(), args.as_ptr());
             libc::_exit(127);
@@ -371,6 +376,31 @@ fn a_user_without_capabilities_is_told_what_to_type() {
         text.contains("sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which spelunk)"),
         "{text}"
     );
+}
+
+#[test]
+fn features_are_found_by_trying() {
+    let features = Features::probe();
+    let named = |features: &Features, name: &str| {
+        let all = &features.features;
+        let feature = all.iter().find(|feature| feature.name == name);
+        feature.expect("it is listed").support.clone()
+    };
+    assert_eq!(features.usable(), probe_set().is_some(), "{features:#?}");
+    let without = std::thread::spawn(|| {
+        drop_capabilities();
+        Features::probe()
+    })
+    .join()
+    .expect("the thread ends well");
+    assert!(!without.usable());
+    for name in ["CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE"] {
+        assert!(matches!(named(&without, name), Support::No(_)));
+    }
+    for name in ["uprobe_multi", "bpf_loop", "attach cookies"] {
+        assert!(matches!(named(&without, name), Support::Unknown(_)), "{name}");
+    }
+    assert_eq!(named(&without, "BTF"), named(&features, "BTF"));
 }
 
 fn drop_capabilities() {

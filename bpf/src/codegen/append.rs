@@ -60,8 +60,7 @@ impl Generator<'_> {
         } else {
             if known.max.is_some() {
                 let fits = self.asm.label();
-                self.asm
-                    .jump_if_imm(R6, Cond::LessOrEqual, most.cast_signed(), fits);
+                self.asm.jump_if_imm(R6, Cond::LessOrEqual, most.cast_signed(), fits);
                 self.asm.mov_imm(R6, most.cast_signed());
                 self.asm.bind(fits);
             }
@@ -80,12 +79,8 @@ impl Generator<'_> {
             self.asm.store(Width::Word, R1, chunk::WANTED, R3);
             self.asm
                 .store_imm(Width::Word, R1, chunk::LAYOUT, known.layout.cast_signed());
-            self.asm.store_imm(
-                Width::Word,
-                R1,
-                chunk::ELEM_SIZE,
-                known.elem_size.cast_signed(),
-            );
+            self.asm
+                .store_imm(Width::Word, R1, chunk::ELEM_SIZE, known.elem_size.cast_signed());
             let word = |status| status_word(status, known.kind, known.follow);
             let whole = self.asm.label();
             self.asm.mov_imm(R4, word(Status::Captured));
@@ -95,8 +90,7 @@ impl Generator<'_> {
             self.asm.store(Width::Word, R1, chunk::STATUS, R4);
             self.asm.mov(R2, R6);
             if known.elem_size != 1 {
-                self.asm
-                    .alu_imm(Alu::Mul, R2, known.elem_size.cast_signed());
+                self.asm.alu_imm(Alu::Mul, R2, known.elem_size.cast_signed());
             }
             self.asm.store(Width::Word, R1, chunk::LEN, R2);
             self.asm.alu_imm(Alu::Add, R2, 7 + CHUNK_HEADER);
@@ -115,8 +109,7 @@ impl Generator<'_> {
                 }
                 last = few;
                 let enough = self.asm.label();
-                self.asm
-                    .jump_if_imm(R6, Cond::LessOrEqual, few.cast_signed(), enough);
+                self.asm.jump_if_imm(R6, Cond::LessOrEqual, few.cast_signed(), enough);
                 self.asm.mov_imm(R6, few.cast_signed());
                 self.asm.bind(enough);
                 self.asm
@@ -194,10 +187,8 @@ impl Generator<'_> {
         self.asm.load(Width::Word, R8, R7, header::USED);
         for tier in self.tiers() {
             let next = self.asm.label();
-            self.asm
-                .jump_if_imm(R6, Cond::Greater, tier.cast_signed(), next);
-            self.asm
-                .jump_if_imm(R8, Cond::LessOrEqual, self.last_start(tier), copy);
+            self.asm.jump_if_imm(R6, Cond::Greater, tier.cast_signed(), next);
+            self.asm.jump_if_imm(R8, Cond::LessOrEqual, self.last_start(tier), copy);
             self.asm.jump(no_room);
             self.asm.bind(next);
         }
@@ -245,10 +236,7 @@ impl Generator<'_> {
     /// Upper bounds of the tiers, ascending; the last is all the room there is.
     fn tiers(&self) -> Vec<u32> {
         let room = self.room();
-        let mut tiers: Vec<u32> = (5..16)
-            .map(|shift| 1 << shift)
-            .filter(|&tier| tier < room)
-            .collect();
+        let mut tiers: Vec<u32> = (5..16).map(|shift| 1 << shift).filter(|&tier| tier < room).collect();
         tiers.push(room);
         tiers
     }

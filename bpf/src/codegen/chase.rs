@@ -7,12 +7,8 @@
 use super::append::status_word;
 use super::{Generator, slot};
 use crate::asm::{Label, MapRef};
-use crate::insn::{
-    Alu, Cond, FP, Helper, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Width,
-};
-use crate::layout::{
-    EDGE_INTERFACE, EDGE_POINTER, EDGE_SLICE, EDGE_STRING, EDGES_PER_ENTRY, EdgeEntry, LayoutEntry,
-};
+use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Width};
+use crate::layout::{EDGE_INTERFACE, EDGE_POINTER, EDGE_SLICE, EDGE_STRING, EDGES_PER_ENTRY, EdgeEntry, LayoutEntry};
 use crate::record::{CHASE_FOLLOW, CHUNK_HEADER_SIZE, ChunkKind, Flags, Status, chunk, header};
 use std::mem::{offset_of, size_of};
 
@@ -43,15 +39,13 @@ impl Generator<'_> {
             .store_imm(Width::Word, R7, place + CURRENT, chunks_at.cast_signed());
         self.asm.store_imm(Width::Word, R7, place + ELEMENT, 0);
         self.asm.store_imm(Width::Word, R7, place + EDGE, 0);
-        self.asm
-            .load(Width::Word, R1, R7, first + chunk::LAYOUT);
+        self.asm.load(Width::Word, R1, R7, first + chunk::LAYOUT);
         self.asm.store(Width::Word, R7, place + ENTRY, R1);
         self.asm.store(Width::Double, FP, slot::RECORD, R7);
         self.asm.mov_imm(R1, STEPS);
         self.asm.load_function(R2, body);
         self.asm.mov(R3, FP);
-        self.asm
-            .alu_imm(Alu::Add, R3, i32::from(slot::RECORD));
+        self.asm.alu_imm(Alu::Add, R3, i32::from(slot::RECORD));
         self.asm.mov_imm(R4, 0);
         self.asm.call(Helper::Loop);
         self.asm.jump_if_imm(R0, Cond::NotEqual, STEPS, done);
@@ -91,14 +85,12 @@ impl Generator<'_> {
         self.asm.jump_if(R1, Cond::Less, R2, have_edge);
 
         // This entry is done: its continuation, or the next element from the start.
-        self.asm
-            .load(Width::Word, R2, R0, offset_of!(LayoutEntry, next) as i16);
+        self.asm.load(Width::Word, R2, R0, offset_of!(LayoutEntry, next) as i16);
         self.asm.jump_if_imm(R2, Cond::NotEqual, 0, further_entry);
         self.asm.load(Width::Word, R1, R7, place + ELEMENT);
         self.asm.alu_imm(Alu::Add, R1, 1);
         self.asm.load(Width::Word, R2, R6, chunk::COUNT);
-        self.asm
-            .jump_if(R1, Cond::GreaterOrEqual, R2, next_chunk);
+        self.asm.jump_if(R1, Cond::GreaterOrEqual, R2, next_chunk);
         self.asm.store(Width::Word, R7, place + ELEMENT, R1);
         self.asm.load(Width::Word, R2, R6, chunk::LAYOUT);
         self.asm.bind(further_entry);
@@ -111,12 +103,8 @@ impl Generator<'_> {
         self.asm.jump(go_on);
 
         self.asm.bind(have_edge);
-        self.asm.jump_if_imm(
-            R1,
-            Cond::GreaterOrEqual,
-            EDGES_PER_ENTRY as i32,
-            next_chunk,
-        );
+        self.asm
+            .jump_if_imm(R1, Cond::GreaterOrEqual, EDGES_PER_ENTRY as i32, next_chunk);
         self.edge(place, append, go_on);
 
         self.asm.bind(append);
@@ -140,8 +128,7 @@ impl Generator<'_> {
         self.asm.store(Width::Word, R7, place + CURRENT, R8);
         self.asm.load(Width::Word, R1, R7, header::USED);
         self.asm.jump_if(R8, Cond::GreaterOrEqual, R1, stop);
-        self.asm
-            .jump_if_imm(R8, Cond::Greater, self.class - CHUNK_HEADER, stop);
+        self.asm.jump_if_imm(R8, Cond::Greater, self.class - CHUNK_HEADER, stop);
         self.asm.mov(R6, R7);
         self.asm.alu(Alu::Add, R6, R8);
         self.asm.load(Width::Word, R1, R6, chunk::LEN);
@@ -169,42 +156,36 @@ impl Generator<'_> {
         self.asm.mov(R2, R1);
         self.asm.alu_imm(Alu::Add, R2, 1);
         self.asm.store(Width::Word, R7, place + EDGE, R2);
-        self.asm
-            .alu_imm(Alu::Mul, R1, size_of::<EdgeEntry>() as i32);
+        self.asm.alu_imm(Alu::Mul, R1, size_of::<EdgeEntry>() as i32);
         self.asm.alu(Alu::Add, R0, R1);
 
         // Where the word is in the record: within the captured bytes of the current chunk.
         self.asm.load(Width::Word, R2, R7, place + ELEMENT);
         self.asm.load(Width::Word, R3, R6, chunk::ELEM_SIZE);
         self.asm.alu(Alu::Mul, R2, R3);
-        self.asm
-            .load(Width::Word, R3, R0, field(offset_of!(EdgeEntry, at)));
+        self.asm.load(Width::Word, R3, R0, field(offset_of!(EdgeEntry, at)));
         self.asm.alu(Alu::Add, R2, R3);
-        self.asm
-            .load(Width::Word, R5, R0, field(offset_of!(EdgeEntry, kind)));
+        self.asm.load(Width::Word, R5, R0, field(offset_of!(EdgeEntry, kind)));
         self.asm.mov(R3, R2);
         self.asm.alu_imm(Alu::Add, R3, 8);
         self.asm.load(Width::Word, R4, R6, chunk::LEN);
         self.asm.jump_if(R3, Cond::Greater, R4, go_on);
         self.asm.alu(Alu::Add, R8, R2);
         self.asm.alu_imm(Alu::Add, R8, CHUNK_HEADER);
-        self.asm
-            .jump_if_imm(R8, Cond::Greater, self.class - 8, go_on);
+        self.asm.jump_if_imm(R8, Cond::Greater, self.class - 8, go_on);
         self.asm.mov(R1, R7);
         self.asm.alu(Alu::Add, R1, R8);
         self.asm.load(Width::Double, R9, R1, 0);
         self.asm.jump_if_imm(R9, Cond::Equal, 0, go_on);
 
-        self.asm
-            .load(Width::Word, R1, R0, field(offset_of!(EdgeEntry, target)));
+        self.asm.load(Width::Word, R1, R0, field(offset_of!(EdgeEntry, target)));
         self.asm.store(Width::Double, FP, slot::LAYOUT, R1);
         self.asm.store(Width::Double, FP, slot::LEVEL, R1);
         self.asm
             .load(Width::Word, R1, R0, field(offset_of!(EdgeEntry, elem_size)));
         self.asm.store(Width::Double, FP, slot::ELEM_SIZE, R1);
         self.asm.store(Width::Double, FP, slot::NON_EMPTY, R1);
-        self.asm
-            .load(Width::Word, R1, R0, field(offset_of!(EdgeEntry, max)));
+        self.asm.load(Width::Word, R1, R0, field(offset_of!(EdgeEntry, max)));
         self.asm.store(Width::Double, FP, slot::COUNT, R1);
         self.asm
             .jump_if_imm(R5, Cond::NotEqual, EDGE_POINTER.cast_signed(), two_words);
@@ -216,15 +197,12 @@ impl Generator<'_> {
         self.asm.bind(two_words);
         self.asm.alu_imm(Alu::Add, R3, 8);
         self.asm.jump_if(R3, Cond::Greater, R4, go_on);
-        self.asm
-            .jump_if_imm(R8, Cond::Greater, self.class - 16, go_on);
+        self.asm.jump_if_imm(R8, Cond::Greater, self.class - 16, go_on);
         self.asm.mov(R1, R7);
         self.asm.alu(Alu::Add, R1, R8);
         self.asm.load(Width::Double, R6, R1, 8);
-        self.asm
-            .jump_if_imm(R5, Cond::Equal, EDGE_STRING.cast_signed(), string);
-        self.asm
-            .jump_if_imm(R5, Cond::Equal, EDGE_SLICE.cast_signed(), slice);
+        self.asm.jump_if_imm(R5, Cond::Equal, EDGE_STRING.cast_signed(), string);
+        self.asm.jump_if_imm(R5, Cond::Equal, EDGE_SLICE.cast_signed(), slice);
         self.asm
             .jump_if_imm(R5, Cond::Equal, EDGE_INTERFACE.cast_signed(), interface);
         self.asm.jump(go_on);
@@ -249,8 +227,7 @@ impl Generator<'_> {
         let sane = self.asm.label();
         self.asm.jump_if_imm(R6, Cond::SignedGreater, 0, sane);
         self.asm.load(Width::Double, R1, FP, slot::STATUS);
-        self.asm
-            .alu_imm(Alu::Or, R1, Status::OutOfRange as i32);
+        self.asm.alu_imm(Alu::Or, R1, Status::OutOfRange as i32);
         self.asm.store(Width::Double, FP, slot::STATUS, R1);
         self.asm.mov_imm(R6, 0);
         self.asm.store_imm(Width::Double, FP, slot::COUNT, 0);
@@ -269,8 +246,7 @@ impl Generator<'_> {
     fn truncate(&mut self, to: crate::insn::R) {
         self.asm.mov(R6, to);
         self.asm.load(Width::Double, R2, FP, slot::STATUS);
-        self.asm
-            .alu_imm(Alu::Or, R2, Status::Truncated as i32);
+        self.asm.alu_imm(Alu::Or, R2, Status::Truncated as i32);
         self.asm.store(Width::Double, FP, slot::STATUS, R2);
     }
 

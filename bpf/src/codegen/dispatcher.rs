@@ -14,12 +14,7 @@ pub(crate) fn dispatcher(environment: Environment) -> Result<Code, AsmError> {
     asm.mov(R6, R1);
     asm.call(Helper::GetAttachCookie);
     asm.mov(R8, R0);
-    asm.jump_if_imm(
-        R8,
-        Cond::GreaterOrEqual,
-        environment.max_sites.cast_signed(),
-        unknown,
-    );
+    asm.jump_if_imm(R8, Cond::GreaterOrEqual, environment.max_sites.cast_signed(), unknown);
     counter_key(&mut asm, environment);
     count(&mut asm, counter::HITS);
 

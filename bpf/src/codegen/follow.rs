@@ -46,11 +46,7 @@ impl Generator<'_> {
                 self.one_element();
                 self.append(known(ChunkKind::Pointer, size, None), out_of_range, end);
             }
-            FollowKind::String {
-                at_ptr,
-                at_len,
-                max,
-            } => {
+            FollowKind::String { at_ptr, at_len, max } => {
                 self.pointer_and_length(base, at_ptr, at_len, out_of_range, end);
                 self.append(known(ChunkKind::String, 1, Some(max)), out_of_range, end);
             }
@@ -61,11 +57,7 @@ impl Generator<'_> {
                 max_elems,
             } => {
                 self.pointer_and_length(base, at_ptr, at_len, out_of_range, end);
-                self.append(
-                    known(ChunkKind::Slice, elem_size, Some(max_elems)),
-                    out_of_range,
-                    end,
-                );
+                self.append(known(ChunkKind::Slice, elem_size, Some(max_elems)), out_of_range, end);
             }
             FollowKind::Element {
                 at_ptr,
@@ -82,38 +74,26 @@ impl Generator<'_> {
                     // A negative index is a huge unsigned one. A negative length is not, and has
                     // no element.
                     self.asm.load(Width::Double, R2, FP, slot::COUNT);
-                    self.asm
-                        .jump_if_imm(R6, Cond::SignedLess, 0, out_of_range);
-                    self.asm
-                        .jump_if(R2, Cond::GreaterOrEqual, R6, out_of_range);
+                    self.asm.jump_if_imm(R6, Cond::SignedLess, 0, out_of_range);
+                    self.asm.jump_if(R2, Cond::GreaterOrEqual, R6, out_of_range);
                 } else {
                     self.asm.load(Width::Double, R2, FP, slot::COUNT);
-                    self.asm
-                        .jump_if_imm(R2, Cond::SignedLess, 0, out_of_range);
+                    self.asm.jump_if_imm(R2, Cond::SignedLess, 0, out_of_range);
                 }
                 self.asm.jump_if_imm(R9, Cond::Equal, 0, end);
                 self.asm.mov_imm64(R3, i64::from(elem_size));
                 self.asm.alu(Alu::Mul, R2, R3);
                 self.asm.alu(Alu::Add, R9, R2);
                 self.one_element();
-                self.append(
-                    known(ChunkKind::Element, elem_size, None),
-                    out_of_range,
-                    end,
-                );
+                self.append(known(ChunkKind::Element, elem_size, None), out_of_range, end);
             }
-            FollowKind::Interface {
-                at,
-                non_empty,
-                level,
-            } => {
+            FollowKind::Interface { at, non_empty, level } => {
                 self.load_word(R9, base, at, end);
                 self.asm.jump_if_imm(R9, Cond::Equal, 0, end);
                 self.asm.store(Width::Double, FP, slot::COUNT, R9);
                 self.load_word(R9, base, at + 8, end);
                 self.asm.store(Width::Double, FP, slot::DATA, R9);
-                self.asm
-                    .store_imm(Width::Double, FP, slot::LEVEL, i32::from(level));
+                self.asm.store_imm(Width::Double, FP, slot::LEVEL, i32::from(level));
                 self.asm
                     .store_imm(Width::Double, FP, slot::NON_EMPTY, i32::from(non_empty));
                 self.asm.load(Width::Double, R9, FP, slot::COUNT);
@@ -156,20 +136,12 @@ impl Generator<'_> {
     }
 
     /// R9 = pointer, R6 = length. Nothing to copy goes to `end`, a negative length to `out_of_range`.
-    fn pointer_and_length(
-        &mut self,
-        base: Base,
-        at_ptr: u32,
-        at_len: u32,
-        out_of_range: Label,
-        end: Label,
-    ) {
+    fn pointer_and_length(&mut self, base: Base, at_ptr: u32, at_len: u32, out_of_range: Label, end: Label) {
         self.load_word(R9, base, at_ptr, end);
         self.load_word(R6, base, at_len, end);
         self.asm.jump_if_imm(R6, Cond::Equal, 0, end);
         self.remember_wanted();
-        self.asm
-            .jump_if_imm(R6, Cond::SignedLess, 0, out_of_range);
+        self.asm.jump_if_imm(R6, Cond::SignedLess, 0, out_of_range);
     }
 
     /// Loads the index of an element into the frame's count slot.
@@ -183,8 +155,7 @@ impl Generator<'_> {
                     4 => (Width::Word, 32),
                     _ => (Width::Double, 0),
                 };
-                self.asm
-                    .load(width, R1, R7, (HEADER_SIZE as u32 + at) as i16);
+                self.asm.load(width, R1, R7, (HEADER_SIZE as u32 + at) as i16);
                 if signed && shift != 0 {
                     self.asm.alu_imm(Alu::LeftShift, R1, shift);
                     self.asm.alu_imm(Alu::ArithmeticRightShift, R1, shift);
@@ -198,13 +169,9 @@ impl Generator<'_> {
     /// to R3.
     fn load_word(&mut self, into: R, base: Base, at: u32, absent: Label) {
         match base {
-            Base::Roots => self
-                .asm
-                .load(Width::Double, into, R7, (HEADER_SIZE as u32 + at) as i16),
+            Base::Roots => self.asm.load(Width::Double, into, R7, (HEADER_SIZE as u32 + at) as i16),
             Base::Chunk {
-                place,
-                unknown_length,
-                ..
+                place, unknown_length, ..
             } => {
                 let offset = CHUNK_HEADER_SIZE as i32 + at.cast_signed();
                 let last = self.class - offset - 8;
@@ -221,8 +188,7 @@ impl Generator<'_> {
                     self.asm.mov(R2, R7);
                     self.asm.alu(Alu::Add, R2, R1);
                     self.asm.load(Width::Word, R3, R2, chunk::LEN);
-                    self.asm
-                        .jump_if_imm(R3, Cond::Less, at.cast_signed() + 8, absent);
+                    self.asm.jump_if_imm(R3, Cond::Less, at.cast_signed() + 8, absent);
                 }
                 self.asm.mov(R0, R7);
                 self.asm.alu(Alu::Add, R0, R1);

@@ -3,8 +3,8 @@
 use super::{Generator, slot};
 use crate::asm::Label;
 use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R6, R7, R9, Width};
-use crate::plan::{GoroutineSource, Reg};
-use crate::record::{Flags, header};
+use crate::plan::{GoroutineSource, Reg, RuntimeOffsets};
+use crate::record::{Flags, HEADER_SIZE, header};
 
 impl Generator<'_> {
     pub(super) fn goroutine(&mut self) {
@@ -21,16 +21,14 @@ impl Generator<'_> {
                 return;
             }
             GoroutineSource::R14 => {
-                self.asm
-                    .load(Width::Double, R9, R6, Reg::R14.pt_regs_offset());
+                self.asm.load(Width::Double, R9, R6, Reg::R14.pt_regs_offset());
             }
             GoroutineSource::Tls { offset } => self.thread_local_g(offset, none),
         }
         self.asm.jump_if_imm(R9, Cond::Equal, 0, none);
 
         self.read_goroutine(none);
-        self.asm
-            .load(Width::Double, R1, R7, header::GOROUTINE);
+        self.asm.load(Width::Double, R1, R7, header::GOROUTINE);
         self.asm.jump_if_imm(R1, Cond::NotEqual, 0, done);
 
         // g0 and gsignal have no id: the goroutine is the one that the thread runs for.
@@ -55,10 +53,27 @@ impl Generator<'_> {
     /// Reads id and stack end of the `runtime.g` at R9 into the header.
     fn read_goroutine(&mut self, fault: Label) {
         self.asm.store(Width::Double, R7, header::G, R9);
-        for (offset, field) in [
-            (self.plan.runtime.goid, header::GOROUTINE),
-            (self.plan.runtime.stack_hi, header::STACK_HI),
-        ] {
+        let RuntimeOffsets { goid, stack_hi, .. } = self.plan.runtime;
+        let first = goid.min(stack_hi);
+        let span = goid.abs_diff(stack_hi).saturating_add(8);
+        if span <= self.class.cast_unsigned() - HEADER_SIZE as u32 {
+            // Both in one read, which costs more than the bytes between them: to where the roots
+            // will be.
+            self.asm.mov(R1, R7);
+            self.asm.alu_imm(Alu::Add, R1, HEADER_SIZE as i32);
+            self.asm.mov_imm(R2, span.cast_signed());
+            self.asm.mov(R3, R9);
+            self.asm.add_imm64(R3, i64::from(first), R0);
+            self.asm.call(Helper::ProbeReadUser);
+            self.asm.jump_if_imm(R0, Cond::NotEqual, 0, fault);
+            for (offset, field) in [(goid, header::GOROUTINE), (stack_hi, header::STACK_HI)] {
+                let at = HEADER_SIZE as u32 + offset - first;
+                self.asm.load(Width::Double, R1, R7, at as i16);
+                self.asm.store(Width::Double, R7, field, R1);
+            }
+            return;
+        }
+        for (offset, field) in [(goid, header::GOROUTINE), (stack_hi, header::STACK_HI)] {
             self.asm.mov(R1, R7);
             self.asm.alu_imm(Alu::Add, R1, i32::from(field));
             self.asm.mov_imm(R2, 8);

@@ -50,12 +50,8 @@ impl Generator<'_> {
         self.asm.store(Width::Double, FP, slot::COUNT, R6);
         self.asm.store_imm(Width::Double, FP, slot::ELEM_SIZE, 1);
         self.asm.store_imm(Width::Double, FP, slot::LAYOUT, 0);
-        self.asm.store_imm(
-            Width::Double,
-            FP,
-            slot::STATUS,
-            word(Status::UnknownType),
-        );
+        self.asm
+            .store_imm(Width::Double, FP, slot::STATUS, word(Status::UnknownType));
         self.asm.jump(ready);
 
         // The type itself cannot be read: nothing is known, not even a size.
@@ -118,12 +114,10 @@ impl Generator<'_> {
         self.asm.store(Width::Double, FP, slot::ELEM_SIZE, R6);
         self.asm.store_imm(Width::Double, FP, slot::WANTED, 1);
         self.asm.store_imm(Width::Double, FP, slot::COUNT, 1);
-        self.asm
-            .store_imm(Width::Double, FP, slot::STATUS, captured);
+        self.asm.store_imm(Width::Double, FP, slot::STATUS, captured);
         self.asm.jump_if_imm(R6, Cond::LessOrEqual, room, whole);
         self.asm.mov_imm(R6, room);
-        self.asm
-            .store_imm(Width::Double, FP, slot::STATUS, truncated);
+        self.asm.store_imm(Width::Double, FP, slot::STATUS, truncated);
         self.asm.bind(whole);
     }
 

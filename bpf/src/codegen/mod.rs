@@ -57,34 +57,35 @@ pub(crate) mod site {
     pub(crate) const FILE_ADDR: i16 = 8;
 }
 
-/// Where programs keep what does not fit in registers, from the frame pointer.
+/// Where programs keep what does not fit in registers, from the frame pointer. The verifier copies the
+/// frame with each state it remembers, so what every program needs comes first.
 pub(crate) mod slot {
     /// u32: key of a lookup in an array.
     pub(super) const KEY: i16 = -8;
-    /// u64: a word read from the target.
-    pub(super) const WORD: i16 = -16;
+    /// u32: the site's entry in the counter table.
+    pub(super) const COUNTER: i16 = -16;
     /// u64: how many elements there really are.
     pub(super) const WANTED: i16 = -24;
-    /// u64: layout of the chunk to append.
-    pub(super) const LAYOUT: i16 = -32;
-    /// u64: element size of the chunk to append.
-    pub(super) const ELEM_SIZE: i16 = -40;
-    /// u64: status, kind and follow of the chunk to append, if copying goes well.
-    pub(super) const STATUS: i16 = -48;
-    /// u64: element count of the chunk to append.
-    pub(super) const COUNT: i16 = -56;
-    /// u64: data word of an interface.
-    pub(super) const DATA: i16 = -64;
-    /// u64: level of an interface.
-    pub(super) const LEVEL: i16 = -72;
-    /// u64: whether an interface has methods.
-    pub(super) const NON_EMPTY: i16 = -80;
-    /// u64: key of a lookup in the runtime-type table.
-    pub(super) const TYPE_KEY: i16 = -88;
-    /// u32: the site's entry in the counter table.
-    pub(super) const COUNTER: i16 = -96;
+    /// u64: a word read from the target.
+    pub(super) const WORD: i16 = -32;
     /// The record, handed to the chase.
-    pub(super) const RECORD: i16 = -104;
+    pub(super) const RECORD: i16 = -40;
+    /// u64: element count of the chunk to append.
+    pub(super) const COUNT: i16 = -48;
+    /// u64: layout of the chunk to append.
+    pub(super) const LAYOUT: i16 = -56;
+    /// u64: element size of the chunk to append.
+    pub(super) const ELEM_SIZE: i16 = -64;
+    /// u64: status, kind and follow of the chunk to append, if copying goes well.
+    pub(super) const STATUS: i16 = -72;
+    /// u64: data word of an interface.
+    pub(super) const DATA: i16 = -80;
+    /// u64: level of an interface.
+    pub(super) const LEVEL: i16 = -88;
+    /// u64: whether an interface has methods.
+    pub(super) const NON_EMPTY: i16 = -96;
+    /// u64: key of a lookup in the runtime-type table.
+    pub(super) const TYPE_KEY: i16 = -104;
 }
 
 /// `BPF_RB_NO_WAKEUP` and `BPF_RB_FORCE_WAKEUP` of `include/uapi/linux/bpf.h`.
@@ -103,11 +104,7 @@ pub(crate) struct Generator<'p> {
 }
 
 /// The program that copies what `plan` says; records carry `number` as their plan.
-pub(crate) fn plan_program(
-    plan: &Plan,
-    number: u32,
-    environment: Environment,
-) -> Result<Code, PlanError> {
+pub(crate) fn plan_program(plan: &Plan, number: u32, environment: Environment) -> Result<Code, PlanError> {
     plan.validate()?;
     let mut generator = Generator {
         asm: Asm::default(),

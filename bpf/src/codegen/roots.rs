@@ -13,18 +13,15 @@ impl Generator<'_> {
             let at = (HEADER_SIZE as u32 + plan.root_offset(index)) as i16;
             match root.source {
                 RootSource::Register(reg) => {
-                    self.asm
-                        .load(Width::Double, R1, R6, reg.pt_regs_offset());
+                    self.asm.load(Width::Double, R1, R6, reg.pt_regs_offset());
                     self.asm.store(Width::Double, R7, at, R1);
                 }
                 RootSource::Stack { offset } => {
-                    self.asm
-                        .load(Width::Double, R3, R6, Reg::Rsp.pt_regs_offset());
+                    self.asm.load(Width::Double, R3, R6, Reg::Rsp.pt_regs_offset());
                     self.copy_root(index, at, root.size, offset);
                 }
                 RootSource::Memory { reg, offset } => {
-                    self.asm
-                        .load(Width::Double, R3, R6, reg.pt_regs_offset());
+                    self.asm.load(Width::Double, R3, R6, reg.pt_regs_offset());
                     self.copy_root(index, at, root.size, offset);
                 }
                 RootSource::Absolute { addr } => {
@@ -47,8 +44,7 @@ impl Generator<'_> {
         self.asm.jump_if_imm(R0, Cond::Equal, 0, read);
         let word = header::FAULTS + 8 * (index / 64) as i16;
         self.asm.load(Width::Double, R1, R7, word);
-        self.asm
-            .mov_imm64(R4, (1u64 << (index % 64)).cast_signed());
+        self.asm.mov_imm64(R4, (1u64 << (index % 64)).cast_signed());
         self.asm.alu(Alu::Or, R1, R4);
         self.asm.store(Width::Double, R7, word, R1);
         self.asm.bind(read);

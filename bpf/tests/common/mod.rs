@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 
 use object::{Object, ObjectSegment, ObjectSymbol};
 use spelunk_bpf::{
-    BpfError, GoroutineSource, Link, Options, Plan, ProbeSet, Reg, Root, RootSource,
-    RuntimeOffsets, Site, SiteId, Target,
+    BpfError, GoroutineSource, Link, Options, Plan, ProbeSet, Reg, Root, RootSource, RuntimeOffsets, Site, SiteId,
+    Target,
 };
 
 /// Says loudly why a test does not run here.
@@ -66,8 +66,7 @@ fn build(name: &str, buildmode: &str) -> Option<PathBuf> {
     };
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture");
     // Test binaries run one after the other or at once: each has a file of its own.
-    let output = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("fixture-{name}-{}", std::process::id()));
+    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fixture-{name}-{}", std::process::id()));
     let result = Command::new(go)
         .current_dir(source)
         .args(["build", buildmode, "-o"])
@@ -188,9 +187,7 @@ impl Fixture {
         loop {
             let line = fixture.line();
             let (name, value) = line.split_once(' ').expect("a name and a value");
-            fixture
-                .facts
-                .insert(name.to_owned(), value.parse().expect("a number"));
+            fixture.facts.insert(name.to_owned(), value.parse().expect("a number"));
             if name == "ready" {
                 return Some(fixture);
             }
@@ -210,8 +207,7 @@ impl Fixture {
 
     /// What is added to link-time addresses in this process.
     pub(crate) fn bias(&self) -> u64 {
-        self.fact("main.marker")
-            .wrapping_sub(self.binary.symbol("main.marker"))
+        self.fact("main.marker").wrapping_sub(self.binary.symbol("main.marker"))
     }
 
     /// Runs a scenario to its end; gives its result and the goroutine it ran on.
@@ -284,7 +280,7 @@ pub(crate) fn register(reg: Reg) -> Root {
     }
 }
 
-/// The registers of the first three words of ABIInternal arguments.
+/// The registers of the first three words of `ABIInternal` arguments.
 pub(crate) fn three_words() -> Vec<Root> {
     vec![register(Reg::Rax), register(Reg::Rbx), register(Reg::Rcx)]
 }
