@@ -618,6 +618,31 @@ fn every_function_can_be_read() {
 }
 
 #[test]
+fn many_threads_may_ask_at_once() {
+    use rayon::prelude::*;
+
+    fn shared<T: Send + Sync>(_: &T) {}
+    for _ in 0..5 {
+        let Some(binary) = open(Build::Optimized) else { return };
+        shared(&binary);
+        // The first task of each thread meets an unread binary, and rayon hands out further ones while it waits.
+        let parts: Vec<usize> = binary
+            .functions()
+            .par_iter()
+            .filter(|f| f.name.starts_with("main.") || f.name.starts_with("fmt."))
+            .map(|function| {
+                let info = binary.function_info(function).expect("described");
+                let typed = info.params.iter().filter(|v| binary.type_info(v.ty).is_ok()).count();
+                let _ = (binary.type_named("main.Big"), binary.frames_at(function.entry));
+                let file = info.decl_file.as_deref().unwrap_or_default();
+                typed + binary.inlined_calls_of(&function.name).len() + binary.statements(file, info.decl_line).len()
+            })
+            .collect();
+        assert!(parts.len() > 50 && parts.iter().sum::<usize>() > 100, "{parts:?}");
+    }
+}
+
+#[test]
 fn our_line_table_agrees_with_addr2line() {
     for flags in [Build::Debug, Build::Optimized] {
         let Some(binary) = open(flags) else { return };
