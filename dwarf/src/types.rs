@@ -206,7 +206,7 @@ impl Binary {
         let byte_size = unsigned(&entry, dw::DW_AT_byte_size);
         let mut parsed = Type {
             id,
-            name: self.type_name(dwarf, &unit, &entry, &mut MAX_NAME_PARTS.clone()).into(),
+            name: self.type_name(dwarf, &unit, &entry, &mut { MAX_NAME_PARTS }).into(),
             size: byte_size.unwrap_or(0),
             kind: Kind::Void,
             runtime_type: self.runtime_type_of(&unit, &entry),
