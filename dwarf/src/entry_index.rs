@@ -10,6 +10,7 @@ use gimli::{AttributeValue, Operation, constants as dw};
 use rayon::prelude::*;
 
 use crate::error::DwarfError;
+use crate::parallel::in_pool;
 use crate::types::{DW_AT_GO_RUNTIME_TYPE, Kind, TypeId};
 use crate::units::Unit;
 use crate::{Binary, FileAddr};
@@ -58,15 +59,17 @@ impl Binary {
     fn read_entry_index(&self) -> Result<EntryIndex, DwarfError> {
         let count = self.units()?.records.len();
         let names = AtomicUsize::new(0);
-        let found: Vec<Found> = (0..count)
-            .into_par_iter()
-            .map(|index| {
-                let mut found = Found::default();
-                // A damaged unit contributes what can be read of it.
-                let _ = self.read_unit_entries(index, &names, &mut found);
-                found
-            })
-            .collect();
+        let found: Vec<Found> = in_pool(|| {
+            (0..count)
+                .into_par_iter()
+                .map(|index| {
+                    let mut found = Found::default();
+                    // A damaged unit contributes what can be read of it.
+                    let _ = self.read_unit_entries(index, &names, &mut found);
+                    found
+                })
+                .collect()
+        });
         let mut index = EntryIndex::default();
         let mut constants: HashMap<TypeId, Vec<(String, i64)>> = HashMap::new();
         for found in found {

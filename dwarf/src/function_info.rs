@@ -95,8 +95,8 @@ pub struct Variable {
     pub is_result: bool,
     /// A parameter or a result.
     pub is_param: bool,
-    /// For a variable captured by a closure: where it is in the closure's object, in bytes (register DX points to it
-    /// at the closure's entry).
+    /// For a variable captured by a closure, since Go 1.23: where it is in the closure's object, in bytes (register DX
+    /// points to it at the closure's entry).
     pub closure_offset: Option<u64>,
     pub(crate) home: Home,
     pub(crate) unit: usize,

@@ -8,6 +8,7 @@ use gimli::{AttributeValue, constants as dw};
 use rayon::prelude::*;
 
 use crate::error::DwarfError;
+use crate::parallel::in_pool;
 use crate::units::Unit;
 use crate::{Binary, FileAddr};
 
@@ -58,15 +59,17 @@ impl Binary {
     fn read_inlined_index(&self) -> Result<InlinedIndex, DwarfError> {
         let dwarf = self.dwarf()?;
         let count = self.units()?.records.len();
-        let copies: Vec<Vec<Copy>> = (0..count)
-            .into_par_iter()
-            .map(|index| {
-                let mut copies = Vec::new();
-                // A damaged unit contributes what can be read of it.
-                let _ = self.read_unit_copies(index, &mut copies);
-                copies
-            })
-            .collect();
+        let copies: Vec<Vec<Copy>> = in_pool(|| {
+            (0..count)
+                .into_par_iter()
+                .map(|index| {
+                    let mut copies = Vec::new();
+                    // A damaged unit contributes what can be read of it.
+                    let _ = self.read_unit_copies(index, &mut copies);
+                    copies
+                })
+                .collect()
+        });
         let mut index = InlinedIndex {
             copies: copies.into_iter().flatten().collect(),
             ..InlinedIndex::default()

@@ -16,6 +16,7 @@ mod go_version;
 mod inlined;
 mod lines;
 mod location;
+mod parallel;
 mod runtime;
 mod scope;
 mod sections;

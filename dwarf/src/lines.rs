@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::error::DwarfError;
 use crate::functions::Function;
+use crate::parallel::in_pool;
 use crate::sections::Reader;
 use crate::units::UnitRecord;
 use crate::{Binary, FileAddr};
@@ -224,11 +225,13 @@ impl Binary {
             let Ok(units) = self.units() else {
                 return SourceFiles::default();
             };
-            let tables: Vec<&[Arc<str>]> = units
-                .records
-                .par_iter()
-                .map(|record| self.files_of_unit(record))
-                .collect();
+            let tables: Vec<&[Arc<str>]> = in_pool(|| {
+                units
+                    .records
+                    .par_iter()
+                    .map(|record| self.files_of_unit(record))
+                    .collect()
+            });
             let mut files = SourceFiles::default();
             for (index, table) in (0u32..).zip(tables) {
                 for name in table.iter().filter(|name| !name.is_empty()) {

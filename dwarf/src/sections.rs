@@ -8,6 +8,7 @@ use gimli::SectionId;
 
 use crate::elf::{Elf, Section};
 use crate::error::DwarfError;
+use crate::parallel::in_pool;
 
 /// A reader over borrowed section bytes. Only little-endian files are opened.
 pub(crate) type Reader<'data> = gimli::EndianSlice<'data, gimli::LittleEndian>;
@@ -70,13 +71,15 @@ impl Sections {
 
     /// Inflates all of `ids` side by side, so that the following calls of [`Sections::get`] find them ready.
     pub(crate) fn prefetch(&self, data: &[u8], ids: &[SectionId]) {
-        rayon::scope(|scope| {
-            for id in USED.iter().filter(|id| ids.contains(id)) {
-                scope.spawn(move |_| {
-                    // An error stays in the slot, for whoever asks for the section.
-                    let _ = self.get(data, *id);
-                });
-            }
+        in_pool(|| {
+            rayon::scope(|scope| {
+                for id in USED.iter().filter(|id| ids.contains(id)) {
+                    scope.spawn(move |_| {
+                        // An error stays in the slot, for whoever asks for the section.
+                        let _ = self.get(data, *id);
+                    });
+                }
+            });
         });
     }
 }

@@ -206,7 +206,7 @@ impl Binary {
         let byte_size = unsigned(&entry, dw::DW_AT_byte_size);
         let mut parsed = Type {
             id,
-            name: self.type_name(dwarf, &unit, &entry, &mut MAX_NAME_PARTS.clone()).into(),
+            name: self.type_name(dwarf, &unit, &entry, &mut { MAX_NAME_PARTS }).into(),
             size: byte_size.unwrap_or(0),
             kind: Kind::Void,
             runtime_type: self.runtime_type_of(&unit, &entry),
@@ -340,7 +340,8 @@ impl Binary {
         types.contains(&address).then_some(FileAddr(address))
     }
 
-    /// The name in the entry, or, for the types that C and old compilers leave unnamed, one put together from the parts.
+    /// The name in the entry, or, for the types that C and old compilers leave unnamed, one put together from the parts
+    /// as Delve does: `*struct point`, `const int`.
     fn type_name<'a>(
         &'a self,
         dwarf: &'a gimli::Dwarf<Reader<'a>>,
@@ -349,14 +350,7 @@ impl Binary {
         parts: &mut u32,
     ) -> String {
         if let Some(name) = unit.string(entry, dw::DW_AT_name).filter(|name| !name.is_empty()) {
-            let prefix = match entry.tag() {
-                _ if unit.record.is_go => "",
-                dw::DW_TAG_structure_type | dw::DW_TAG_class_type => "struct ",
-                dw::DW_TAG_union_type => "union ",
-                dw::DW_TAG_enumeration_type => "enum ",
-                _ => "",
-            };
-            return format!("{prefix}{name}");
+            return name;
         }
         if *parts == 0 {
             return "...".to_owned();
@@ -365,7 +359,18 @@ impl Binary {
         let target = unit.reference(entry, dw::DW_AT_type).and_then(|offset| {
             let (unit, within) = self.unit_with_entry(dwarf, offset).ok()?;
             let entry = unit.entry(within).ok()?;
-            Some(self.type_name(dwarf, &unit, &entry, parts))
+            let keyword = match entry.tag() {
+                dw::DW_TAG_structure_type if !unit.record.is_go => "struct ",
+                dw::DW_TAG_union_type if !unit.record.is_go => "union ",
+                dw::DW_TAG_enumeration_type if !unit.record.is_go => "enum ",
+                _ => "",
+            };
+            let name = self.type_name(dwarf, &unit, &entry, parts);
+            Some(if name.starts_with(keyword) {
+                name
+            } else {
+                format!("{keyword}{name}")
+            })
         });
         let target_or_void = target.clone().unwrap_or_else(|| "void".to_owned());
         match entry.tag() {

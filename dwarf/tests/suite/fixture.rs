@@ -45,6 +45,45 @@ impl Build {
     }
 }
 
+/// A program with C code, not optimised; `None`, with a message, without Go or a C compiler.
+pub(crate) fn open_cgo() -> Option<Binary> {
+    if !has("go", "version") || !has("gcc", "--version") {
+        eprintln!("SKIPPED: Go or gcc is not on the PATH, so nothing is checked against a program with C code here");
+        return None;
+    }
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cgo");
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cgo");
+    go_build(&source, &[], &path);
+    Some(Binary::open(&path).expect("a fresh Go program opens"))
+}
+
+fn has(command: &str, argument: &str) -> bool {
+    Command::new(command)
+        .arg(argument)
+        .output()
+        .is_ok_and(|out| out.status.success())
+}
+
+fn go_build(source: &Path, flags: &[&str], path: &Path) {
+    let out = Command::new("go")
+        .current_dir(source)
+        .env("GOFLAGS", "")
+        .env("GOWORK", "off")
+        .env("CGO_CFLAGS", "-O0 -g")
+        .arg("build")
+        .args(flags)
+        .arg("-o")
+        .arg(path)
+        .arg(".")
+        .output()
+        .expect("go was found before");
+    assert!(
+        out.status.success(),
+        "go build failed: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
+
 /// The source of the fixture.
 pub(crate) fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/kinds")
@@ -64,12 +103,7 @@ pub(crate) fn line_of(text: &str) -> u32 {
 pub(crate) fn build(build: Build) -> Option<PathBuf> {
     static BUILT: Mutex<Vec<(Build, PathBuf)>> = Mutex::new(Vec::new());
     static GO: OnceLock<bool> = OnceLock::new();
-    let has_go = *GO.get_or_init(|| {
-        Command::new("go")
-            .arg("version")
-            .output()
-            .is_ok_and(|out| out.status.success())
-    });
+    let has_go = *GO.get_or_init(|| has("go", "version"));
     if !has_go {
         eprintln!("SKIPPED: there is no Go toolchain on the PATH, so nothing is checked against a Go program here");
         return None;
@@ -79,22 +113,7 @@ pub(crate) fn build(build: Build) -> Option<PathBuf> {
         return Some(path.clone());
     }
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kinds-{build:?}"));
-    let out = Command::new("go")
-        .current_dir(source())
-        .env("GOFLAGS", "")
-        .env("GOWORK", "off")
-        .arg("build")
-        .args(build.flags())
-        .arg("-o")
-        .arg(&path)
-        .arg(".")
-        .output()
-        .expect("go was found before");
-    assert!(
-        out.status.success(),
-        "go build failed: {}",
-        String::from_utf8_lossy(&out.stderr)
-    );
+    go_build(&source(), build.flags(), &path);
     built.push((build, path.clone()));
     Some(path)
 }

@@ -1,5 +1,6 @@
 //! Tests against real files: Go programs built for the purpose, other programs, damaged ones.
 
+mod cgo_programs;
 mod damaged_files;
 mod errors;
 mod fixture;
