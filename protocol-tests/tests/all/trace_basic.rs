@@ -92,7 +92,7 @@ fn an_explicit_backend_flag_is_taken() -> Result<()> {
     let without = tracer.run(&["--ebpf=false", "--exec", &program, "main.foo"])?;
     assert_ne!(without.code(), 0, "{}", without.stderr);
     assert!(
-        without.stderr.contains("ptrace") && without.stderr.contains("later version"),
+        without.stderr.contains("ptrace") && without.stderr.contains("not yet"),
         "{}",
         without.stderr
     );
