@@ -393,7 +393,7 @@ impl Building<'_, '_, '_> {
                 // What lies in memory is captured as far as it is needed.
                 home => (Vec::new(), home),
             },
-            Err(LocationError::OptimizedOut | LocationError::NotHere(_)) => {
+            Err(LocationError::OptimizedOut(_)) => {
                 named.missing = Some("optimized out".to_owned());
                 (Vec::new(), Home::Nowhere)
             }
