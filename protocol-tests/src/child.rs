@@ -65,10 +65,20 @@ impl Stream {
             }
             let left = end.saturating_duration_since(Instant::now());
             if state.closed || left.is_zero() {
-                let why = if state.closed { "the stream ended" } else { "time ran out" };
-                return Err(Failure::new(format!("{what}: {why} after {limit:?} at most; it said:\n{}", state.text)));
+                let why = if state.closed {
+                    "the stream ended"
+                } else {
+                    "time ran out"
+                };
+                return Err(Failure::new(format!(
+                    "{what}: {why} after {limit:?} at most; it said:\n{}",
+                    state.text
+                )));
             }
-            state = changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state = changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 }
@@ -89,7 +99,9 @@ pub struct Finished {
 impl Finished {
     /// The exit status; 128 + the signal's number for a child that a signal ended, as a shell says it.
     pub fn code(&self) -> i32 {
-        self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
+        self.status
+            .code()
+            .unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
     }
 }
 
@@ -127,7 +139,14 @@ impl ChildGroup {
         if let Some(pipe) = child.stderr.take() {
             readers.push(stderr.clone().collect(pipe));
         }
-        Ok(ChildGroup { child, name, started: Instant::now(), readers, stdout, stderr })
+        Ok(ChildGroup {
+            child,
+            name,
+            started: Instant::now(),
+            readers,
+            stdout,
+            stderr,
+        })
     }
 
     /// The child's process id.
@@ -149,7 +168,9 @@ impl ChildGroup {
     /// Whether the child has ended; how, if so.
     #[track_caller]
     pub fn poll(&mut self) -> Result<Option<ExitStatus>> {
-        self.child.try_wait().attempt(format_args!("waiting for `{}`", self.name))
+        self.child
+            .try_wait()
+            .attempt(format_args!("waiting for `{}`", self.name))
     }
 
     /// Waits for the end, `limit` at most. On time-out the failure carries what the child wrote, and the child is killed on drop.
@@ -182,7 +203,12 @@ impl ChildGroup {
         while self.readers.iter().any(|reader| !reader.is_finished()) && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(Finished { status, stdout: self.stdout.text(), stderr: self.stderr.text(), took })
+        Ok(Finished {
+            status,
+            stdout: self.stdout.text(),
+            stderr: self.stderr.text(),
+            took,
+        })
     }
 }
 
@@ -218,7 +244,9 @@ pub fn descendants(pid: i32) -> Vec<i32> {
         };
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         // The command name stands in parentheses and may hold anything; state and parent follow the last one.
-        let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<i32>().ok());
+        let parent = stat
+            .rsplit_once(')')
+            .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse::<i32>().ok());
         if let Some(parent) = parent {
             parents.push((child, parent));
         }
@@ -227,7 +255,12 @@ pub fn descendants(pid: i32) -> Vec<i32> {
     let mut next = 0;
     while next < family.len() {
         let parent = family[next];
-        family.extend(parents.iter().filter(|(child, of)| *of == parent && *child != pid).map(|(child, _)| *child));
+        family.extend(
+            parents
+                .iter()
+                .filter(|(child, of)| *of == parent && *child != pid)
+                .map(|(child, _)| *child),
+        );
         next += 1;
     }
     family.remove(0);
@@ -237,13 +270,20 @@ pub fn descendants(pid: i32) -> Vec<i32> {
 /// Whether a process of this id exists and is not a zombie.
 pub fn is_alive(pid: i32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next()).is_some_and(|state| state != "Z" && state != "X")
+    stat.rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_whitespace().next())
+        .is_some_and(|state| state != "Z" && state != "X")
 }
 
 /// The `TracerPid` of a process, from `/proc/PID/status`; `None` when there is no such process.
 pub fn tracer_of(pid: i32) -> Option<i32> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("TracerPid:"))?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Waits until `holds` answers something, asking every few milliseconds.
@@ -262,6 +302,12 @@ pub fn wait_until<T>(what: &str, limit: Duration, mut holds: impl FnMut() -> Opt
 }
 
 fn describe(command: &Command) -> String {
-    let words: Vec<&OsStr> = std::iter::once(command.get_program()).chain(command.get_args()).collect();
-    words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    let words: Vec<&OsStr> = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .collect();
+    words
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
 }

@@ -94,12 +94,19 @@ pub struct SourceBreakpoint {
 impl SourceBreakpoint {
     /// A breakpoint that stops.
     pub fn stop(line: u32) -> SourceBreakpoint {
-        SourceBreakpoint { line, ..SourceBreakpoint::default() }
+        SourceBreakpoint {
+            line,
+            ..SourceBreakpoint::default()
+        }
     }
 
     /// A breakpoint that logs.
     pub fn log(line: u32, message: &str) -> SourceBreakpoint {
-        SourceBreakpoint { line, log_message: Some(message.into()), ..SourceBreakpoint::default() }
+        SourceBreakpoint {
+            line,
+            log_message: Some(message.into()),
+            ..SourceBreakpoint::default()
+        }
     }
 }
 
@@ -132,10 +139,14 @@ impl DapServer {
         let mut command = dap_command(program);
         command.arg("--listen=127.0.0.1:0");
         let process = ChildGroup::start(&mut command)?;
-        let address = process.stdout.wait_for("the line `DAP server listening at:`", STEP, |text| {
-            let line = text.lines().find_map(|line| line.strip_prefix("DAP server listening at: "))?;
-            text.ends_with('\n').then(|| line.trim().to_owned())
-        })?;
+        let address = process
+            .stdout
+            .wait_for("the line `DAP server listening at:`", STEP, |text| {
+                let line = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix("DAP server listening at: "))?;
+                text.ends_with('\n').then(|| line.trim().to_owned())
+            })?;
         Ok(DapServer { process, address })
     }
 }
@@ -177,8 +188,11 @@ impl DapClient {
         let mut command = dap_command(program);
         command.arg(format!("--client-addr={address}"));
         let process = ChildGroup::start(&mut command)?;
-        listener.set_nonblocking(true).attempt("making the listener wait with a limit")?;
-        let stream = crate::child::wait_until("a connection from `dap --client-addr`", STEP, || listener.accept().ok())?.0;
+        listener
+            .set_nonblocking(true)
+            .attempt("making the listener wait with a limit")?;
+        let stream =
+            crate::child::wait_until("a connection from `dap --client-addr`", STEP, || listener.accept().ok())?.0;
         stream.set_nonblocking(false).attempt("making the connection wait")?;
         DapClient::over(process, stream)
     }
@@ -198,7 +212,15 @@ impl DapClient {
             }
         });
         let (waiting, transcript) = (VecDeque::new(), Vec::new());
-        Ok(DapClient { server, stream, incoming, waiting, sequence: 0, last_sent: "connecting".into(), transcript })
+        Ok(DapClient {
+            server,
+            stream,
+            incoming,
+            waiting,
+            sequence: 0,
+            last_sent: "connecting".into(),
+            transcript,
+        })
     }
 
     /// The server's process.
@@ -213,7 +235,11 @@ impl DapClient {
 
     /// What the server said, in order.
     pub fn received(&self) -> Vec<Message> {
-        self.transcript.iter().filter(|message| !matches!(message, Message::Request { .. })).cloned().collect()
+        self.transcript
+            .iter()
+            .filter(|message| !matches!(message, Message::Request { .. }))
+            .cloned()
+            .collect()
     }
 
     /// Sends bytes as they are, malformed ones too.
@@ -233,7 +259,11 @@ impl DapClient {
     #[track_caller]
     pub fn send(&mut self, command: &str, arguments: Value) -> Result<i64> {
         self.sequence += 1;
-        let request = Message::Request { seq: self.sequence, command: command.into(), arguments };
+        let request = Message::Request {
+            seq: self.sequence,
+            command: command.into(),
+            arguments,
+        };
         let value = serde_json::to_value(&request).attempt("writing a request")?;
         self.transcript.push(request);
         command.clone_into(&mut self.last_sent);
@@ -254,7 +284,10 @@ impl DapClient {
                 }
                 looked_at += 1;
             }
-            let problem = match self.incoming.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            let problem = match self
+                .incoming
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
                 Ok(Ok(message)) => {
                     self.transcript.push(message.clone());
                     self.waiting.push_back(message);
@@ -277,10 +310,14 @@ impl DapClient {
     /// Waits for the answer to the request numbered `seq`.
     #[track_caller]
     pub fn response_within(&mut self, seq: i64, limit: Duration) -> Result<Response> {
-        self.take(&format!("the response to request {seq}"), limit, |message| match message {
-            Message::Response(response) if response.request_seq == seq => Some(response.clone()),
-            _ => None,
-        })
+        self.take(
+            &format!("the response to request {seq}"),
+            limit,
+            |message| match message {
+                Message::Response(response) if response.request_seq == seq => Some(response.clone()),
+                _ => None,
+            },
+        )
     }
 
     /// Waits for the event of this name.
@@ -303,7 +340,9 @@ impl DapClient {
     pub fn output(&mut self, category: &str, part: &str) -> Result<String> {
         let what = format!("output of category `{category}` with `{part}`");
         let event = self.event_where(&what, STEP, |event| {
-            event.event == "output" && event.body["category"] == category && event.body["output"].as_str().is_some_and(|text| text.contains(part))
+            event.event == "output"
+                && event.body["category"] == category
+                && event.body["output"].as_str().is_some_and(|text| text.contains(part))
         })?;
         Ok(event.body["output"].as_str().unwrap_or_default().to_owned())
     }
@@ -315,7 +354,9 @@ impl DapClient {
             self.waiting.push_back(message);
         }
         let texts = self.waiting.iter().filter_map(|message| match message {
-            Message::Event(event) if event.event == "output" && event.body["category"] == category => event.body["output"].as_str(),
+            Message::Event(event) if event.event == "output" && event.body["category"] == category => {
+                event.body["output"].as_str()
+            }
             _ => None,
         });
         texts.collect()
@@ -343,7 +384,10 @@ impl DapClient {
     pub fn refused(&mut self, command: &str, arguments: Value) -> Result<Response> {
         let response = self.try_request(command, arguments)?;
         if response.success {
-            return Err(Failure::new(format!("`{command}` should have failed: {}", json!(response))));
+            return Err(Failure::new(format!(
+                "`{command}` should have failed: {}",
+                json!(response)
+            )));
         }
         Ok(response)
     }
@@ -388,7 +432,10 @@ impl DapClient {
     /// `setBreakpoints` for one file.
     #[track_caller]
     pub fn set_breakpoints(&mut self, path: &str, breakpoints: &[SourceBreakpoint]) -> Result<Vec<Breakpoint>> {
-        let body = self.request("setBreakpoints", json!({"source": {"name": "main.go", "path": path}, "breakpoints": breakpoints}))?;
+        let body = self.request(
+            "setBreakpoints",
+            json!({"source": {"name": "main.go", "path": path}, "breakpoints": breakpoints}),
+        )?;
         serde_json::from_value(body["breakpoints"].clone()).attempt(format_args!("reading the breakpoints of {body}"))
     }
 
@@ -417,7 +464,11 @@ fn read_message(reader: &mut impl BufRead) -> std::result::Result<Message, Strin
     let mut length = None;
     loop {
         let mut line = String::new();
-        if reader.read_line(&mut line).map_err(|error| format!("reading a header: {error}"))? == 0 {
+        if reader
+            .read_line(&mut line)
+            .map_err(|error| format!("reading a header: {error}"))?
+            == 0
+        {
             return Err("the server closed the connection".into());
         }
         let Some(line) = line.strip_suffix("\r\n") else {
@@ -426,10 +477,19 @@ fn read_message(reader: &mut impl BufRead) -> std::result::Result<Message, Strin
         if line.is_empty() {
             break;
         }
-        let value = line.strip_prefix("Content-Length: ").ok_or_else(|| format!("a header nobody sends: {line:?}"))?;
-        length = Some(value.parse::<usize>().map_err(|error| format!("a length that is no number: {value:?}: {error}"))?);
+        let value = line
+            .strip_prefix("Content-Length: ")
+            .ok_or_else(|| format!("a header nobody sends: {line:?}"))?;
+        length = Some(
+            value
+                .parse::<usize>()
+                .map_err(|error| format!("a length that is no number: {value:?}: {error}"))?,
+        );
     }
     let mut body = vec![0; length.ok_or("a frame without Content-Length")?];
-    reader.read_exact(&mut body).map_err(|error| format!("reading a body: {error}"))?;
-    serde_json::from_slice(&body).map_err(|error| format!("a message that is none: {error}: {}", String::from_utf8_lossy(&body)))
+    reader
+        .read_exact(&mut body)
+        .map_err(|error| format!("reading a body: {error}"))?;
+    serde_json::from_slice(&body)
+        .map_err(|error| format!("a message that is none: {error}: {}", String::from_utf8_lossy(&body)))
 }

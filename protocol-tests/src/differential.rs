@@ -48,30 +48,52 @@ pub fn same_as_dlv(name: &str, folder: &Path, scenario: impl Fn(&mut DapClient) 
     let run = |program: &Path| -> Result<Vec<Value>> {
         let mut client = DapClient::start(program)?;
         scenario(&mut client)?;
-        client.received().iter().map(|message| normalise(message, folder)).collect()
+        client
+            .received()
+            .iter()
+            .map(|message| normalise(message, folder))
+            .collect()
     };
     let (theirs, ours) = (run(&dlv)?, run(&paths::spelunk()?)?);
     let explained = explained()?;
     let differences = compare(&theirs, &ours);
-    let unexplained: Vec<&Difference> = differences.iter().filter(|one| !explained.iter().any(|by| by.covers(name, one))).collect();
+    let unexplained: Vec<&Difference> = differences
+        .iter()
+        .filter(|one| !explained.iter().any(|by| by.covers(name, one)))
+        .collect();
     if unexplained.is_empty() {
         return Ok(());
     }
-    let lines: Vec<String> = unexplained.iter().map(|one| format!("{} at {}\n   dlv: {}\n  ours: {}", one.message, one.pointer, one.theirs, one.ours)).collect();
-    Err(Failure::new(format!("scenario {name}: {} differences from dlv\n{}", lines.len(), lines.join("\n"))))
+    let lines: Vec<String> = unexplained
+        .iter()
+        .map(|one| {
+            format!(
+                "{} at {}\n   dlv: {}\n  ours: {}",
+                one.message, one.pointer, one.theirs, one.ours
+            )
+        })
+        .collect();
+    Err(Failure::new(format!(
+        "scenario {name}: {} differences from dlv\n{}",
+        lines.len(),
+        lines.join("\n")
+    )))
 }
 
 /// The differences that are meant.
 pub fn explained() -> Result<Vec<Explained>> {
     let path = paths::crate_dir().join("explained-differences.toml");
     let text = std::fs::read_to_string(&path).attempt(format_args!("reading {}", path.display()))?;
-    Ok(toml::from_str::<ExplainedFile>(&text).attempt(format_args!("reading {}", path.display()))?.difference)
+    Ok(toml::from_str::<ExplainedFile>(&text)
+        .attempt(format_args!("reading {}", path.display()))?
+        .difference)
 }
 
 impl Explained {
     fn covers(&self, scenario: &str, difference: &Difference) -> bool {
         let matches = |pattern: &str, text: &str| pattern == "*" || pattern == text;
-        let within = difference.pointer == self.pointer || difference.pointer.starts_with(&format!("{}/", self.pointer));
+        let within =
+            difference.pointer == self.pointer || difference.pointer.starts_with(&format!("{}/", self.pointer));
         matches(&self.scenario, scenario) && matches(&self.message, &difference.message) && within
     }
 }
@@ -114,9 +136,16 @@ fn normalise_text(text: &str, folder: &str) -> String {
             (r"__debug_bin\d*", "__debug_bin"),
             (r"\b(Delve|dlv|spelunk)\b", "DEBUGGER"),
         ];
-        patterns.into_iter().filter_map(|(pattern, with)| Some((Regex::new(pattern).ok()?, with))).collect()
+        patterns
+            .into_iter()
+            .filter_map(|(pattern, with)| Some((Regex::new(pattern).ok()?, with)))
+            .collect()
     });
-    let mut text = if folder.is_empty() { text.to_owned() } else { text.replace(folder, "$DIR") };
+    let mut text = if folder.is_empty() {
+        text.to_owned()
+    } else {
+        text.replace(folder, "$DIR")
+    };
     for (pattern, with) in patterns {
         text = pattern.replace_all(&text, *with).into_owned();
     }
@@ -127,7 +156,10 @@ fn normalise_text(text: &str, folder: &str) -> String {
 fn key(message: &Value) -> String {
     let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
     match text("type").as_str() {
-        "event" if text("event") == "output" => format!("event output {}", message["body"]["category"].as_str().unwrap_or_default()),
+        "event" if text("event") == "output" => format!(
+            "event output {}",
+            message["body"]["category"].as_str().unwrap_or_default()
+        ),
         "event" => format!("event {}", text("event")),
         _ => format!("response {}", text("command")),
     }
@@ -135,13 +167,17 @@ fn key(message: &Value) -> String {
 
 /// Pairs the messages in order, leaving out as few as possible, and compares each pair part by part.
 pub fn compare(theirs: &[Value], ours: &[Value]) -> Vec<Difference> {
-    let (theirs_keys, ours_keys): (Vec<String>, Vec<String>) = (theirs.iter().map(key).collect(), ours.iter().map(key).collect());
+    let (theirs_keys, ours_keys): (Vec<String>, Vec<String>) =
+        (theirs.iter().map(key).collect(), ours.iter().map(key).collect());
     // Lengths of the longest common subsequences of the ends of both.
     let mut common = vec![vec![0_usize; ours.len() + 1]; theirs.len() + 1];
     for i in (0..theirs.len()).rev() {
         for j in (0..ours.len()).rev() {
-            common[i][j] =
-                if theirs_keys[i] == ours_keys[j] { common[i + 1][j + 1] + 1 } else { common[i + 1][j].max(common[i][j + 1]) };
+            common[i][j] = if theirs_keys[i] == ours_keys[j] {
+                common[i + 1][j + 1] + 1
+            } else {
+                common[i + 1][j].max(common[i][j + 1])
+            };
         }
     }
     let (mut i, mut j) = (0, 0);
@@ -162,7 +198,12 @@ pub fn compare(theirs: &[Value], ours: &[Value]) -> Vec<Difference> {
 }
 
 fn difference(message: &str, pointer: &str, theirs: &Value, ours: &Value) -> Difference {
-    Difference { message: message.into(), pointer: pointer.into(), theirs: theirs.to_string(), ours: ours.to_string() }
+    Difference {
+        message: message.into(),
+        pointer: pointer.into(),
+        theirs: theirs.to_string(),
+        ours: ours.to_string(),
+    }
 }
 
 fn compare_parts(message: &str, pointer: &str, theirs: &Value, ours: &Value, out: &mut Vec<Difference>) {
@@ -192,17 +233,39 @@ mod tests {
 
     #[test]
     fn messages_pair_in_order_and_parts_are_named() {
-        let theirs = [json!({"type": "event", "event": "initialized"}), json!({"type": "response", "command": "launch", "success": true, "body": {"a": [1, 2]}})];
-        let ours = [json!({"type": "response", "command": "launch", "success": true, "body": {"a": [1, 3]}}), json!({"type": "event", "event": "process"})];
-        let found: Vec<(String, String)> = compare(&theirs, &ours).into_iter().map(|one| (one.message, one.pointer)).collect();
-        let expected = [("event initialized", "missing"), ("response launch", "/body/a/1"), ("event process", "additional")];
-        assert_eq!(found, expected.map(|(message, pointer)| (message.to_owned(), pointer.to_owned())));
+        let theirs = [
+            json!({"type": "event", "event": "initialized"}),
+            json!({"type": "response", "command": "launch", "success": true, "body": {"a": [1, 2]}}),
+        ];
+        let ours = [
+            json!({"type": "response", "command": "launch", "success": true, "body": {"a": [1, 3]}}),
+            json!({"type": "event", "event": "process"}),
+        ];
+        let found: Vec<(String, String)> = compare(&theirs, &ours)
+            .into_iter()
+            .map(|one| (one.message, one.pointer))
+            .collect();
+        let expected = [
+            ("event initialized", "missing"),
+            ("response launch", "/body/a/1"),
+            ("event process", "additional"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(message, pointer)| (message.to_owned(), pointer.to_owned()))
+        );
     }
 
     #[test]
     fn what_differs_from_run_to_run_is_blanked() {
-        let text = normalise_text("Process 123 has exited, 0xc000012 in /tmp/x/main.go at 127.0.0.1:4000 by dlv", "/tmp/x");
-        assert_eq!(text, "Process PID has exited, 0xADDRESS in $DIR/main.go at 127.0.0.1:PORT by DEBUGGER");
+        let text = normalise_text(
+            "Process 123 has exited, 0xc000012 in /tmp/x/main.go at 127.0.0.1:4000 by dlv",
+            "/tmp/x",
+        );
+        assert_eq!(
+            text,
+            "Process PID has exited, 0xADDRESS in $DIR/main.go at 127.0.0.1:PORT by DEBUGGER"
+        );
     }
 
     #[test]

@@ -16,7 +16,10 @@ impl Failure {
     /// A failure with this text, at the caller's line.
     #[track_caller]
     pub fn new(text: impl Into<String>) -> Failure {
-        Failure { text: text.into(), at: Location::caller() }
+        Failure {
+            text: text.into(),
+            at: Location::caller(),
+        }
     }
 }
 

@@ -50,7 +50,12 @@ impl By {
         };
         let mut command = Command::new(program);
         let (before, after) = target.split_at(target.iter().position(|word| *word == "--").unwrap_or(target.len()));
-        command.args(flags).args(before).arg(function).args(after).env("PATH", Go::find()?.path_variable());
+        command
+            .args(flags)
+            .args(before)
+            .arg(function)
+            .args(after)
+            .env("PATH", Go::find()?.path_variable());
         Ok(Some(command))
     }
 }
@@ -86,10 +91,16 @@ impl Hot {
             Hot::Add => (format!("{i}, {}", 2 * i), (3 * i).to_string()),
             Hot::Find => {
                 let key = format!("\"key-{}\"", i % 16);
-                (format!("(*main.Order)({order}), {key}, []string len: 3, cap: 3, [...]"), format!("{key},error nil"))
+                (
+                    format!("(*main.Order)({order}), {key}, []string len: 3, cap: 3, [...]"),
+                    format!("{key},error nil"),
+                )
             }
         };
-        [format!("> goroutine(1): main.{}({arguments})", self.name()), format!(">> goroutine(1): main.{} => ({results})", self.name())]
+        [
+            format!("> goroutine(1): main.{}({arguments})", self.name()),
+            format!(">> goroutine(1): main.{} => ({results})", self.name()),
+        ]
     }
 }
 
@@ -117,23 +128,42 @@ pub fn hot(build: Build) -> Result<Built> {
 pub fn cost(program: &Path, by: &By, function: Hot, calls: usize, limit: Duration) -> Result<Cost> {
     let (name, count) = (function.name(), calls.to_string());
     let path = program.to_string_lossy();
-    let mut command = match by.command(&format!("^main.{name}$"), &["--exec", &path, "--", name, &count])? {
-        Some(command) => command,
-        None => {
+    let mut command =
+        if let Some(command) = by.command(&format!("^main.{name}$"), &["--exec", &path, "--", name, &count])? {
+            command
+        } else {
             let mut alone = Command::new(program);
             alone.args([name, &count]);
             alone
-        }
-    };
+        };
     let mut child = ChildGroup::start(&mut command)?;
-    let nanoseconds = child.stdout.wait_for(&format!("the loop program's own measurement under {by}"), limit, |text| {
-        text.lines().find_map(|line| line.strip_prefix("nanoseconds "))?.trim().parse::<f64>().ok()
+    let nanoseconds = child.stdout.wait_for(
+        &format!("the loop program's own measurement under {by}"),
+        limit,
+        |text| {
+            text.lines()
+                .find_map(|line| line.strip_prefix("nanoseconds "))?
+                .trim()
+                .parse::<f64>()
+                .ok()
+        },
+    );
+    let nanoseconds = nanoseconds.map_err(|failure| {
+        let said = child.stderr.text();
+        let end: Vec<&str> = said.lines().rev().take(3).collect();
+        Failure::new(format!(
+            "{failure}\nits last words: {}",
+            end.into_iter().rev().collect::<Vec<_>>().join("; ")
+        ))
     })?;
     // dlv may hang at the end; what it printed by then counts.
     let _ = child.finish_within(Duration::from_secs(10));
     let (stdout, stderr) = (child.stdout.text(), child.stderr.text());
     drop(child);
-    let order = stdout.lines().find_map(|line| line.strip_prefix("order ")).unwrap_or_default();
+    let order = stdout
+        .lines()
+        .find_map(|line| line.strip_prefix("order "))
+        .unwrap_or_default();
     let mut printed: HashMap<&str, usize> = HashMap::new();
     for line in stderr.lines() {
         *printed.entry(line).or_default() += 1;
@@ -147,8 +177,17 @@ pub fn cost(program: &Path, by: &By, function: Hot, calls: usize, limit: Duratio
             }
         }
     }
-    let note = stderr.lines().find(|line| !line.starts_with('>') && line.contains("lost")).map(str::to_owned);
-    Ok(Cost { nanoseconds, calls, expected: if *by == By::Nothing { 0 } else { 2 * calls }, right, note })
+    let note = stderr
+        .lines()
+        .find(|line| !line.starts_with('>') && line.contains("lost"))
+        .map(str::to_owned);
+    Ok(Cost {
+        nanoseconds,
+        calls,
+        expected: if *by == By::Nothing { 0 } else { 2 * calls },
+        right,
+        note,
+    })
 }
 
 /// What a load generator and the service saw.
@@ -177,9 +216,16 @@ impl Load {
 pub fn load(generator: &Path, by: &By, seconds: u32) -> Result<Load> {
     let built = Source::folder("service", &paths::crate_dir().join("bench/service"))?.build(Build::NoOpt)?;
     let service = ChildGroup::start(&mut Command::new(&built.program))?;
-    let address = service.stdout.wait_for("the service's address", Duration::from_secs(10), |text| {
-        Some(text.lines().find_map(|line| line.strip_prefix("listening "))?.trim().to_owned())
-    })?;
+    let address = service
+        .stdout
+        .wait_for("the service's address", Duration::from_secs(10), |text| {
+            Some(
+                text.lines()
+                    .find_map(|line| line.strip_prefix("listening "))?
+                    .trim()
+                    .to_owned(),
+            )
+        })?;
     let pid = service.pid().to_string();
     let mut tracing = match by.command("^main.lookUp$", &["-p", &pid])? {
         Some(mut command) => Some(ChildGroup::start(&mut command)?),
@@ -205,14 +251,25 @@ pub fn load(generator: &Path, by: &By, seconds: u32) -> Result<Load> {
         let _ = tracing.signal(Signal::SIGINT);
         let _ = tracing.finish_within(Duration::from_secs(5));
         printed = printed_lines(tracing) - printed_before;
-        note = tracing.stderr.text().lines().find(|line| !line.starts_with('>') && line.contains("lost")).map(str::to_owned);
+        note = tracing
+            .stderr
+            .text()
+            .lines()
+            .find(|line| !line.starts_with('>') && line.contains("lost"))
+            .map(str::to_owned);
     }
     drop(tracing);
     for child in descendants(service.pid()) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), Signal::SIGKILL);
     }
     let (per_second, p99) = read_report(&report.stdout)?;
-    Ok(Load { per_second, p99, handled, printed, note })
+    Ok(Load {
+        per_second,
+        p99,
+        handled,
+        printed,
+        note,
+    })
 }
 
 /// A request now and then, until its call shows up in the trace.
@@ -220,7 +277,10 @@ fn wait_until_traced(tracing: &ChildGroup, address: &str, by: &By) -> Result<()>
     let end = Instant::now() + Duration::from_secs(20);
     while printed_lines(tracing) == 0 {
         if Instant::now() > end {
-            return Err(Failure::new(format!("{by} shows no call of the service: {}", tracing.stderr.text())));
+            return Err(Failure::new(format!(
+                "{by} shows no call of the service: {}",
+                tracing.stderr.text()
+            )));
         }
         get(address, "/orders/first")?;
         std::thread::sleep(Duration::from_millis(100));
@@ -244,31 +304,49 @@ fn settle(tracing: &ChildGroup) {
 }
 
 fn printed_lines(tracing: &ChildGroup) -> usize {
-    tracing.stderr.text().lines().filter(|line| line.starts_with('>')).count()
+    tracing
+        .stderr
+        .text()
+        .lines()
+        .filter(|line| line.starts_with('>'))
+        .count()
 }
 
 fn handled(address: &str) -> Result<usize> {
     let body = get(address, "/handled")?;
-    body.trim().parse().attempt(format_args!("reading the service's count from {body:?}"))
+    body.trim()
+        .parse()
+        .attempt(format_args!("reading the service's count from {body:?}"))
 }
 
 /// One HTTP request on a connection of its own; answers the body.
 fn get(address: &str, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address).attempt(format_args!("connecting to {address}"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).attempt("setting a time limit")?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .attempt("setting a time limit")?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").attempt("sending a request")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).attempt("reading the answer")?;
-    Ok(answer.split_once("\r\n\r\n").map_or(String::new(), |(_, body)| body.to_owned()))
+    Ok(answer
+        .split_once("\r\n\r\n")
+        .map_or(String::new(), |(_, body)| body.to_owned()))
 }
 
 /// Requests per second and the 99th percentile, from the report of wrk or hey.
 fn read_report(report: &str) -> Result<(f64, String)> {
-    let after = |key: &str| report.lines().find_map(|line| line.trim().strip_prefix(key)).map(str::trim);
+    let after = |key: &str| {
+        report
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(key))
+            .map(str::trim)
+    };
     let per_second = after("Requests/sec:").and_then(|text| text.parse().ok());
     let p99 = after("99% in").or_else(|| after("99%%in")).or_else(|| after("99%"));
     match (per_second, p99) {
         (Some(per_second), Some(p99)) => Ok((per_second, p99.replace(" secs", "s"))),
-        _ => Err(Failure::new(format!("the load generator's report has no rate or no 99 %:\n{report}"))),
+        _ => Err(Failure::new(format!(
+            "the load generator's report has no rate or no 99 %:\n{report}"
+        ))),
     }
 }

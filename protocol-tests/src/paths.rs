@@ -33,7 +33,10 @@ pub fn target_dir() -> PathBuf {
 /// The built `spelunk`: `SPELUNK_BIN` where it is set, else cargo brings the one beside this harness up to date, once per process.
 pub fn spelunk() -> Result<PathBuf> {
     static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    BUILT.get_or_init(|| build_spelunk().map_err(|failure| failure.to_string())).clone().map_err(Failure::new)
+    BUILT
+        .get_or_init(|| build_spelunk().map_err(|failure| failure.to_string()))
+        .clone()
+        .map_err(Failure::new)
 }
 
 fn build_spelunk() -> Result<PathBuf> {
@@ -41,7 +44,9 @@ fn build_spelunk() -> Result<PathBuf> {
         return std::fs::canonicalize(&given).attempt(format_args!("SPELUNK_BIN={}", given.display()));
     }
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    build.current_dir(crate_dir()).args(["build", "--quiet", "-p", "spelunk", "--bin", "spelunk"]);
+    build
+        .current_dir(crate_dir())
+        .args(["build", "--quiet", "-p", "spelunk", "--bin", "spelunk"]);
     build.arg("--target-dir").arg(target_dir());
     if profile_dir().ends_with("release") {
         build.arg("--release");

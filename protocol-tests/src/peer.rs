@@ -20,7 +20,8 @@ fn find() -> Option<PathBuf> {
     if let Some(given) = std::env::var_os("SPELUNK_DLV") {
         candidates.push(given.into());
     } else {
-        candidates.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).map(|dir| dir.join("dlv")));
+        candidates
+            .extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).map(|dir| dir.join("dlv")));
         candidates.extend(std::env::var_os("HOME").map(|home| Path::new(&home).join("go/bin/dlv")));
         candidates.push(paths::target_dir().join("toolchains/bin/dlv"));
     }
@@ -34,7 +35,10 @@ fn find() -> Option<PathBuf> {
 pub fn dlv_or_skip(what: &str) -> Option<PathBuf> {
     let found = dlv();
     if found.is_none() {
-        skip(what, &format!("dlv {VERSION} is not installed (go install github.com/go-delve/delve/cmd/dlv@v{VERSION})"));
+        skip(
+            what,
+            &format!("dlv {VERSION} is not installed (go install github.com/go-delve/delve/cmd/dlv@v{VERSION})"),
+        );
     }
     found.map(Path::to_path_buf)
 }

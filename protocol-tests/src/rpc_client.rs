@@ -49,12 +49,18 @@ impl RpcClient {
     #[track_caller]
     pub fn start(program: &Path, args: &[&str]) -> Result<RpcClient> {
         let mut command = Command::new(program);
-        command.args(args).args(["--headless", "--api-version=2", "--listen=127.0.0.1:0"]);
+        command
+            .args(args)
+            .args(["--headless", "--api-version=2", "--listen=127.0.0.1:0"]);
         let server = ChildGroup::start(&mut command)?;
-        let address = server.stdout.wait_for("the line `API server listening at:`", STEP, |text| {
-            let line = text.lines().find_map(|line| line.strip_prefix("API server listening at: "))?;
-            text.ends_with('\n').then(|| line.trim().to_owned())
-        })?;
+        let address = server
+            .stdout
+            .wait_for("the line `API server listening at:`", STEP, |text| {
+                let line = text
+                    .lines()
+                    .find_map(|line| line.strip_prefix("API server listening at: "))?;
+                text.ends_with('\n').then(|| line.trim().to_owned())
+            })?;
         let stream = TcpStream::connect(&address).attempt(format_args!("connecting to {address}"))?;
         stream.set_nodelay(true).attempt("setting TCP_NODELAY")?;
         let reader = stream.try_clone().attempt("cloning the connection")?;
@@ -72,7 +78,13 @@ impl RpcClient {
                 }
             }
         });
-        Ok(RpcClient { server, stream, incoming, arrived: HashMap::new(), sent: 0 })
+        Ok(RpcClient {
+            server,
+            stream,
+            incoming,
+            arrived: HashMap::new(),
+            sent: 0,
+        })
     }
 
     /// Sends a call; its one parameter is an object, as the server's methods want it.
@@ -81,8 +93,13 @@ impl RpcClient {
         let id = Id::Number(self.sent);
         self.sent += 1;
         let call = json!({"method": format!("RPCServer.{method}"), "params": [parameter], "id": id});
-        self.stream.write_all(format!("{call}\n").as_bytes()).attempt(format_args!("sending RPCServer.{method}"))?;
-        Ok(Pending { id, method: method.to_owned() })
+        self.stream
+            .write_all(format!("{call}\n").as_bytes())
+            .attempt(format_args!("sending RPCServer.{method}"))?;
+        Ok(Pending {
+            id,
+            method: method.to_owned(),
+        })
     }
 
     /// Waits for the answer to a call; an error that the server answers is the inner `Err`.
@@ -98,11 +115,16 @@ impl RpcClient {
                     other => Err(other.to_string()),
                 });
             }
-            match self.incoming.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match self
+                .incoming
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
                 Ok(Ok(reply)) => drop(self.arrived.insert(reply.id.clone(), reply)),
                 Ok(Err(problem)) => return Err(Failure::new(format!("{what}: {problem}"))),
                 Err(RecvTimeoutError::Timeout) => return Err(Failure::new(format!("{what}: not within {limit:?}"))),
-                Err(RecvTimeoutError::Disconnected) => return Err(Failure::new(format!("{what}: the connection is closed"))),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::new(format!("{what}: the connection is closed")));
+                }
             }
         }
     }
@@ -111,7 +133,8 @@ impl RpcClient {
     #[track_caller]
     pub fn call(&mut self, method: &str, parameter: &Value) -> Result<Value> {
         let pending = self.send(method, parameter)?;
-        self.wait(&pending, STEP)?.map_err(|text| Failure::new(format!("RPCServer.{method} failed: {text}")))
+        self.wait(&pending, STEP)?
+            .map_err(|text| Failure::new(format!("RPCServer.{method} failed: {text}")))
     }
 
     /// A call that must fail; answers the error's text.

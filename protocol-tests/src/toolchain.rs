@@ -27,12 +27,18 @@ impl Go {
     /// The toolchain of this run: `SPELUNK_GO`, then `PATH`, then where `make` unpacked one.
     pub fn find() -> Result<&'static Go> {
         static FOUND: OnceLock<std::result::Result<Go, String>> = OnceLock::new();
-        FOUND.get_or_init(|| find().map_err(|failure| failure.to_string())).as_ref().map_err(|text| Failure::new(text.clone()))
+        FOUND
+            .get_or_init(|| find().map_err(|failure| failure.to_string()))
+            .as_ref()
+            .map_err(|text| Failure::new(text.clone()))
     }
 
     /// Whether this toolchain is at least 1.`minor`.
     pub fn is_at_least(&self, minor: u32) -> bool {
-        self.version.strip_prefix("go1.").and_then(|rest| rest.split('.').next()?.parse::<u32>().ok()).is_none_or(|have| have >= minor)
+        self.version
+            .strip_prefix("go1.")
+            .and_then(|rest| rest.split('.').next()?.parse::<u32>().ok())
+            .is_none_or(|have| have >= minor)
     }
 
     /// `PATH` with this toolchain first, for programs that look for `go` themselves.
@@ -50,15 +56,24 @@ fn find() -> Result<Go> {
         None => vec![PathBuf::from("go"), PathBuf::from("/usr/local/go/bin/go"), unpacked],
     };
     for program in &candidates {
-        let Ok(answer) = Command::new(program).args(["env", "GOVERSION", "GOROOT"]).env("GOTOOLCHAIN", "local").output() else {
+        let Ok(answer) = Command::new(program)
+            .args(["env", "GOVERSION", "GOROOT"])
+            .env("GOTOOLCHAIN", "local")
+            .output()
+        else {
             continue;
         };
         let answer = String::from_utf8_lossy(&answer.stdout).into_owned();
         if let Some((version, root)) = answer.trim().split_once('\n') {
-            return Ok(Go { program: Path::new(root).join("bin/go"), version: version.to_owned() });
+            return Ok(Go {
+                program: Path::new(root).join("bin/go"),
+                version: version.to_owned(),
+            });
         }
     }
-    Err(Failure::new(format!("no Go toolchain: tried {candidates:?}; `make test` fetches one, or set SPELUNK_GO to a `go` program")))
+    Err(Failure::new(format!(
+        "no Go toolchain: tried {candidates:?}; `make test` fetches one, or set SPELUNK_GO to a `go` program"
+    )))
 }
 
 /// How a fixture is built.
@@ -115,12 +130,18 @@ impl Source {
             files.push((entry.file_name().to_string_lossy().into_owned(), text));
         }
         files.sort();
-        Ok(Source { name: name.to_owned(), files })
+        Ok(Source {
+            name: name.to_owned(),
+            files,
+        })
     }
 
     /// A program that a test generates.
     pub fn generated(name: &str, files: Vec<(String, String)>) -> Source {
-        Source { name: name.to_owned(), files }
+        Source {
+            name: name.to_owned(),
+            files,
+        }
     }
 
     /// The executable of this program, built unless an equal one is there already.
@@ -129,26 +150,44 @@ impl Source {
         let go = Go::find()?;
         let mut hasher = DefaultHasher::new();
         (self, build.flags(), &go.version).hash(&mut hasher);
-        let dir = paths::target_dir().join("fixtures").join(&go.version).join(format!("{}-{build:?}-{:016x}", self.name, hasher.finish()));
+        let dir = paths::target_dir().join("fixtures").join(&go.version).join(format!(
+            "{}-{build:?}-{:016x}",
+            self.name,
+            hasher.finish()
+        ));
         fs::create_dir_all(&dir).attempt(format_args!("creating {}", dir.display()))?;
         let program = dir.join(&self.name);
         let lock = fs::File::create(dir.join(".lock")).attempt("creating the fixture's lock file")?;
-        let _lock = Flock::lock(lock, FlockArg::LockExclusive).map_err(|(_, error)| error).attempt("locking the fixture")?;
+        let _lock = Flock::lock(lock, FlockArg::LockExclusive)
+            .map_err(|(_, error)| error)
+            .attempt("locking the fixture")?;
         if !program.exists() {
             for (name, text) in &self.files {
                 fs::write(dir.join(name), text).attempt(format_args!("writing {name} of fixture {}", self.name))?;
             }
             if !dir.join("go.mod").exists() {
-                fs::write(dir.join("go.mod"), format!("module {}\n\ngo 1.21\n", self.name)).attempt("writing go.mod")?;
+                fs::write(dir.join("go.mod"), format!("module {}\n\ngo 1.21\n", self.name))
+                    .attempt("writing go.mod")?;
             }
             let unfinished = dir.join(".unfinished");
             let mut command = Command::new(&go.program);
-            command.current_dir(&dir).args(["build", "-o"]).arg(&unfinished).args(build.flags()).arg(".");
-            command.env("GOTOOLCHAIN", "local").env("GOFLAGS", "").env("GOWORK", "off");
+            command
+                .current_dir(&dir)
+                .args(["build", "-o"])
+                .arg(&unfinished)
+                .args(build.flags())
+                .arg(".");
+            command
+                .env("GOTOOLCHAIN", "local")
+                .env("GOFLAGS", "")
+                .env("GOWORK", "off");
             command.env("CGO_ENABLED", if build == Build::Cgo { "1" } else { "0" });
             let built = child::run(&mut command, Duration::from_secs(300))?;
             if !built.status.success() {
-                return Err(Failure::new(format!("building fixture {} ({build:?}) with {}:\n{}", self.name, go.version, built.stderr)));
+                return Err(Failure::new(format!(
+                    "building fixture {} ({build:?}) with {}:\n{}",
+                    self.name, go.version, built.stderr
+                )));
             }
             fs::rename(&unfinished, &program).attempt("moving the built fixture into place")?;
         }
@@ -175,7 +214,10 @@ impl Built {
     #[track_caller]
     pub fn line(&self, file: &str, marker: &str) -> Result<u32> {
         let text = fs::read_to_string(self.dir.join(file)).attempt(format_args!("reading {file}"))?;
-        let line = text.lines().position(|line| line.contains(marker)).attempt(format_args!("finding `{marker}` in {file}"))?;
+        let line = text
+            .lines()
+            .position(|line| line.contains(marker))
+            .attempt(format_args!("finding `{marker}` in {file}"))?;
         Ok(line as u32 + 1)
     }
 }

@@ -21,12 +21,18 @@ pub struct Tracer {
 impl Tracer {
     /// `spelunk`, as built from this tree.
     pub fn spelunk() -> Result<Tracer> {
-        Ok(Tracer { program: paths::spelunk()?, limit: Duration::from_secs(60) })
+        Ok(Tracer {
+            program: paths::spelunk()?,
+            limit: Duration::from_secs(60),
+        })
     }
 
     /// Delve, where it is installed; says that a comparison is skipped where it is not.
     pub fn dlv(what: &str) -> Option<Tracer> {
-        Some(Tracer { program: peer::dlv_or_skip(what)?, limit: Duration::from_secs(120) })
+        Some(Tracer {
+            program: peer::dlv_or_skip(what)?,
+            limit: Duration::from_secs(120),
+        })
     }
 
     /// The command `PROGRAM trace ARGS`, with the toolchain of this run on its `PATH`.

@@ -60,7 +60,9 @@ fn is_balanced(text: &str) -> bool {
 }
 
 fn parse(block: &str) -> Entry {
-    parse_call(block).or_else(|| parse_return(block)).unwrap_or_else(|| Entry::Other(block.to_owned()))
+    parse_call(block)
+        .or_else(|| parse_return(block))
+        .unwrap_or_else(|| Entry::Other(block.to_owned()))
 }
 
 fn goroutine(rest: &str) -> Option<(i64, &str)> {
@@ -72,14 +74,22 @@ fn parse_call(block: &str) -> Option<Entry> {
     let (goroutine, rest) = goroutine(block.strip_prefix("> goroutine(")?)?;
     let name = function_length(rest);
     let arguments = rest.get(name..)?.strip_prefix('(')?.strip_suffix(')')?;
-    Some(Entry::Call { goroutine, function: rest[..name].to_owned(), arguments: arguments.to_owned() })
+    Some(Entry::Call {
+        goroutine,
+        function: rest[..name].to_owned(),
+        arguments: arguments.to_owned(),
+    })
 }
 
 fn parse_return(block: &str) -> Option<Entry> {
     let (goroutine, rest) = goroutine(block.strip_prefix(">> goroutine(")?)?;
     let (function, results) = rest.split_once(" => (")?;
     let results = results.strip_suffix(')')?;
-    Some(Entry::Return { goroutine, function: function.to_owned(), results: results.to_owned() })
+    Some(Entry::Return {
+        goroutine,
+        function: function.to_owned(),
+        results: results.to_owned(),
+    })
 }
 
 /// The length of a function's name at the start of `text`: up to the parenthesis of its arguments, which is not
@@ -106,9 +116,20 @@ mod tests {
     #[test]
     fn takes_a_trace_apart() {
         let text = "> goroutine(1): main.(*T).m(1, \")(\")\n>> goroutine(1): main.(*T).m => (2)\nProcess 7 has exited with status 0\n";
-        let call = Entry::Call { goroutine: 1, function: "main.(*T).m".into(), arguments: "1, \")(\"".into() };
-        let back = Entry::Return { goroutine: 1, function: "main.(*T).m".into(), results: "2".into() };
-        assert_eq!(entries(text), [call, back, Entry::Other("Process 7 has exited with status 0".into())]);
+        let call = Entry::Call {
+            goroutine: 1,
+            function: "main.(*T).m".into(),
+            arguments: "1, \")(\"".into(),
+        };
+        let back = Entry::Return {
+            goroutine: 1,
+            function: "main.(*T).m".into(),
+            results: "2".into(),
+        };
+        assert_eq!(
+            entries(text),
+            [call, back, Entry::Other("Process 7 has exited with status 0".into())]
+        );
     }
 
     #[test]

@@ -14,18 +14,31 @@ const LOAD_SECONDS: u32 = 6;
 fn main() -> Result<()> {
     machine()?;
     calls()?;
-    service()
+    service();
+    Ok(())
 }
 
 /// Where this was measured, without which the numbers say nothing.
 fn machine() -> Result<()> {
     let file = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let cpu = file("/proc/cpuinfo");
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("unknown", |(_, model)| model);
-    let virtual_machine = if cpu.contains("hypervisor") { ", a virtual machine" } else { "" };
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown", |(_, model)| model);
+    let virtual_machine = if cpu.contains("hypervisor") {
+        ", a virtual machine"
+    } else {
+        ""
+    };
     let cpus = cpu.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = file("/proc/sys/kernel/osrelease");
-    println!("Machine: {cpus} × {model}{virtual_machine}; Linux {}; {}; dlv {}", kernel.trim(), Go::find()?.version, peer::VERSION);
+    println!(
+        "Machine: {cpus} × {model}{virtual_machine}; Linux {}; {}; dlv {}",
+        kernel.trim(),
+        Go::find()?.version,
+        peer::VERSION
+    );
     println!("Run by: `make bench`\n");
     Ok(())
 }
@@ -42,27 +55,30 @@ fn tracers() -> Vec<(By, usize)> {
 
 fn calls() -> Result<()> {
     println!("One traced call, entry and return (`PROGRAM trace --exec hot '^main.FUNCTION$' -- FUNCTION CALLS`):\n");
-    println!("| tracer | build | {} | lines right | {} | lines right |", Hot::Add.signature(), Hot::Find.signature());
+    println!(
+        "| tracer | build | {} | lines right | {} | lines right |",
+        Hot::Add.signature(),
+        Hot::Find.signature()
+    );
     println!("|---|---|---|---|---|---|");
     for build in [Build::NoOpt, Build::Opt] {
         let program = hot(build)?.program;
         let mut untraced = [0.0; 2];
         for (by, count) in tracers() {
-            if build == Build::Opt && matches!(by, By::DlvEbpf(_)) {
-                println!("| {by} | {build:?} | cannot trace optimised programs | | | |");
-                continue;
-            }
             let mut cells = String::new();
             for (i, function) in [Hot::Add, Hot::Find].into_iter().enumerate() {
                 match cost(&program, &by, function, count, LIMIT) {
                     Ok(cost) => cells += &cell(&by, &cost, &mut untraced[i]),
                     Err(failure) => {
                         eprintln!("{by}, {}: {failure}", function.signature());
-                        cells += " failed | |";
+                        cells += " refused (see above) | |";
                     }
                 }
             }
-            println!("| {by} | {build:?} |{cells}");
+            println!(
+                "| {by} | {} |{cells}",
+                if build == Build::NoOpt { "`-N -l`" } else { "optimised" }
+            );
         }
     }
     println!();
@@ -77,7 +93,12 @@ fn cell(by: &By, cost: &Cost, untraced: &mut f64) -> String {
     if let Some(note) = &cost.note {
         eprintln!("{by}: {note}");
     }
-    format!(" {} ns | {} of {} |", thousands(cost.nanoseconds - *untraced), cost.right, cost.expected)
+    format!(
+        " {} ns | {} of {} |",
+        thousands(cost.nanoseconds - *untraced),
+        cost.right,
+        cost.expected
+    )
 }
 
 /// 1234567.8 as `1,234,568`.
@@ -93,19 +114,34 @@ fn thousands(number: f64) -> String {
     out
 }
 
-fn service() -> Result<()> {
-    let Some(generator) = std::env::var_os("SPELUNK_LOAD").filter(|path| !path.is_empty()).map(PathBuf::from) else {
+fn service() {
+    let Some(generator) = std::env::var_os("SPELUNK_LOAD")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+    else {
         println!("No load generator (wrk or hey), so the HTTP service was not measured.");
-        return Ok(());
+        return;
     };
-    println!("An HTTP service, its handler traced on each request (`PROGRAM trace -p PID '^main.lookUp$'`; {}, 8 connections, {LOAD_SECONDS} s):\n", generator.display());
+    println!(
+        "An HTTP service, its handler traced on each request (`PROGRAM trace -p PID '^main.lookUp$'`; {}, 8 connections, {LOAD_SECONDS} s):\n",
+        generator.display()
+    );
     println!("| tracer | requests/s | p99 | requests handled | lines lost |");
     println!("|---|---|---|---|---|");
     for (by, _) in tracers() {
         match load(&generator, &by, LOAD_SECONDS) {
             Ok(seen) => {
-                let lost = if by == By::Nothing { String::new() } else { format!("{} of {}", seen.lost(), 2 * seen.handled) };
-                println!("| {by} | {} | {} | {} | {lost} |", thousands(seen.per_second), seen.p99, seen.handled);
+                let lost = if by == By::Nothing {
+                    String::new()
+                } else {
+                    format!("{} of {}", seen.lost(), 2 * seen.handled)
+                };
+                println!(
+                    "| {by} | {} | {} | {} | {lost} |",
+                    thousands(seen.per_second),
+                    seen.p99,
+                    seen.handled
+                );
                 if let Some(note) = seen.note {
                     eprintln!("{by}: {note}");
                 }
@@ -116,5 +152,4 @@ fn service() -> Result<()> {
             }
         }
     }
-    Ok(())
 }

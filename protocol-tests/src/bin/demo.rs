@@ -23,7 +23,9 @@ fn main() -> Result<()> {
     costs()?;
     heading("3. A logpoint, as an editor sets it");
     logpoint(&shop)?;
-    println!("\nNext: README.md has the launch configurations for VS Code and nvim; `spelunk doctor` says what this machine can do.");
+    println!(
+        "\nNext: README.md has the launch configurations for VS Code and nvim; `spelunk doctor` says what this machine can do."
+    );
     Ok(())
 }
 
@@ -47,8 +49,14 @@ fn show(mark: &str, text: &str) {
 
 fn trace(shop: &Built) -> Result<()> {
     let running = ChildGroup::start(&mut Command::new(&shop.program))?;
-    println!("A small shop runs as process {} and takes a few orders a second ({} builds it from protocol-tests/demo/main.go):\n", running.pid(), Go::find()?.version);
-    running.stdout.wait_for("the shop's first orders", STEP, |text| (text.lines().count() >= 2).then_some(()))?;
+    println!(
+        "A small shop runs as process {} and takes a few orders a second ({} builds it from protocol-tests/demo/main.go):\n",
+        running.pid(),
+        Go::find()?.version
+    );
+    running.stdout.wait_for("the shop's first orders", STEP, |text| {
+        (text.lines().count() >= 2).then_some(())
+    })?;
     for line in running.stdout.text().lines().take(2) {
         show("", line);
     }
@@ -61,40 +69,66 @@ fn trace(shop: &Built) -> Result<()> {
     let mut shown = 0;
     let end = Instant::now() + Duration::from_secs(4);
     while shown < 16 && Instant::now() < end {
-        let _ = tracing.stderr.wait_for("more of the trace", Duration::from_millis(500), |text| (text.lines().count() > shown).then_some(()));
+        let _ = tracing
+            .stderr
+            .wait_for("more of the trace", Duration::from_millis(500), |text| {
+                (text.lines().count() > shown).then_some(())
+            });
         for line in tracing.stderr.text().lines().skip(shown) {
             show("", line);
             shown += 1;
         }
     }
     let tracer = tracer_of(running.pid()).map_or("gone".to_owned(), |tracer| tracer.to_string());
-    println!("\nThe shop was never stopped; nobody ptraces it. While spelunk traces, /proc/{}/status reads:\n", running.pid());
+    println!(
+        "\nThe shop was never stopped; nobody ptraces it. While spelunk traces, /proc/{}/status reads:\n",
+        running.pid()
+    );
     show("", &format!("TracerPid: {tracer}"));
 
     let before = running.stdout.text().lines().count();
     tracing.signal(Signal::SIGINT)?;
     tracing.finish(STEP)?;
-    running.stdout.wait_for("the shop to go on", STEP, |text| (text.lines().count() > before).then_some(()))?;
-    println!("\nspelunk is gone, and its probes with it; the shop goes on: {}", running.stdout.text().lines().last().unwrap_or_default());
+    running.stdout.wait_for("the shop to go on", STEP, |text| {
+        (text.lines().count() > before).then_some(())
+    })?;
+    println!(
+        "\nspelunk is gone, and its probes with it; the shop goes on: {}",
+        running.stdout.text().lines().last().unwrap_or_default()
+    );
     Ok(())
 }
 
 fn costs() -> Result<()> {
     let program = hot(Build::NoOpt)?.program;
     let function = Hot::Find;
-    println!("One call of {}, entry and return, in a loop that does nothing else:\n", function.signature());
+    println!(
+        "One call of {}, entry and return, in a loop that does nothing else:\n",
+        function.signature()
+    );
     let limit = Duration::from_secs(30);
     let alone = cost(&program, &By::Nothing, function, 2_000_000, limit)?;
     println!("  {:<18} {:>14}   {:>12}", "", "added per call", "lines right");
     println!("  {:<18} {:>11.0} ns", "untraced (a call)", alone.nanoseconds);
     let mut tracers = vec![(By::Spelunk, 20_000)];
     match peer::dlv() {
-        Some(dlv) => tracers.extend([(By::DlvEbpf(dlv.to_path_buf()), 2_000), (By::Dlv(dlv.to_path_buf()), 200)]),
-        None => println!("  (dlv's lines are missing: go install github.com/go-delve/delve/cmd/dlv@v{})", peer::VERSION),
+        Some(dlv) => tracers.extend([
+            (By::DlvEbpf(dlv.to_path_buf()), 2_000),
+            (By::Dlv(dlv.to_path_buf()), 200),
+        ]),
+        None => println!(
+            "  (dlv's lines are missing: go install github.com/go-delve/delve/cmd/dlv@v{})",
+            peer::VERSION
+        ),
     }
     for (by, calls) in tracers {
         match cost(&program, &by, function, calls, limit) {
-            Ok(cost) => println!("  {:<18} {:>11.0} ns   {:>12}", by.to_string(), cost.nanoseconds - alone.nanoseconds, format!("{} of {}", cost.right, cost.expected)),
+            Ok(cost) => println!(
+                "  {:<18} {:>11.0} ns   {:>12}",
+                by.to_string(),
+                cost.nanoseconds - alone.nanoseconds,
+                format!("{} of {}", cost.right, cost.expected)
+            ),
             Err(failure) => println!("  {:<18} failed: {failure}", by.to_string()),
         }
     }
@@ -104,7 +138,9 @@ fn costs() -> Result<()> {
 /// A DAP session over a real socket, its messages shown as they come.
 fn logpoint(shop: &Built) -> Result<()> {
     let line = shop.line("main.go", "// a logpoint stands here")?;
-    println!("$ spelunk dap --listen=127.0.0.1:0        (→ from the editor, ← from spelunk; main.go:{line} is `return receipt, nil`)\n");
+    println!(
+        "$ spelunk dap --listen=127.0.0.1:0        (→ from the editor, ← from spelunk; main.go:{line} is `return receipt, nil`)\n"
+    );
     let mut client = DapClient::start(&paths::spelunk()?)?;
     let mut shown = 0;
     client.launch(json!({"request": "launch", "mode": "exec", "program": shop.program}))?;
@@ -127,8 +163,22 @@ fn show_messages(client: &DapClient, shown: &mut usize) {
     for message in &client.transcript()[*shown..] {
         match message {
             Message::Request { command, arguments, .. } => show("→ ", &format!("{command} {}", abridged(arguments))),
-            Message::Response(response) => show("← ", &format!("{} {} {}", response.command, if response.success { "done" } else { "failed" }, abridged(&response.body))),
-            Message::Event(event) if event.event == "output" => show("← ", &format!("output: {}", event.body["output"].as_str().unwrap_or_default().trim_end())),
+            Message::Response(response) => show(
+                "← ",
+                &format!(
+                    "{} {} {}",
+                    response.command,
+                    if response.success { "done" } else { "failed" },
+                    abridged(&response.body)
+                ),
+            ),
+            Message::Event(event) if event.event == "output" => show(
+                "← ",
+                &format!(
+                    "output: {}",
+                    event.body["output"].as_str().unwrap_or_default().trim_end()
+                ),
+            ),
             Message::Event(event) => show("← ", &format!("event {} {}", event.event, abridged(&event.body))),
         }
     }
@@ -139,13 +189,23 @@ fn show_messages(client: &DapClient, shown: &mut usize) {
 fn abridged(value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
-        Value::Object(members) if members.keys().any(|name| name.starts_with("supports") || name == "clientID") => "{…}".to_owned(),
+        Value::Object(members)
+            if members
+                .keys()
+                .any(|name| name.starts_with("supports") || name == "clientID") =>
+        {
+            "{…}".to_owned()
+        }
         other => other.to_string(),
     };
     let mut short = String::new();
     for part in text.split_inclusive('"') {
         let is_path = part.starts_with('/') && part.len() > 1;
-        short.push_str(if is_path { part.rsplit('/').next().unwrap_or(part) } else { part });
+        short.push_str(if is_path {
+            part.rsplit('/').next().unwrap_or(part)
+        } else {
+            part
+        });
     }
     short
 }

@@ -32,7 +32,10 @@ struct ExpectedValue {
 /// Reads the program's standard output: one line of JSON for each call and return.
 #[track_caller]
 pub fn read_expected(stdout: &str) -> Result<Vec<Expected>> {
-    stdout.lines().map(|line| serde_json::from_str(line).attempt(format_args!("reading what the corpus said: {line}"))).collect()
+    stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).attempt(format_args!("reading what the corpus said: {line}")))
+        .collect()
 }
 
 /// How one printed value compares.
@@ -61,7 +64,11 @@ impl Share {
     /// Unreadable values in percent of all.
     pub fn unreadable_percent(&self) -> f64 {
         let all = self.right + self.unreadable + self.wrong;
-        if all == 0 { 0.0 } else { self.unreadable as f64 * 100.0 / all as f64 }
+        if all == 0 {
+            0.0
+        } else {
+            self.unreadable as f64 * 100.0 / all as f64
+        }
     }
 }
 
@@ -102,9 +109,17 @@ impl Tally {
     /// A table for people.
     pub fn table(&self, title: &str) -> String {
         let mut out = format!("{title}: {} of {} lines right\n", self.right_lines, self.lines);
-        let _ = writeln!(out, "  {:<20} {:>7} {:>11} {:>6}", "class", "right", "unreadable", "wrong");
+        let _ = writeln!(
+            out,
+            "  {:<20} {:>7} {:>11} {:>6}",
+            "class", "right", "unreadable", "wrong"
+        );
         for (class, share) in &self.classes {
-            let _ = writeln!(out, "  {class:<20} {:>7} {:>11} {:>6}", share.right, share.unreadable, share.wrong);
+            let _ = writeln!(
+                out,
+                "  {class:<20} {:>7} {:>11} {:>6}",
+                share.right, share.unreadable, share.wrong
+            );
         }
         out
     }
@@ -117,12 +132,19 @@ impl Tally {
 #[track_caller]
 pub fn judge(expected: &[Expected], printed: &[Entry], verbosity: u8) -> Result<Tally> {
     let mut tally = Tally::default();
-    let mut printed = printed.iter().filter(|entry| !matches!(entry, Entry::Other(_))).peekable();
+    let mut printed = printed
+        .iter()
+        .filter(|entry| !matches!(entry, Entry::Other(_)))
+        .peekable();
     for (i, one) in expected.iter().enumerate() {
         tally.lines += 1;
         let matches = printed.peek().is_some_and(|entry| one.is_for(entry));
         if !matches {
-            tally.complaints.push(format!("line {i}: expected {}, printed {:?}", one.line(verbosity), printed.peek()));
+            tally.complaints.push(format!(
+                "line {i}: expected {}, printed {:?}",
+                one.line(verbosity),
+                printed.peek()
+            ));
             for value in &one.values {
                 tally.classes.entry(value.class.clone()).or_default().wrong += 1;
             }
@@ -140,7 +162,9 @@ pub fn judge(expected: &[Expected], printed: &[Entry], verbosity: u8) -> Result<
     }
     let additional = printed.count();
     if additional > 0 {
-        tally.complaints.push(format!("{additional} lines more than the program made calls and returns"));
+        tally.complaints.push(format!(
+            "{additional} lines more than the program made calls and returns"
+        ));
         tally.classes.entry("additional line".into()).or_default().wrong += additional;
     }
     Ok(tally)
@@ -160,12 +184,20 @@ impl Expected {
         let key = verbosity.to_string();
         let texts = self.values.iter().map(|value| {
             let text = value.text.get(&key).map_or("", String::as_str);
-            if verbosity == 0 || self.is_return { text.to_owned() } else { format!("{}: {text}", value.name) }
+            if verbosity == 0 || self.is_return {
+                text.to_owned()
+            } else {
+                format!("{}: {text}", value.name)
+            }
         });
         let texts: Vec<String> = texts.collect();
         let mark = if self.is_return { ">>" } else { ">" };
         let arrow = if self.is_return { " => " } else { "" };
-        format!("{mark} goroutine(1): {}{arrow}({})", self.function, texts.join(if self.is_return { "," } else { ", " }))
+        format!(
+            "{mark} goroutine(1): {}{arrow}({})",
+            self.function,
+            texts.join(if self.is_return { "," } else { ", " })
+        )
     }
 
     fn judge_values(&self, entry: &Entry, verbosity: u8, tally: &mut Tally) -> Result<()> {
@@ -189,7 +221,12 @@ impl Expected {
                 });
             }
             if !self.is_return && verbosity > 0 {
-                let _ = write!(pattern, "{}{}: ", if several_lines { "  " } else { "" }, regex::escape(&value.name));
+                let _ = write!(
+                    pattern,
+                    "{}{}: ",
+                    if several_lines { "  " } else { "" },
+                    regex::escape(&value.name)
+                );
             }
             let mut right = right_pattern(value.text.get(&key).map_or("", String::as_str));
             if let Some(shapes) = value.shapes.get(&key) {
@@ -197,12 +234,20 @@ impl Expected {
             }
             // The first alternative that lets the whole line match wins, so a right value is found where there is one.
             let partly = lenient_pattern(value.text.get(&key).map_or("", String::as_str));
-            let _ = write!(pattern, "(?:(?P<right{i}>{right})|(?P<unreadable{i}>{UNREADABLE}|{partly})|(?P<other{i}>.*?))");
+            let _ = write!(
+                pattern,
+                "(?:(?P<right{i}>{right})|(?P<unreadable{i}>{UNREADABLE}|{partly})|(?P<other{i}>.*?))"
+            );
         }
         pattern.push('$');
-        let pattern = regex::RegexBuilder::new(&pattern).size_limit(1 << 26).build().attempt("compiling the expected line")?;
+        let pattern = regex::RegexBuilder::new(&pattern)
+            .size_limit(1 << 26)
+            .build()
+            .attempt("compiling the expected line")?;
         let Some(found) = pattern.captures(text) else {
-            tally.complaints.push(format!("expected {}\n printed {text}", self.line(verbosity)));
+            tally
+                .complaints
+                .push(format!("expected {}\n printed {text}", self.line(verbosity)));
             for value in &self.values {
                 tally.classes.entry(value.class.clone()).or_default().wrong += 1;
             }
@@ -214,7 +259,13 @@ impl Expected {
             let judgement = if found.name(&format!("right{i}")).is_some() {
                 Judgement::Right
             } else if let Some(reason) = found.name(&format!("unreadable{i}")) {
-                tally.unreadable.push(format!("{} {} ({}): {}", self.function, value.name, value.class, reason.as_str()));
+                tally.unreadable.push(format!(
+                    "{} {} ({}): {}",
+                    self.function,
+                    value.name,
+                    value.class,
+                    reason.as_str()
+                ));
                 Judgement::Unreadable
             } else {
                 let printed = found.name(&format!("other{i}")).map_or("", |part| part.as_str());
@@ -249,7 +300,9 @@ fn right_pattern(expected: &str) -> String {
     let text = regex::escape(expected);
     let unknown = UNKNOWN.get_or_init(|| Regex::new(r"\\\(\\\*((?:[^()]|\\\{.*?\\\})+?)\\\)\\\(0x\\\?\\\)").ok());
     let text = match unknown {
-        Some(unknown) => unknown.replace_all(&text, r"(?:\(\*$1\)\(0x[0-9a-f]+\)|$1 \{\.\.\.\})").into_owned(),
+        Some(unknown) => unknown
+            .replace_all(&text, r"(?:\(\*$1\)\(0x[0-9a-f]+\)|$1 \{\.\.\.\})")
+            .into_owned(),
         None => text,
     };
     text.replace(r"0x\?", "0x[0-9a-f]+")
@@ -267,9 +320,13 @@ fn lenient_pattern(expected: &str) -> String {
     let inner = &expected[open + 1..expected.len() - 1];
     for part in parts(inner) {
         let value_at = part.find(|c: char| !c.is_whitespace()).unwrap_or(part.len());
-        let named = part[value_at..].split_once(": ").filter(|(name, _)| name.chars().all(|c| c.is_alphanumeric() || c == '_'));
+        let named = part[value_at..]
+            .split_once(": ")
+            .filter(|(name, _)| name.chars().all(|c| c.is_alphanumeric() || c == '_'));
         let value_at = value_at + named.map_or(0, |(name, _)| name.len() + 2);
-        let (value, separator) = part[value_at..].strip_suffix(',').map_or((&part[value_at..], ""), |value| (value, ","));
+        let (value, separator) = part[value_at..]
+            .strip_suffix(',')
+            .map_or((&part[value_at..], ""), |value| (value, ","));
         pattern.push_str(&regex::escape(&part[..value_at]));
         if !value.is_empty() {
             let _ = write!(pattern, "(?:{}|{UNREADABLE})", lenient_pattern(value));
@@ -353,7 +410,11 @@ mod tests {
 
     fn tally(expected: &str, arguments: &str) -> Tally {
         let expected = read_expected(expected).expect("the test's own JSON");
-        let printed = Entry::Call { goroutine: 1, function: "main.f".into(), arguments: arguments.into() };
+        let printed = Entry::Call {
+            goroutine: 1,
+            function: "main.f".into(),
+            arguments: arguments.into(),
+        };
         judge(&expected, &[printed], 0).expect("judging")
     }
 

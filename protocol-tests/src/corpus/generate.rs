@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::Numbers;
 use super::kinds::{KINDS, Kind, RECEIVERS};
 use crate::toolchain::Source;
 
@@ -13,27 +14,6 @@ pub struct Corpus {
     /// The regular expression that matches all of them and nothing else.
     pub regexp: &'static str,
     source: String,
-}
-
-/// `SplitMix64`: a few lines, and the same numbers on every machine and in every version.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len())]
-    }
 }
 
 /// One function to be written.
@@ -63,7 +43,14 @@ enum Body {
     Roomy,
 }
 
-const BODIES: [Body; 6] = [Body::Leaf, Body::Busy, Body::Named, Body::Deferred, Body::Branches, Body::Roomy];
+const BODIES: [Body; 6] = [
+    Body::Leaf,
+    Body::Busy,
+    Body::Named,
+    Body::Deferred,
+    Body::Branches,
+    Body::Roomy,
+];
 
 /// A type that a generic function is instantiated with, the shape it shares code with, and a value.
 struct Instance {
@@ -73,12 +60,36 @@ struct Instance {
 }
 
 const INSTANCES: &[Instance] = &[
-    Instance { go: "int", shape: "int", value: "-6" },
-    Instance { go: "uint8", shape: "uint8", value: "250" },
-    Instance { go: "string", shape: "string", value: "\"instantiated\"" },
-    Instance { go: "*Point", shape: "*uint8", value: "&aPoint" },
-    Instance { go: "Color", shape: "int", value: "Blue" },
-    Instance { go: "[]int", shape: "[]int", value: "[]int{4, 5}" },
+    Instance {
+        go: "int",
+        shape: "int",
+        value: "-6",
+    },
+    Instance {
+        go: "uint8",
+        shape: "uint8",
+        value: "250",
+    },
+    Instance {
+        go: "string",
+        shape: "string",
+        value: "\"instantiated\"",
+    },
+    Instance {
+        go: "*Point",
+        shape: "*uint8",
+        value: "&aPoint",
+    },
+    Instance {
+        go: "Color",
+        shape: "int",
+        value: "Blue",
+    },
+    Instance {
+        go: "[]int",
+        shape: "[]int",
+        value: "[]int{4, 5}",
+    },
 ];
 
 /// A generic function with one instance, and its caller. Its parameters' types are in the dictionary that it is passed.
@@ -99,30 +110,55 @@ impl Corpus {
     /// The corpus for `seed`: each kind alone, behind others, and pushed to the stack; each kind as a result; and
     /// `mixed` functions of random kinds with 1 to 15 parameters.
     pub fn generate(seed: u64, mixed: usize) -> Corpus {
-        let mut numbers = Numbers(seed);
+        let mut numbers = Numbers::new(seed);
         let mut signatures = Vec::new();
         let int = KINDS[0];
         let text = KINDS.iter().copied().find(|kind| kind.go == "string").unwrap_or(int);
         let mut add = |receiver, parameters, variadic, results, body| {
             let number = signatures.len();
-            signatures.push(Signature { number, receiver, parameters, variadic, results, body });
+            signatures.push(Signature {
+                number,
+                receiver,
+                parameters,
+                variadic,
+                results,
+                body,
+            });
         };
         for (i, kind) in KINDS.iter().copied().enumerate() {
             add(None, vec![kind], false, vec![kind], BODIES[i % BODIES.len()]);
-            add(None, vec![int, kind, text], false, vec![text, kind], BODIES[(i + 1) % BODIES.len()]);
+            add(
+                None,
+                vec![int, kind, text],
+                false,
+                vec![text, kind],
+                BODIES[(i + 1) % BODIES.len()],
+            );
             // Ten integers use up the argument registers, so what follows lies on the stack.
             let mut pushed = vec![int; 10];
             pushed.extend([kind, text]);
             let mut results = vec![int; 9];
             results.push(kind);
-            add(None, pushed, false, if i % 3 == 0 { results } else { vec![kind, kind] }, BODIES[(i + 2) % BODIES.len()]);
+            add(
+                None,
+                pushed,
+                false,
+                if i % 3 == 0 { results } else { vec![kind, kind] },
+                BODIES[(i + 2) % BODIES.len()],
+            );
         }
         for receiver in RECEIVERS {
             let parameters = (0..numbers.below(4)).map(|_| *numbers.pick(KINDS)).collect();
-            add(Some(*receiver), parameters, false, vec![*numbers.pick(KINDS)], *numbers.pick(&BODIES));
+            add(
+                Some(*receiver),
+                parameters,
+                false,
+                vec![*numbers.pick(KINDS)],
+                *numbers.pick(&BODIES),
+            );
         }
         for _ in 0..mixed {
-            let parameters: Vec<Kind> = (0..1 + numbers.below(15)).map(|_| *numbers.pick(KINDS)).collect();
+            let parameters: Vec<Kind> = (0..=numbers.below(15)).map(|_| *numbers.pick(KINDS)).collect();
             let results = (0..numbers.below(5)).map(|_| *numbers.pick(KINDS)).collect();
             let variadic = numbers.below(6) == 0;
             add(None, parameters, variadic, results, *numbers.pick(&BODIES));
@@ -143,7 +179,11 @@ impl Corpus {
             let _ = writeln!(source, "\trun{number}()");
         }
         source.push_str("}\n");
-        Corpus { functions, regexp: r"^main\.(\(?\*?\w+\)?\.)?Call\d+(\[.*\])?$", source }
+        Corpus {
+            functions,
+            regexp: r"^main\.(\(?\*?\w+\)?\.)?Call\d+(\[.*\])?$",
+            source,
+        }
     }
 
     /// The program's files.
@@ -180,15 +220,30 @@ impl Signature {
             .parameters
             .iter()
             .enumerate()
-            .map(|(i, kind)| format!("p{i} {}{}", if self.variadic && i == last { "..." } else { "" }, kind.go))
+            .map(|(i, kind)| {
+                format!(
+                    "p{i} {}{}",
+                    if self.variadic && i == last { "..." } else { "" },
+                    kind.go
+                )
+            })
             .collect();
         let results: Vec<String> = self
             .results
             .iter()
             .enumerate()
-            .map(|(i, kind)| if self.has_named_results() { format!("r{i} {}", kind.go) } else { kind.go.to_owned() })
+            .map(|(i, kind)| {
+                if self.has_named_results() {
+                    format!("r{i} {}", kind.go)
+                } else {
+                    kind.go.to_owned()
+                }
+            })
             .collect();
-        let receiver = self.receiver.map(|kind| format!("(self {}) ", kind.go)).unwrap_or_default();
+        let receiver = self
+            .receiver
+            .map(|kind| format!("(self {}) ", kind.go))
+            .unwrap_or_default();
         let _ = write!(
             out,
             "//go:noinline\nfunc {receiver}Call{number}({}) ({}) {{\n{}}}\n\n",
@@ -212,14 +267,20 @@ impl Signature {
         let nothing = self.results.is_empty();
         match self.body {
             Body::Leaf => format!("\treturn {values}\n"),
-            Body::Busy => format!("\tif touch({}) > 1000 {{\n\t\tuse({all})\n\t}}\n\treturn {values}\n", self.number),
+            Body::Busy => format!(
+                "\tif touch({}) > 1000 {{\n\t\tuse({all})\n\t}}\n\treturn {values}\n",
+                self.number
+            ),
             Body::Named if nothing => "\ttouch(1)\n\treturn\n".to_owned(),
             Body::Named => format!("\ttouch(1)\n\t{names} = {values}\n\treturn\n"),
             Body::Deferred if nothing => "\tdefer touch(2)\n\ttouch(1)\n\treturn\n".to_owned(),
             Body::Deferred => format!("\tdefer func() {{\n\t\t{names} = {values}\n\t}}()\n\ttouch(1)\n\treturn\n"),
             Body::Branches => {
                 let other = self.values(numbers).join(", ");
-                format!("\tif touch({})%2 == 0 {{\n\t\treturn {values}\n\t}}\n\treturn {other}\n", self.number)
+                format!(
+                    "\tif touch({})%2 == 0 {{\n\t\treturn {values}\n\t}}\n\treturn {other}\n",
+                    self.number
+                )
             }
             Body::Roomy => format!("\tvar room [6000]byte\n\tfill(&room)\n\treturn {values}\n"),
         }
@@ -229,7 +290,13 @@ impl Signature {
         let number = self.number;
         let name = self.function_name();
         let _ = writeln!(out, "func run{number}() {{");
-        let calls = self.parameters.iter().map(|kind| kind.values.len()).max().unwrap_or(1).min(if self.parameters.len() == 1 { 32 } else { 3 });
+        let calls = self
+            .parameters
+            .iter()
+            .map(|kind| kind.values.len())
+            .max()
+            .unwrap_or(1)
+            .min(if self.parameters.len() == 1 { 32 } else { 3 });
         for call in 0..calls {
             let _ = writeln!(out, "\t{{");
             let mut names = Vec::new();
@@ -241,7 +308,11 @@ impl Signature {
                 pointers.push("&self".to_owned());
             }
             for (i, kind) in self.parameters.iter().enumerate() {
-                let value = if self.parameters.len() == 1 { kind.values[call % kind.values.len()] } else { *numbers.pick(kind.values) };
+                let value = if self.parameters.len() == 1 {
+                    kind.values[call % kind.values.len()]
+                } else {
+                    *numbers.pick(kind.values)
+                };
                 if self.variadic && i + 1 == self.parameters.len() {
                     let more: Vec<&str> = (0..numbers.below(4)).map(|_| *numbers.pick(kind.values)).collect();
                     let _ = writeln!(out, "\t\tvar a{i} = []{}{{{}}}", kind.go, more.join(", "));
@@ -255,11 +326,18 @@ impl Signature {
             }
             let say = |is_return: bool, names: &[String], pointers: &[String]| {
                 let values: String = pointers.iter().flat_map(|pointer| [", ", pointer]).collect();
-                format!("\t\tsay(\"{name}\", {is_return}, []string{{{}}}{values})\n", names.join(", "))
+                format!(
+                    "\t\tsay(\"{name}\", {is_return}, []string{{{}}}{values})\n",
+                    names.join(", ")
+                )
             };
             out.push_str(&say(false, &names, &pointers));
             let results: Vec<String> = (0..self.results.len()).map(|i| format!("b{i}")).collect();
-            let assigned = if results.is_empty() { String::new() } else { format!("{} := ", results.join(", ")) };
+            let assigned = if results.is_empty() {
+                String::new()
+            } else {
+                format!("{} := ", results.join(", "))
+            };
             let receiver = if self.receiver.is_some() { "self." } else { "" };
             let _ = writeln!(out, "\t\t{assigned}{receiver}Call{number}({})", arguments.join(", "));
             let names: Vec<String> = results.iter().map(|name| format!("\"{name}\"")).collect();

@@ -13,7 +13,8 @@ const fn kind(go: &'static str, values: &'static [&'static str]) -> Kind {
     Kind { go, values }
 }
 
-const LONG: &str = "\"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_-0123456789abcdefghijklmnopqrstuvwxyz\"";
+const LONG: &str =
+    "\"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_-0123456789abcdefghijklmnopqrstuvwxyz\"";
 const HUGE: &str = "strings.Repeat(\"spelunk \", 50)";
 
 /// Every kind; systematic signatures are made of each, random ones of a choice.
@@ -34,7 +35,17 @@ pub(super) const KINDS: &[Kind] = &[
     kind("Color", &["Green", "Blue", "Color(9)", "Color(0)"]),
     kind("Tiny", &["200", "0"]),
     // Strings.
-    kind("string", &["\"short\"", "\"\"", LONG, HUGE, "\"größe 日本語 ✓\"", "\"q\\\"uo\\nted\\x00\\xff\""]),
+    kind(
+        "string",
+        &[
+            "\"short\"",
+            "\"\"",
+            LONG,
+            HUGE,
+            "\"größe 日本語 ✓\"",
+            "\"q\\\"uo\\nted\\x00\\xff\"",
+        ],
+    ),
     kind("Name", &["\"a name\"", "\"\""]),
     // Pointers.
     kind("*int", &["&anInt", "nil"]),
@@ -62,7 +73,10 @@ pub(super) const KINDS: &[Kind] = &[
     kind("[]uint64", &["[]uint64{18446744073709551615}"]),
     kind("[]uintptr", &["[]uintptr{4096}"]),
     kind("[]bool", &["[]bool{true, false, true}"]),
-    kind("[]string", &["manyStrings", "[]string{\"a\", \"b\"}", "nil", "[]string{}"]),
+    kind(
+        "[]string",
+        &["manyStrings", "[]string{\"a\", \"b\"}", "nil", "[]string{}"],
+    ),
     kind("Names", &["Names{\"x\"}", "nil"]),
     kind("[]*Point", &["[]*Point{&aPoint, nil}"]),
     kind("[]*int", &["[]*int{&anInt, nil}"]),
@@ -95,15 +109,44 @@ pub(super) const KINDS: &[Kind] = &[
     kind("Blank", &["Blank{A: 5, B: 6}"]),
     kind("Nested", &["Nested{Point{1, 2}, \"n\"}"]),
     kind("Wide", &["Wide{1, \"two\", 3, true, []int{5}, 6}"]),
-    kind("Holder", &["Holder{[]string{\"h\"}, [2]int{1, 2}, map[string]int{\"k\": 1}}", "Holder{}"]),
+    kind(
+        "Holder",
+        &[
+            "Holder{[]string{\"h\"}, [2]int{1, 2}, map[string]int{\"k\": 1}}",
+            "Holder{}",
+        ],
+    ),
     kind("Linked", &["*aLink"]),
-    kind("Carrier", &["Carrier{base, 5, Square{2}}", "Carrier{}", "Carrier{&PointerError{3}, &aPoint, aCircle}"]),
+    kind(
+        "Carrier",
+        &[
+            "Carrier{base, 5, Square{2}}",
+            "Carrier{}",
+            "Carrier{&PointerError{3}, &aPoint, aCircle}",
+        ],
+    ),
     kind("Deep", &["aDeep"]),
-    kind("Doubly", &["Doubly{Mixed{1, \"e\", false}, &aPoint, callback}", "Doubly{}"]),
-    kind("struct { A int; B string }", &["struct { A int; B string }{1, \"anonymous\"}"]),
+    kind(
+        "Doubly",
+        &["Doubly{Mixed{1, \"e\", false}, &aPoint, callback}", "Doubly{}"],
+    ),
+    kind(
+        "struct { A int; B string }",
+        &["struct { A int; B string }{1, \"anonymous\"}"],
+    ),
     kind("Pair[string, int]", &["Pair[string, int]{\"k\", 5}"]),
     // Interfaces.
-    kind("error", &["base", "wrapped", "CodeError{5, \"five\"}", "&PointerError{6}", "TextError(\"text\")", "nil"]),
+    kind(
+        "error",
+        &[
+            "base",
+            "wrapped",
+            "CodeError{5, \"five\"}",
+            "&PointerError{6}",
+            "TextError(\"text\")",
+            "nil",
+        ],
+    ),
     kind(
         "any",
         &[
@@ -134,7 +177,10 @@ pub(super) const KINDS: &[Kind] = &[
     // Functions, maps, channels.
     kind("func(int) string", &["callback", "nil"]),
     kind("func()", &["plain"]),
-    kind("map[string]int", &["map[string]int{\"k\": 9}", "map[string]int{}", "nil"]),
+    kind(
+        "map[string]int",
+        &["map[string]int{\"k\": 9}", "map[string]int{}", "nil"],
+    ),
     kind("map[int]Point", &["map[int]Point{1: {2, 3}}"]),
     kind("chan int", &["aChannel", "nil"]),
     // Floating point: a probe sees no vector registers.

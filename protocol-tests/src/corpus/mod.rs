@@ -7,6 +7,8 @@
 mod compare;
 mod generate;
 mod kinds;
+mod numbers;
 
 pub use compare::{Expected, Judgement, Share, Tally, judge, read_expected};
 pub use generate::Corpus;
+pub use numbers::Numbers;

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 /// The session still works: a program runs to its end in it.
 fn goes_on(client: &mut DapClient) -> Result<()> {
     let built = fixture("foo", Build::NoOpt)?;
-    let launched = client.try_request("launch", json!({"request": "launch", "mode": "exec", "program": built.program, "outputMode": "remote"}))?;
+    let launched = client.try_request(
+        "launch",
+        json!({"request": "launch", "mode": "exec", "program": built.program, "outputMode": "remote"}),
+    )?;
     assert!(launched.success, "{launched:?}");
     client.event("initialized")?;
     client.configuration_done()?;
@@ -24,7 +27,14 @@ fn an_unknown_request_is_an_error() -> Result<()> {
     let mut client = DapClient::start(&paths::spelunk()?)?;
     client.initialize()?;
     let refused = client.refused("makeCoffee", json!({"milk": true}))?;
-    assert!(refused.error_text().contains("makeCoffee") || refused.message.as_deref().is_some_and(|text| text.contains("makeCoffee")), "{refused:?}");
+    assert!(
+        refused.error_text().contains("makeCoffee")
+            || refused
+                .message
+                .as_deref()
+                .is_some_and(|text| text.contains("makeCoffee")),
+        "{refused:?}"
+    );
     goes_on(&mut client)
 }
 
@@ -49,7 +59,12 @@ fn malformed_messages_do_not_end_the_session() -> Result<()> {
 
 #[test]
 fn frames_that_are_no_json_do_not_end_the_server() -> Result<()> {
-    let bodies: [&[u8]; 4] = [b"{not json", b"[]", b"\xff\xfe\x00", b"{\"type\":\"event\",\"event\":\"x\",\"seq\":1}"];
+    let bodies: [&[u8]; 4] = [
+        b"{not json",
+        b"[]",
+        b"\xff\xfe\x00",
+        b"{\"type\":\"event\",\"event\":\"x\",\"seq\":1}",
+    ];
     for body in bodies {
         let mut client = DapClient::start(&paths::spelunk()?)?;
         client.initialize()?;
@@ -68,9 +83,22 @@ fn a_frame_that_never_ends_is_refused_without_memory() -> Result<()> {
     let pid = client.server().pid();
     std::thread::sleep(std::time::Duration::from_millis(300));
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<u64>().ok());
-    assert!(resident.is_none_or(|kilobytes| kilobytes < 500_000), "{resident:?} kB resident");
-    assert!(!client.server().stderr.text().contains("panicked"), "{}", client.server().stderr.text());
+    let resident = status.lines().find_map(|line| {
+        line.strip_prefix("VmRSS:")?
+            .split_whitespace()
+            .next()?
+            .parse::<u64>()
+            .ok()
+    });
+    assert!(
+        resident.is_none_or(|kilobytes| kilobytes < 500_000),
+        "{resident:?} kB resident"
+    );
+    assert!(
+        !client.server().stderr.text().contains("panicked"),
+        "{}",
+        client.server().stderr.text()
+    );
     Ok(())
 }
 
@@ -80,18 +108,30 @@ fn launch_arguments_are_checked() -> Result<()> {
         (json!({}), &["program"]),
         (json!({"mode": "exec"}), &["program"]),
         (json!({"mode": "notamode", "program": "/bin/true"}), &["notamode"]),
-        (json!({"mode": "exec", "program": "/nowhere/at/all"}), &["/nowhere/at/all"]),
+        (
+            json!({"mode": "exec", "program": "/nowhere/at/all"}),
+            &["/nowhere/at/all"],
+        ),
         (json!({"mode": "exec", "program": "/bin/true"}), &["Go"]),
         (json!({"mode": "exec", "program": 5}), &["program"]),
-        (json!({"mode": "exec", "program": "/bin/true", "args": "not a list"}), &["args"]),
-        (json!({"mode": "exec", "program": fixture("foo", Build::Stripped)?.program}), &["debug information"]),
+        (
+            json!({"mode": "exec", "program": "/bin/true", "args": "not a list"}),
+            &["args"],
+        ),
+        (
+            json!({"mode": "exec", "program": fixture("foo", Build::Stripped)?.program}),
+            &["debug information"],
+        ),
     ];
     for (arguments, parts) in cases {
         let mut client = DapClient::start(&paths::spelunk()?)?;
         client.initialize()?;
         let refused = client.refused("launch", arguments.clone())?;
         for part in parts {
-            assert!(refused.error_text().contains(part), "`{part}` is not in the answer to {arguments}: {refused:?}");
+            assert!(
+                refused.error_text().contains(part),
+                "`{part}` is not in the answer to {arguments}: {refused:?}"
+            );
         }
         goes_on(&mut client)?;
     }
@@ -102,13 +142,19 @@ fn launch_arguments_are_checked() -> Result<()> {
 fn attach_arguments_are_checked() -> Result<()> {
     let gone = run(&mut std::process::Command::new("true"), STEP)?;
     assert_eq!(gone.code(), 0);
-    let cases: [(Value, &str); 3] =
-        [(json!({"mode": "local"}), "processId"), (json!({"mode": "local", "processId": 4_194_303}), "4194303"), (json!({"mode": "nowhere", "processId": 1}), "nowhere")];
+    let cases: [(Value, &str); 3] = [
+        (json!({"mode": "local"}), "processId"),
+        (json!({"mode": "local", "processId": 4_194_303}), "4194303"),
+        (json!({"mode": "nowhere", "processId": 1}), "nowhere"),
+    ];
     for (arguments, part) in cases {
         let mut client = DapClient::start(&paths::spelunk()?)?;
         client.initialize()?;
         let refused = client.refused("attach", arguments.clone())?;
-        assert!(refused.error_text().contains(part), "`{part}` is not in the answer to {arguments}: {refused:?}");
+        assert!(
+            refused.error_text().contains(part),
+            "`{part}` is not in the answer to {arguments}: {refused:?}"
+        );
     }
     Ok(())
 }
@@ -118,7 +164,10 @@ fn requests_before_their_time_are_refused() -> Result<()> {
     let mut client = DapClient::start(&paths::spelunk()?)?;
     client.initialize()?;
     for command in ["continue", "setBreakpoints", "stackTrace", "evaluate"] {
-        client.refused(command, json!({"threadId": 1, "source": {"path": "x.go"}, "breakpoints": [], "expression": "x"}))?;
+        client.refused(
+            command,
+            json!({"threadId": 1, "source": {"path": "x.go"}, "breakpoints": [], "expression": "x"}),
+        )?;
     }
     goes_on(&mut client)
 }
@@ -127,8 +176,14 @@ fn requests_before_their_time_are_refused() -> Result<()> {
 fn launch_errors_as_dlv_words_them() -> Result<()> {
     for (name, arguments) in [
         ("launch without a program", json!({"mode": "exec"})),
-        ("launch of an unknown mode", json!({"mode": "notamode", "program": "/bin/true"})),
-        ("launch of an absent file", json!({"mode": "exec", "program": "/nowhere/at/all"})),
+        (
+            "launch of an unknown mode",
+            json!({"mode": "notamode", "program": "/bin/true"}),
+        ),
+        (
+            "launch of an absent file",
+            json!({"mode": "exec", "program": "/nowhere/at/all"}),
+        ),
     ] {
         same_as_dlv(name, std::path::Path::new(""), |client| {
             client.initialize()?;

@@ -34,7 +34,11 @@ fn log_all(built: &Built, logpoints: &[(&str, &str)]) -> Result<Vec<String>> {
         .iter()
         .map(|(marker, message)| Ok(SourceBreakpoint::log(built.line("main.go", marker)?, message)))
         .collect::<Result<_>>()?;
-    for (answer, wanted) in client.set_breakpoints(&built.source("main.go"), &wanted)?.iter().zip(&wanted) {
+    for (answer, wanted) in client
+        .set_breakpoints(&built.source("main.go"), &wanted)?
+        .iter()
+        .zip(&wanted)
+    {
         assert!(answer.verified, "{answer:?}");
         assert_eq!(answer.line, Some(wanted.line));
     }
@@ -61,11 +65,25 @@ fn names_fields_indices_and_lengths() -> Result<()> {
 #[test]
 fn whole_values_print_as_in_a_debugger() -> Result<()> {
     let built = fixture("orders", Build::NoOpt)?;
-    let said = log_all(&built, &[("// the whole order", "{item} {sum} {order.Notes}"), ("return 0, errEmpty", "{*order.Customer} {order.Items}")])?;
+    let said = log_all(
+        &built,
+        &[
+            ("// the whole order", "{item} {sum} {order.Notes}"),
+            ("return 0, errEmpty", "{*order.Customer} {order.Items}"),
+        ],
+    )?;
     // `item` is out of scope behind its loop.
-    assert!(said.iter().take(2).all(|line| line.contains("{eval err: ") || line.contains("could not find symbol")), "{said:?}");
+    assert!(
+        said.iter()
+            .take(2)
+            .all(|line| line.contains("{eval err: ") || line.contains("could not find symbol")),
+        "{said:?}"
+    );
     assert!(said[0].ends_with(r#"40 [2]string ["fragile","gift"]"#), "{said:?}");
-    assert_eq!(said[2], r#"main.Customer {Name: "Ada", Email: "ada@example.com"} []main.Item len: 0, cap: 0, nil"#);
+    assert_eq!(
+        said[2],
+        r#"main.Customer {Name: "Ada", Email: "ada@example.com"} []main.Item len: 0, cap: 0, nil"#
+    );
     Ok(())
 }
 
@@ -73,8 +91,20 @@ fn whole_values_print_as_in_a_debugger() -> Result<()> {
 fn optimised_programs_have_logpoints_too() -> Result<()> {
     for build in [Build::Opt, Build::Pie] {
         let built = fixture("orders", build)?;
-        let said = log_all(&built, &[("func ship(", "order {order.ID} of {order.Customer.Name}"), ("// shipped", "label")])?;
-        let expected = [r#"order 1 of "Ada""#, "label", r#"order 2 of "Grace""#, "label", r#"order 3 of "Ada""#];
+        let said = log_all(
+            &built,
+            &[
+                ("func ship(", "order {order.ID} of {order.Customer.Name}"),
+                ("// shipped", "label"),
+            ],
+        )?;
+        let expected = [
+            r#"order 1 of "Ada""#,
+            "label",
+            r#"order 2 of "Grace""#,
+            "label",
+            r#"order 3 of "Ada""#,
+        ];
         assert_eq!(said, expected, "{build:?}");
     }
     Ok(())
@@ -91,10 +121,20 @@ fn an_inlined_body_has_logpoints_too() -> Result<()> {
 #[test]
 fn what_cannot_be_evaluated_says_so_and_the_rest_is_there() -> Result<()> {
     let built = fixture("orders", Build::NoOpt)?;
-    let said = log_all(&built, &[("sum, err := total(order)", "{order.ID} {order.Absent} {nothing} {express}")])?;
+    let said = log_all(
+        &built,
+        &[(
+            "sum, err := total(order)",
+            "{order.ID} {order.Absent} {nothing} {express}",
+        )],
+    )?;
     assert_eq!(said.len(), 3, "{said:?}");
     for (i, line) in said.iter().enumerate() {
-        assert!(line.starts_with(&format!("{} {{eval err: ", i + 1)) && line.ends_with(if i == 1 { " true" } else { " false" }), "{line}");
+        assert!(
+            line.starts_with(&format!("{} {{eval err: ", i + 1))
+                && line.ends_with(if i == 1 { " true" } else { " false" }),
+            "{line}"
+        );
         assert_eq!(line.matches("{eval err: ").count(), 2, "{line}");
     }
     Ok(())
@@ -116,12 +156,20 @@ fn logpoints_come_and_go_while_the_program_runs() -> Result<()> {
     client.configuration_done()?;
     let process = client.event("process")?;
     let target = descendants(client.server().pid()).into_iter().next();
-    let at = |marker: &str, text: &str| -> Result<SourceBreakpoint> { Ok(SourceBreakpoint::log(built.line("main.go", marker)?, text)) };
+    let at = |marker: &str, text: &str| -> Result<SourceBreakpoint> {
+        Ok(SourceBreakpoint::log(built.line("main.go", marker)?, text))
+    };
 
     let first = client.set_breakpoints(&source, &[at("// shipped", "first {label}")?])?;
     assert!(first[0].verified, "{first:?}");
     client.output("stdout", "first \"Ada pays 40\"")?;
-    let both = client.set_breakpoints(&source, &[at("// shipped", "first {label}")?, at("// each item", "second {item.Name}")?])?;
+    let both = client.set_breakpoints(
+        &source,
+        &[
+            at("// shipped", "first {label}")?,
+            at("// each item", "second {item.Name}")?,
+        ],
+    )?;
     assert_eq!(both[0].id, first[0].id, "an unchanged logpoint keeps its number");
     client.output("stdout", "second \"bulb\"")?;
     client.output("stdout", "first ")?;
@@ -148,15 +196,33 @@ fn a_logpoint_reaches_the_client_soon() -> Result<()> {
     let built = fixture("counter", Build::Opt)?;
     let mut client = DapClient::start(&paths::spelunk()?)?;
     client.attach(json!({"request": "attach", "mode": "local", "processId": running.pid()}))?;
-    client.set_breakpoints(&built.source("main.go"), &[SourceBreakpoint::log(built.line("main.go", "// a logpoint stands here")?, "{number}")])?;
+    client.set_breakpoints(
+        &built.source("main.go"),
+        &[SourceBreakpoint::log(
+            built.line("main.go", "// a logpoint stands here")?,
+            "{number}",
+        )],
+    )?;
     client.configuration_done()?;
     // The program prints the number right after the logpoint, so the pipe tells when it was passed.
     client.output("stdout", "]: ")?;
     let mut latest = Duration::ZERO;
     for _ in 0..20 {
-        let now: u64 = running.stdout.text().lines().last().and_then(|line| line.parse().ok()).unwrap_or(0);
+        let now: u64 = running
+            .stdout
+            .text()
+            .lines()
+            .last()
+            .and_then(|line| line.parse().ok())
+            .unwrap_or(0);
         let next = now + 3;
-        running.stdout.wait_for("the counter", Duration::from_secs(5), |text| text.lines().rev().take(3).any(|line| line == next.to_string()).then_some(()))?;
+        running.stdout.wait_for("the counter", Duration::from_secs(5), |text| {
+            text.lines()
+                .rev()
+                .take(3)
+                .any(|line| line == next.to_string())
+                .then_some(())
+        })?;
         let passed = Instant::now();
         client.output("stdout", &format!("]: {next}\n"))?;
         latest = latest.max(passed.elapsed());
@@ -174,10 +240,25 @@ fn a_breakpoint_that_would_stop_is_answered_with_the_reason() -> Result<()> {
     let mut client = launched(&built, &[])?;
     let line = built.line("main.go", "// shipped")?;
     let stops = built.line("main.go", "sum, err := total(order)")?;
-    let empty = u32::try_from(std::fs::read_to_string(built.source("main.go")).map_or(0, |text| text.lines().count())).unwrap_or(0) + 10;
-    let answers =
-        client.set_breakpoints(&built.source("main.go"), &[SourceBreakpoint::stop(stops), SourceBreakpoint::log(line, "{label}"), SourceBreakpoint::log(empty, "none")])?;
-    assert!(!answers[0].verified && answers[0].message.as_deref().is_some_and(|text| text.contains("logMessage") || text.contains("log message")), "{answers:?}");
+    let empty = u32::try_from(std::fs::read_to_string(built.source("main.go")).map_or(0, |text| text.lines().count()))
+        .unwrap_or(0)
+        + 10;
+    let answers = client.set_breakpoints(
+        &built.source("main.go"),
+        &[
+            SourceBreakpoint::stop(stops),
+            SourceBreakpoint::log(line, "{label}"),
+            SourceBreakpoint::log(empty, "none"),
+        ],
+    )?;
+    assert!(
+        !answers[0].verified
+            && answers[0]
+                .message
+                .as_deref()
+                .is_some_and(|text| text.contains("logMessage") || text.contains("log message")),
+        "{answers:?}"
+    );
     assert!(answers[1].verified, "{answers:?}");
     assert!(!answers[2].verified && answers[2].message.is_some(), "{answers:?}");
     client.configuration_done()?;
@@ -192,10 +273,16 @@ fn concurrent_hits_name_their_goroutines() -> Result<()> {
     let built = fixture("calls", Build::NoOpt)?;
     let mut client = DapClient::start(&paths::spelunk()?)?;
     client.launch(json!({"request": "launch", "mode": "exec", "program": built.program, "args": ["goroutines"]}))?;
-    client.set_breakpoints(&built.source("main.go"), &[SourceBreakpoint::log(built.line("main.go", "func worker")?, "{id}")])?;
+    client.set_breakpoints(
+        &built.source("main.go"),
+        &[SourceBreakpoint::log(built.line("main.go", "func worker")?, "{id}")],
+    )?;
     client.configuration_done()?;
     client.event("terminated")?;
-    let mut said: Vec<u64> = logged(&client).iter().map(|line| line.parse().expect("a number")).collect();
+    let mut said: Vec<u64> = logged(&client)
+        .iter()
+        .map(|line| line.parse().expect("a number"))
+        .collect();
     said.sort_unstable();
     assert_eq!(said, (0..50).collect::<Vec<u64>>());
     client.disconnect(json!(null))?;
@@ -208,8 +295,14 @@ fn logpoints_as_dlv_has_them() -> Result<()> {
     same_as_dlv("logpoints", &built.dir, |client| {
         client.launch(json!({"request": "launch", "mode": "exec", "program": built.program}))?;
         let logpoints = [
-            SourceBreakpoint::log(built.line("main.go", "// each item")?, "{item.Name} at {index}: {order.Items[0].Price} {len(order.Items)}"),
-            SourceBreakpoint::log(built.line("main.go", "// shipped")?, "label {label}, {order.Customer}, {order.Notes}"),
+            SourceBreakpoint::log(
+                built.line("main.go", "// each item")?,
+                "{item.Name} at {index}: {order.Items[0].Price} {len(order.Items)}",
+            ),
+            SourceBreakpoint::log(
+                built.line("main.go", "// shipped")?,
+                "label {label}, {order.Customer}, {order.Notes}",
+            ),
         ];
         client.set_breakpoints(&built.source("main.go"), &logpoints)?;
         client.configuration_done()?;

@@ -18,7 +18,12 @@ fn order_of(client: &DapClient) -> Vec<String> {
         Message::Event(event) => format!("event {}", event.event),
         Message::Request { .. } => String::new(),
     };
-    client.received().into_iter().map(name).filter(|name| name != "event output").collect()
+    client
+        .received()
+        .into_iter()
+        .map(name)
+        .filter(|name| name != "event output")
+        .collect()
 }
 
 #[test]
@@ -32,13 +37,23 @@ fn the_order_of_a_session() -> Result<()> {
     assert_eq!(exited.body["exitCode"], 3, "{exited:?}");
     client.event("terminated")?;
     let order = order_of(&client);
-    let place = |name: &str| order.iter().position(|one| one == name).unwrap_or_else(|| panic!("{name} is not in {order:?}"));
+    let place = |name: &str| {
+        order
+            .iter()
+            .position(|one| one == name)
+            .unwrap_or_else(|| panic!("{name} is not in {order:?}"))
+    };
     assert_eq!(place("response initialize"), 0, "{order:?}");
     assert!(place("response configurationDone") < place("event exited"), "{order:?}");
     assert!(place("event exited") < place("event terminated"), "{order:?}");
     let ended = client.disconnect(json!({}))?;
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
-    assert_eq!(ended.stdout.lines().filter(|line| line.contains("pays")).count(), 2, "the program's own output: {}", ended.stdout);
+    assert_eq!(
+        ended.stdout.lines().filter(|line| line.contains("pays")).count(),
+        2,
+        "the program's own output: {}",
+        ended.stdout
+    );
     Ok(())
 }
 
@@ -59,10 +74,13 @@ fn as_dlv_runs_a_program_to_its_end() -> Result<()> {
 fn as_dlv_sends_a_programs_output() -> Result<()> {
     let built = fixture("foo", Build::NoOpt)?;
     same_as_dlv("output mode remote", &built.dir, |client| {
-        client.launch(json!({"request": "launch", "mode": "exec", "program": built.program, "outputMode": "remote"}))?;
+        client
+            .launch(json!({"request": "launch", "mode": "exec", "program": built.program, "outputMode": "remote"}))?;
         client.configuration_done()?;
         client.event("terminated")?;
-        client.request("disconnect", json!({"terminateDebuggee": true})).map(drop)
+        client
+            .request("disconnect", json!({"terminateDebuggee": true}))
+            .map(drop)
     })
 }
 
@@ -76,8 +94,14 @@ fn debug_mode_builds_the_package() -> Result<()> {
     client.launch(json!({"request": "launch", "mode": "debug", "program": here.path(), "dlvCwd": here.path(), "outputMode": "remote"}))?;
     let source = here.path().join("main.go");
     let text = std::fs::read_to_string(&source).expect("reading");
-    let line = text.lines().position(|line| line.contains("// shipped")).map_or(0, |line| line as u32 + 1);
-    let set = client.set_breakpoints(&source.to_string_lossy(), &[SourceBreakpoint::log(line, "shipped {label} {express}")])?;
+    let line = text
+        .lines()
+        .position(|line| line.contains("// shipped"))
+        .map_or(0, |line| line as u32 + 1);
+    let set = client.set_breakpoints(
+        &source.to_string_lossy(),
+        &[SourceBreakpoint::log(line, "shipped {label} {express}")],
+    )?;
     assert!(set[0].verified, "{set:?}");
     client.configuration_done()?;
     client.output("stdout", "shipped \"Ada pays 40\" false")?;
@@ -85,7 +109,11 @@ fn debug_mode_builds_the_package() -> Result<()> {
     client.output("stderr", "refused: an order without items")?;
     client.event("terminated")?;
     client.disconnect(json!({}))?;
-    let left: Vec<String> = std::fs::read_dir(here.path()).expect("listing").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let left: Vec<String> = std::fs::read_dir(here.path())
+        .expect("listing")
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     assert_eq!(left.len(), 2, "the built program is removed: {left:?}");
     Ok(())
 }
@@ -94,11 +122,21 @@ fn debug_mode_builds_the_package() -> Result<()> {
 fn a_build_failure_is_shown() -> Result<()> {
     let here = tempfile::tempdir().expect("a folder");
     std::fs::write(here.path().join("go.mod"), "module broken\n\ngo 1.21\n").expect("writing");
-    std::fs::write(here.path().join("main.go"), "package main\n\nfunc main() {\n\tundefinedName()\n}\n").expect("writing");
+    std::fs::write(
+        here.path().join("main.go"),
+        "package main\n\nfunc main() {\n\tundefinedName()\n}\n",
+    )
+    .expect("writing");
     let mut client = DapClient::start(&paths::spelunk()?)?;
     client.initialize()?;
-    let refused = client.refused("launch", json!({"request": "launch", "mode": "debug", "program": here.path(), "dlvCwd": here.path()}))?;
-    assert!(refused.error_text().contains("Failed to launch") || refused.error_text().contains("Build error"), "{refused:?}");
+    let refused = client.refused(
+        "launch",
+        json!({"request": "launch", "mode": "debug", "program": here.path(), "dlvCwd": here.path()}),
+    )?;
+    assert!(
+        refused.error_text().contains("Failed to launch") || refused.error_text().contains("Build error"),
+        "{refused:?}"
+    );
     client.output("stderr", "undefined: undefinedName")?;
     client.disconnect(json!({}))?;
     Ok(())
@@ -110,11 +148,20 @@ fn attach_and_detach() -> Result<()> {
     let mut running = ChildGroup::start(&mut Command::new(&built.program))?;
     let mut client = DapClient::start(&paths::spelunk()?)?;
     client.attach(json!({"request": "attach", "mode": "local", "processId": running.pid()}))?;
-    client.set_breakpoints(&built.source("main.go"), &[SourceBreakpoint::log(built.line("main.go", "// a logpoint stands here")?, "{number} {step.Name}")])?;
+    client.set_breakpoints(
+        &built.source("main.go"),
+        &[SourceBreakpoint::log(
+            built.line("main.go", "// a logpoint stands here")?,
+            "{number} {step.Name}",
+        )],
+    )?;
     client.configuration_done()?;
     client.output("stdout", "\"counting\"")?;
     let threads = client.request("threads", json!(null))?;
-    assert!(threads["threads"].as_array().is_some_and(|threads| !threads.is_empty()), "{threads}");
+    assert!(
+        threads["threads"].as_array().is_some_and(|threads| !threads.is_empty()),
+        "{threads}"
+    );
     let ended = client.disconnect(json!({}))?;
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
     assert!(running.poll()?.is_none(), "an attached program goes on by default");
@@ -138,9 +185,13 @@ fn terminate_and_disconnect_end_a_launched_program() -> Result<()> {
         let mut client = DapClient::start(&paths::spelunk()?)?;
         client.launch(json!({"request": "launch", "mode": "exec", "program": built.program, "args": ["forever"]}))?;
         client.configuration_done()?;
-        let family = wait_until("the launched program", STEP, || Some(descendants(client.server().pid())).filter(|family| !family.is_empty()))?;
+        let family = wait_until("the launched program", STEP, || {
+            Some(descendants(client.server().pid())).filter(|family| !family.is_empty())
+        })?;
         client.request(request, json!(null))?;
-        wait_until("the launched program to end", STEP, || family.iter().all(|pid| !is_alive(*pid)).then_some(()))?;
+        wait_until("the launched program to end", STEP, || {
+            family.iter().all(|pid| !is_alive(*pid)).then_some(())
+        })?;
         if request == "terminate" {
             client.event("terminated")?;
             client.disconnect(json!(null))?;
@@ -157,9 +208,13 @@ fn a_client_that_hangs_up_ends_server_and_program() -> Result<()> {
     let mut client = DapClient::start(&paths::spelunk()?)?;
     client.launch(json!({"request": "launch", "mode": "exec", "program": built.program, "args": ["forever"]}))?;
     client.configuration_done()?;
-    let family = wait_until("the launched program", STEP, || Some(descendants(client.server().pid())).filter(|family| !family.is_empty()))?;
+    let family = wait_until("the launched program", STEP, || {
+        Some(descendants(client.server().pid())).filter(|family| !family.is_empty())
+    })?;
     client.hang_up().finish(STEP)?;
-    wait_until("the launched program to end", STEP, || family.iter().all(|pid| !is_alive(*pid)).then_some(()))
+    wait_until("the launched program to end", STEP, || {
+        family.iter().all(|pid| !is_alive(*pid)).then_some(())
+    })
 }
 
 #[test]
@@ -188,15 +243,24 @@ fn nothing_is_lost_before_the_end() -> Result<()> {
     let built = fixture("flood", Build::NoOpt)?;
     let mut client = DapClient::start(&paths::spelunk()?)?;
     client.launch(json!({"request": "launch", "mode": "exec", "program": built.program, "args": ["2000"]}))?;
-    client.set_breakpoints(&built.source("main.go"), &[SourceBreakpoint::log(built.line("main.go", "return sink")?, "{sink}")])?;
+    client.set_breakpoints(
+        &built.source("main.go"),
+        &[SourceBreakpoint::log(built.line("main.go", "return sink")?, "{sink}")],
+    )?;
     client.configuration_done()?;
-    client.event_where("the `terminated` event", Duration::from_secs(30), |event| event.event == "terminated")?;
+    client.event_where("the `terminated` event", Duration::from_secs(30), |event| {
+        event.event == "terminated"
+    })?;
     let last = "> [Go 1]: 2000\n";
     let all: Vec<Message> = client.received();
     let place = |wanted: &dyn Fn(&Message) -> bool| all.iter().position(wanted);
     let last = place(&|message| matches!(message, Message::Event(event) if event.body["output"] == last));
     let end = place(&|message| matches!(message, Message::Event(event) if event.event == "terminated"));
-    assert!(last.is_some() && last < end, "the last log message at {last:?}, the end at {end:?} of {} messages", all.len());
+    assert!(
+        last.is_some() && last < end,
+        "the last log message at {last:?}, the end at {end:?} of {} messages",
+        all.len()
+    );
     client.disconnect(json!({}))?;
     Ok(())
 }

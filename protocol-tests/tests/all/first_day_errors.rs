@@ -28,7 +28,11 @@ fn fails_with(finished: &Finished, parts: &[&str]) {
     assert_ne!(finished.code(), 0, "{}", finished.stderr);
     let said = finished.stderr.to_lowercase();
     for part in parts {
-        assert!(said.contains(&part.to_lowercase()), "`{part}` is not in:\n{}", finished.stderr);
+        assert!(
+            said.contains(&part.to_lowercase()),
+            "`{part}` is not in:\n{}",
+            finished.stderr
+        );
     }
     assert!(!said.contains("panicked"), "{}", finished.stderr);
 }
@@ -48,7 +52,13 @@ fn no_go_toolchain() -> Result<()> {
     let mut command = if installed.exists() && nix::unistd::geteuid().is_root() {
         // Where Go's own archive installs it is looked at too, so it is hidden, from this one process.
         let mut hidden = Command::new("unshare");
-        hidden.args(["--mount", "sh", "-c", "mount -t tmpfs none /usr/local/go && PATH=$1 exec \"$2\" trace main.foo", "sh"]);
+        hidden.args([
+            "--mount",
+            "sh",
+            "-c",
+            "mount -t tmpfs none /usr/local/go && PATH=$1 exec \"$2\" trace main.foo",
+            "sh",
+        ]);
         hidden.arg(empty.path()).arg(spelunk);
         hidden
     } else if installed.exists() {
@@ -59,8 +69,14 @@ fn no_go_toolchain() -> Result<()> {
         plain.args(["trace", "main.foo"]).env("PATH", empty.path());
         plain
     };
-    command.current_dir(&built.dir).env("HOME", empty.path()).env_remove("GOROOT");
-    fails_with(&run(&mut command, LIMIT)?, &["Go toolchain was not found", "PATH", "go.dev/dl", "--exec"]);
+    command
+        .current_dir(&built.dir)
+        .env("HOME", empty.path())
+        .env_remove("GOROOT");
+    fails_with(
+        &run(&mut command, LIMIT)?,
+        &["Go toolchain was not found", "PATH", "go.dev/dl", "--exec"],
+    );
     Ok(())
 }
 
@@ -68,15 +84,25 @@ fn no_go_toolchain() -> Result<()> {
 fn a_build_failure_shows_what_the_compiler_said() -> Result<()> {
     let here = tempfile::tempdir().expect("a folder");
     fs::write(here.path().join("go.mod"), "module broken\n\ngo 1.21\n").expect("writing");
-    fs::write(here.path().join("main.go"), "package main\n\nfunc main() {\n\tundefinedName()\n}\n").expect("writing");
+    fs::write(
+        here.path().join("main.go"),
+        "package main\n\nfunc main() {\n\tundefinedName()\n}\n",
+    )
+    .expect("writing");
     let mut command = spelunk(&["trace", "main.main"])?;
-    fails_with(&run(command.current_dir(here.path()), LIMIT)?, &["main.go:4", "undefined: undefinedName"]);
+    fails_with(
+        &run(command.current_dir(here.path()), LIMIT)?,
+        &["main.go:4", "undefined: undefinedName"],
+    );
     Ok(())
 }
 
 #[test]
 fn the_file_is_absent() -> Result<()> {
-    trace_fails(&["--exec", "/nowhere/at/all", "main.foo"], &["/nowhere/at/all", "no such file"])
+    trace_fails(
+        &["--exec", "/nowhere/at/all", "main.foo"],
+        &["/nowhere/at/all", "no such file"],
+    )
 }
 
 #[test]
@@ -115,13 +141,19 @@ fn the_program_is_not_go() -> Result<()> {
 #[test]
 fn the_program_is_stripped() -> Result<()> {
     let built = fixture("foo", Build::Stripped)?;
-    trace_fails(&["--exec", &built.program.to_string_lossy(), "main.foo"], &["debug information", "-ldflags"])
+    trace_fails(
+        &["--exec", &built.program.to_string_lossy(), "main.foo"],
+        &["debug information", "-ldflags"],
+    )
 }
 
 #[test]
 fn no_function_matches() -> Result<()> {
     let built = fixture("foo", Build::NoOpt)?;
-    trace_fails(&["--exec", &built.program.to_string_lossy(), "main.absent"], &["main.absent"])
+    trace_fails(
+        &["--exec", &built.program.to_string_lossy(), "main.absent"],
+        &["main.absent"],
+    )
 }
 
 #[test]
@@ -133,7 +165,10 @@ fn the_expression_is_malformed() -> Result<()> {
 #[test]
 fn no_expression_is_given() -> Result<()> {
     let built = fixture("foo", Build::NoOpt)?;
-    trace_fails(&["--exec", &built.program.to_string_lossy()], &["you must supply a regexp for functions to trace"])
+    trace_fails(
+        &["--exec", &built.program.to_string_lossy()],
+        &["you must supply a regexp for functions to trace"],
+    )
 }
 
 #[test]
@@ -149,7 +184,10 @@ fn the_running_program_is_another_build() -> Result<()> {
     let mut running = ChildGroup::start(&mut Command::new(fixture("counter", Build::Opt)?.program))?;
     let other = fixture("counter", Build::NoOpt)?.program;
     let pid = running.pid().to_string();
-    trace_fails(&["-p", &pid, "--exec", &other.to_string_lossy(), "main.work"], &["build id", &pid, &other.to_string_lossy()])?;
+    trace_fails(
+        &["-p", &pid, "--exec", &other.to_string_lossy(), "main.work"],
+        &["build id", &pid, &other.to_string_lossy()],
+    )?;
     assert!(running.poll()?.is_none(), "the program was harmed");
     Ok(())
 }
@@ -157,14 +195,26 @@ fn the_running_program_is_another_build() -> Result<()> {
 /// A copy of the built binary that an ordinary user can reach, run as that user.
 fn as_nobody(args: &[&str], folder: &Path) -> Result<Option<Command>> {
     if !nix::unistd::geteuid().is_root() {
-        peer::skip("errors of an ordinary user", "the tests do not run as root and cannot become somebody else");
+        peer::skip(
+            "errors of an ordinary user",
+            "the tests do not run as root and cannot become somebody else",
+        );
         return Ok(None);
     }
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("opening the folder");
     let copy = folder.join("spelunk");
     fs::copy(paths::spelunk()?, &copy).expect("copying spelunk");
     let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]).arg(copy).args(args);
+    command
+        .args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--inh-caps=-all",
+            "--bounding-set=-all",
+        ])
+        .arg(copy)
+        .args(args);
     command.current_dir(folder);
     Ok(Some(command))
 }
@@ -174,7 +224,11 @@ fn an_ordinary_user_is_told_which_capability_is_missing() -> Result<()> {
     let here = tempfile::tempdir().expect("a folder");
     let program = here.path().join("foo");
     fs::copy(fixture("foo", Build::NoOpt)?.program, &program).expect("copying");
-    let Some(mut command) = as_nobody(&["trace", "--exec", &program.to_string_lossy(), "main.foo"], here.path())? else {
+    let Some(mut command) = as_nobody(
+        &["trace", "--exec", &program.to_string_lossy(), "main.foo"],
+        here.path(),
+    )?
+    else {
         return Ok(());
     };
     fails_with(&run(&mut command, LIMIT)?, &["cap_bpf", "cap_perfmon", "setcap"]);
@@ -211,7 +265,10 @@ fn the_port_is_in_use() -> Result<()> {
 #[test]
 fn an_unknown_command_and_an_unknown_flag_are_refused() -> Result<()> {
     fails_with(&run(&mut spelunk(&["tarce"])?, LIMIT)?, &["tarce"]);
-    fails_with(&run(&mut spelunk(&["trace", "--exce", "x", "main.foo"])?, LIMIT)?, &["--exce"]);
+    fails_with(
+        &run(&mut spelunk(&["trace", "--exce", "x", "main.foo"])?, LIMIT)?,
+        &["--exce"],
+    );
     Ok(())
 }
 
@@ -219,7 +276,15 @@ fn an_unknown_command_and_an_unknown_flag_are_refused() -> Result<()> {
 fn doctor_says_what_this_machine_and_user_can_do() -> Result<()> {
     let doctor = run(&mut spelunk(&["doctor"])?, LIMIT)?;
     let said = doctor.stdout.to_lowercase();
-    for part in ["kernel", "btf", "ring buffer", "uprobe_multi", "cap_bpf", "cap_perfmon", "go"] {
+    for part in [
+        "kernel",
+        "btf",
+        "ring buffer",
+        "uprobe_multi",
+        "cap_bpf",
+        "cap_perfmon",
+        "go",
+    ] {
         assert!(said.contains(part), "`{part}` is not in:\n{}", doctor.stdout);
     }
     let here = tempfile::tempdir().expect("a folder");
@@ -236,7 +301,16 @@ fn under_the_name_dlv_it_behaves_the_same() -> Result<()> {
     let link = here.path().join("dlv");
     std::os::unix::fs::symlink(paths::spelunk()?, &link).expect("linking");
     let built = fixture("foo", Build::NoOpt)?;
-    let traced = run(Command::new(&link).args(["trace", "--exec", &built.program.to_string_lossy(), "main.foo"]), LIMIT)?;
-    assert!(traced.stderr.starts_with("> goroutine(1): main.foo(99, 9801)\n>> goroutine(1): main.foo => (9900)\n"), "{}", traced.stderr);
+    let traced = run(
+        Command::new(&link).args(["trace", "--exec", &built.program.to_string_lossy(), "main.foo"]),
+        LIMIT,
+    )?;
+    assert!(
+        traced
+            .stderr
+            .starts_with("> goroutine(1): main.foo(99, 9801)\n>> goroutine(1): main.foo => (9900)\n"),
+        "{}",
+        traced.stderr
+    );
     Ok(())
 }

@@ -4,6 +4,7 @@ mod dap_errors;
 mod dap_logpoints;
 mod dap_session;
 mod first_day_errors;
+mod hostile;
 mod peer_rpc;
 mod trace_basic;
 mod trace_corpus;

@@ -14,9 +14,17 @@ fn calls_are_pipelined_and_errors_are_told() -> Result<()> {
     };
     let program = fixture("counter", Build::NoOpt)?.program;
     let mut client = RpcClient::start(&dlv, &["exec", &program.to_string_lossy()])?;
-    assert_eq!(client.refused("Nonsense", &json!({}))?, "unknown method: RPCServer.Nonsense");
+    assert_eq!(
+        client.refused("Nonsense", &json!({}))?,
+        "unknown method: RPCServer.Nonsense"
+    );
     let version = client.call("GetVersion", &json!({}))?;
-    assert!(version["DelveVersion"].as_str().is_some_and(|text| text.contains(peer::VERSION)), "{version}");
+    assert!(
+        version["DelveVersion"]
+            .as_str()
+            .is_some_and(|text| text.contains(peer::VERSION)),
+        "{version}"
+    );
     let state = client.call("State", &json!({"NonBlocking": false}))?;
     assert_eq!(state["State"]["exited"], false, "{state}");
     // A command that runs does not hold up what comes after it on the same connection.

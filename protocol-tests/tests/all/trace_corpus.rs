@@ -20,8 +20,18 @@ fn compare_after(tracer: &Tracer, build: Build, verbosity: u8, edit: fn(Vec<Entr
     let program = built.program.to_string_lossy();
     let traced = tracer.run(&["-v", &verbosity.to_string(), "--exec", &program, corpus.regexp])?;
     assert!(traced.stderr.contains("has exited with status 0"), "{}", traced.stderr);
-    let tally = judge(&read_expected(&traced.stdout)?, &edit(trace_text::entries(&traced.stderr)), verbosity)?;
-    println!("{}", tally.table(&format!("{build:?} at -v {verbosity}, {} functions, {:.1?}", corpus.functions, traced.took)));
+    let tally = judge(
+        &read_expected(&traced.stdout)?,
+        &edit(trace_text::entries(&traced.stderr)),
+        verbosity,
+    )?;
+    println!(
+        "{}",
+        tally.table(&format!(
+            "{build:?} at -v {verbosity}, {} functions, {:.1?}",
+            corpus.functions, traced.took
+        ))
+    );
     for complaint in tally.complaints.iter().take(40) {
         println!("{complaint}");
     }
@@ -35,9 +45,18 @@ fn is_right(build: Build, verbosity: u8) -> Result<()> {
     let tally = compare(&Tracer::spelunk()?, build, verbosity)?;
     let plain = tally.plain();
     assert!(tally.lines > 1000, "the corpus made {} calls and returns", tally.lines);
-    assert_eq!(tally.wrong(), 0, "values that are not what the program said, first of all:\n{}", tally.complaints.first().map_or("", String::as_str));
+    assert_eq!(
+        tally.wrong(),
+        0,
+        "values that are not what the program said, first of all:\n{}",
+        tally.complaints.first().map_or("", String::as_str)
+    );
     assert!(tally.complaints.is_empty(), "{}", tally.complaints[0]);
-    assert!(plain.unreadable_percent() < 2.0, "{:.1} % of integers, strings, slices and pointers are unreadable", plain.unreadable_percent());
+    assert!(
+        plain.unreadable_percent() < 2.0,
+        "{:.1} % of integers, strings, slices and pointers are unreadable",
+        plain.unreadable_percent()
+    );
     Ok(())
 }
 

@@ -13,7 +13,9 @@ fn normalised(text: &str) -> String {
     let text = &map.replace_all(text, "$1 [...]");
     let address = regex::Regex::new("0x[0-9a-f]+").expect("a pattern");
     let process = regex::Regex::new(r"Process \d+").expect("a pattern");
-    process.replace_all(&address.replace_all(text, "0xADDRESS"), "Process N").into_owned()
+    process
+        .replace_all(&address.replace_all(text, "0xADDRESS"), "Process N")
+        .into_owned()
 }
 
 fn like_dlv(verbosity: &str) -> Result<()> {
@@ -60,15 +62,34 @@ fn the_levels_without_dlv() -> Result<()> {
     let program = fixture("verbosity", Build::NoOpt)?.program;
     let program = program.to_string_lossy();
     let expected = [
-        ("0", "> goroutine(1): main.plain(42, 7, true, \"Hello World\")\n>> goroutine(1): main.plain => (84)\n"),
-        ("1", "> goroutine(1): main.plain(i: <int>, u: <uint8>, ok: <bool>, s: <string>)\n>> goroutine(1): main.plain => (<int>)\n"),
-        ("2", "> goroutine(1): main.plain(i: 42, u: 7, ok: true, s: \"Hello World\")\n>> goroutine(1): main.plain => (84)\n"),
-        ("3", "> goroutine(1): main.plain(\n  i: 42\n  u: 7\n  ok: true\n  s: \"Hello World\")\n>> goroutine(1): main.plain => (84)\n"),
-        ("4", "> goroutine(1): main.plain(\n  i: 42\n  u: 7\n  ok: true\n  s: \"Hello World\")\n>> goroutine(1): main.plain => (84)\n"),
+        (
+            "0",
+            "> goroutine(1): main.plain(42, 7, true, \"Hello World\")\n>> goroutine(1): main.plain => (84)\n",
+        ),
+        (
+            "1",
+            "> goroutine(1): main.plain(i: <int>, u: <uint8>, ok: <bool>, s: <string>)\n>> goroutine(1): main.plain => (<int>)\n",
+        ),
+        (
+            "2",
+            "> goroutine(1): main.plain(i: 42, u: 7, ok: true, s: \"Hello World\")\n>> goroutine(1): main.plain => (84)\n",
+        ),
+        (
+            "3",
+            "> goroutine(1): main.plain(\n  i: 42\n  u: 7\n  ok: true\n  s: \"Hello World\")\n>> goroutine(1): main.plain => (84)\n",
+        ),
+        (
+            "4",
+            "> goroutine(1): main.plain(\n  i: 42\n  u: 7\n  ok: true\n  s: \"Hello World\")\n>> goroutine(1): main.plain => (84)\n",
+        ),
     ];
     for (verbosity, text) in expected {
         let traced = Tracer::spelunk()?.run(&["-v", verbosity, "--exec", &program, "^main.plain$"])?;
-        assert_eq!(normalised(&traced.stderr), format!("{text}Process N has exited with status 0\n"), "-v {verbosity}");
+        assert_eq!(
+            normalised(&traced.stderr),
+            format!("{text}Process N has exited with status 0\n"),
+            "-v {verbosity}"
+        );
     }
     Ok(())
 }

@@ -1,0 +1,164 @@
+//! Input that was never meant well: damaged debug information and random protocol messages. A message and an end are fine; a crash or a hang is not.
+//!
+//! Each test runs for `SPELUNK_FUZZ_SECONDS`, 3 by default; `SPELUNK_FUZZ_SEED` repeats a run, and each failure names its seed.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant, SystemTime};
+
+use object::{Object, ObjectSection};
+use protocol_tests::corpus::Numbers;
+use protocol_tests::dap_client::{DapClient, STEP};
+use protocol_tests::failure::Result;
+use protocol_tests::paths;
+use protocol_tests::toolchain::{Build, fixture};
+use protocol_tests::trace::Tracer;
+use serde_json::{Value, json};
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Calls `attempt` with fresh seeds until the time is over; at least three times.
+fn for_a_while(mut attempt: impl FnMut(u64) -> Result<()>) -> Result<()> {
+    let given = number("SPELUNK_FUZZ_SEED");
+    let start = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(1, |since| since.as_nanos() as u64);
+    let end = Instant::now() + Duration::from_secs(number("SPELUNK_FUZZ_SECONDS").unwrap_or(3));
+    let mut round = 0;
+    while round < 3 || Instant::now() < end {
+        attempt(given.unwrap_or(start.wrapping_add(round)))?;
+        round += 1;
+        if given.is_some() {
+            break;
+        }
+    }
+    println!("{round} rounds");
+    Ok(())
+}
+
+/// Only sections that are not loaded are damaged, so the program that spelunk runs is whole.
+#[test]
+fn damaged_debug_information() -> Result<()> {
+    let whole = fs::read(fixture("calls", Build::Opt)?.program).expect("reading the fixture");
+    let file = object::File::parse(&*whole).expect("the fixture is an ELF file");
+    let ranges: Vec<(u64, u64)> = file
+        .sections()
+        .filter(|section| section.name().is_ok_and(|name| name.starts_with(".debug_")))
+        .filter_map(|section| section.file_range())
+        .collect();
+    assert!(!ranges.is_empty());
+    let here = tempfile::tempdir().expect("a folder");
+    let tracer = Tracer::spelunk()?;
+    for_a_while(|seed| {
+        let mut numbers = Numbers::new(seed);
+        let mut damaged = whole.clone();
+        let (start, length) = *numbers.pick(&ranges);
+        for _ in 0..=numbers.below(40) {
+            let at = start as usize + numbers.below(length as usize);
+            damaged[at] = if numbers.below(3) == 0 {
+                0xff
+            } else {
+                numbers.next() as u8
+            };
+        }
+        let program = here.path().join(format!("calls-{seed}"));
+        fs::write(&program, &damaged).expect("writing");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("making it executable");
+        let traced = tracer.run(&[
+            "-v",
+            "4",
+            "--exec",
+            &program.to_string_lossy(),
+            r"^main\.",
+            "--",
+            "many",
+        ])?;
+        let _ = fs::remove_file(&program);
+        assert!(
+            !traced.stderr.contains("panicked") && traced.code() < 128,
+            "SPELUNK_FUZZ_SEED={seed}, status {}: {}",
+            traced.code(),
+            traced.stderr
+        );
+        Ok(())
+    })
+}
+
+/// A value of some sort, often not of the sort that is wanted.
+fn anything(numbers: &mut Numbers, depth: u32) -> Value {
+    match numbers.below(if depth == 0 { 6 } else { 8 }) {
+        0 => Value::Null,
+        1 => json!(numbers.below(2) == 0),
+        2 => json!(numbers.next() as i64),
+        3 => json!(numbers.below(4)),
+        4 => json!("x".repeat(numbers.below(300))),
+        5 => json!(["", "/", "{", "{}}{", "main.go", "\u{0}", "💥", "../..", "%d"][numbers.below(9)]),
+        6 => (0..numbers.below(4)).map(|_| anything(numbers, depth - 1)).collect(),
+        _ => {
+            const NAMES: [&str; 9] = [
+                "source",
+                "path",
+                "breakpoints",
+                "line",
+                "logMessage",
+                "program",
+                "mode",
+                "threadId",
+                "arguments",
+            ];
+            (0..numbers.below(5))
+                .map(|_| ((*numbers.pick(&NAMES)).to_owned(), anything(numbers, depth - 1)))
+                .collect()
+        }
+    }
+}
+
+#[test]
+fn random_requests_are_all_answered() -> Result<()> {
+    const COMMANDS: [&str; 14] = [
+        "initialize",
+        "launch",
+        "attach",
+        "setBreakpoints",
+        "setFunctionBreakpoints",
+        "setExceptionBreakpoints",
+        "configurationDone",
+        "threads",
+        "stackTrace",
+        "continue",
+        "evaluate",
+        "pause",
+        "source",
+        "nonsense",
+    ];
+    let program = fixture("orders", Build::NoOpt)?;
+    for_a_while(|seed| {
+        let mut numbers = Numbers::new(seed);
+        let mut client = DapClient::start(&paths::spelunk()?)?;
+        client.initialize()?;
+        if numbers.below(2) == 0 {
+            client.try_request(
+                "launch",
+                json!({"mode": "exec", "program": program.program, "args": ["forever"]}),
+            )?;
+        }
+        for _ in 0..30 {
+            let command = *numbers.pick(&COMMANDS);
+            let arguments = anything(&mut numbers, 3);
+            let seq = client.send(command, arguments.clone())?;
+            // Go's own clients fail on a missing answer, so each request gets one, whatever it was.
+            client.response_within(seq, STEP).map_err(|failure| {
+                protocol_tests::failure::Failure::new(format!(
+                    "SPELUNK_FUZZ_SEED={seed}: {command} {arguments}: {failure}"
+                ))
+            })?;
+        }
+        let errors = client.server().stderr.text();
+        assert!(!errors.contains("panicked"), "SPELUNK_FUZZ_SEED={seed}: {errors}");
+        client
+            .request("disconnect", json!({"terminateDebuggee": true}))
+            .map(drop)
+    })
+}
