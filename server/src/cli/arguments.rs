@@ -312,6 +312,9 @@ pub(super) struct TraceFlags {
     /// Show timestamp in the output.
     #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
     pub(super) timestamp: bool,
+    /// Show how long each call took behind its results. (spelunk only)
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
+    pub(super) timing: bool,
     /// Parameter verbosity: 0=values, 1=types, 2=inline, 3=expanded, 4=full.
     #[arg(short, long, default_value = "0", value_parser = integer, value_name = "int", hide_default_value = true, allow_negative_numbers = true)]
     pub(super) verbose: i64,

@@ -18,6 +18,10 @@ pub(crate) struct TraceArgs {
     pub(crate) verbosity: i64,
     /// Whether each line begins with the time.
     pub(crate) timestamp: bool,
+    /// Whether a return tells how long the call took.
+    pub(crate) timing: bool,
+    /// For a process: the file with the debug information, where the one that runs has none.
+    pub(crate) debug_file: Option<PathBuf>,
     /// The working directory of a program that is started.
     pub(crate) directory: Option<PathBuf>,
 }
@@ -119,7 +123,7 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
     } else if given >= 2 {
         return Err("Cannot specify package when using --exec.".to_owned());
     } else {
-        TraceTarget::Exec(flags.exec.into())
+        TraceTarget::Exec(flags.exec.clone().into())
     };
     if given >= 3 && flags.follow_calls <= 0 {
         return Err("Need to specify a trace depth of at least 1".to_owned());
@@ -140,6 +144,8 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
         regexp,
         verbosity: flags.verbose,
         timestamp: flags.timestamp,
+        timing: flags.timing,
+        debug_file: (flags.pid != 0 && !flags.exec.is_empty()).then(|| flags.exec.into()),
         directory: (!global.wd.is_empty()).then(|| global.wd.clone().into()),
     })
 }

@@ -69,7 +69,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let sites = sites.into_iter().map(|site| (site, ())).collect();
 
     let mut running = subject.start(args)?;
-    let printer = Printer { binary: binary.clone(), verbosity, timing: false, clock: args.timestamp.then(WallClock::now), pairing: Pairing::default(), dictionaries: HashMap::new(), text: String::new() };
+    let printer = Printer { binary: binary.clone(), verbosity, timing: args.timing, clock: args.timestamp.then(WallClock::now), pairing: Pairing::default(), dictionaries: HashMap::new(), text: String::new() };
     let shared = Arc::new(Mutex::new(printer));
     let flushing = shared.clone();
     let handled = shared.clone();
@@ -182,8 +182,8 @@ impl Subject {
     fn open(&self, args: &TraceArgs) -> Result<Binary, Failure> {
         let Subject::Process(pid) = self else { return Binary::open(self.path()).map_err(fail) };
         let running = executable(*pid).map_err(fail)?;
-        let Some(file) = None::<PathBuf> else { return Binary::open(&running).map_err(fail) };
-        let binary = Binary::open(&file).map_err(fail)?;
+        let Some(file) = &args.debug_file else { return Binary::open(&running).map_err(fail) };
+        let binary = Binary::open(file).map_err(fail)?;
         let (analysed, runs) = (binary.build_id(), BuildId::of_file(&running).map_err(fail)?);
         if analysed != runs {
             return Err(format!("{} is not the program that process {pid} runs: its build id is {analysed}, that of the process is {runs}", file.display()));

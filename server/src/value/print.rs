@@ -118,6 +118,11 @@ impl Printer {
             }
             Content::Interface(held) => self.interface(value, held, at),
             Content::Map { base, len, entries } => self.map(value, *base, *len, entries, at),
+            // On several lines a channel is opened like a struct, and a nil one has nothing in it.
+            Content::NilChan if at.style.newlines => {
+                self.leading_type(value, at);
+                self.push("{}");
+            }
             Content::NilChan => {
                 self.type_name(value, at.style);
                 self.push(" nil");
