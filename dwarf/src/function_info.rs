@@ -119,6 +119,12 @@ impl Variable {
         self.name.len() > 1 && self.name.starts_with('&')
     }
 
+    /// Whether DWARF gives its places by program counter. Then, of a value that the optimiser took apart and kept one component of, Go's compiler
+    /// describes that component as if it were the whole (it writes `DW_OP_piece` only where there are several, cmd/compile/internal/ssa/debug.go).
+    pub fn is_taken_apart(&self) -> bool {
+        matches!(self.home, Home::List(_))
+    }
+
     /// The name in the source: without the `&` of escaped variables.
     pub fn display_name(&self) -> &str {
         if self.escaped() { &self.name[1..] } else { &self.name }

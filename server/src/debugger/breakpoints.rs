@@ -127,15 +127,15 @@ impl Breakpoints {
         if let Some(why) = &self.refused {
             return Err(why.clone());
         }
+        let template = wanted.log_message.as_deref().map(Template::parse).transpose().map_err(|error| error.to_string())?;
         let statements = self.binary.statements(file, wanted.line);
         if statements.is_empty() {
             return Err(self.no_statement(file, wanted.line));
         }
-        let message = wanted.log_message.as_deref().ok_or(CANNOT_STOP)?;
+        let template = template.ok_or(CANNOT_STOP)?;
         if wanted.condition.is_some() || wanted.hit_condition.is_some() {
             return Err(NO_CONDITIONS.to_owned());
         }
-        let template = Template::parse(message).map_err(|error| error.to_string())?;
         self.start_engine()?;
         let engine = self.engine.as_mut().ok_or("the engine is gone")?;
         let (binary, runtime) = (self.binary.clone(), engine.runtime());
@@ -197,7 +197,10 @@ impl Breakpoints {
             let known = old.iter().find(|(old, _)| old == wanted).map(|(_, id)| *id);
             let id = known.unwrap_or_else(|| self.next_id());
             self.on_functions.push((wanted.clone(), id));
-            states.push(BreakpointState { id, verified: false, message: Some(CANNOT_STOP.to_owned()), file: None, line: None });
+            let name = &wanted.function;
+            let known = self.binary.function_named(name).is_some();
+            let message = if known { CANNOT_STOP.to_owned() } else { format!("location {name:?} not found") };
+            states.push(BreakpointState { id, verified: false, message: Some(message), file: None, line: None });
         }
         states
     }

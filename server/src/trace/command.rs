@@ -33,6 +33,9 @@ pub(crate) fn run(args: &TraceArgs) -> ExitCode {
     }
 }
 
+/// A message names at most so many functions.
+const MAX_NAMED: usize = 5;
+
 /// A message for the user that ends the command.
 type Failure = String;
 
@@ -50,8 +53,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let verbosity = verbosity(args);
     let (functions, engine) = rayon::join(|| matching(&binary, &pattern), || Engine::<()>::new(binary.clone(), verbosity.load_config()));
     if functions.is_empty() {
-        let path = binary.path().display();
-        return Err(format!("no breakpoints set: no function of {path} matches {:?}", args.regexp));
+        return Err(nothing_matches(&binary, &pattern));
     }
     tracing::debug!("{} functions found after {:?}", functions.len(), begun.elapsed());
     let mut engine = engine.map_err(fail)?;
@@ -93,6 +95,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     tracing::debug!("probes attached after {:?}", begun.elapsed());
     report_refused(&engine, &link);
     running.release()?;
+    report_inlined(&binary, &pattern);
 
     let ended = running.wait(&interrupts, &closed);
     let detaching = Instant::now();
@@ -132,6 +135,34 @@ fn matching<'b>(binary: &'b Binary, pattern: &Regex) -> Vec<&'b Function> {
         binary.functions().iter().filter(|function| pattern.is_match(&function.name) && traceable(binary, function)).collect();
     functions.sort_by(|a, b| a.name.cmp(&b.name));
     functions
+}
+
+/// Why nothing can be traced.
+fn nothing_matches(binary: &Binary, pattern: &Regex) -> Failure {
+    let path = binary.path().display();
+    let inlined: Vec<&str> = binary.inlined_functions().iter().map(|name| &**name).filter(|name| pattern.is_match(name)).take(5).collect();
+    if inlined.is_empty() {
+        return format!("no breakpoints set: no function of {path} matches {:?}", pattern.as_str());
+    }
+    format!(
+        "no breakpoints set: the compiler inlined all calls of {}, so there is no function left to trace; build with -gcflags=all=-l, or set a logpoint on one of its lines",
+        inlined.join(", ")
+    )
+}
+
+/// Tells of calls that cannot be seen because the compiler inlined them.
+fn report_inlined(binary: &Binary, pattern: &Regex) {
+    let matching = binary.inlined_functions().iter().filter(|name| pattern.is_match(name));
+    let copies = |name: &Box<str>| match binary.inlined_calls_of(name).len() {
+        0 => None,
+        1 => Some(format!("{name} (at 1 place)")),
+        places => Some(format!("{name} (at {places} places)")),
+    };
+    let named: Vec<String> = matching.filter_map(copies).take(MAX_NAMED + 1).collect();
+    if !named.is_empty() {
+        let more = if named.len() > MAX_NAMED { " and more" } else { "" };
+        eprintln!("spelunk: calls that the compiler inlined are not seen: {}{more}", named[..named.len().min(MAX_NAMED)].join(", "));
+    }
 }
 
 /// Whether a function is Go's and described. A wrapper that only brings arguments from one calling convention to the other has a twin of the same name.

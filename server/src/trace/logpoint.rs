@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use spelunk_bpf::{Follow, FollowKind, Index, RecordView};
-use spelunk_dwarf::{Abi, Binary, FileAddr, Function, FunctionInfo, Kind, LocationError, ProcAddr, TypeId, Variable as DwarfVariable};
+use spelunk_dwarf::{Abi, Binary, FileAddr, Function, FunctionInfo, Kind, Location, LocationError, ProcAddr, TypeId, Variable as DwarfVariable};
 
-use super::abi::Convention;
+use super::abi::{Convention, components};
 use super::capture::{Captured, Home, PlanBuilder};
 use super::function::{Runtime, SiteKind, SitePlan, location_home};
 use super::layouts::Layouts;
@@ -388,6 +388,10 @@ impl Building<'_, '_, '_> {
     fn add(&mut self, name: &str, variable: &DwarfVariable) -> Result<usize, EvalError> {
         let mut named = Named { name: name.to_owned(), escaped: variable.escaped(), missing: None };
         let (parts, home) = match self.binary.location(self.info, variable, self.pc) {
+            Ok(location) if self.may_be_a_part(variable, &location) => {
+                named.missing = Some("optimized out but for a part of it".to_owned());
+                (Vec::new(), Home::Nowhere)
+            }
             Ok(location) => match location_home(&location) {
                 Home::Nowhere => (self.builder.located(variable.ty, &location), Home::Nowhere),
                 // What lies in memory is captured as far as it is needed.
@@ -405,6 +409,12 @@ impl Building<'_, '_, '_> {
         self.names.push(named);
         self.variables.push(Captured { name: name.to_owned(), ty: variable.ty, home, parts });
         self.usable(self.names.len() - 1)
+    }
+
+    /// Whether a location that seems to be the whole variable's may be that of one component. Never a wrong value: then it is none.
+    fn may_be_a_part(&self, variable: &DwarfVariable, location: &Location) -> bool {
+        let several = || components(self.binary, variable.ty).is_some_and(|components| components.len() > 1);
+        self.info.optimized && variable.is_taken_apart() && location.pieces.len() == 1 && several()
     }
 
     fn add_global(&mut self, name: &str, full: &str) -> Result<Option<usize>, EvalError> {
