@@ -355,6 +355,47 @@ fn another_users_process_is_not_opened_without_the_capability() {
 }
 
 #[test]
+fn two_capabilities_are_enough() {
+    if probe_set().is_none() {
+        return;
+    }
+    let Some(mut fixture) = Fixture::start(Mode::Exe) else {
+        return;
+    };
+    let plan = Plan {
+        follows: vec![string(32)],
+        goroutine: spelunk_bpf::GoroutineSource::Tls { offset: -8 },
+        ..fixture.plan(three_words())
+    };
+    let address = fixture.binary.entry("main.str");
+    let offset = fixture.binary.file_offset(address);
+    // The fixture has more capabilities than the thread will have, so not by /proc/PID/exe.
+    let target = Target {
+        path: common::fixture(Mode::Exe).expect("it is running").to_owned(),
+        pid: fixture.target().pid,
+    };
+    let (set, link, plan) = std::thread::spawn(move || {
+        set_capabilities(1 << 38 | 1 << 39);
+        let mut set = ProbeSet::new(Options::default()).expect("CAP_BPF is enough");
+        let id = set.add_plan(&plan).expect("CAP_PERFMON is enough");
+        let site = Site {
+            plan: id,
+            file_addr: address,
+        };
+        let site = set.add_site(site).expect("room");
+        let link = set.attach(&target, &[(offset, site)]);
+        (set, link.expect("CAP_PERFMON is enough"), plan)
+    })
+    .join()
+    .expect("the thread ends well");
+    let (_, goroutine) = fixture.run("str 2");
+    let records = records(&set, &plan);
+    drop(link);
+    assert_eq!(records[0].chunks[0].bytes, b"abcabc");
+    assert_eq!(records[0].goroutine, goroutine);
+}
+
+#[test]
 fn equal_plans_share_a_program_and_many_load_at_once() {
     let Some(mut set) = probe_set() else { return };
     let plan = |n: u32| Plan {
