@@ -9,7 +9,7 @@ use crate::probeset::SiteId;
 /// Where the kernel describes its own types.
 pub(crate) const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// Names a file to read in place of [`KERNEL_BTF`].
+/// Environment variable that names a file to read in place of `/sys/kernel/btf/vmlinux`.
 pub const BTF_VARIABLE: &str = "SPELUNK_BTF";
 
 /// An error of this crate.

@@ -192,12 +192,22 @@ fn attach_error(target: &Target, count: usize, error: io::Error) -> BpfError {
         (Some(libc::ENOENT), Some(pid)) if !PathBuf::from(format!("/proc/{pid}")).exists() => {
             BpfError::ProcessGone { pid }
         }
+        (Some(libc::EACCES | libc::EPERM), Some(pid)) if unreadable(target) => BpfError::PermissionDenied {
+            action: format!("opening {}", target.path.display()),
+            missing: format!("process {pid} belongs to another user, or CAP_SYS_PTRACE is missing"),
+            remedy: crate::features::REMEDY.to_owned(),
+        },
         (Some(libc::ENOENT | libc::EBADF | libc::ENOTDIR | libc::ELOOP), _) => BpfError::Target {
             path: target.path.clone(),
             source: error,
         },
         _ => BpfError::system(format!("attaching {count} probes to {}", target.path.display()), error),
     }
+}
+
+/// Whether the executable may not even be looked at.
+fn unreadable(target: &Target) -> bool {
+    std::fs::metadata(&target.path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Whether the kernel has `uprobe_multi` links, and whether their pid filter means the process.

@@ -14,7 +14,7 @@ use crate::layout::{self, Layout, LayoutId, RuntimeTypeEntry, TypeEntry};
 use crate::link::{self, Link, Target};
 use crate::loader::{Loader, kernel_has_btf};
 use crate::maps::{CounterEntry, Maps, SiteEntry, map_error};
-use crate::plan::{GoroutineSource, Plan};
+use crate::plan::{GoroutineSource, Plan, RECORD_CLASSES};
 use crate::record::RecordView;
 use crate::ring::Ring;
 
@@ -43,7 +43,8 @@ impl SiteId {
 /// Sizes of a probe set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Size of the ring in bytes; rounded up to a power of two of at least a page.
+    /// Size of the ring in bytes; rounded up to a power of two, of at least 64 KiB, so that
+    /// the largest record has room.
     pub ring_bytes: u32,
     /// The most sites.
     pub max_sites: u32,
@@ -112,6 +113,8 @@ pub struct ProbeSet {
     layouts: u32,
 }
 
+const LARGEST_RECORD: u32 = RECORD_CLASSES[RECORD_CLASSES.len() - 1];
+
 /// How many copies of the counter table there are at most.
 const MAX_STRIPES: u32 = 8;
 
@@ -122,7 +125,10 @@ impl ProbeSet {
     /// Makes the tables, the ring and the dispatcher.
     pub fn new(options: Options) -> Result<ProbeSet, BpfError> {
         let options = Options {
-            ring_bytes: options.ring_bytes.clamp(4096, 1 << 30).next_power_of_two(),
+            ring_bytes: options
+                .ring_bytes
+                .clamp(2 * LARGEST_RECORD, 1 << 30)
+                .next_power_of_two(),
             max_sites: options.max_sites.max(1),
             max_plans: options.max_plans.max(1),
             max_layouts: options.max_layouts.max(2),

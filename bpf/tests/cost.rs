@@ -120,3 +120,33 @@ fn milliseconds_to_load_300_plans() {
     load("registers and eight strings", None, 8, 1024);
     load("registers, a string and a chase", Some(layout), 1, 4096);
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn records_drained_per_second() {
+    let Some(mut fixture) = Fixture::start(Mode::Exe) else {
+        return;
+    };
+    let mut set = ProbeSet::new(Options::default()).expect("a probe set");
+    let plan = Plan {
+        follows: vec![string(64)],
+        max_record: 256,
+        ..fixture.plan(three_words())
+    };
+    let (_, _link) = fixture.probe(&mut set, "main.work", &plan);
+    let mut best = 0.0f64;
+    for _ in 0..10 {
+        fixture.run("loop 50000");
+        let begin = std::time::Instant::now();
+        let mut bytes = 0;
+        let records = set
+            .drain(Duration::ZERO, |record| {
+                bytes += record.root(&plan, 0).map_or(0, <[u8]>::len);
+                bytes += record.chunks().map(|chunk| chunk.bytes.len()).sum::<usize>();
+            })
+            .expect("the ring drains");
+        assert_eq!(bytes, records * (8 + "hello, kernel".len()));
+        best = best.max(records as f64 / begin.elapsed().as_secs_f64());
+    }
+    println!("{:.1} million records per second", best / 1e6);
+}

@@ -327,6 +327,75 @@ fn targets_that_cannot_be_probed_are_errors() {
 }
 
 #[test]
+fn another_users_process_is_not_opened_without_the_capability() {
+    let Some(mut set) = probe_set() else { return };
+    let plan = Plan {
+        roots: vec![register(Reg::Rax)],
+        follows: vec![],
+        goroutine: spelunk_bpf::GoroutineSource::None,
+        runtime: spelunk_bpf::RuntimeOffsets::default(),
+        max_record: 256,
+    };
+    let plan = set.add_plan(&plan).expect("the plan loads");
+    let site = set.add_site(Site { plan, file_addr: 0 }).expect("room");
+    let error = std::thread::spawn(move || {
+        // CAP_BPF and CAP_PERFMON stay, CAP_SYS_PTRACE goes: init has more than this thread then.
+        set_capabilities(1 << 38 | 1 << 39);
+        let target = Target {
+            path: "/proc/1/exe".into(),
+            pid: Some(1),
+        };
+        set.attach(&target, &[(0, site)]).map(drop)
+    })
+    .join()
+    .expect("the thread ends well")
+    .expect_err("no permission");
+    assert!(matches!(error, BpfError::PermissionDenied { .. }), "{error:?}");
+    assert!(error.to_string().contains("CAP_SYS_PTRACE"), "{error}");
+}
+
+#[test]
+fn two_capabilities_are_enough() {
+    if probe_set().is_none() {
+        return;
+    }
+    let Some(mut fixture) = Fixture::start(Mode::Exe) else {
+        return;
+    };
+    let plan = Plan {
+        follows: vec![string(32)],
+        goroutine: spelunk_bpf::GoroutineSource::Tls { offset: -8 },
+        ..fixture.plan(three_words())
+    };
+    let address = fixture.binary.entry("main.str");
+    let offset = fixture.binary.file_offset(address);
+    // The fixture has more capabilities than the thread will have, so not by /proc/PID/exe.
+    let target = Target {
+        path: common::fixture(Mode::Exe).expect("it is running").to_owned(),
+        pid: fixture.target().pid,
+    };
+    let (set, link, plan) = std::thread::spawn(move || {
+        set_capabilities(1 << 38 | 1 << 39);
+        let mut set = ProbeSet::new(Options::default()).expect("CAP_BPF is enough");
+        let id = set.add_plan(&plan).expect("CAP_PERFMON is enough");
+        let site = Site {
+            plan: id,
+            file_addr: address,
+        };
+        let site = set.add_site(site).expect("room");
+        let link = set.attach(&target, &[(offset, site)]);
+        (set, link.expect("CAP_PERFMON is enough"), plan)
+    })
+    .join()
+    .expect("the thread ends well");
+    let (_, goroutine) = fixture.run("str 2");
+    let records = records(&set, &plan);
+    drop(link);
+    assert_eq!(records[0].chunks[0].bytes, b"abcabc");
+    assert_eq!(records[0].goroutine, goroutine);
+}
+
+#[test]
 fn equal_plans_share_a_program_and_many_load_at_once() {
     let Some(mut set) = probe_set() else { return };
     let plan = |n: u32| Plan {
@@ -404,9 +473,15 @@ fn features_are_found_by_trying() {
 }
 
 fn drop_capabilities() {
-    // _LINUX_CAPABILITY_VERSION_3: a header, and two sets of effective, permitted, inheritable.
+    set_capabilities(0);
+}
+
+/// Leaves this thread with these capabilities, of those it has.
+fn set_capabilities(set: u64) {
+    // _LINUX_CAPABILITY_VERSION_3: a header, and two times effective, permitted, inheritable.
     let header = [0x2008_0522u32, 0];
-    let sets = [0u32; 6];
+    let (low, high) = (set as u32, (set >> 32) as u32);
+    let sets = [low, low, 0, high, high, 0];
     // SAFETY: both arrays have the layout that capset(2) reads.
     let result = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) };
     assert_eq!(result, 0, "capset");

@@ -5,7 +5,7 @@ use super::{Generator, slot};
 use crate::asm::Label;
 use crate::insn::{Alu, Cond, FP, R, R0, R1, R2, R3, R6, R7, R8, R9, Width};
 use crate::plan::{Follow, FollowKind, Index};
-use crate::record::{CHUNK_HEADER_SIZE, ChunkKind, HEADER_SIZE, chunk};
+use crate::record::{CHUNK_HEADER_SIZE, ChunkKind, HEADER_SIZE, Status, chunk};
 
 /// Where the words that a follow starts from are.
 #[derive(Clone, Copy)]
@@ -101,6 +101,14 @@ impl Generator<'_> {
                 let done = self.asm.label();
                 self.append_dynamic(done, end);
                 self.asm.bind(done);
+                if !follow.then.is_empty() {
+                    // Bytes of a type that is not known mean nothing.
+                    self.asm.mov(R1, R7);
+                    self.asm.alu(Alu::Add, R1, R8);
+                    self.asm.load(Width::Byte, R2, R1, chunk::STATUS);
+                    let unknown = Status::UnknownType as i32;
+                    self.asm.jump_if_imm(R2, Cond::Equal, unknown, end);
+                }
                 self.asm.bind(out_of_range);
             }
         }

@@ -65,8 +65,8 @@ fn build(name: &str, buildmode: &str) -> Option<PathBuf> {
         return None;
     };
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixture");
-    // Test binaries run one after the other or at once: each has a file of its own.
-    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fixture-{name}-{}", std::process::id()));
+    // Each test binary has a file of its own, since they may run at once.
+    let output = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fixture-{name}-{}", env!("CARGO_CRATE_NAME")));
     let result = Command::new(go)
         .current_dir(source)
         .args(["build", buildmode, "-o"])
