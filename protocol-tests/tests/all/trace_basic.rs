@@ -155,6 +155,21 @@ fn a_growing_stack_is_entered_once_per_call() -> Result<()> {
     Ok(())
 }
 
+/// Parameters that a function does not use are not kept over the growth of its stack, so they must be read before it.
+#[test]
+fn parameters_are_right_when_entering_grows_the_stack() -> Result<()> {
+    let calls = (0..20).flat_map(|i| [format!("roomy({i}, {}, \"label\")", 2 * i), "roomy => 3".to_owned()]);
+    let expected: Vec<String> = calls.collect();
+    for build in [Build::NoOpt, Build::Opt, Build::Pie] {
+        assert_eq!(
+            steps(&trace("calls", build, "^main.roomy$", &["growth"])?.stderr),
+            expected,
+            "{build:?}"
+        );
+    }
+    Ok(())
+}
+
 #[test]
 fn a_panic_leaves_out_the_return_and_pairing_stays_right() -> Result<()> {
     let expected = [
