@@ -27,7 +27,7 @@ demo: toolchain ## a minute's tour: a traced program, its cost, an editor's logp
 
 test: toolchain ## everything, with real Go programs and the real kernel
 	$(CARGO) build --workspace
-	SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk $(CARGO) test --workspace
+	SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk $(CARGO) test --workspace --no-fail-fast
 
 test-go-versions: ## the trace suites with Go 1.21 to 1.27; VERSIONS="1.24.3 1.25.5" for some
 	$(CARGO) build --workspace
@@ -38,8 +38,11 @@ bench: toolchain ## nothing, spelunk, dlv --ebpf and dlv on one program in one r
 	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/release/spelunk SPELUNK_LOAD=$$(sh $(SCRIPTS)/ensure-load.sh $(TARGET) $(GO)) \
 		$(TARGET)/release/bench
 
-fuzz: ## longer runs of the property tests: hostile records, binaries and protocol frames
-	PROPTEST_CASES=$(or $(CASES),20000) $(CARGO) test --workspace --lib --bins -- prop fuzz hostile
+fuzz: toolchain ## hostile input, for longer than in `make test`; SECONDS=600 for how long, CASES=100000 for the property tests
+	$(CARGO) build --workspace
+	PROPTEST_CASES=$(or $(CASES),20000) $(CARGO) test --workspace --lib --bins --exclude protocol-tests
+	SPELUNK_FUZZ_SECONDS=$(or $(SECONDS),60) SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk \
+		$(CARGO) test -p protocol-tests --test all hostile -- --nocapture
 
 lint: ## formatting and lints, warnings are errors
 	$(CARGO) fmt --all --check
