@@ -30,7 +30,7 @@ impl PlanId {
 }
 
 /// Names a site of one [`ProbeSet`]: the cookie of its probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteId(pub(crate) u32);
 
 impl SiteId {
@@ -114,6 +114,31 @@ pub struct ProbeSet {
 }
 
 const LARGEST_RECORD: u32 = RECORD_CLASSES[RECORD_CLASSES.len() - 1];
+
+/// Tells which sites have lost records.
+#[derive(Clone)]
+pub struct Losses {
+    maps: Arc<Maps>,
+    stripes: u32,
+    max_sites: u32,
+}
+
+impl Losses {
+    /// Whether a record of `site` has ever been lost. The count is raised before the program that
+    /// passed the site goes on, so whatever it does afterwards is seen later.
+    pub fn any(&self, site: SiteId) -> Result<bool, BpfError> {
+        let table = self.maps.counters()?;
+        for stripe in 0..self.stripes {
+            let entry: CounterEntry = table
+                .get(&(stripe * self.max_sites + site.0), 0)
+                .map_err(|error| map_error("reading counters", error))?;
+            if entry.ring_full > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
 
 /// How many copies of the counter table there are at most.
 const MAX_STRIPES: u32 = 8;
@@ -380,6 +405,15 @@ impl ProbeSet {
         match self.sites.checked_sub(1) {
             Some(last) => self.sum_counters(0..=last),
             None => Ok(Counters::default()),
+        }
+    }
+
+    /// A handle that tells losses of single sites, to be used from any thread.
+    pub fn losses(&self) -> Losses {
+        Losses {
+            maps: Arc::clone(&self.maps),
+            stripes: self.environment.stripes,
+            max_sites: self.options.max_sites,
         }
     }
 

@@ -174,7 +174,7 @@ impl Breakpoints {
         }
         let mut engine = Engine::new(self.binary.clone(), LoadConfig::DAP).map_err(|error| error.to_string())?;
         let (binary, events) = (self.binary.clone(), self.events.clone());
-        let log = move |site: &Installed<Owner>, record: &RecordView<'_>| {
+        let log = move |site: &Arc<Installed<Owner>>, record: &RecordView<'_>| {
             let owner = &site.owner;
             let _ = events.send(Event::Log {
                 id: owner.id,

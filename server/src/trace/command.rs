@@ -1,7 +1,6 @@
 //! `spelunk trace`: prints calls and returns of functions while the program runs on.
 
-use std::collections::{HashMap, HashSet};
-use std::io::{self, Write};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -9,14 +8,12 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded, select};
 use regex::Regex;
-use spelunk_bpf::{Link, RecordView};
+use spelunk_bpf::Link;
 use spelunk_dwarf::{Binary, BuildId, Function};
 
-use super::clock::WallClock;
-use super::engine::{Engine, Installed, Place};
-use super::function::SiteKind;
-use super::line::{TypeArguments, Verbosity, depth, dictionary, push_line};
-use super::pairing::Pairing;
+use super::engine::{Engine, Place};
+use super::line::Verbosity;
+use super::printer::Printer;
 use crate::cli::trace::{TraceArgs, TraceTarget};
 use crate::process::{ExitStatus, Launch, Launched, Output, executable, same_user_or_root, watch};
 use crate::signals::Interrupts;
@@ -71,7 +68,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let sites = sites.into_iter().map(|site| (site, ())).collect();
 
     let mut running = subject.start(args)?;
-    let printer = Printer { binary: binary.clone(), verbosity, timing: args.timing, clock: args.timestamp.then(WallClock::now), pairing: Pairing::default(), dictionaries: HashMap::new(), text: String::new() };
+    let printer = Printer::new(binary.clone(), verbosity, engine.losses(), args.timing, args.timestamp);
     let shared = Arc::new(Mutex::new(printer));
     let flushing = shared.clone();
     let handled = shared.clone();
@@ -289,63 +286,5 @@ impl Running {
 
     fn finish(self) {
         drop(self);
-    }
-}
-
-/// Prints records in the order in which they come.
-struct Printer {
-    binary: Arc<Binary>,
-    verbosity: Verbosity,
-    timing: bool,
-    clock: Option<WallClock>,
-    pairing: Pairing,
-    /// What the dictionaries that were seen say, by their addresses. They are constants of the program.
-    dictionaries: HashMap<u64, TypeArguments>,
-    text: String,
-}
-
-impl Printer {
-    fn record(&mut self, site: &Installed<()>, record: &RecordView<'_>) {
-        let plan = &site.plan;
-        let (goroutine, time) = (record.goroutine(), record.time());
-        let mut took = None;
-        let mut dictionary_address = 0;
-        match plan.kind {
-            SiteKind::Call => {
-                if let Some((address, arguments)) = dictionary(&self.binary, plan, record) {
-                    dictionary_address = address;
-                    // Methods of one type share a dictionary, and each captures as much of it as it needs.
-                    let known = self.dictionaries.entry(address).or_default();
-                    if known.len() < arguments.len() {
-                        *known = arguments;
-                    }
-                }
-                self.pairing.call(goroutine, depth(plan, record), plan.entry.0, time, dictionary_address);
-            }
-            SiteKind::Return => {
-                if let Some(returned) = self.pairing.ret(goroutine, depth(plan, record), plan.entry.0, time) {
-                    took = Some(returned.took);
-                    dictionary_address = returned.dictionary;
-                }
-            }
-            SiteKind::GoroutineExit => return self.pairing.goroutine_exit(goroutine),
-            SiteKind::Recovery | SiteKind::Line(_) => return,
-        }
-        let arguments = self.dictionaries.get(&dictionary_address).map_or(&[][..], Vec::as_slice);
-        if let Some(clock) = &self.clock {
-            self.text.push_str(&clock.text(time));
-            self.text.push(' ');
-        }
-        push_line(&mut self.text, &self.binary, plan, record, self.verbosity, arguments, took.filter(|_| self.timing));
-        if self.text.len() > 1 << 16 {
-            let _ = self.flush();
-        }
-    }
-
-    /// Writes what has been collected. Lines leave in whole batches, so that the program's own output does not stand inside one.
-    fn flush(&mut self) -> io::Result<()> {
-        let result = io::stderr().lock().write_all(self.text.as_bytes());
-        self.text.clear();
-        result
     }
 }

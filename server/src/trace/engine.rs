@@ -1,5 +1,6 @@
 //! The probes of one binary in one process, and the thread that reads what they record.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
@@ -7,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rayon::prelude::*;
-use spelunk_bpf::{BpfError, Counters, Link, Options, ProbeSet, RecordView, Ring, Site, SiteId, Target};
+use spelunk_bpf::{BpfError, Counters, Link, Losses, Options, ProbeSet, RecordView, Ring, Site, SiteId, Target};
 use spelunk_dwarf::{Binary, DwarfError, Function};
 
 use super::function::{FunctionPlanner, Runtime, SiteKind, SitePlan};
@@ -43,6 +44,8 @@ pub(crate) struct Installed<T> {
     pub(crate) plan: SitePlan,
     /// What its owner hung on it.
     pub(crate) owner: T,
+    /// For a call: the site at which the function's stack is seen to grow.
+    pub(crate) growth: Option<SiteId>,
 }
 
 /// Sites by their number in records. A site that was taken out stays here: records of it may still lie in the ring.
@@ -148,6 +151,8 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let plans: Vec<_> = sites.iter().map(|(site, _)| (*site.plan).clone()).collect();
         let plans = self.probes.add_plans(&plans)?;
         let mut probes = Vec::with_capacity(sites.len());
+        // A function's stack growth is planned before its call.
+        let mut growths = HashMap::new();
         for ((plan, owner), id) in sites.into_iter().zip(plans) {
             let Some(offset) = self.binary.file_offset(plan.addr) else { continue };
             let site = self.probes.add_site(Site { plan: id, file_addr: plan.addr.0 })?;
@@ -157,7 +162,12 @@ impl<T: Send + Sync + 'static> Engine<T> {
             if table.len() <= number {
                 table.resize_with(number + 1, || None);
             }
-            table[number] = Some(Arc::new(Installed { plan, owner }));
+            let growth = match plan.kind {
+                SiteKind::Growth => growths.insert(plan.entry, site),
+                SiteKind::Call => growths.get(&plan.entry).copied(),
+                _ => None,
+            };
+            table[number] = Some(Arc::new(Installed { plan, owner, growth }));
             self.sites.push(site);
             probes.push((offset.0, site));
         }
@@ -169,7 +179,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// May be called once.
     pub(crate) fn read(
         &mut self,
-        mut handle: impl FnMut(&Installed<T>, &RecordView<'_>) + Send + 'static,
+        mut handle: impl FnMut(&Arc<Installed<T>>, &RecordView<'_>) + Send + 'static,
         mut flush: impl FnMut() + Send + 'static,
     ) -> Option<Reader> {
         let ring = self.ring.take()?;
@@ -202,6 +212,11 @@ impl<T: Send + Sync + 'static> Engine<T> {
             flush();
         });
         Some(Reader { stop, rounds, thread: thread.ok() })
+    }
+
+    /// Tells which sites have lost records.
+    pub(crate) fn losses(&self) -> Losses {
+        self.probes.losses()
     }
 
     /// What the sites with these numbers are.

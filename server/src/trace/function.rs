@@ -8,7 +8,7 @@ use spelunk_dwarf::{Abi, Binary, DwarfError, FileAddr, Function, FunctionInfo, K
 use super::abi::{self, AbiRegister, Convention, INTEGER_REGISTERS, Place};
 use super::capture::{Captured, Home, PlanBuilder, abi_register, placed};
 use super::layouts::Layouts;
-use super::sites::{FunctionCode, ReturnSite, SiteError};
+use super::sites::{FunctionCode, ReturnSite, SiteError, StackGrowth};
 
 /// What the compiler calls the dictionary of a generic function among its parameters.
 const DICTIONARY: &str = ".dict";
@@ -20,6 +20,8 @@ const MAX_DICTIONARY_WORDS: u64 = 256;
 pub(crate) enum SiteKind {
     /// The function was called.
     Call,
+    /// The function was called and is about to grow its stack; its call is seen once more when it has.
+    Growth,
     /// The function returns.
     Return,
     /// A goroutine recovers from a panic: the calls above the recovering frame will not return.
@@ -45,6 +47,8 @@ pub(crate) struct SitePlan {
     pub(crate) cfa_offset: i64,
     /// The variables in a record, in the order in which they are shown.
     pub(crate) variables: Vec<Captured>,
+    /// For a call: the indices of variables that the growth of the stack may have overwritten. If it was grown, they are in the record of [`SiteKind::Growth`].
+    pub(crate) fragile: Vec<usize>,
     /// For a generic function's call: where its dictionary is, which says what the type parameters stand for.
     pub(crate) dictionary: Option<Dictionary>,
     /// What the kernel copies.
@@ -131,7 +135,7 @@ impl Passed<'_> {
 }
 
 impl FunctionPlanner<'_, '_> {
-    /// The sites of a function: its returns, then its call.
+    /// The sites of a function: its returns, the growth of its stack where that matters, then its call.
     pub(crate) fn plan(&mut self, function: &Function) -> Result<Vec<SitePlan>, FunctionError> {
         let info = self.binary.function_info(function)?;
         let len = function.end.distance_from(function.entry).and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
@@ -164,7 +168,13 @@ impl FunctionPlanner<'_, '_> {
         // A function may consist of a `ret` alone. Of the probes on one instruction the kernel runs the last first (kernel/events/uprobes.c, consumer_add).
         let indices = params.iter().chain(&results).filter_map(|one| self.binary.type_info(one.ty).ok()?.dict_index);
         let words = indices.map(|index| index.saturating_add(1)).max().unwrap_or(0);
-        sites.push(self.call(&info, &name, convention, &code, &params, &assignment.params, words)?);
+        let call = self.call(&info, &name, convention, &code, &params, &assignment.params, words)?;
+        if !call.fragile.is_empty()
+            && let Some(growth) = code.stack_growth()
+        {
+            sites.push(self.growth(&call, &growth, &params, &assignment.params)?);
+        }
+        sites.push(call);
         Ok(sites)
     }
 
@@ -220,14 +230,38 @@ impl FunctionPlanner<'_, '_> {
             builder.follow_all(param.ty, &parts);
             variables.push(Captured { name: param.name().to_owned(), ty: param.ty, home, parts });
         }
+        let (fragile, keeps_dictionary) = fragile_variables(code, &variables, params, places);
         let dictionary = variables.iter().position(|variable| variable.name == DICTIONARY).map(|at| variables.remove(at));
         let words = dictionary_words.min(MAX_DICTIONARY_WORDS);
-        let dictionary = dictionary.filter(|_| words != 0).map(|pointer| Dictionary { pointer, words });
+        let known = words != 0 && (keeps_dictionary || !fragile.is_empty());
+        let dictionary = dictionary.filter(|_| known).map(|pointer| Dictionary { pointer, words });
         if let Some(dictionary) = &dictionary {
             builder.follow_pointer(&dictionary.pointer.parts, 8 * words as u32);
         }
         let plan = Arc::new(builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
-        Ok(SitePlan { kind: SiteKind::Call, function: name.clone(), entry: info.low_pc, addr: site.addr, cfa_offset: site.cfa_offset, variables, dictionary, plan })
+        Ok(SitePlan { kind: SiteKind::Call, function: name.clone(), entry: info.low_pc, addr: site.addr, cfa_offset: site.cfa_offset, variables, fragile, dictionary, plan })
+    }
+
+    /// The site where a function's arguments can be seen before its stack grows.
+    fn growth(&mut self, call: &SitePlan, growth: &StackGrowth, params: &[Passed<'_>], places: &[Place]) -> Result<SitePlan, FunctionError> {
+        // The frame is that of the first instruction: rsp points to the return address.
+        let mut builder = PlanBuilder::new(self.layouts, 8);
+        builder.argument_registers(integer_registers(places));
+        let mut variables = Vec::with_capacity(params.len());
+        for (param, place) in params.iter().zip(places) {
+            // Blank fields were left out of the call's parts already, where they are not passed.
+            let parts = builder.passed(param.ty, place, &[], false);
+            builder.follow_all(param.ty, &parts);
+            variables.push(Captured { name: param.name().to_owned(), ty: param.ty, home: place_home(place), parts });
+        }
+        let dictionary = variables.iter().position(|variable| variable.name == DICTIONARY).map(|at| variables.remove(at));
+        let words = call.dictionary.as_ref().map_or(0, |dictionary| dictionary.words);
+        let dictionary = dictionary.filter(|_| words != 0).map(|pointer| Dictionary { pointer, words });
+        if let Some(dictionary) = &dictionary {
+            builder.follow_pointer(&dictionary.pointer.parts, 8 * words as u32);
+        }
+        let plan = Arc::new(builder.finish(call.plan.goroutine, self.runtime.offsets));
+        Ok(SitePlan { kind: SiteKind::Growth, addr: growth.call, cfa_offset: 8, variables, fragile: Vec::new(), dictionary, plan, ..call.clone() })
     }
 
     fn ret(
@@ -270,7 +304,7 @@ impl FunctionPlanner<'_, '_> {
             variables.push(Captured { name: result.name().to_owned(), ty: result.ty, home, parts });
         }
         let plan = Arc::new(builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
-        Ok(SitePlan { kind: SiteKind::Return, function: name.clone(), entry: info.low_pc, addr, cfa_offset, variables, dictionary: None, plan })
+        Ok(SitePlan { kind: SiteKind::Return, function: name.clone(), entry: info.low_pc, addr, cfa_offset, variables, fragile: Vec::new(), dictionary: None, plan })
     }
 
     /// Whether DWARF, where it says anything, says what the calling convention says. It always should; if a later compiler changed the convention, this is
@@ -320,6 +354,23 @@ fn once_each(variables: &[Variable]) -> impl Iterator<Item = &Variable> {
         let name = variable.display_name();
         name == "_" || seen.insert(name)
     })
+}
+
+/// The indices, among the variables that are shown, of parameters in registers that do not survive the growth of the stack, and whether the dictionary does. One that does not is
+/// reason enough for its generic function to be watched there, whichever parameters it has.
+fn fragile_variables(code: &FunctionCode, variables: &[Captured], params: &[Passed<'_>], places: &[Place]) -> (Vec<usize>, bool) {
+    let Some(growth) = code.stack_growth() else { return (Vec::new(), true) };
+    let survives = |place: &Place| match place {
+        Place::Registers { parts, .. } => parts.iter().all(|part| match part.register {
+            AbiRegister::Integer(n) => growth.saves(n),
+            AbiRegister::Float(_) => true,
+        }),
+        Place::Stack(_) => true,
+    };
+    let dictionary_survives = params.iter().zip(places).all(|(param, place)| param.name() != DICTIONARY || survives(place));
+    let shown = variables.iter().zip(places).filter(|(variable, _)| variable.name != DICTIONARY);
+    let fragile = shown.enumerate().filter(|(_, (_, place))| !dictionary_survives || !survives(place)).map(|(index, _)| index).collect();
+    (fragile, dictionary_survives)
 }
 
 /// Parts and home of a parameter by DWARF alone.

@@ -67,12 +67,18 @@ fn actual_type(binary: &Binary, declared: TypeId, arguments: &[Option<TypeId>]) 
     index.and_then(|index| arguments.get(usize::try_from(index).ok()?).copied().flatten()).unwrap_or(declared)
 }
 
-/// The values of a record's variables, in order.
-fn values(binary: &Binary, site: &SitePlan, record: &RecordView<'_>, config: LoadConfig, arguments: &[Option<TypeId>]) -> Vec<Value> {
+/// The values of a record's variables, in order. `arguments` are those of a generic function, as far as they are known.
+pub(crate) fn values(
+    binary: &Binary,
+    site: &SitePlan,
+    record: &RecordView<'_>,
+    config: LoadConfig,
+    arguments: &[Option<TypeId>],
+) -> Vec<Value> {
     let mut memory = RecordMemory::new(binary, site.addr, record);
     let cfa = canonical_frame_address(site, record);
-    let places: Vec<ProcAddr> =
-        site.variables.iter().enumerate().map(|(number, variable)| memory.variable(variable, &site.plan, record, cfa, number)).collect();
+    let place = |(number, variable): (usize, &Captured)| memory.variable(variable, &site.plan, record, cfa, number);
+    let places: Vec<ProcAddr> = site.variables.iter().enumerate().map(place).collect();
     let loader = Loader { binary, bias: memory.bias(), memory: &memory, config };
     let load = |(variable, addr): (&Captured, ProcAddr)| loader.load(&variable.name, actual_type(binary, variable.ty, arguments), addr);
     site.variables.iter().zip(places).map(load).collect()
@@ -88,18 +94,8 @@ pub(crate) fn depth(site: &SitePlan, record: &RecordView<'_>) -> u64 {
     record.stack_hi().wrapping_sub(canonical_frame_address(site, record).0)
 }
 
-/// Appends the line of a record, with its newline. `arguments` are those of a generic function, as far as they are known; `took` is how long the call took, where that is to be shown.
-pub(crate) fn push_line(
-    out: &mut String,
-    binary: &Binary,
-    site: &SitePlan,
-    record: &RecordView<'_>,
-    verbosity: Verbosity,
-    arguments: &[Option<TypeId>],
-    took: Option<u64>,
-) {
-    let values = values(binary, site, record, verbosity.load_config(), arguments);
-    let goroutine = record.goroutine();
+/// Appends the line of a call or return with these values, and its newline. `took` is how long the call took, in nanoseconds, where that is to be shown.
+pub(crate) fn push_line(out: &mut String, site: &SitePlan, goroutine: i64, values: &[Value], verbosity: Verbosity, took: Option<u64>) {
     let function = &site.function;
     // Writing to a String cannot fail.
     let _ = match site.kind {
@@ -121,7 +117,7 @@ pub(crate) fn push_line(
             let took = took.map(|nanoseconds| format!(" [{}]", duration(nanoseconds))).unwrap_or_default();
             writeln!(out, ">> goroutine({goroutine}): {function} => ({}){took}", results.join(","))
         }
-        SiteKind::Recovery | SiteKind::GoroutineExit | SiteKind::Line(_) => Ok(()),
+        SiteKind::Growth | SiteKind::Recovery | SiteKind::GoroutineExit | SiteKind::Line(_) => Ok(()),
     };
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use spelunk_bpf::{Follow, FollowKind, Index, RecordView};
-use spelunk_dwarf::{Abi, Binary, FileAddr, Function, FunctionInfo, Kind, Location, LocationError, ProcAddr, TypeId, Variable as DwarfVariable};
+use spelunk_dwarf::{Abi, Binary, FileAddr, Function, FunctionInfo, Kind, Location, LocationError, PieceKind, ProcAddr, TypeId, Variable as DwarfVariable};
 
-use super::abi::{Convention, components};
-use super::capture::{Captured, Home, PlanBuilder};
+use super::abi::{AbiRegister, Convention, components};
+use super::capture::{Captured, Home, PlanBuilder, abi_register};
 use super::function::{Runtime, SiteKind, SitePlan, location_home};
 use super::layouts::Layouts;
 use super::line::canonical_frame_address;
 use super::record::RecordMemory;
+use super::sites::FunctionCode;
 use crate::expr::{EvalError, Expr, Operand, Part, Scope, Template, Variable, evaluate, field_path};
 use crate::value::{LoadConfig, Loader, Style, Value};
 
@@ -115,7 +116,7 @@ impl LogPlanner<'_, '_> {
         let plan = Arc::new(site.builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
         let (variables, names) = (site.variables, site.names);
         let site =
-            SitePlan { kind: SiteKind::Line(id), function: info.name.clone(), entry: info.low_pc, addr: pc, cfa_offset, variables, dictionary: None, plan };
+            SitePlan { kind: SiteKind::Line(id), function: info.name.clone(), entry: info.low_pc, addr: pc, cfa_offset, variables, fragile: Vec::new(), dictionary: None, plan };
         Ok(LogSite { site, parts, names })
     }
 }
@@ -388,6 +389,10 @@ impl Building<'_, '_, '_> {
     fn add(&mut self, name: &str, variable: &DwarfVariable) -> Result<usize, EvalError> {
         let mut named = Named { name: name.to_owned(), escaped: variable.escaped(), missing: None };
         let (parts, home) = match self.binary.location(self.info, variable, self.pc) {
+            Ok(location) if self.may_be_overwritten(variable, &location) => {
+                named.missing = Some("optimized out: the function does not use it".to_owned());
+                (Vec::new(), Home::Nowhere)
+            }
             Ok(location) if self.may_be_a_part(variable, &location) => {
                 named.missing = Some("optimized out but for a part of it".to_owned());
                 (Vec::new(), Home::Nowhere)
@@ -415,6 +420,24 @@ impl Building<'_, '_, '_> {
     fn may_be_a_part(&self, variable: &DwarfVariable, location: &Location) -> bool {
         let several = || components(self.binary, variable.ty).is_some_and(|components| components.len() > 1);
         self.info.optimized && variable.is_taken_apart() && location.pieces.len() == 1 && several()
+    }
+
+    /// Whether a parameter is said to be still in the register in which it was passed, but that register does not survive the growth of the stack.
+    fn may_be_overwritten(&self, variable: &DwarfVariable, location: &Location) -> bool {
+        if !self.info.optimized || !variable.is_param {
+            return false;
+        }
+        let len = self.info.high_pc.distance_from(self.info.low_pc).and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
+        let code = self.binary.code(self.info.low_pc, len).and_then(|code| FunctionCode::decode(code, self.info.low_pc).ok());
+        let Some(growth) = code.and_then(|code| code.stack_growth()) else { return false };
+        let Ok(passed) = self.binary.location(self.info, variable, self.info.low_pc) else { return false };
+        location.pieces.iter().any(|piece| match piece.kind {
+            PieceKind::Register(register) => match abi_register(register.0) {
+                Some(AbiRegister::Integer(n)) => !growth.saves(n) && passed.pieces.iter().any(|first| first.kind == piece.kind),
+                _ => false,
+            },
+            _ => false,
+        })
     }
 
     fn add_global(&mut self, name: &str, full: &str) -> Result<Option<usize>, EvalError> {

@@ -12,6 +12,7 @@ mod layouts;
 mod line;
 mod logpoint;
 mod pairing;
+mod printer;
 mod record;
 mod sites;
 

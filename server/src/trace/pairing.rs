@@ -5,6 +5,9 @@
 
 use std::collections::HashMap;
 
+use spelunk_bpf::SiteId;
+use spelunk_dwarf::FileAddr;
+
 /// A goroutine's open calls are forgotten beyond this number of goroutines: ends of goroutines are seen, but their records may be lost.
 const MAX_GOROUTINES: usize = 100_000;
 
@@ -12,16 +15,20 @@ const MAX_GOROUTINES: usize = 100_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct OpenCall {
     depth: u64,
-    function: u64,
-    time: u64,
-    dictionary: u64,
+    call: Call,
+    /// Its goroutine has recovered from a panic since: perhaps it will not return.
+    doubtful: bool,
 }
 
-/// What is known of a call when it returns.
+/// A call that was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Returned {
-    /// How long it took, in nanoseconds.
-    pub(crate) took: u64,
+pub(crate) struct Call {
+    /// Where the function begins.
+    pub(crate) function: FileAddr,
+    /// The site at which the call was seen.
+    pub(crate) site: SiteId,
+    /// When, in nanoseconds.
+    pub(crate) time: u64,
     /// The address of the dictionary it was passed, 0 for none.
     pub(crate) dictionary: u64,
 }
@@ -33,33 +40,34 @@ pub(crate) struct Pairing {
 }
 
 impl Pairing {
-    /// Notes a call of `function` (any number that tells functions apart) at `time`, in nanoseconds, with the address of its dictionary, if it has one.
-    pub(crate) fn call(&mut self, goroutine: i64, depth: u64, function: u64, time: u64, dictionary: u64) {
+    /// Notes a call at a depth, in bytes.
+    pub(crate) fn call(&mut self, goroutine: i64, depth: u64, call: Call) {
         if self.goroutines.len() >= MAX_GOROUTINES && !self.goroutines.contains_key(&goroutine) {
             self.goroutines.clear();
         }
         let open = self.goroutines.entry(goroutine).or_default();
-        while open.last().is_some_and(|call| call.depth >= depth) {
+        while open.last().is_some_and(|inner| inner.depth >= depth) {
             open.pop();
         }
-        open.push(OpenCall { depth, function, time, dictionary });
+        open.push(OpenCall { depth, call, doubtful: false });
     }
 
-    /// Notes a return, and answers what is known of the call, if its beginning was seen.
-    pub(crate) fn ret(&mut self, goroutine: i64, depth: u64, function: u64, time: u64) -> Option<Returned> {
+    /// Notes a return from `function`, and answers the call it ends, if that was seen, and whether there is doubt about it: then the call may have ended by a panic, and
+    /// this may be the return of a later one, if that one's record was lost.
+    pub(crate) fn ret(&mut self, goroutine: i64, depth: u64, function: FileAddr) -> Option<(Call, bool)> {
         let open = self.goroutines.get_mut(&goroutine)?;
-        while open.last().is_some_and(|call| call.depth > depth) {
+        while open.last().is_some_and(|inner| inner.depth > depth) {
             open.pop();
         }
-        let call = *open.last()?;
-        if call.depth != depth || call.function != function {
+        let found = *open.last()?;
+        if found.depth != depth || found.call.function != function {
             return None;
         }
         open.pop();
         if open.is_empty() {
             self.goroutines.remove(&goroutine);
         }
-        Some(Returned { took: time.checked_sub(call.time)?, dictionary: call.dictionary })
+        Some((found.call, found.doubtful))
     }
 
     /// Notes that a goroutine has ended.
@@ -67,60 +75,74 @@ impl Pairing {
         self.goroutines.remove(&goroutine);
     }
 
-    /// Forgets what may have been lost in between: after lost records an old call must not be taken for the beginning of a later return.
-    pub(crate) fn forget(&mut self) {
-        self.goroutines.clear();
+    /// Notes that a goroutine recovers from a panic: some of its open calls will not return. Which, the next call or return tells by its depth.
+    pub(crate) fn recovery(&mut self, goroutine: i64) {
+        if let Some(open) = self.goroutines.get_mut(&goroutine) {
+            open.iter_mut().for_each(|call| call.doubtful = true);
+        }
     }
 
     /// How many calls are open.
-    pub(crate) fn open_calls(&self) -> usize {
+    #[cfg(test)]
+    fn open_calls(&self) -> usize {
         self.goroutines.values().map(Vec::len).sum()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Pairing, Returned};
+    use super::*;
 
-    fn took(returned: Option<Returned>) -> Option<u64> {
-        returned.map(|returned| returned.took)
+    const F: FileAddr = FileAddr(0x1000);
+    const G: FileAddr = FileAddr(0x2000);
+
+    fn call(pairing: &mut Pairing, goroutine: i64, depth: u64, function: FileAddr, time: u64) {
+        pairing.call(goroutine, depth, Call { function, site: SiteId::default(), time, dictionary: 0 });
+    }
+
+    fn began(pairing: &mut Pairing, goroutine: i64, depth: u64, function: FileAddr) -> Option<u64> {
+        pairing.ret(goroutine, depth, function).map(|(call, _)| call.time)
     }
 
     #[test]
     fn recursion_pairs_from_the_inside() {
         let mut pairing = Pairing::default();
         for (depth, time) in [(100, 1), (200, 2), (300, 3)] {
-            pairing.call(7, depth, 1, time, 0);
+            call(&mut pairing, 7, depth, F, time);
         }
-        assert_eq!(took(pairing.ret(7, 300, 1, 10)), Some(7));
-        assert_eq!(took(pairing.ret(7, 200, 1, 11)), Some(9));
-        assert_eq!(took(pairing.ret(7, 100, 1, 12)), Some(11));
+        assert_eq!(began(&mut pairing, 7, 300, F), Some(3));
+        assert_eq!(began(&mut pairing, 7, 200, F), Some(2));
+        assert_eq!(began(&mut pairing, 7, 100, F), Some(1));
         assert_eq!(pairing.open_calls(), 0);
     }
 
     #[test]
     fn a_recovered_panic_ends_the_calls_inside() {
         let mut pairing = Pairing::default();
-        pairing.call(1, 100, 1, 1, 0);
-        pairing.call(1, 200, 2, 2, 0);
-        pairing.call(1, 300, 2, 3, 0);
-        assert_eq!(took(pairing.ret(1, 100, 1, 9)), Some(8));
+        call(&mut pairing, 1, 100, F, 1);
+        call(&mut pairing, 1, 200, G, 2);
+        call(&mut pairing, 1, 300, G, 3);
+        pairing.recovery(1);
+        let (ended, doubtful) = pairing.ret(1, 100, F).expect("the outermost call returns");
+        assert_eq!((ended.time, doubtful), (1, true));
         assert_eq!(pairing.open_calls(), 0);
         // The same depth again, after a panic that was recovered between them.
-        pairing.call(1, 200, 2, 20, 0);
-        pairing.call(1, 200, 2, 30, 0);
-        assert_eq!(took(pairing.ret(1, 200, 2, 35)), Some(5));
+        call(&mut pairing, 1, 200, G, 20);
+        pairing.recovery(1);
+        call(&mut pairing, 1, 200, G, 30);
+        let (ended, doubtful) = pairing.ret(1, 200, G).expect("the second call returns");
+        assert_eq!((ended.time, doubtful), (30, false));
     }
 
     #[test]
     fn goroutines_and_functions_are_kept_apart() {
         let mut pairing = Pairing::default();
-        pairing.call(1, 100, 1, 1, 0);
-        pairing.call(2, 100, 1, 5, 0);
-        assert_eq!(took(pairing.ret(2, 100, 1, 6)), Some(1));
-        assert_eq!(took(pairing.ret(1, 100, 2, 6)), None, "another function at the same depth");
+        call(&mut pairing, 1, 100, F, 1);
+        call(&mut pairing, 2, 100, F, 5);
+        assert_eq!(began(&mut pairing, 2, 100, F), Some(5));
+        assert_eq!(began(&mut pairing, 1, 100, G), None, "another function at the same depth");
         pairing.goroutine_exit(1);
         assert_eq!(pairing.open_calls(), 0);
-        assert_eq!(took(pairing.ret(3, 100, 1, 6)), None, "a call that began before the trace");
+        assert_eq!(began(&mut pairing, 3, 100, F), None, "a call that began before the trace");
     }
 }

@@ -45,6 +45,37 @@ pub(crate) struct ReturnSite {
     pub(crate) epilogue: Option<(FileAddr, i64)>,
 }
 
+/// Where a function calls the runtime to grow its stack, after which it begins again.
+///
+/// Around that call the compiler saves and restores only the argument registers that the function uses. The others hold anything afterwards, and DWARF does not say so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StackGrowth {
+    /// The call, at which the arguments are still whole and rsp is as at the entry.
+    pub(crate) call: FileAddr,
+    /// The general registers that are saved, in full width.
+    saved: Vec<Register>,
+}
+
+impl StackGrowth {
+    /// Whether the n-th integer register of the calling convention survives.
+    pub(crate) fn saves(&self, n: usize) -> bool {
+        ARGUMENTS.get(n).is_some_and(|register| self.saved.contains(register))
+    }
+}
+
+/// The integer registers of the calling convention, in order.
+const ARGUMENTS: [Register; super::abi::INTEGER_REGISTERS] = [
+    Register::RAX,
+    Register::RBX,
+    Register::RCX,
+    Register::RDI,
+    Register::RSI,
+    Register::R8,
+    Register::R9,
+    Register::R10,
+    Register::R11,
+];
+
 /// Why a function's calls cannot be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SiteError {
@@ -137,6 +168,26 @@ impl FunctionCode {
         let compare = self.instructions.iter().take(6).position(compares_guard)?;
         let jump = self.instructions.get(compare + 1)?;
         (jump.flow_control() == FlowControl::ConditionalBranch).then_some(compare + 2)
+    }
+
+    /// Where the stack is grown, in a function that checks it.
+    pub(crate) fn stack_growth(&self) -> Option<StackGrowth> {
+        let check = self.instructions.get(self.after_stack_check()?.checked_sub(1)?)?;
+        let start = self.instructions.binary_search_by_key(&check.near_branch64(), Instruction::ip).ok()?;
+        let mut saved = Vec::new();
+        for instruction in self.instructions.get(start..)? {
+            if instruction.flow_control() == FlowControl::Call {
+                return Some(StackGrowth { call: FileAddr(instruction.ip()), saved });
+            }
+            let stores = instruction.op0_kind() == OpKind::Memory && instruction.memory_base() == Register::RSP;
+            if instruction.flow_control() != FlowControl::Next || !stores {
+                return None;
+            }
+            if instruction.op1_kind() == OpKind::Register && instruction.op1_register().is_gpr() {
+                saved.push(instruction.op1_register().full_register());
+            }
+        }
+        None
     }
 
     /// An emulated instruction at or soon behind `start`, such that nothing on the way there changes a register that may carry an argument, or memory.
@@ -267,6 +318,19 @@ mod tests {
         assert_eq!((site.addr, site.cfa_offset, site.cost), (FileAddr(BASE.0 + 6), 8, Cost::Emulated));
         let returns = function.return_sites();
         assert_eq!(returns, [ReturnSite { ret: FileAddr(BASE.0 + 19), epilogue: Some((FileAddr(BASE.0 + 14), 48)) }]);
+    }
+
+    #[test]
+    fn what_survives_the_growth_of_the_stack_is_known() {
+        // cmp rsp, 16(r14); jbe +6; push rbp; mov rbp, rsp; pop rbp; ret; mov [rsp+16], rbx; call +0; mov rbx, [rsp+16]; jmp -31
+        let function = code(&[
+            0x49, 0x3b, 0x66, 0x10, 0x76, 0x06, 0x55, 0x48, 0x89, 0xe5, 0x5d, 0xc3, 0x48, 0x89, 0x5c, 0x24, 0x10, 0xe8, 0, 0, 0, 0, 0x48, 0x8b, 0x5c,
+            0x24, 0x10, 0xeb, 0xe3,
+        ]);
+        let growth = function.stack_growth().expect("the stack is checked");
+        assert_eq!(growth.call, FileAddr(BASE.0 + 17));
+        assert!(!growth.saves(0) && growth.saves(1) && !growth.saves(2));
+        assert_eq!(code(&[0x55, 0x5d, 0xc3]).stack_growth(), None);
     }
 
     #[test]

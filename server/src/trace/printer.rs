@@ -1,0 +1,157 @@
+//! Turns the records of a trace into lines, in the order in which they come.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use spelunk_bpf::{Losses, RecordView};
+use spelunk_dwarf::{Binary, FileAddr, TypeId};
+
+use super::clock::WallClock;
+use super::engine::Installed;
+use super::function::SiteKind;
+use super::line::{TypeArguments, Verbosity, depth, dictionary, push_line, values};
+use super::pairing::{Call, Pairing};
+use crate::value::{Content, Value};
+
+/// Text is written out when there is so much of it, in bytes.
+const BATCH: usize = 64 << 10;
+/// Calls that grew their stack are forgotten beyond this number: their goroutines ended before they went on.
+const MAX_GROWN: usize = 10_000;
+
+/// What identifies a call while it grows its stack: the goroutine, the depth and the function.
+type CallKey = (i64, u64, FileAddr);
+
+/// A call as it was seen before its stack grew.
+struct Grown {
+    site: Arc<Installed<()>>,
+    record: Vec<u8>,
+}
+
+/// Prints a trace to standard error.
+pub(crate) struct Printer {
+    binary: Arc<Binary>,
+    verbosity: Verbosity,
+    losses: Losses,
+    timing: bool,
+    clock: Option<WallClock>,
+    pairing: Pairing,
+    grown: HashMap<CallKey, Grown>,
+    /// What the dictionaries that were seen say, by their addresses. They are constants of the program.
+    dictionaries: HashMap<u64, TypeArguments>,
+    text: String,
+}
+
+impl Printer {
+    /// A printer of functions of `binary`. `timing` adds to a return how long the call took, `timestamp` puts the time in front of each line.
+    pub(crate) fn new(binary: Arc<Binary>, verbosity: Verbosity, losses: Losses, timing: bool, timestamp: bool) -> Printer {
+        Printer {
+            binary,
+            verbosity,
+            losses,
+            timing,
+            clock: timestamp.then(WallClock::now),
+            pairing: Pairing::default(),
+            grown: HashMap::new(),
+            dictionaries: HashMap::new(),
+            text: String::new(),
+        }
+    }
+
+    /// Takes one record.
+    pub(crate) fn record(&mut self, site: &Arc<Installed<()>>, record: &RecordView<'_>) {
+        let plan = &site.plan;
+        let (goroutine, time) = (record.goroutine(), record.time());
+        let key = (goroutine, depth(plan, record), plan.entry);
+        match plan.kind {
+            SiteKind::Growth => {
+                if self.grown.len() >= MAX_GROWN {
+                    self.grown.clear();
+                }
+                self.grown.insert(key, Grown { site: site.clone(), record: record.bytes().to_vec() });
+            }
+            SiteKind::Call => {
+                let grown = self.grown.remove(&key);
+                let before = grown.as_ref().and_then(|grown| Some((&*grown.site, RecordView::new(&grown.record).ok()?)));
+                let dictionary = self.remember_dictionary(before.as_ref().map_or((&**site, record), |(site, record)| (site, record)));
+                self.pairing.call(goroutine, key.1, Call { function: plan.entry, site: record.site(), time, dictionary });
+                let values = self.call_values(site, record, before.as_ref(), dictionary);
+                self.line(site, record, &values, None);
+            }
+            SiteKind::Return => {
+                let ended = self.pairing.ret(goroutine, key.1, plan.entry);
+                let call = ended.filter(|(call, doubtful)| !doubtful || !self.losses.any(call.site).unwrap_or(true)).map(|(call, _)| call);
+                let values = self.values(site, record, call.map_or(0, |call| call.dictionary));
+                let took = call.and_then(|call| time.checked_sub(call.time)).filter(|_| self.timing);
+                self.line(site, record, &values, took);
+            }
+            SiteKind::GoroutineExit => self.pairing.goroutine_exit(goroutine),
+            SiteKind::Recovery => self.pairing.recovery(goroutine),
+            SiteKind::Line(_) => {}
+        }
+    }
+
+    /// Notes what a generic function's dictionary says, and answers its address, or 0.
+    fn remember_dictionary(&mut self, (site, record): (&Installed<()>, &RecordView<'_>)) -> u64 {
+        let Some((address, arguments)) = dictionary(&self.binary, &site.plan, record) else { return 0 };
+        // Methods of one type share a dictionary, and each captures as much of it as it needs.
+        let known = self.dictionaries.entry(address).or_default();
+        if known.len() < arguments.len() {
+            *known = arguments;
+        }
+        address
+    }
+
+    fn values(&self, site: &Installed<()>, record: &RecordView<'_>, dictionary: u64) -> Vec<Value> {
+        let arguments: &[Option<TypeId>] = self.dictionaries.get(&dictionary).map_or(&[], Vec::as_slice);
+        values(&self.binary, &site.plan, record, self.verbosity.load_config(), arguments)
+    }
+
+    /// A call's arguments. Those that do not survive the growth of the stack come from the record before it, if it grew.
+    fn call_values(
+        &self,
+        site: &Installed<()>,
+        record: &RecordView<'_>,
+        before: Option<&(&Installed<()>, RecordView<'_>)>,
+        dictionary: u64,
+    ) -> Vec<Value> {
+        let mut values = self.values(site, record, dictionary);
+        if site.plan.fragile.is_empty() {
+            return values;
+        }
+        let earlier = before.map(|(site, record)| self.values(site, record, dictionary));
+        // Whether the stack grew is known only as long as no record of that was lost.
+        let uncertain = earlier.is_none() && site.growth.is_some_and(|growth| self.losses.any(growth).unwrap_or(true));
+        for index in &site.plan.fragile {
+            let Some(value) = values.get_mut(*index) else { continue };
+            match earlier.as_ref().and_then(|earlier| earlier.get(*index)) {
+                Some(earlier) => *value = earlier.clone(),
+                None if uncertain => {
+                    value.content = Content::NotLoaded;
+                    value.unreadable = Some("a record of the stack's growth was lost".to_owned());
+                }
+                None => {}
+            }
+        }
+        values
+    }
+
+    fn line(&mut self, site: &Installed<()>, record: &RecordView<'_>, values: &[Value], took: Option<u64>) {
+        if let Some(clock) = &self.clock {
+            self.text.push_str(&clock.text(record.time()));
+            self.text.push(' ');
+        }
+        push_line(&mut self.text, &site.plan, record.goroutine(), values, self.verbosity, took);
+        if self.text.len() > BATCH {
+            // A reader that is gone is noticed at the end of the batch.
+            let _ = self.flush();
+        }
+    }
+
+    /// Writes what has been collected. Lines leave in whole batches, so that the program's own output does not stand inside one.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let result = io::stderr().lock().write_all(self.text.as_bytes());
+        self.text.clear();
+        result
+    }
+}
