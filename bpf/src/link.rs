@@ -14,6 +14,9 @@ use crate::maps::Maps;
 use crate::probeset::SiteId;
 use crate::sys;
 
+/// When set, the kernel is taken for one without `uprobe_multi` links, to see what then happens.
+const NO_UPROBE_MULTI_VARIABLE: &str = "SPELUNK_NO_UPROBE_MULTI";
+
 /// What to attach to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -215,6 +218,9 @@ fn unreadable(target: &Target) -> bool {
 /// Nothing is attached: a directory cannot be probed. A kernel that knows the link says so
 /// (`EBADF`); one whose filter is right refuses a negative pid before it looks at the path (`EINVAL`).
 pub(crate) fn uprobe_multi_works(program: &impl AsFd) -> bool {
+    if std::env::var_os(NO_UPROBE_MULTI_VARIABLE).is_some() {
+        return false;
+    }
     let attempt = |pid| {
         sys::uprobe_multi_link(program.as_fd(), c"/", &[0], &[0], pid)
             .err()

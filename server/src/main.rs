@@ -16,5 +16,8 @@ mod transport;
 mod value;
 
 fn main() -> ExitCode {
-    cli::run(std::env::args_os())
+    let status = cli::run(std::env::args_os());
+    // A program that a client launched and left running would end with this process.
+    debugger::wait_for_left_targets();
+    status
 }

@@ -156,7 +156,6 @@ impl Session {
     fn tell(&mut self, event: Event) {
         match event {
             Event::Log {
-                id: _,
                 goroutine,
                 text,
                 file,

@@ -245,7 +245,6 @@ impl Client {
 
 fn log(text: &str) -> Event {
     Event::Log {
-        id: BreakpointId(1),
         goroutine: 1,
         text: text.to_owned(),
         file: "/s/main.go".to_owned(),

@@ -17,7 +17,8 @@ use crate::value::LoadConfig;
 /// Why a breakpoint that should stop the program is not verified.
 const CANNOT_STOP: &str = "this version sets logpoints only: stopping the program comes with a later one. Give the breakpoint a log message to see its values without a stop";
 /// Why a breakpoint with a condition is not verified.
-const NO_CONDITIONS: &str = "conditions and hit conditions are not evaluated by this version; a logpoint without one is";
+const NO_CONDITIONS: &str =
+    "conditions and hit conditions are not evaluated by this version; a logpoint without one is";
 
 /// All breakpoints of a session.
 pub(super) struct Breakpoints {
@@ -45,7 +46,6 @@ struct InFile {
 
 /// What the reader of records needs of a logpoint.
 struct Owner {
-    id: BreakpointId,
     site: LogSite,
     file: String,
     line: u32,
@@ -75,7 +75,12 @@ impl Breakpoints {
     /// Takes out all probes for good and tells the client why.
     pub(super) fn refuse(&mut self, why: &str) {
         self.refused = Some(why.to_owned());
-        close_links(self.in_files.iter_mut().filter_map(|breakpoint| breakpoint.link.take()).collect());
+        close_links(
+            self.in_files
+                .iter_mut()
+                .filter_map(|breakpoint| breakpoint.link.take())
+                .collect(),
+        );
         let _ = self.events.send(Event::Notice(why.to_owned()));
     }
 
@@ -86,11 +91,16 @@ impl Breakpoints {
 
     /// Replaces the breakpoints of a file. What the client sends again unchanged stays as it is.
     pub(super) fn set_in_file(&mut self, file: &str, wanted: &[SourceBreakpoint]) -> Vec<BreakpointState> {
-        let (mut old, others): (Vec<_>, Vec<_>) = self.in_files.drain(..).partition(|breakpoint| breakpoint.file == file);
+        let (mut old, others): (Vec<_>, Vec<_>) =
+            self.in_files.drain(..).partition(|breakpoint| breakpoint.file == file);
         self.in_files = others;
         let mut kept: Vec<Option<InFile>> = wanted
             .iter()
-            .map(|wanted| old.iter().position(|breakpoint| breakpoint.wanted == *wanted).map(|index| old.swap_remove(index)))
+            .map(|wanted| {
+                old.iter()
+                    .position(|breakpoint| breakpoint.wanted == *wanted)
+                    .map(|index| old.swap_remove(index))
+            })
             .collect();
         // What is gone must not log any more when this is answered, what is new must not wait for it.
         close_links(old.into_iter().filter_map(|breakpoint| breakpoint.link).collect());
@@ -108,10 +118,21 @@ impl Breakpoints {
 
     fn set_line(&mut self, file: &str, wanted: &SourceBreakpoint) -> InFile {
         let id = self.next_id();
-        let mut state = BreakpointState { id, verified: false, message: None, file: None, line: None };
+        let mut state = BreakpointState {
+            id,
+            verified: false,
+            message: None,
+            file: None,
+            line: None,
+        };
         let link = match self.install(id, file, wanted) {
             Ok((link, file, line)) => {
-                state = BreakpointState { verified: true, file: Some(file), line: Some(line), ..state };
+                state = BreakpointState {
+                    verified: true,
+                    file: Some(file),
+                    line: Some(line),
+                    ..state
+                };
                 Some(link)
             }
             Err(why) => {
@@ -119,15 +140,30 @@ impl Breakpoints {
                 None
             }
         };
-        InFile { file: file.to_owned(), wanted: wanted.clone(), state, link }
+        InFile {
+            file: file.to_owned(),
+            wanted: wanted.clone(),
+            state,
+            link,
+        }
     }
 
     /// Puts a logpoint into the target; answers the file and line it lies on.
-    fn install(&mut self, id: BreakpointId, file: &str, wanted: &SourceBreakpoint) -> Result<(Link, String, u32), String> {
+    fn install(
+        &mut self,
+        id: BreakpointId,
+        file: &str,
+        wanted: &SourceBreakpoint,
+    ) -> Result<(Link, String, u32), String> {
         if let Some(why) = &self.refused {
             return Err(why.clone());
         }
-        let template = wanted.log_message.as_deref().map(Template::parse).transpose().map_err(|error| error.to_string())?;
+        let template = wanted
+            .log_message
+            .as_deref()
+            .map(Template::parse)
+            .transpose()
+            .map_err(|error| error.to_string())?;
         let statements = self.binary.statements(file, wanted.line);
         if statements.is_empty() {
             return Err(self.no_statement(file, wanted.line));
@@ -140,20 +176,33 @@ impl Breakpoints {
         let engine = self.engine.as_mut().ok_or("the engine is gone")?;
         let (binary, runtime) = (self.binary.clone(), engine.runtime());
         let planned = engine.with_layouts(|layouts| {
-            let mut planner = LogPlanner { binary: &binary, runtime, layouts };
+            let mut planner = LogPlanner {
+                binary: &binary,
+                runtime,
+                layouts,
+            };
             let plan = |statement: &spelunk_dwarf::Statement| {
                 let function = binary.function_at(statement.addr).ok_or("no function there")?;
                 planner.plan(id.0.unsigned_abs(), function, statement.addr, wanted.line, &template)
             };
             statements.iter().map(plan).collect::<Result<Vec<_>, String>>()
         })?;
-        let (file, line) = self
-            .binary
-            .line_at(statements[0].addr)
-            .map_or_else(|| (file.to_owned(), wanted.line), |(file, line)| (file.to_string(), line));
+        let (file, line) = self.binary.line_at(statements[0].addr).map_or_else(
+            || (file.to_owned(), wanted.line),
+            |(file, line)| (file.to_string(), line),
+        );
         let owned = planned
             .into_iter()
-            .map(|site| (site.site.clone(), Owner { id, site, file: file.clone(), line }))
+            .map(|site| {
+                (
+                    site.site.clone(),
+                    Owner {
+                        site,
+                        file: file.clone(),
+                        line,
+                    },
+                )
+            })
             .collect();
         let link = engine.install(&self.place, owned).map_err(|error| error.to_string())?;
         Ok((link, file, line))
@@ -177,7 +226,6 @@ impl Breakpoints {
         let log = move |site: &Arc<Installed<Owner>>, record: &RecordView<'_>| {
             let owner = &site.owner;
             let _ = events.send(Event::Log {
-                id: owner.id,
                 goroutine: record.goroutine(),
                 text: owner.site.message(&binary, record),
                 file: owner.file.clone(),
@@ -199,15 +247,30 @@ impl Breakpoints {
             self.on_functions.push((wanted.clone(), id));
             let name = &wanted.function;
             let known = self.binary.function_named(name).is_some();
-            let message = if known { CANNOT_STOP.to_owned() } else { format!("location {name:?} not found") };
-            states.push(BreakpointState { id, verified: false, message: Some(message), file: None, line: None });
+            let message = if known {
+                CANNOT_STOP.to_owned()
+            } else {
+                format!("location {name:?} not found")
+            };
+            states.push(BreakpointState {
+                id,
+                verified: false,
+                message: Some(message),
+                file: None,
+                line: None,
+            });
         }
         states
     }
 
     /// Takes out all probes and hands over what they have recorded.
     pub(super) fn finish(&mut self) {
-        close_links(self.in_files.iter_mut().filter_map(|breakpoint| breakpoint.link.take()).collect());
+        close_links(
+            self.in_files
+                .iter_mut()
+                .filter_map(|breakpoint| breakpoint.link.take())
+                .collect(),
+        );
         if let Some(reader) = self.reader.take() {
             reader.finish();
         }
@@ -215,7 +278,10 @@ impl Breakpoints {
         let counters = engine.counters();
         if counters.ring_full > self.lost {
             self.lost = counters.ring_full;
-            let text = format!("{} of {} log messages were lost because the ring was full", counters.ring_full, counters.hits);
+            let text = format!(
+                "{} of {} log messages were lost because the ring was full",
+                counters.ring_full, counters.hits
+            );
             let _ = self.events.send(Event::Notice(text));
         }
         self.refused.get_or_insert_with(|| "the session has ended".to_owned());

@@ -73,8 +73,6 @@ pub(crate) struct BreakpointState {
 pub(crate) enum Event {
     /// A logpoint was passed.
     Log {
-        /// Which logical breakpoint.
-        id: BreakpointId,
         /// The goroutine that passed it; 0 on a thread that has none.
         goroutine: i64,
         /// The message with its values filled in, without a newline.

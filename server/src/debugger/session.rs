@@ -56,13 +56,22 @@ impl Session {
             args: spec.args.iter().map(Into::into).collect(),
             env: spec.env.clone(),
             cwd: spec.cwd.clone(),
-            output: if spec.capture_output { Output::Capture } else { Output::Inherit },
+            output: if spec.capture_output {
+                Output::Capture
+            } else {
+                Output::Inherit
+            },
             inherit_stdin: false,
         };
-        let mut launched = launch.start().map_err(|error| failed(format!("could not launch process: {error}")))?;
+        let mut launched = launch
+            .start()
+            .map_err(|error| failed(format!("could not launch process: {error}")))?;
         let outputs = forward_output(&mut launched, &events);
         let exit = launched.exit.clone();
-        let place = Place { file: spec.program.clone(), pid: launched.pid };
+        let place = Place {
+            file: spec.program.clone(),
+            pid: launched.pid,
+        };
         Session::begin(binary, place, exit, outputs, Some(launched), events)
     }
 
@@ -102,11 +111,20 @@ impl Session {
                     let _ = output.join();
                 }
                 watching.breakpoints().finish();
-                let _ = watching.events.send(Event::Exited { pid: watching.pid, status: status.number() });
+                let _ = watching.events.send(Event::Exited {
+                    pid: watching.pid,
+                    status: status.number(),
+                });
                 let _ = ended_send.send(());
             })
             .map_err(failed)?;
-        Ok(Session { shared, launched: Mutex::new(launched), watcher: Some(watcher), ended, was_launched })
+        Ok(Session {
+            shared,
+            launched: Mutex::new(launched),
+            watcher: Some(watcher),
+            ended,
+            was_launched,
+        })
     }
 
     /// The target's process id.
@@ -126,7 +144,9 @@ impl Session {
             return Ok(());
         }
         if let Some(launched) = launched.as_mut() {
-            launched.release().map_err(|error| failed(format!("could not launch process: {error}")))?;
+            launched
+                .release()
+                .map_err(|error| failed(format!("could not launch process: {error}")))?;
             self.check_identity();
         }
         self.shared.running.store(true, Ordering::Release);
@@ -170,7 +190,9 @@ impl Session {
                 self.resume()?;
                 self.shared.breakpoints().finish();
                 if self.was_launched {
-                    LEFT.lock().unwrap_or_else(PoisonError::into_inner).push(self.ended.clone());
+                    LEFT.lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(self.ended.clone());
                 }
             }
         }
@@ -198,7 +220,10 @@ fn forward_output(launched: &mut Launched, events: &Sender<Event>) -> Vec<JoinHa
                 match source.read(&mut buffer) {
                     Ok(0) => break,
                     Ok(len) => {
-                        if events.send(wrap(buffer.get(..len).unwrap_or_default().to_vec())).is_err() {
+                        if events
+                            .send(wrap(buffer.get(..len).unwrap_or_default().to_vec()))
+                            .is_err()
+                        {
                             break;
                         }
                     }

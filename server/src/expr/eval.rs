@@ -107,7 +107,10 @@ pub(crate) fn field_path(binary: &Binary, fields: &[Field], name: &str) -> Resul
         for (path, fields) in &level {
             for field in fields {
                 let mut path = path.clone();
-                path.push(FieldStep { offset: field.offset, ty: field.ty });
+                path.push(FieldStep {
+                    offset: field.offset,
+                    ty: field.ty,
+                });
                 if &*field.name == name {
                     return Ok(Some(path));
                 }
@@ -137,7 +140,12 @@ fn struct_of(binary: &Binary, ty: TypeId) -> Result<Option<(bool, std::sync::Arc
 }
 
 /// Evaluates `expr`.
-pub(crate) fn evaluate(expr: &Expr, binary: &Binary, memory: &dyn Memory, scope: &dyn Scope) -> Result<Operand, EvalError> {
+pub(crate) fn evaluate(
+    expr: &Expr,
+    binary: &Binary,
+    memory: &dyn Memory,
+    scope: &dyn Scope,
+) -> Result<Operand, EvalError> {
     Evaluator { binary, memory, scope }.operand(expr)
 }
 
@@ -152,7 +160,9 @@ impl Evaluator<'_> {
         match expr {
             Expr::Name(name) => {
                 let found = self.scope.variable(name)?;
-                found.map(Operand::Place).ok_or_else(|| EvalError::NoSymbol(name.clone()))
+                found
+                    .map(Operand::Place)
+                    .ok_or_else(|| EvalError::NoSymbol(name.clone()))
             }
             Expr::Integer(number) => Ok(Operand::Integer(*number as i64)),
             Expr::Text(_) => Err(EvalError::NotValue(expr.to_string())),
@@ -163,7 +173,10 @@ impl Evaluator<'_> {
                 let Kind::Pointer { elem } = info.kind else {
                     return Err(EvalError::NotPointer(inside.to_string(), info.name.to_string()));
                 };
-                Ok(Operand::Place(Variable { ty: elem, addr: self.target(pointer.addr)? }))
+                Ok(Operand::Place(Variable {
+                    ty: elem,
+                    addr: self.target(pointer.addr)?,
+                }))
             }
             Expr::Field(base, name) => self.field(base, name),
             Expr::Index(base, index) => self.index(base, index),
@@ -195,7 +208,9 @@ impl Evaluator<'_> {
             && self.scope.variable(package)?.is_none()
         {
             let found = self.scope.package_variable(package, name)?;
-            return found.map(Operand::Place).ok_or_else(|| EvalError::NoSymbol(package.clone()));
+            return found
+                .map(Operand::Place)
+                .ok_or_else(|| EvalError::NoSymbol(package.clone()));
         }
         let mut at = self.place(base)?;
         let info = self.binary.type_info(at.ty)?;
@@ -205,9 +220,13 @@ impl Evaluator<'_> {
         if through_pointer {
             at.addr = self.target(at.addr)?;
         }
-        let path = field_path(self.binary, &fields, name)?.ok_or_else(|| EvalError::NoMember(base.to_string(), name.to_owned()))?;
+        let path = field_path(self.binary, &fields, name)?
+            .ok_or_else(|| EvalError::NoMember(base.to_string(), name.to_owned()))?;
         for (i, step) in path.iter().enumerate() {
-            at = Variable { ty: step.ty, addr: ProcAddr(at.addr.0.wrapping_add(step.offset)) };
+            at = Variable {
+                ty: step.ty,
+                addr: ProcAddr(at.addr.0.wrapping_add(step.offset)),
+            };
             let last = i + 1 == path.len();
             if !last && matches!(self.binary.type_info(at.ty)?.kind, Kind::Pointer { .. }) {
                 at.addr = self.target(at.addr)?;
@@ -222,12 +241,20 @@ impl Evaluator<'_> {
         if let Kind::Pointer { elem } = info.kind
             && matches!(self.binary.type_info(elem)?.kind, Kind::Array { .. })
         {
-            at = Variable { ty: elem, addr: self.target(at.addr)? };
+            at = Variable {
+                ty: elem,
+                addr: self.target(at.addr)?,
+            };
             info = self.binary.type_info(elem)?;
         }
         let (elem, stride, first, len) = match &info.kind {
             Kind::Array { elem, len, stride } => (*elem, *stride, at.addr.0, *len as i64),
-            Kind::Slice { elem } => (*elem, self.binary.type_info(*elem)?.size, self.word(at, 0)?, self.word(at, 1)? as i64),
+            Kind::Slice { elem } => (
+                *elem,
+                self.binary.type_info(*elem)?.size,
+                self.word(at, 0)?,
+                self.word(at, 1)? as i64,
+            ),
             Kind::Map { .. } => return Err(EvalError::MapIndex(base.to_string(), info.name.to_string())),
             _ => return Err(EvalError::NotIndexable(base.to_string(), info.name.to_string())),
         };
@@ -235,7 +262,10 @@ impl Evaluator<'_> {
         if index < 0 || index >= len {
             return Err(EvalError::OutOfBounds);
         }
-        Ok(Operand::Place(Variable { ty: elem, addr: ProcAddr(first.wrapping_add((index as u64).wrapping_mul(stride))) }))
+        Ok(Operand::Place(Variable {
+            ty: elem,
+            addr: ProcAddr(first.wrapping_add((index as u64).wrapping_mul(stride))),
+        }))
     }
 
     /// The n-th word of a value.
@@ -253,13 +283,23 @@ impl Evaluator<'_> {
             Kind::Int | Kind::Uint | Kind::Uintptr => self.memory.read_uint(place.addr, info.size)?,
             _ => return Err(EvalError::IndexType(expr.to_string())),
         };
-        Ok(if info.kind == Kind::Int { sign_extend(raw, info.size) } else { raw as i64 })
+        Ok(if info.kind == Kind::Int {
+            sign_extend(raw, info.size)
+        } else {
+            raw as i64
+        })
     }
 
     fn length(&self, argument: &Expr, function: &'static str) -> Result<i64, EvalError> {
         let at = self.place(argument)?;
         let info = self.binary.type_info(at.ty)?;
-        let refuse = |info: &Type| Err(EvalError::BadArgument(argument.to_string(), info.name.to_string(), function));
+        let refuse = |info: &Type| {
+            Err(EvalError::BadArgument(
+                argument.to_string(),
+                info.name.to_string(),
+                function,
+            ))
+        };
         let capacity = function == "cap";
         match &info.kind {
             Kind::Slice { .. } => Ok(self.word(at, if capacity { 2 } else { 1 })? as i64),
@@ -271,7 +311,10 @@ impl Evaluator<'_> {
             },
             Kind::Chan { .. } => match self.word(at, 0)? {
                 0 => Ok(0),
-                chan => Ok(self.memory.read_uint(ProcAddr(chan.wrapping_add(if capacity { 8 } else { 0 })), 8)? as i64),
+                chan => Ok(self
+                    .memory
+                    .read_uint(ProcAddr(chan.wrapping_add(if capacity { 8 } else { 0 })), 8)?
+                    as i64),
             },
             _ => refuse(&info),
         }
@@ -279,7 +322,7 @@ impl Evaluator<'_> {
 }
 
 /// Widens an integer of `size` bytes.
-pub(crate) fn sign_extend(raw: u64, size: u64) -> i64 {
+fn sign_extend(raw: u64, size: u64) -> i64 {
     let unused = 64 - 8 * u32::try_from(size).unwrap_or(8).clamp(1, 8);
     (raw << unused) as i64 >> unused
 }

@@ -4,9 +4,9 @@ mod eval;
 mod parse;
 mod template;
 
-pub(crate) use eval::{EvalError, FieldStep, Operand, Scope, Variable, evaluate, field_path, sign_extend};
+pub(crate) use eval::{EvalError, Operand, Scope, Variable, evaluate, field_path};
 pub(crate) use parse::{ParseError, parse};
-pub(crate) use template::{Part, Template, TemplateError};
+pub(crate) use template::{Part, Template};
 
 /// An expression of Go's grammar (The Go Programming Language Specification, "Expressions").
 #[derive(Clone, Debug, PartialEq, Eq)]

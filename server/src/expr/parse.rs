@@ -76,16 +76,27 @@ impl Parser<'_> {
 
     fn expected(&self, expected: &'static str) -> ParseError {
         let found = self.peek().map_or_else(|| "the end".to_owned(), |c| format!("{c:?}"));
-        ParseError::Expected { column: self.column(), expected, found }
+        ParseError::Expected {
+            column: self.column(),
+            expected,
+            found,
+        }
     }
 
     fn unsupported(&self, what: String) -> ParseError {
-        ParseError::Unsupported { column: self.column(), what }
+        ParseError::Unsupported {
+            column: self.column(),
+            what,
+        }
     }
 
     /// The run of operator characters at this place, for messages.
     fn operator(&self) -> String {
-        self.rest().chars().take_while(|c| "+-*/%&|^<>=!.([:".contains(*c)).take(2).collect()
+        self.rest()
+            .chars()
+            .take_while(|c| "+-*/%&|^<>=!.([:".contains(*c))
+            .take(2)
+            .collect()
     }
 
     fn unary(&mut self, depth: u32) -> Result<Expr, ParseError> {
@@ -162,7 +173,9 @@ impl Parser<'_> {
             return Err(self.expected("a name"));
         }
         let rest = self.rest();
-        let end = rest.find(|c: char| !is_name_start(c) && !c.is_numeric()).unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !is_name_start(c) && !c.is_numeric())
+            .unwrap_or(rest.len());
         let name = rest[..end].to_owned();
         self.at += end;
         Ok(name)
@@ -170,8 +183,14 @@ impl Parser<'_> {
 
     fn integer(&mut self) -> Result<Expr, ParseError> {
         let rest = self.rest();
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-        let digits: String = rest[..end].chars().filter(|c| *c != '_').collect::<String>().to_ascii_lowercase();
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+            .unwrap_or(rest.len());
+        let digits: String = rest[..end]
+            .chars()
+            .filter(|c| *c != '_')
+            .collect::<String>()
+            .to_ascii_lowercase();
         let parsed = match digits.get(..2) {
             Some("0x") => u64::from_str_radix(&digits[2..], 16),
             Some("0b") => u64::from_str_radix(&digits[2..], 2),
@@ -233,18 +252,39 @@ mod tests {
     fn postfix_operators_chain() {
         let items = Expr::Field(Box::new(Expr::Field(name("a"), "b".into())), "items".into());
         let first = Expr::Index(Box::new(items), Box::new(Expr::Integer(16)));
-        assert_eq!(parse("a.b.items[0x10].Name"), Ok(Expr::Field(Box::new(first), "Name".into())));
-        assert_eq!(parse(" len( xs ) "), Ok(Expr::Call(name("len"), vec![Expr::Name("xs".into())])));
+        assert_eq!(
+            parse("a.b.items[0x10].Name"),
+            Ok(Expr::Field(Box::new(first), "Name".into()))
+        );
+        assert_eq!(
+            parse(" len( xs ) "),
+            Ok(Expr::Call(name("len"), vec![Expr::Name("xs".into())]))
+        );
         assert_eq!(parse("*(p)"), Ok(Expr::Dereference(name("p"))));
-        assert_eq!(parse("m[\"k\\n\"]"), Ok(Expr::Index(name("m"), Box::new(Expr::Text(b"k\n".to_vec())))));
+        assert_eq!(
+            parse("m[\"k\\n\"]"),
+            Ok(Expr::Index(name("m"), Box::new(Expr::Text(b"k\n".to_vec()))))
+        );
     }
 
     #[test]
     fn errors_say_where_and_what() {
-        assert_eq!(parse("a + b").unwrap_err().to_string(), "3: operator + cannot be used here yet");
-        assert_eq!(parse("xs[1:2]").unwrap_err().to_string(), "5: a slice expression cannot be used here yet");
-        assert_eq!(parse("").unwrap_err().to_string(), "1: expected a name, a number or `(`, found the end");
-        assert_eq!(parse("a b").unwrap_err().to_string(), "3: expected the end of the expression, found 'b'");
+        assert_eq!(
+            parse("a + b").unwrap_err().to_string(),
+            "3: operator + cannot be used here yet"
+        );
+        assert_eq!(
+            parse("xs[1:2]").unwrap_err().to_string(),
+            "5: a slice expression cannot be used here yet"
+        );
+        assert_eq!(
+            parse("").unwrap_err().to_string(),
+            "1: expected a name, a number or `(`, found the end"
+        );
+        assert_eq!(
+            parse("a b").unwrap_err().to_string(),
+            "3: expected the end of the expression, found 'b'"
+        );
         assert_eq!(parse(&"(".repeat(1000)), Err(ParseError::TooDeep));
         assert!(parse("99999999999999999999").is_err());
     }

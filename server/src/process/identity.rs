@@ -12,7 +12,9 @@ pub(crate) enum ProcessError {
     #[error("could not attach to pid {0}: there is no such process")]
     Gone(i32),
     /// A process of somebody else.
-    #[error("could not attach to pid {pid}: it belongs to user id {owner}, and spelunk runs as user id {us}; run spelunk as that user or as root")]
+    #[error(
+        "could not attach to pid {pid}: it belongs to user id {owner}, and spelunk runs as user id {us}; run spelunk as that user or as root"
+    )]
     OtherUser {
         /// The process.
         pid: i32,
@@ -41,7 +43,7 @@ pub(crate) fn executable(pid: i32) -> Result<PathBuf, ProcessError> {
     }
 }
 
-/// Refuses a process of another user: with CAP_BPF alone the kernel would let us probe anybody's.
+/// Refuses a process of another user: with `CAP_BPF` alone the kernel would let us probe anybody's.
 pub(crate) fn same_user_or_root(pid: i32) -> Result<(), ProcessError> {
     let path = PathBuf::from(format!("/proc/{pid}"));
     let owner = match fs::metadata(&path) {
@@ -50,12 +52,9 @@ pub(crate) fn same_user_or_root(pid: i32) -> Result<(), ProcessError> {
         Err(error) => return Err(ProcessError::Proc { path, error }),
     };
     let us = nix::unistd::geteuid().as_raw();
-    if us == 0 || us == owner { Ok(()) } else { Err(ProcessError::OtherUser { pid, owner, us }) }
-}
-
-/// The process that traces `pid` by ptrace, if any (`TracerPid` in /proc/PID/status).
-pub(crate) fn tracer_of(pid: i32) -> Option<i32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let tracer: i32 = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()?;
-    (tracer != 0).then_some(tracer)
+    if us == 0 || us == owner {
+        Ok(())
+    } else {
+        Err(ProcessError::OtherUser { pid, owner, us })
+    }
 }

@@ -82,11 +82,14 @@ impl Launch {
             match spawned {
                 Ok(mut child) => {
                     let _ = started_send.send(Ok(()));
-                    let status = child.wait().map_or(ExitStatus::Unknown, |status| match (status.code(), status.signal()) {
-                        (Some(code), _) => ExitStatus::Code(code),
-                        (None, Some(signal)) => ExitStatus::Signal(signal),
-                        (None, None) => ExitStatus::Unknown,
-                    });
+                    let status =
+                        child
+                            .wait()
+                            .map_or(ExitStatus::Unknown, |status| match (status.code(), status.signal()) {
+                                (Some(code), _) => ExitStatus::Code(code),
+                                (None, Some(signal)) => ExitStatus::Signal(signal),
+                                (None, None) => ExitStatus::Unknown,
+                            });
                     let _ = exit_send.send(status);
                 }
                 Err(error) => {
@@ -126,7 +129,10 @@ impl Launch {
         }
         if let Some(cwd) = &self.cwd {
             if !cwd.is_dir() {
-                return Err(io::Error::new(io::ErrorKind::NotFound, format!("working directory {} does not exist", cwd.display())));
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    format!("working directory {} does not exist", cwd.display()),
+                ));
             }
             command.current_dir(cwd);
         }
@@ -184,7 +190,9 @@ impl Launched {
     /// Lets the program run. Fails when it cannot be executed.
     pub(crate) fn release(&mut self) -> io::Result<()> {
         self.hold.write_all(b"g")?;
-        self.started.recv().map_err(|_| io::Error::other("the launching thread ended"))?
+        self.started
+            .recv()
+            .map_err(|_| io::Error::other("the launching thread ended"))?
     }
 
     /// Ends the program, held or running.

@@ -4,6 +4,6 @@ mod identity;
 mod launch;
 mod watch;
 
-pub(crate) use identity::{ProcessError, executable, same_user_or_root, tracer_of};
+pub(crate) use identity::{executable, same_user_or_root};
 pub(crate) use launch::{Launch, Launched, Output};
 pub(crate) use watch::{ExitStatus, watch};

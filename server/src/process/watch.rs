@@ -87,7 +87,10 @@ fn status_of(pid: i32, pidfd: &OwnedFd) -> ExitStatus {
         if let Some(status) = zombie_status(pid) {
             return status;
         }
-        let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+        let mut info = PidfdInfo {
+            mask: PIDFD_INFO_EXIT,
+            ..PidfdInfo::default()
+        };
         // SAFETY: the kernel writes at most the size that the request number encodes, which is that of `info`.
         let done = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
         if done == 0 && info.mask & PIDFD_INFO_EXIT != 0 {
@@ -117,10 +120,17 @@ mod tests {
 
     #[test]
     fn tells_how_a_process_ended() {
-        for (script, expected) in [("sleep 0.05; exit 7", ExitStatus::Code(7)), ("sleep 0.05; kill -9 $$", ExitStatus::Signal(9))] {
+        for (script, expected) in [
+            ("sleep 0.05; exit 7", ExitStatus::Code(7)),
+            ("sleep 0.05; kill -9 $$", ExitStatus::Signal(9)),
+        ] {
             let mut child = Command::new("sh").args(["-c", script]).spawn().expect("sh starts");
             let exit = watch(i32::try_from(child.id()).expect("a pid")).expect("the child can be watched");
-            assert_eq!(exit.recv_timeout(Duration::from_secs(10)), Ok(expected), "unreaped, {script}");
+            assert_eq!(
+                exit.recv_timeout(Duration::from_secs(10)),
+                Ok(expected),
+                "unreaped, {script}"
+            );
             child.wait().expect("the child is reaped");
         }
     }

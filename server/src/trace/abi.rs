@@ -63,15 +63,24 @@ pub(crate) struct Assignment {
 /// Whether a function takes its arguments in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Convention {
-    /// ABIInternal: registers first.
+    /// `ABIInternal`: registers first.
     Internal,
     /// ABI0, that of assembly: all on the stack.
     Stack,
 }
 
 /// Assigns places to parameters and results of the given types.
-pub(crate) fn assign(binary: &Binary, convention: Convention, params: &[TypeId], results: &[TypeId]) -> Result<Assignment, DwarfError> {
-    let mut frame = Frame { binary, convention, size: 0 };
+pub(crate) fn assign(
+    binary: &Binary,
+    convention: Convention,
+    params: &[TypeId],
+    results: &[TypeId],
+) -> Result<Assignment, DwarfError> {
+    let mut frame = Frame {
+        binary,
+        convention,
+        size: 0,
+    };
     let mut params = frame.assign_all(params)?;
     frame.align(8);
     let results = frame.assign_all(results)?;
@@ -84,7 +93,10 @@ pub(crate) fn assign(binary: &Binary, convention: Convention, params: &[TypeId],
         }
     }
     let places = |assigned: Vec<(Place, (u64, u64))>| assigned.into_iter().map(|(place, _)| place).collect();
-    Ok(Assignment { params: places(params), results: places(results) })
+    Ok(Assignment {
+        params: places(params),
+        results: places(results),
+    })
 }
 
 /// The stack part of a call's arguments while it grows; it begins at the canonical frame address.
@@ -103,8 +115,14 @@ impl Frame<'_> {
         for ty in types {
             let (size, align) = (self.binary.type_info(*ty)?.size, align_of(self.binary, *ty, 0)?);
             let mut parts = Vec::new();
-            let mut taken = Taken { integers, floats, blank: false };
-            let fits = self.convention == Convention::Internal && size != 0 && registers(self.binary, *ty, 0, &mut taken, &mut parts, 0)?;
+            let mut taken = Taken {
+                integers,
+                floats,
+                blank: false,
+            };
+            let fits = self.convention == Convention::Internal
+                && size != 0
+                && registers(self.binary, *ty, 0, &mut taken, &mut parts, 0)?;
             if fits {
                 (integers, floats) = (taken.integers, taken.floats);
                 places.push((Place::Registers { parts, spill: None }, (size, align)));
@@ -133,27 +151,46 @@ struct Taken {
 
 impl Taken {
     fn integer(&mut self, offset: u64, size: u64, parts: &mut Vec<RegisterPart>) -> bool {
-        parts.push(RegisterPart { offset, size, register: AbiRegister::Integer(self.integers), blank: self.blank });
+        parts.push(RegisterPart {
+            offset,
+            size,
+            register: AbiRegister::Integer(self.integers),
+            blank: self.blank,
+        });
         self.integers += 1;
         self.integers <= INTEGER_REGISTERS
     }
 
     fn float(&mut self, offset: u64, size: u64, parts: &mut Vec<RegisterPart>) -> bool {
-        parts.push(RegisterPart { offset, size, register: AbiRegister::Float(self.floats), blank: self.blank });
+        parts.push(RegisterPart {
+            offset,
+            size,
+            register: AbiRegister::Float(self.floats),
+            blank: self.blank,
+        });
         self.floats += 1;
         self.floats <= FLOAT_REGISTERS
     }
 }
 
 /// Tries to put a value of type `ty` in registers; false when it must go to the stack as a whole.
-fn registers(binary: &Binary, ty: TypeId, at: u64, taken: &mut Taken, parts: &mut Vec<RegisterPart>, depth: u32) -> Result<bool, DwarfError> {
+fn registers(
+    binary: &Binary,
+    ty: TypeId,
+    at: u64,
+    taken: &mut Taken,
+    parts: &mut Vec<RegisterPart>,
+    depth: u32,
+) -> Result<bool, DwarfError> {
     if depth > MAX_DEPTH {
         return Ok(false);
     }
     let info = binary.type_info(ty)?;
     Ok(match &info.kind {
         Kind::Bool | Kind::Int | Kind::Uint | Kind::Uintptr => taken.integer(at, info.size, parts),
-        Kind::Pointer { .. } | Kind::UnsafePointer | Kind::Map { .. } | Kind::Chan { .. } | Kind::Func => taken.integer(at, 8, parts),
+        Kind::Pointer { .. } | Kind::UnsafePointer | Kind::Map { .. } | Kind::Chan { .. } | Kind::Func => {
+            taken.integer(at, 8, parts)
+        }
         Kind::Float => taken.float(at, info.size, parts),
         Kind::Complex => taken.float(at, info.size / 2, parts) && taken.float(at + info.size / 2, info.size / 2, parts),
         Kind::String | Kind::Interface { .. } => taken.integer(at, 8, parts) && taken.integer(at + 8, 8, parts),
@@ -177,23 +214,37 @@ fn registers(binary: &Binary, ty: TypeId, at: u64, taken: &mut Taken, parts: &mu
 
 /// The words and smaller pieces that a value is taken apart into, as offset and size, or nothing for a type that stays whole.
 pub(crate) fn components(binary: &Binary, ty: TypeId) -> Option<Vec<(u64, u64)>> {
-    let mut taken = Taken { integers: 0, floats: 0, blank: false };
+    let mut taken = Taken {
+        integers: 0,
+        floats: 0,
+        blank: false,
+    };
     let mut parts = Vec::new();
     // The register limits do not matter here: only arrays cannot be taken apart.
     let info = binary.type_info(ty).ok()?;
     if info.size > MAX_COMPONENTS * 8 {
         return None;
     }
-    collect_components(binary, ty, 0, &mut taken, &mut parts, 0).then(|| parts.iter().map(|part| (part.offset, part.size)).collect())
+    collect_components(binary, ty, 0, &mut taken, &mut parts, 0)
+        .then(|| parts.iter().map(|part| (part.offset, part.size)).collect())
 }
 
-fn collect_components(binary: &Binary, ty: TypeId, at: u64, taken: &mut Taken, parts: &mut Vec<RegisterPart>, depth: u32) -> bool {
+fn collect_components(
+    binary: &Binary,
+    ty: TypeId,
+    at: u64,
+    taken: &mut Taken,
+    parts: &mut Vec<RegisterPart>,
+    depth: u32,
+) -> bool {
     let Ok(info) = binary.type_info(ty) else { return false };
     match &info.kind {
-        Kind::Struct { fields } if depth <= MAX_DEPTH => {
-            fields.iter().all(|field| collect_components(binary, field.ty, at + field.offset, taken, parts, depth + 1))
+        Kind::Struct { fields } if depth <= MAX_DEPTH => fields
+            .iter()
+            .all(|field| collect_components(binary, field.ty, at + field.offset, taken, parts, depth + 1)),
+        Kind::Array { elem, len: 1, .. } if depth <= MAX_DEPTH => {
+            collect_components(binary, *elem, at, taken, parts, depth + 1)
         }
-        Kind::Array { elem, len: 1, .. } if depth <= MAX_DEPTH => collect_components(binary, *elem, at, taken, parts, depth + 1),
         Kind::Array { len: 0, .. } => true,
         Kind::Struct { .. } | Kind::Array { .. } | Kind::Void | Kind::Other(_) => false,
         // A scalar: the register counters start again for each, so it always fits.

@@ -8,8 +8,17 @@ use super::layouts::{Layouts, Lead};
 use crate::value::ReadError;
 
 /// The integer argument registers in the order of Go's calling convention.
-pub(crate) const ARGUMENT_REGISTERS: [Reg; super::abi::INTEGER_REGISTERS] =
-    [Reg::Rax, Reg::Rbx, Reg::Rcx, Reg::Rdi, Reg::Rsi, Reg::R8, Reg::R9, Reg::R10, Reg::R11];
+pub(crate) const ARGUMENT_REGISTERS: [Reg; super::abi::INTEGER_REGISTERS] = [
+    Reg::Rax,
+    Reg::Rbx,
+    Reg::Rcx,
+    Reg::Rdi,
+    Reg::Rsi,
+    Reg::R8,
+    Reg::R9,
+    Reg::R10,
+    Reg::R11,
+];
 
 /// A variable as one site captures it.
 #[derive(Clone, Debug)]
@@ -70,13 +79,22 @@ pub(crate) struct PlanBuilder<'a, 'b> {
 impl<'a, 'b> PlanBuilder<'a, 'b> {
     /// A plan for a site where the canonical frame address is `cfa_offset` above rsp.
     pub(crate) fn new(layouts: &'a mut Layouts<'b>, cfa_offset: i64) -> PlanBuilder<'a, 'b> {
-        PlanBuilder { layouts, cfa_offset, roots: Vec::new(), follows: Vec::new(), bytes: 0 }
+        PlanBuilder {
+            layouts,
+            cfa_offset,
+            roots: Vec::new(),
+            follows: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// Captures the first `count` argument registers; their roots have the numbers 0 to `count` - 1, so that functions that differ only in types share a program.
     pub(crate) fn argument_registers(&mut self, count: usize) {
         debug_assert!(self.roots.is_empty(), "the registers come first");
-        self.roots.extend(ARGUMENT_REGISTERS.iter().take(count).map(|reg| Root { source: RootSource::Register(*reg), size: 8 }));
+        self.roots.extend(ARGUMENT_REGISTERS.iter().take(count).map(|reg| Root {
+            source: RootSource::Register(*reg),
+            size: 8,
+        }));
     }
 
     fn root(&mut self, source: RootSource, size: u32) -> usize {
@@ -92,12 +110,23 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
 
     /// Memory at an offset from the canonical frame address.
     fn frame(&mut self, offset: i64, size: u32) -> usize {
-        self.root(RootSource::Stack { offset: self.cfa_offset + offset }, size)
+        self.root(
+            RootSource::Stack {
+                offset: self.cfa_offset + offset,
+            },
+            size,
+        )
     }
 
     /// A parameter or result at the place that the calling convention gives it. `float_homes` are floating-point registers that lie in memory at the
     /// site, by offset from the canonical frame address; `keeps_blanks` says whether blank fields are really passed.
-    pub(crate) fn passed(&mut self, ty: TypeId, place: &Place, float_homes: &[(usize, i64)], keeps_blanks: bool) -> Vec<Part> {
+    pub(crate) fn passed(
+        &mut self,
+        ty: TypeId,
+        place: &Place,
+        float_homes: &[(usize, i64)],
+        keeps_blanks: bool,
+    ) -> Vec<Part> {
         match place {
             Place::Stack(offset) => self.frame_parts(ty, *offset),
             Place::Registers { parts, .. } => parts
@@ -105,13 +134,19 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
                 .map(|part| {
                     let source = match part.register {
                         _ if part.blank && !keeps_blanks => Source::Missing(ReadError::Blank),
-                        AbiRegister::Integer(n) => Source::Root(self.root(RootSource::Register(ARGUMENT_REGISTERS[n]), 8)),
+                        AbiRegister::Integer(n) => {
+                            Source::Root(self.root(RootSource::Register(ARGUMENT_REGISTERS[n]), 8))
+                        }
                         AbiRegister::Float(n) => match float_homes.iter().find(|(register, _)| *register == n) {
                             Some((_, home)) => Source::Root(self.frame(*home, part.size as u32)),
                             None => Source::Missing(ReadError::InRegister(format!("X{n}"))),
                         },
                     };
-                    Part { offset: part.offset, size: part.size, source }
+                    Part {
+                        offset: part.offset,
+                        size: part.size,
+                        source,
+                    }
                 })
                 .collect(),
         }
@@ -121,7 +156,11 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     fn frame_parts(&mut self, ty: TypeId, offset: i64) -> Vec<Part> {
         match self.layouts.extent(ty, 0) {
             0 => Vec::new(),
-            extent => vec![Part { offset: 0, size: u64::from(extent), source: Source::Root(self.frame(offset, extent)) }],
+            extent => vec![Part {
+                offset: 0,
+                size: u64::from(extent),
+                source: Source::Root(self.frame(offset, extent)),
+            }],
         }
     }
 
@@ -135,7 +174,13 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
                 return Vec::new();
             }
             let root = self.memory_piece(&piece.kind, extent);
-            return root.map_or_else(Vec::new, |root| vec![Part { offset: 0, size: u64::from(extent), source: Source::Root(root) }]);
+            return root.map_or_else(Vec::new, |root| {
+                vec![Part {
+                    offset: 0,
+                    size: u64::from(extent),
+                    source: Source::Root(root),
+                }]
+            });
         }
         let mut parts = Vec::new();
         for (offset, piece) in placed(self.layouts.binary(), ty, location) {
@@ -146,7 +191,9 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
                     None => Source::Missing(ReadError::InRegister(register_name(number.0))),
                 },
                 PieceKind::RegisterOffset(number, offset) => match general_register(number.0) {
-                    Some(reg) if size != 0 => Source::Root(self.root(RootSource::Memory { reg, offset: *offset }, piece.size)),
+                    Some(reg) if size != 0 => {
+                        Source::Root(self.root(RootSource::Memory { reg, offset: *offset }, piece.size))
+                    }
                     _ => Source::Missing(ReadError::OptimizedOut),
                 },
                 PieceKind::Const(bytes) => Source::Constant(bytes.clone()),
@@ -174,13 +221,26 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     /// Some bytes of a variable that lies in the frame, `home` from the canonical frame address.
     pub(crate) fn frame_part(&mut self, home: i64, offset: u64, size: u64) -> Part {
         let root = self.frame(home.wrapping_add_unsigned(offset), size as u32);
-        Part { offset, size, source: Source::Root(root) }
+        Part {
+            offset,
+            size,
+            source: Source::Root(root),
+        }
     }
 
     /// Some bytes of a package variable.
     pub(crate) fn absolute_part(&mut self, home: FileAddr, offset: u64, size: u64) -> Part {
-        let root = self.root(RootSource::Absolute { addr: home.0.wrapping_add(offset) }, size as u32);
-        Part { offset, size, source: Source::Root(root) }
+        let root = self.root(
+            RootSource::Absolute {
+                addr: home.0.wrapping_add(offset),
+            },
+            size as u32,
+        );
+        Part {
+            offset,
+            size,
+            source: Source::Root(root),
+        }
     }
 
     /// Where the word at `offset` of a variable stands in the root area.
@@ -190,7 +250,9 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
 
     /// Where `size` bytes at `offset` of a variable stand in the root area.
     pub(crate) fn root_area_of(&self, parts: &[Part], offset: u64, size: u64) -> Option<u32> {
-        let part = parts.iter().find(|part| part.offset <= offset && offset + size <= part.offset + part.size)?;
+        let part = parts
+            .iter()
+            .find(|part| part.offset <= offset && offset + size <= part.offset + part.size)?;
         match part.source {
             Source::Root(root) => Some(self.root_start(root) + (offset - part.offset) as u32),
             _ => None,
@@ -199,7 +261,11 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
 
     /// The start of a root in the root area (see `Plan::root_offset`).
     pub(crate) fn root_start(&self, root: usize) -> u32 {
-        self.roots.iter().take(root).map(|root| root.captured_size().next_multiple_of(8)).sum()
+        self.roots
+            .iter()
+            .take(root)
+            .map(|root| root.captured_size().next_multiple_of(8))
+            .sum()
     }
 
     /// Follows all that the loader will read behind a variable.
@@ -215,7 +281,11 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     /// Follows a variable that is a pointer, for `size` bytes.
     pub(crate) fn follow_pointer(&mut self, parts: &[Part], size: u32) {
         if let Some(at) = self.root_area(parts, 0) {
-            let follow = Follow { kind: FollowKind::Pointer { at, offset: 0, size }, layout: None, then: Vec::new() };
+            let follow = Follow {
+                kind: FollowKind::Pointer { at, offset: 0, size },
+                layout: None,
+                then: Vec::new(),
+            };
             self.add_follow(follow, spelunk_bpf::CHUNK_HEADER_SIZE as u32 + size);
         }
     }
@@ -224,20 +294,55 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     pub(crate) fn follow(&self, lead: &Lead, area: &dyn Fn(u64) -> Option<u32>) -> Option<Follow> {
         let at = u64::from(lead.edge.at);
         let (kind, layout) = match lead.edge.kind {
-            EdgeKind::Pointer { target, size } => (FollowKind::Pointer { at: area(at)?, offset: 0, size }, target),
-            EdgeKind::String { max } => (FollowKind::String { at_ptr: area(at)?, at_len: area(at + 8)?, max }, None),
-            EdgeKind::Slice { target, elem_size, max_elems } => {
-                (FollowKind::Slice { at_ptr: area(at)?, at_len: area(at + 8)?, elem_size, max_elems }, target)
-            }
+            EdgeKind::Pointer { target, size } => (
+                FollowKind::Pointer {
+                    at: area(at)?,
+                    offset: 0,
+                    size,
+                },
+                target,
+            ),
+            EdgeKind::String { max } => (
+                FollowKind::String {
+                    at_ptr: area(at)?,
+                    at_len: area(at + 8)?,
+                    max,
+                },
+                None,
+            ),
+            EdgeKind::Slice {
+                target,
+                elem_size,
+                max_elems,
+            } => (
+                FollowKind::Slice {
+                    at_ptr: area(at)?,
+                    at_len: area(at + 8)?,
+                    elem_size,
+                    max_elems,
+                },
+                target,
+            ),
             EdgeKind::Interface { non_empty, level } => {
                 let first = area(at)?;
                 if area(at + 8)? != first + 8 {
                     return None;
                 }
-                (FollowKind::Interface { at: first, non_empty, level }, None)
+                (
+                    FollowKind::Interface {
+                        at: first,
+                        non_empty,
+                        level,
+                    },
+                    None,
+                )
             }
         };
-        Some(Follow { kind, layout, then: Vec::new() })
+        Some(Follow {
+            kind,
+            layout,
+            then: Vec::new(),
+        })
     }
 
     /// Adds a follow made by the caller and the bytes it may take in a record.
@@ -253,7 +358,13 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
 
     /// The finished plan.
     pub(crate) fn finish(self, goroutine: GoroutineSource, runtime: RuntimeOffsets) -> Plan {
-        let mut plan = Plan { roots: self.roots, follows: self.follows, goroutine, runtime, max_record: 0 };
+        let mut plan = Plan {
+            roots: self.roots,
+            follows: self.follows,
+            goroutine,
+            runtime,
+            max_record: 0,
+        };
         plan.max_record = (spelunk_bpf::HEADER_SIZE as u32 + plan.roots_size() + 64).saturating_add(self.bytes);
         plan
     }
@@ -274,8 +385,17 @@ pub(crate) fn placed<'l>(binary: &Binary, ty: TypeId, location: &'l Location) ->
             Some((last, rest)) if last.kind == PieceKind::Empty && rest.len() == components.len() => rest,
             _ => &sized[..],
         };
-        if described.len() == components.len() && described.iter().zip(&components).all(|(piece, (_, size))| u64::from(piece.size) == *size) {
-            return components.iter().map(|(offset, _)| *offset).zip(described.iter().copied()).collect();
+        if described.len() == components.len()
+            && described
+                .iter()
+                .zip(&components)
+                .all(|(piece, (_, size))| u64::from(piece.size) == *size)
+        {
+            return components
+                .iter()
+                .map(|(offset, _)| *offset)
+                .zip(described.iter().copied())
+                .collect();
         }
         if components.len() > 1 {
             return Vec::new();
@@ -320,7 +440,10 @@ fn general_register(number: u16) -> Option<Reg> {
 pub(crate) fn abi_register(number: u16) -> Option<AbiRegister> {
     match number {
         17..=31 => Some(AbiRegister::Float(usize::from(number - 17))),
-        _ => ARGUMENT_REGISTERS.iter().position(|reg| Some(*reg) == general_register(number)).map(AbiRegister::Integer),
+        _ => ARGUMENT_REGISTERS
+            .iter()
+            .position(|reg| Some(*reg) == general_register(number))
+            .map(AbiRegister::Integer),
     }
 }
 

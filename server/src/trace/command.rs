@@ -48,7 +48,10 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let binary = Arc::new(subject.open(args)?);
     let pattern = Regex::new(&args.regexp).map_err(|error| format!("invalid filter argument: {error}"))?;
     let verbosity = verbosity(args);
-    let (functions, engine) = rayon::join(|| matching(&binary, &pattern), || Engine::<()>::new(binary.clone(), verbosity.load_config()));
+    let (functions, engine) = rayon::join(
+        || matching(&binary, &pattern),
+        || Engine::<()>::new(binary.clone(), verbosity.load_config()),
+    );
     if functions.is_empty() {
         return Err(nothing_matches(&binary, &pattern));
     }
@@ -64,7 +67,12 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
         return Err("no breakpoints set".to_owned());
     }
     let traced: HashSet<_> = sites.iter().map(|site| site.addr).collect();
-    sites.extend(engine.plan_endings().into_iter().filter(|site| !traced.contains(&site.addr)));
+    sites.extend(
+        engine
+            .plan_endings()
+            .into_iter()
+            .filter(|site| !traced.contains(&site.addr)),
+    );
     let sites = sites.into_iter().map(|site| (site, ())).collect();
 
     let mut running = subject.start(args)?;
@@ -128,8 +136,11 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Functions of Go code whose names match; assembly without debug information has nothing to show.
 fn matching<'b>(binary: &'b Binary, pattern: &Regex) -> Vec<&'b Function> {
-    let mut functions: Vec<&Function> =
-        binary.functions().iter().filter(|function| pattern.is_match(&function.name) && traceable(binary, function)).collect();
+    let mut functions: Vec<&Function> = binary
+        .functions()
+        .iter()
+        .filter(|function| pattern.is_match(&function.name) && traceable(binary, function))
+        .collect();
     functions.sort_by(|a, b| a.name.cmp(&b.name));
     functions
 }
@@ -137,9 +148,18 @@ fn matching<'b>(binary: &'b Binary, pattern: &Regex) -> Vec<&'b Function> {
 /// Why nothing can be traced.
 fn nothing_matches(binary: &Binary, pattern: &Regex) -> Failure {
     let path = binary.path().display();
-    let inlined: Vec<&str> = binary.inlined_functions().iter().map(|name| &**name).filter(|name| pattern.is_match(name)).take(5).collect();
+    let inlined: Vec<&str> = binary
+        .inlined_functions()
+        .iter()
+        .map(|name| &**name)
+        .filter(|name| pattern.is_match(name))
+        .take(5)
+        .collect();
     if inlined.is_empty() {
-        return format!("no breakpoints set: no function of {path} matches {:?}", pattern.as_str());
+        return format!(
+            "no breakpoints set: no function of {path} matches {:?}",
+            pattern.as_str()
+        );
     }
     format!(
         "no breakpoints set: the compiler inlined all calls of {}, so there is no function left to trace; build with -gcflags=all=-l, or set a logpoint on one of its lines",
@@ -158,7 +178,10 @@ fn report_inlined(binary: &Binary, pattern: &Regex) {
     let named: Vec<String> = matching.filter_map(copies).take(MAX_NAMED + 1).collect();
     if !named.is_empty() {
         let more = if named.len() > MAX_NAMED { " and more" } else { "" };
-        eprintln!("spelunk: calls that the compiler inlined are not seen: {}{more}", named[..named.len().min(MAX_NAMED)].join(", "));
+        eprintln!(
+            "spelunk: calls that the compiler inlined are not seen: {}{more}",
+            named[..named.len().min(MAX_NAMED)].join(", ")
+        );
     }
 }
 
@@ -169,7 +192,10 @@ fn traceable(binary: &Binary, function: &Function) -> bool {
 
 fn report_refused(engine: &Engine<()>, link: &Link) {
     for plan in engine.sites_of(link.refused()) {
-        eprintln!("unable to set tracepoint on function {}: the kernel refuses a probe on the instruction at {}", plan.plan.function, plan.plan.addr);
+        eprintln!(
+            "unable to set tracepoint on function {}: the kernel refuses a probe on the instruction at {}",
+            plan.plan.function, plan.plan.addr
+        );
     }
 }
 
@@ -208,13 +234,20 @@ impl Subject {
 
     /// Opens the binary whose debug information describes the program.
     fn open(&self, args: &TraceArgs) -> Result<Binary, Failure> {
-        let Subject::Process(pid) = self else { return Binary::open(self.path()).map_err(fail) };
+        let Subject::Process(pid) = self else {
+            return Binary::open(self.path()).map_err(fail);
+        };
         let running = executable(*pid).map_err(fail)?;
-        let Some(file) = &args.debug_file else { return Binary::open(&running).map_err(fail) };
+        let Some(file) = &args.debug_file else {
+            return Binary::open(&running).map_err(fail);
+        };
         let binary = Binary::open(file).map_err(fail)?;
         let (analysed, runs) = (binary.build_id(), BuildId::of_file(&running).map_err(fail)?);
         if analysed != runs {
-            return Err(format!("{} is not the program that process {pid} runs: its build id is {analysed}, that of the process is {runs}", file.display()));
+            return Err(format!(
+                "{} is not the program that process {pid} runs: its build id is {analysed}, that of the process is {runs}",
+                file.display()
+            ));
         }
         Ok(binary)
     }
@@ -230,12 +263,28 @@ impl Subject {
                 inherit_stdin: true,
             };
             let file = self.path().to_owned();
-            let launched = launch.start().map_err(|error| format!("could not launch process: {error}"))?;
+            let launched = launch
+                .start()
+                .map_err(|error| format!("could not launch process: {error}"))?;
             let exit = launched.exit.clone();
-            return Ok(Running { place: Place { file, pid: launched.pid }, launched: Some(launched), exit });
+            return Ok(Running {
+                place: Place {
+                    file,
+                    pid: launched.pid,
+                },
+                launched: Some(launched),
+                exit,
+            });
         };
         let exit = watch(*pid).map_err(|error| format!("could not attach to pid {pid}: {error}"))?;
-        Ok(Running { place: Place { file: executable(*pid).map_err(fail)?, pid: *pid }, launched: None, exit })
+        Ok(Running {
+            place: Place {
+                file: executable(*pid).map_err(fail)?,
+                pid: *pid,
+            },
+            launched: None,
+            exit,
+        })
     }
 }
 
@@ -249,7 +298,9 @@ struct Running {
 impl Running {
     fn release(&mut self) -> Result<(), Failure> {
         match &mut self.launched {
-            Some(launched) => launched.release().map_err(|error| format!("could not launch process: {error}")),
+            Some(launched) => launched
+                .release()
+                .map_err(|error| format!("could not launch process: {error}")),
             None => Ok(()),
         }
     }

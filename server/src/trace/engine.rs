@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -66,7 +66,6 @@ pub(crate) struct Engine<T> {
 /// The thread that reads records.
 pub(crate) struct Reader {
     stop: Arc<AtomicBool>,
-    rounds: Arc<AtomicU64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -77,12 +76,16 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let (runtime, probes) = rayon::join(|| Runtime::of(&binary), || ProbeSet::new(options()));
         let (probes, runtime) = (probes?, runtime?);
         let ring = Some(probes.ring());
-        Ok(Engine { binary, runtime, config, probes, ring, table: Table::default(), sites: Vec::new(), runtime_types_known: false })
-    }
-
-    /// The binary.
-    pub(crate) fn binary(&self) -> &Arc<Binary> {
-        &self.binary
+        Ok(Engine {
+            binary,
+            runtime,
+            config,
+            probes,
+            ring,
+            table: Table::default(),
+            sites: Vec::new(),
+            runtime_types_known: false,
+        })
     }
 
     /// Plans functions; what cannot be traced is answered with the reason.
@@ -90,7 +93,11 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let binary = self.binary.clone();
         let runtime = self.runtime;
         self.with_layouts(|layouts| {
-            let mut planner = FunctionPlanner { binary: &binary, runtime, layouts };
+            let mut planner = FunctionPlanner {
+                binary: &binary,
+                runtime,
+                layouts,
+            };
             let (mut sites, mut refused) = (Vec::new(), Vec::new());
             for function in functions {
                 match planner.plan(function) {
@@ -104,13 +111,23 @@ impl<T: Send + Sync + 'static> Engine<T> {
 
     /// The sites that tell where calls end without returning.
     pub(crate) fn plan_endings(&mut self) -> Vec<SitePlan> {
-        let endings = [("runtime.recovery", SiteKind::Recovery), ("runtime.goexit0", SiteKind::GoroutineExit)];
+        let endings = [
+            ("runtime.recovery", SiteKind::Recovery),
+            ("runtime.goexit0", SiteKind::GoroutineExit),
+        ];
         let binary = self.binary.clone();
         let mut sites = Vec::new();
         for (name, kind) in endings {
-            let Some(function) = binary.function_named(name) else { continue };
+            let Some(function) = binary.function_named(name) else {
+                continue;
+            };
             let (planned, _) = self.plan_functions(&[function]);
-            sites.extend(planned.into_iter().filter(|site| site.kind == SiteKind::Call).map(|site| SitePlan { kind, ..site }));
+            sites.extend(
+                planned
+                    .into_iter()
+                    .filter(|site| site.kind == SiteKind::Call)
+                    .map(|site| SitePlan { kind, ..site }),
+            );
         }
         sites
     }
@@ -129,7 +146,12 @@ impl<T: Send + Sync + 'static> Engine<T> {
             types.par_iter().for_each(|(_, ty)| drop(binary.type_info(*ty)));
             let entries: Vec<_> = types
                 .iter()
-                .map(|(addr, ty)| (addr.0, layouts.runtime_type(*ty, is_direct_in_interface(&binary, *addr))))
+                .map(|(addr, ty)| {
+                    (
+                        addr.0,
+                        layouts.runtime_type(*ty, is_direct_in_interface(&binary, *addr)),
+                    )
+                })
                 .collect();
             drop(layouts);
             tracing::debug!("{} runtime types described", entries.len());
@@ -154,8 +176,13 @@ impl<T: Send + Sync + 'static> Engine<T> {
         // A function's stack growth is planned before its call.
         let mut growths = HashMap::new();
         for ((plan, owner), id) in sites.into_iter().zip(plans) {
-            let Some(offset) = self.binary.file_offset(plan.addr) else { continue };
-            let site = self.probes.add_site(Site { plan: id, file_addr: plan.addr.0 })?;
+            let Some(offset) = self.binary.file_offset(plan.addr) else {
+                continue;
+            };
+            let site = self.probes.add_site(Site {
+                plan: id,
+                file_addr: plan.addr.0,
+            })?;
             let number = site.number() as usize;
             // A poisoned lock means that a reader panicked; the table itself is whole.
             let mut table = self.table.write().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -171,7 +198,13 @@ impl<T: Send + Sync + 'static> Engine<T> {
             self.sites.push(site);
             probes.push((offset.0, site));
         }
-        Ok(self.probes.attach(&Target { path: place.file.clone(), pid: Some(place.pid) }, &probes)?)
+        Ok(self.probes.attach(
+            &Target {
+                path: place.file.clone(),
+                pid: Some(place.pid),
+            },
+            &probes,
+        )?)
     }
 
     /// Starts the thread that hands records to `handle`; after each batch it calls `flush`.
@@ -185,8 +218,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let ring = self.ring.take()?;
         let table = self.table.clone();
         let stop = Arc::new(AtomicBool::new(false));
-        let rounds = Arc::new(AtomicU64::new(0));
-        let (stopped, round) = (stop.clone(), rounds.clone());
+        let stopped = stop.clone();
         let thread = thread::Builder::new().name("trace-reader".into()).spawn(move || {
             loop {
                 let last = stopped.load(Ordering::Acquire);
@@ -207,11 +239,13 @@ impl<T: Send + Sync + 'static> Engine<T> {
                         break;
                     }
                 }
-                round.fetch_add(1, Ordering::Release);
             }
             flush();
         });
-        Some(Reader { stop, rounds, thread: thread.ok() })
+        Some(Reader {
+            stop,
+            thread: thread.ok(),
+        })
     }
 
     /// Tells which sites have lost records.
@@ -222,7 +256,9 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// What the sites with these numbers are.
     pub(crate) fn sites_of(&self, ids: &[SiteId]) -> Vec<Arc<Installed<T>>> {
         let table = self.table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        ids.iter().filter_map(|id| table.get(id.number() as usize).and_then(Option::clone)).collect()
+        ids.iter()
+            .filter_map(|id| table.get(id.number() as usize).and_then(Option::clone))
+            .collect()
     }
 
     /// What all sites counted.
@@ -232,15 +268,6 @@ impl<T: Send + Sync + 'static> Engine<T> {
 }
 
 impl Reader {
-    /// Waits until everything that was recorded before this call has been handled.
-    pub(crate) fn catch_up(&self) {
-        let seen = self.rounds.load(Ordering::Acquire);
-        // The round under way may have begun before the record was there; the one after it has not.
-        while self.rounds.load(Ordering::Acquire) < seen + 2 && self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-
     /// Handles what is left and ends the thread.
     pub(crate) fn finish(mut self) {
         self.stop.store(true, Ordering::Release);
@@ -253,7 +280,10 @@ impl Reader {
 /// The ring's size can be set for machines with little memory, or to see how losses are told.
 fn options() -> Options {
     let mut options = Options::default();
-    if let Some(bytes) = std::env::var("SPELUNK_RING_BYTES").ok().and_then(|text| text.parse::<u32>().ok()) {
+    if let Some(bytes) = std::env::var("SPELUNK_RING_BYTES")
+        .ok()
+        .and_then(|text| text.parse::<u32>().ok())
+    {
         options.ring_bytes = bytes.next_power_of_two().clamp(4096, 1 << 30);
     }
     options

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use spelunk_bpf::{GoroutineSource, Plan, RuntimeOffsets};
-use spelunk_dwarf::{Abi, Binary, DwarfError, FileAddr, Function, FunctionInfo, Kind, Location, PieceKind, TypeId, Variable};
+use spelunk_dwarf::{
+    Abi, Binary, DwarfError, FileAddr, Function, FunctionInfo, Kind, Location, PieceKind, TypeId, Variable,
+};
 
 use super::abi::{self, AbiRegister, Convention, INTEGER_REGISTERS, Place};
 use super::capture::{Captured, Home, PlanBuilder, abi_register, placed};
@@ -95,7 +97,10 @@ impl Runtime {
             m: narrow(layout.g_m),
             curg: narrow(layout.m_curg),
         };
-        Ok(Runtime { offsets, tls_g: layout.tls_g_offset })
+        Ok(Runtime {
+            offsets,
+            tls_g: layout.tls_g_offset,
+        })
     }
 
     /// Where a function of that convention has `g`.
@@ -138,10 +143,18 @@ impl FunctionPlanner<'_, '_> {
     /// The sites of a function: its returns, the growth of its stack where that matters, then its call.
     pub(crate) fn plan(&mut self, function: &Function) -> Result<Vec<SitePlan>, FunctionError> {
         let info = self.binary.function_info(function)?;
-        let len = function.end.distance_from(function.entry).and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
+        let len = function
+            .end
+            .distance_from(function.entry)
+            .and_then(|len| usize::try_from(len).ok())
+            .unwrap_or(0);
         let bytes = self.binary.code(function.entry, len).ok_or(SiteError::Undecodable)?;
         let code = FunctionCode::decode(bytes, function.entry)?;
-        let convention = if info.abi == Abi::Internal { Convention::Internal } else { Convention::Stack };
+        let convention = if info.abi == Abi::Internal {
+            Convention::Internal
+        } else {
+            Convention::Stack
+        };
         let (results, params): (Vec<_>, Vec<_>) = once_each(&info.params).partition(|variable| variable.is_result);
         let mut params = self.passed(&params)?;
         let results = self.passed(&results)?;
@@ -152,7 +165,12 @@ impl FunctionPlanner<'_, '_> {
         {
             params.insert(at, Passed { variable: None, ty });
             let with = abi::assign(self.binary, convention, &types(&params), &types(&results))?;
-            let agrees = |params: &[Passed<'_>], places: &[Place]| params.iter().zip(places).all(|(param, place)| self.agrees(&info, param, place));
+            let agrees = |params: &[Passed<'_>], places: &[Place]| {
+                params
+                    .iter()
+                    .zip(places)
+                    .all(|(param, place)| self.agrees(&info, param, place))
+            };
             if agrees(&params, &with.params) {
                 assignment = with;
             } else {
@@ -166,7 +184,10 @@ impl FunctionPlanner<'_, '_> {
             sites.push(self.ret(&info, &name, convention, &site, &results, &assignment.results)?);
         }
         // A function may consist of a `ret` alone. Of the probes on one instruction the kernel runs the last first (kernel/events/uprobes.c, consumer_add).
-        let indices = params.iter().chain(&results).filter_map(|one| self.binary.type_info(one.ty).ok()?.dict_index);
+        let indices = params
+            .iter()
+            .chain(&results)
+            .filter_map(|one| self.binary.type_info(one.ty).ok()?.dict_index);
         let words = indices.map(|index| index.saturating_add(1)).max().unwrap_or(0);
         let call = self.call(&info, &name, convention, &code, &params, &assignment.params, words)?;
         if !call.fragile.is_empty()
@@ -186,7 +207,10 @@ impl FunctionPlanner<'_, '_> {
             {
                 ty = elem;
             }
-            Ok(Passed { variable: Some(variable), ty })
+            Ok(Passed {
+                variable: Some(variable),
+                ty,
+            })
         };
         variables.iter().map(one).collect()
     }
@@ -216,34 +240,66 @@ impl FunctionPlanner<'_, '_> {
         places: &[Place],
         dictionary_words: u64,
     ) -> Result<SitePlan, FunctionError> {
-        let understood = params.iter().zip(places).all(|(param, place)| self.agrees(info, param, place));
+        let understood = params
+            .iter()
+            .zip(places)
+            .all(|(param, place)| self.agrees(info, param, place));
         let site = code.entry_site(&float_registers(places))?;
         let mut builder = PlanBuilder::new(self.layouts, site.cfa_offset);
         builder.argument_registers(integer_registers(places));
         let mut variables = Vec::with_capacity(params.len());
         for (param, place) in params.iter().zip(places) {
             let (parts, home) = if understood {
-                (builder.passed(param.ty, place, &site.float_homes, !info.optimized), place_home(place))
+                (
+                    builder.passed(param.ty, place, &site.float_homes, !info.optimized),
+                    place_home(place),
+                )
             } else {
                 located(&mut builder, self.binary, info, param, site.addr)
             };
             builder.follow_all(param.ty, &parts);
-            variables.push(Captured { name: param.name().to_owned(), ty: param.ty, home, parts });
+            variables.push(Captured {
+                name: param.name().to_owned(),
+                ty: param.ty,
+                home,
+                parts,
+            });
         }
         let (fragile, keeps_dictionary) = fragile_variables(code, &variables, params, places);
-        let dictionary = variables.iter().position(|variable| variable.name == DICTIONARY).map(|at| variables.remove(at));
+        let dictionary = variables
+            .iter()
+            .position(|variable| variable.name == DICTIONARY)
+            .map(|at| variables.remove(at));
         let words = dictionary_words.min(MAX_DICTIONARY_WORDS);
         let known = words != 0 && (keeps_dictionary || !fragile.is_empty());
-        let dictionary = dictionary.filter(|_| known).map(|pointer| Dictionary { pointer, words });
+        let dictionary = dictionary
+            .filter(|_| known)
+            .map(|pointer| Dictionary { pointer, words });
         if let Some(dictionary) = &dictionary {
             builder.follow_pointer(&dictionary.pointer.parts, 8 * words as u32);
         }
         let plan = Arc::new(builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
-        Ok(SitePlan { kind: SiteKind::Call, function: name.clone(), entry: info.low_pc, addr: site.addr, cfa_offset: site.cfa_offset, variables, fragile, dictionary, plan })
+        Ok(SitePlan {
+            kind: SiteKind::Call,
+            function: name.clone(),
+            entry: info.low_pc,
+            addr: site.addr,
+            cfa_offset: site.cfa_offset,
+            variables,
+            fragile,
+            dictionary,
+            plan,
+        })
     }
 
     /// The site where a function's arguments can be seen before its stack grows.
-    fn growth(&mut self, call: &SitePlan, growth: &StackGrowth, params: &[Passed<'_>], places: &[Place]) -> Result<SitePlan, FunctionError> {
+    fn growth(
+        &mut self,
+        call: &SitePlan,
+        growth: &StackGrowth,
+        params: &[Passed<'_>],
+        places: &[Place],
+    ) -> Result<SitePlan, FunctionError> {
         // The frame is that of the first instruction: rsp points to the return address.
         let mut builder = PlanBuilder::new(self.layouts, 8);
         builder.argument_registers(integer_registers(places));
@@ -252,16 +308,35 @@ impl FunctionPlanner<'_, '_> {
             // Blank fields were left out of the call's parts already, where they are not passed.
             let parts = builder.passed(param.ty, place, &[], false);
             builder.follow_all(param.ty, &parts);
-            variables.push(Captured { name: param.name().to_owned(), ty: param.ty, home: place_home(place), parts });
+            variables.push(Captured {
+                name: param.name().to_owned(),
+                ty: param.ty,
+                home: place_home(place),
+                parts,
+            });
         }
-        let dictionary = variables.iter().position(|variable| variable.name == DICTIONARY).map(|at| variables.remove(at));
+        let dictionary = variables
+            .iter()
+            .position(|variable| variable.name == DICTIONARY)
+            .map(|at| variables.remove(at));
         let words = call.dictionary.as_ref().map_or(0, |dictionary| dictionary.words);
-        let dictionary = dictionary.filter(|_| words != 0).map(|pointer| Dictionary { pointer, words });
+        let dictionary = dictionary
+            .filter(|_| words != 0)
+            .map(|pointer| Dictionary { pointer, words });
         if let Some(dictionary) = &dictionary {
             builder.follow_pointer(&dictionary.pointer.parts, 8 * words as u32);
         }
         let plan = Arc::new(builder.finish(call.plan.goroutine, self.runtime.offsets));
-        Ok(SitePlan { kind: SiteKind::Growth, addr: growth.call, cfa_offset: 8, variables, fragile: Vec::new(), dictionary, plan, ..call.clone() })
+        Ok(SitePlan {
+            kind: SiteKind::Growth,
+            addr: growth.call,
+            cfa_offset: 8,
+            variables,
+            fragile: Vec::new(),
+            dictionary,
+            plan,
+            ..call.clone()
+        })
     }
 
     fn ret(
@@ -276,12 +351,16 @@ impl FunctionPlanner<'_, '_> {
         // Without optimisation each result has a home in the frame, and a floating-point one can be read there as long as the frame is whole.
         let floats = float_registers(places);
         let homes = match site.epilogue {
-            Some((addr, _)) if !floats.is_empty() && !info.optimized => {
-                results.iter().map(|result| home_in_frame(self.binary, info, result, addr)).collect()
-            }
+            Some((addr, _)) if !floats.is_empty() && !info.optimized => results
+                .iter()
+                .map(|result| home_in_frame(self.binary, info, result, addr))
+                .collect(),
             _ => vec![None; results.len()],
         };
-        let readable = homes.iter().zip(places).all(|(home, place)| home.is_some() || float_registers(std::slice::from_ref(place)).is_empty());
+        let readable = homes
+            .iter()
+            .zip(places)
+            .all(|(home, place)| home.is_some() || float_registers(std::slice::from_ref(place)).is_empty());
         let (addr, cfa_offset) = match site.epilogue {
             Some(epilogue) if !floats.is_empty() && !info.optimized && readable => epilogue,
             _ => (site.ret, 8),
@@ -299,12 +378,29 @@ impl FunctionPlanner<'_, '_> {
             builder.follow_all(result.ty, &parts);
             let home = match place {
                 Place::Stack(offset) => Home::Cfa(*offset),
-                Place::Registers { .. } => home_in_frame(self.binary, info, result, site.ret).map_or(Home::Nowhere, Home::Cfa),
+                Place::Registers { .. } => {
+                    home_in_frame(self.binary, info, result, site.ret).map_or(Home::Nowhere, Home::Cfa)
+                }
             };
-            variables.push(Captured { name: result.name().to_owned(), ty: result.ty, home, parts });
+            variables.push(Captured {
+                name: result.name().to_owned(),
+                ty: result.ty,
+                home,
+                parts,
+            });
         }
         let plan = Arc::new(builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
-        Ok(SitePlan { kind: SiteKind::Return, function: name.clone(), entry: info.low_pc, addr, cfa_offset, variables, fragile: Vec::new(), dictionary: None, plan })
+        Ok(SitePlan {
+            kind: SiteKind::Return,
+            function: name.clone(),
+            entry: info.low_pc,
+            addr,
+            cfa_offset,
+            variables,
+            fragile: Vec::new(),
+            dictionary: None,
+            plan,
+        })
     }
 
     /// Whether DWARF, where it says anything, says what the calling convention says. It always should; if a later compiler changed the convention, this is
@@ -314,7 +410,9 @@ impl FunctionPlanner<'_, '_> {
             return true;
         }
         let Some(variable) = param.variable else { return true };
-        let Ok(location) = self.binary.location(info, variable, info.low_pc) else { return true };
+        let Ok(location) = self.binary.location(info, variable, info.low_pc) else {
+            return true;
+        };
         let pieces = &location.pieces[..];
         match place {
             // Of a value of several words the compiler may describe one alone, without saying which.
@@ -331,17 +429,21 @@ impl FunctionPlanner<'_, '_> {
                 // A piece alone may stand for any of the components; more than one are in order.
                 if let ([piece], [_, _, ..]) = (pieces, &parts[..]) {
                     return match &piece.kind {
-                        PieceKind::Register(number) => parts.iter().any(|part| Some(part.register) == abi_register(number.0)),
+                        PieceKind::Register(number) => {
+                            parts.iter().any(|part| Some(part.register) == abi_register(number.0))
+                        }
                         _ => true,
                     };
                 }
-                placed(self.binary, param.ty, &location).iter().all(|(at, piece)| match &piece.kind {
-                    PieceKind::Register(number) => {
-                        parts.iter().any(|part| part.offset == *at && Some(part.register) == abi_register(number.0))
-                    }
-                    // Pieces that the optimiser has no use for are empty, and a part may have been spilled at once.
-                    _ => true,
-                })
+                placed(self.binary, param.ty, &location)
+                    .iter()
+                    .all(|(at, piece)| match &piece.kind {
+                        PieceKind::Register(number) => parts
+                            .iter()
+                            .any(|part| part.offset == *at && Some(part.register) == abi_register(number.0)),
+                        // Pieces that the optimiser has no use for are empty, and a part may have been spilled at once.
+                        _ => true,
+                    })
             }
         }
     }
@@ -358,8 +460,15 @@ fn once_each(variables: &[Variable]) -> impl Iterator<Item = &Variable> {
 
 /// The indices, among the variables that are shown, of parameters in registers that do not survive the growth of the stack, and whether the dictionary does. One that does not is
 /// reason enough for its generic function to be watched there, whichever parameters it has.
-fn fragile_variables(code: &FunctionCode, variables: &[Captured], params: &[Passed<'_>], places: &[Place]) -> (Vec<usize>, bool) {
-    let Some(growth) = code.stack_growth() else { return (Vec::new(), true) };
+fn fragile_variables(
+    code: &FunctionCode,
+    variables: &[Captured],
+    params: &[Passed<'_>],
+    places: &[Place],
+) -> (Vec<usize>, bool) {
+    let Some(growth) = code.stack_growth() else {
+        return (Vec::new(), true);
+    };
     let survives = |place: &Place| match place {
         Place::Registers { parts, .. } => parts.iter().all(|part| match part.register {
             AbiRegister::Integer(n) => growth.saves(n),
@@ -367,14 +476,30 @@ fn fragile_variables(code: &FunctionCode, variables: &[Captured], params: &[Pass
         }),
         Place::Stack(_) => true,
     };
-    let dictionary_survives = params.iter().zip(places).all(|(param, place)| param.name() != DICTIONARY || survives(place));
-    let shown = variables.iter().zip(places).filter(|(variable, _)| variable.name != DICTIONARY);
-    let fragile = shown.enumerate().filter(|(_, (_, place))| !dictionary_survives || !survives(place)).map(|(index, _)| index).collect();
+    let dictionary_survives = params
+        .iter()
+        .zip(places)
+        .all(|(param, place)| param.name() != DICTIONARY || survives(place));
+    let shown = variables
+        .iter()
+        .zip(places)
+        .filter(|(variable, _)| variable.name != DICTIONARY);
+    let fragile = shown
+        .enumerate()
+        .filter(|(_, (_, place))| !dictionary_survives || !survives(place))
+        .map(|(index, _)| index)
+        .collect();
     (fragile, dictionary_survives)
 }
 
 /// Parts and home of a parameter by DWARF alone.
-fn located(builder: &mut PlanBuilder<'_, '_>, binary: &Binary, info: &FunctionInfo, param: &Passed<'_>, pc: FileAddr) -> (Vec<super::capture::Part>, Home) {
+fn located(
+    builder: &mut PlanBuilder<'_, '_>,
+    binary: &Binary,
+    info: &FunctionInfo,
+    param: &Passed<'_>,
+    pc: FileAddr,
+) -> (Vec<super::capture::Part>, Home) {
     match param.variable.map(|variable| binary.location(info, variable, pc)) {
         Some(Ok(location)) => (builder.located(param.ty, &location), location_home(&location)),
         _ => (Vec::new(), Home::Nowhere),
@@ -395,7 +520,10 @@ pub(crate) fn location_home(location: &Location) -> Home {
 
 fn place_home(place: &Place) -> Home {
     match place {
-        Place::Stack(offset) | Place::Registers { spill: Some(offset), .. } => Home::Cfa(*offset),
+        Place::Stack(offset)
+        | Place::Registers {
+            spill: Some(offset), ..
+        } => Home::Cfa(*offset),
         Place::Registers { spill: None, .. } => Home::Nowhere,
     }
 }
@@ -412,7 +540,10 @@ fn home_in_frame(binary: &Binary, info: &FunctionInfo, passed: &Passed<'_>, pc: 
 /// How many integer registers the places use, counted from the first.
 fn integer_registers(places: &[Place]) -> usize {
     let of = |place: &Place| match place {
-        Place::Registers { parts, .. } => parts.iter().filter(|part| matches!(part.register, AbiRegister::Integer(_))).count(),
+        Place::Registers { parts, .. } => parts
+            .iter()
+            .filter(|part| matches!(part.register, AbiRegister::Integer(_)))
+            .count(),
         Place::Stack(_) => 0,
     };
     places.iter().map(of).sum::<usize>().min(INTEGER_REGISTERS)

@@ -42,8 +42,18 @@ pub(crate) struct Lead {
 
 impl<'a> Layouts<'a> {
     /// `add` puts a layout into the kernel's table; it answers nothing when there is no room.
-    pub(crate) fn new(binary: &'a Binary, config: LoadConfig, add: &'a mut dyn FnMut(&Layout) -> Option<LayoutId>) -> Layouts<'a> {
-        Layouts { binary, config, known: HashMap::new(), add, interfaces: false }
+    pub(crate) fn new(
+        binary: &'a Binary,
+        config: LoadConfig,
+        add: &'a mut dyn FnMut(&Layout) -> Option<LayoutId>,
+    ) -> Layouts<'a> {
+        Layouts {
+            binary,
+            config,
+            known: HashMap::new(),
+            add,
+            interfaces: false,
+        }
     }
 
     /// The binary whose types are followed.
@@ -76,14 +86,23 @@ impl<'a> Layouts<'a> {
         match &info.kind {
             Kind::Struct { .. } if &*info.name == "time.Time" => info.size,
             Kind::Struct { fields } if level <= self.config.max_variable_recurse => {
-                let opened = self.config.max_struct_fields.map_or(fields.len(), |limit| limit as usize);
+                let opened = self
+                    .config
+                    .max_struct_fields
+                    .map_or(fields.len(), |limit| limit as usize);
                 let end = |field: &spelunk_dwarf::Field| field.offset + self.extent_at(field.ty, level + 1, depth + 1);
                 fields.iter().take(opened).map(end).max().unwrap_or(0)
             }
             Kind::Struct { .. } => 0,
             Kind::Array { elem, len, stride } => {
                 let count = (*len).min(u64::from(self.config.max_array_values));
-                if count == 0 { 0 } else { (count - 1).saturating_mul(*stride).saturating_add(self.extent_at(*elem, level + 1, depth + 1)) }
+                if count == 0 {
+                    0
+                } else {
+                    (count - 1)
+                        .saturating_mul(*stride)
+                        .saturating_add(self.extent_at(*elem, level + 1, depth + 1))
+                }
             }
             _ => info.size,
         }
@@ -102,14 +121,27 @@ impl<'a> Layouts<'a> {
                 self.push(leads, place, EdgeKind::String { max }, max, 0, 1);
             }
             Kind::Slice { elem } => {
-                let Ok(element) = self.binary.type_info(*elem) else { return };
+                let Ok(element) = self.binary.type_info(*elem) else {
+                    return;
+                };
                 let (max_elems, elem_size) = (self.config.max_array_values, element.size.min(MAX_EXTENT) as u32);
                 if max_elems == 0 || elem_size == 0 || u64::from(elem_size) != element.size {
                     return;
                 }
                 let target = self.layout(*elem, level + 1, depth + 1, elem_size);
-                let kind = EdgeKind::Slice { target: target.map(|(id, _)| id), elem_size, max_elems };
-                self.push(leads, place, kind, elem_size, target.map_or(0, |(_, bytes)| bytes), max_elems);
+                let kind = EdgeKind::Slice {
+                    target: target.map(|(id, _)| id),
+                    elem_size,
+                    max_elems,
+                };
+                self.push(
+                    leads,
+                    place,
+                    kind,
+                    elem_size,
+                    target.map_or(0, |(_, bytes)| bytes),
+                    max_elems,
+                );
             }
             Kind::Array { elem, len, stride } => {
                 for i in 0..(*len).min(u64::from(self.config.max_array_values)) {
@@ -126,7 +158,10 @@ impl<'a> Layouts<'a> {
                 if &*info.name == "time.Time" {
                     self.location_name(fields, at, leads);
                 }
-                let opened = self.config.max_struct_fields.map_or(fields.len(), |limit| limit as usize);
+                let opened = self
+                    .config
+                    .max_struct_fields
+                    .map_or(fields.len(), |limit| limit as usize);
                 for field in fields.iter().take(opened) {
                     self.collect(field.ty, at + field.offset, level + 1, depth + 1, leads);
                 }
@@ -143,7 +178,10 @@ impl<'a> Layouts<'a> {
                 }
                 if level <= self.config.max_variable_recurse {
                     self.interfaces = true;
-                    let kind = EdgeKind::Interface { non_empty: !empty, level: level.min(LEVELS - 1) as u8 };
+                    let kind = EdgeKind::Interface {
+                        non_empty: !empty,
+                        level: level.min(LEVELS - 1) as u8,
+                    };
                     let held = 2 * self.config.max_string_len + 128;
                     self.push(leads, place, kind, held, 0, 1);
                 }
@@ -171,21 +209,43 @@ impl<'a> Layouts<'a> {
             return None;
         }
         let target = self.layout(elem, level, depth + 1, size);
-        Some((EdgeKind::Pointer { target: target.map(|(id, _)| id), size }, size, target.map_or(0, |(_, bytes)| bytes)))
+        Some((
+            EdgeKind::Pointer {
+                target: target.map(|(id, _)| id),
+                size,
+            },
+            size,
+            target.map_or(0, |(_, bytes)| bytes),
+        ))
     }
 
     fn location_name(&mut self, fields: &[spelunk_dwarf::Field], at: u64, leads: &mut Vec<Lead>) {
-        let Some(loc) = fields.iter().find(|field| &*field.name == "loc") else { return };
-        let name = Layout { size: LOCATION_HEAD, edges: vec![Edge { at: 0, kind: EdgeKind::String { max: 64 } }] };
+        let Some(loc) = fields.iter().find(|field| &*field.name == "loc") else {
+            return;
+        };
+        let name = Layout {
+            size: LOCATION_HEAD,
+            edges: vec![Edge {
+                at: 0,
+                kind: EdgeKind::String { max: 64 },
+            }],
+        };
         let Some(target) = (self.add)(&name) else { return };
-        let kind = EdgeKind::Pointer { target: Some(target), size: LOCATION_HEAD };
+        let kind = EdgeKind::Pointer {
+            target: Some(target),
+            size: LOCATION_HEAD,
+        };
         self.push(leads, (at + loc.offset) as u32, kind, LOCATION_HEAD, 128, 1);
     }
 
     fn push(&self, leads: &mut Vec<Lead>, at: u32, kind: EdgeKind, size: u32, behind: u32, count: u32) {
         if leads.len() < MAX_EDGES && size != 0 {
-            let bytes = spelunk_bpf::CHUNK_HEADER_SIZE as u32 + size.saturating_add(behind).saturating_mul(count).next_multiple_of(8);
-            leads.push(Lead { edge: Edge { at, kind }, bytes });
+            let bytes = spelunk_bpf::CHUNK_HEADER_SIZE as u32
+                + size.saturating_add(behind).saturating_mul(count).next_multiple_of(8);
+            leads.push(Lead {
+                edge: Edge { at, kind },
+                bytes,
+            });
         }
     }
 
@@ -200,17 +260,32 @@ impl<'a> Layouts<'a> {
         let mut leads = Vec::new();
         self.collect(ty, 0, level, depth, &mut leads);
         let bytes = leads.iter().map(|lead| lead.bytes).fold(0, u32::saturating_add);
-        let layout = Layout { size, edges: leads.iter().map(|lead| lead.edge).collect() };
-        let made = if layout.edges.is_empty() { None } else { (self.add)(&layout).map(|id| (id, bytes)) };
+        let layout = Layout {
+            size,
+            edges: leads.iter().map(|lead| lead.edge).collect(),
+        };
+        let made = if layout.edges.is_empty() {
+            None
+        } else {
+            (self.add)(&layout).map(|id| (id, bytes))
+        };
         self.known.insert((ty, level, size), made);
         made
     }
 
     /// What an interface that holds a value of runtime type `ty` leads to, at each level.
     pub(crate) fn runtime_type(&mut self, ty: TypeId, direct: bool) -> RuntimeTypeEntry {
-        let mut entry = RuntimeTypeEntry { direct, size: 0, layouts: [None; LEVELS as usize] };
+        let mut entry = RuntimeTypeEntry {
+            direct,
+            size: 0,
+            layouts: [None; LEVELS as usize],
+        };
         for level in 0..LEVELS.min(self.config.max_variable_recurse + 1) {
-            entry.layouts[level as usize] = if direct { self.direct_layout(ty, level) } else { self.held_layout(ty, level, &mut entry.size) };
+            entry.layouts[level as usize] = if direct {
+                self.direct_layout(ty, level)
+            } else {
+                self.held_layout(ty, level, &mut entry.size)
+            };
         }
         entry
     }
@@ -228,17 +303,31 @@ impl<'a> Layouts<'a> {
             Kind::Pointer { elem } => {
                 let (kind, size, _) = self.pointee(*elem, level, 1)?;
                 match kind {
-                    EdgeKind::Pointer { target: Some(target), .. } => Some(target),
-                    _ => (self.add)(&Layout { size, edges: Vec::new() }),
+                    EdgeKind::Pointer {
+                        target: Some(target), ..
+                    } => Some(target),
+                    _ => (self.add)(&Layout {
+                        size,
+                        edges: Vec::new(),
+                    }),
                 }
             }
-            Kind::Map { .. } | Kind::Func => (self.add)(&Layout { size: 8, edges: Vec::new() }),
-            Kind::Chan { .. } => (self.add)(&Layout { size: 16, edges: Vec::new() }),
+            Kind::Map { .. } | Kind::Func => (self.add)(&Layout {
+                size: 8,
+                edges: Vec::new(),
+            }),
+            Kind::Chan { .. } => (self.add)(&Layout {
+                size: 16,
+                edges: Vec::new(),
+            }),
             // A struct or array of one pointer-shaped field: what it holds is one level in.
-            Kind::Struct { fields } if level <= self.config.max_variable_recurse => {
-                fields.iter().find(|field| field.offset == 0).and_then(|field| self.direct_layout(field.ty, level + 1))
+            Kind::Struct { fields } if level <= self.config.max_variable_recurse => fields
+                .iter()
+                .find(|field| field.offset == 0)
+                .and_then(|field| self.direct_layout(field.ty, level + 1)),
+            Kind::Array { elem, .. } if level <= self.config.max_variable_recurse => {
+                self.direct_layout(*elem, level + 1)
             }
-            Kind::Array { elem, .. } if level <= self.config.max_variable_recurse => self.direct_layout(*elem, level + 1),
             _ => None,
         }
     }

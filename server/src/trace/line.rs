@@ -29,7 +29,11 @@ impl Verbosity {
             1 => limits(0, 32, 0, 0),
             2 => limits(1, 64, 5, 3),
             3 => limits(2, 128, 10, 10),
-            _ => LoadConfig { follow_pointers: true, max_struct_fields: None, ..limits(3, 256, 100, 0) },
+            _ => LoadConfig {
+                follow_pointers: true,
+                max_struct_fields: None,
+                ..limits(3, 256, 100, 0)
+            },
         }
     }
 
@@ -38,8 +42,15 @@ impl Verbosity {
         let style = match self.0 {
             0 => Style::default(),
             1 => return format!("<{}>", shorten_type(&value.ty.name)),
-            2 => Style { shorten_types: true, ..Style::default() },
-            _ => Style { shorten_types: true, newlines: true, ..Style::default() },
+            2 => Style {
+                shorten_types: true,
+                ..Style::default()
+            },
+            _ => Style {
+                shorten_types: true,
+                newlines: true,
+                ..Style::default()
+            },
         };
         value.text(style)
     }
@@ -52,7 +63,13 @@ pub(crate) type TypeArguments = Vec<Option<TypeId>>;
 pub(crate) fn dictionary(binary: &Binary, site: &SitePlan, record: &RecordView<'_>) -> Option<(u64, TypeArguments)> {
     let dictionary = site.dictionary.as_ref()?;
     let mut memory = RecordMemory::new(binary, site.addr, record);
-    let place = memory.variable(&dictionary.pointer, &site.plan, record, canonical_frame_address(site, record), 0);
+    let place = memory.variable(
+        &dictionary.pointer,
+        &site.plan,
+        record,
+        canonical_frame_address(site, record),
+        0,
+    );
     let address = memory.read_uint(place, 8).ok()?;
     let word = |index: u64| {
         let runtime_type = memory.read_uint(ProcAddr(address.wrapping_add(8 * index)), 8).ok()?;
@@ -64,7 +81,9 @@ pub(crate) fn dictionary(binary: &Binary, site: &SitePlan, record: &RecordView<'
 /// The type a variable really has: that of a generic function's parameter is a shape that many types share, with an index into the dictionary.
 fn actual_type(binary: &Binary, declared: TypeId, arguments: &[Option<TypeId>]) -> TypeId {
     let index = binary.type_info(declared).ok().and_then(|info| info.dict_index);
-    index.and_then(|index| arguments.get(usize::try_from(index).ok()?).copied().flatten()).unwrap_or(declared)
+    index
+        .and_then(|index| arguments.get(usize::try_from(index).ok()?).copied().flatten())
+        .unwrap_or(declared)
 }
 
 /// The values of a record's variables, in order. `arguments` are those of a generic function, as far as they are known.
@@ -79,8 +98,15 @@ pub(crate) fn values(
     let cfa = canonical_frame_address(site, record);
     let place = |(number, variable): (usize, &Captured)| memory.variable(variable, &site.plan, record, cfa, number);
     let places: Vec<ProcAddr> = site.variables.iter().enumerate().map(place).collect();
-    let loader = Loader { binary, bias: memory.bias(), memory: &memory, config };
-    let load = |(variable, addr): (&Captured, ProcAddr)| loader.load(&variable.name, actual_type(binary, variable.ty, arguments), addr);
+    let loader = Loader {
+        binary,
+        bias: memory.bias(),
+        memory: &memory,
+        config,
+    };
+    let load = |(variable, addr): (&Captured, ProcAddr)| {
+        loader.load(&variable.name, actual_type(binary, variable.ty, arguments), addr)
+    };
     site.variables.iter().zip(places).map(load).collect()
 }
 
@@ -95,7 +121,14 @@ pub(crate) fn depth(site: &SitePlan, record: &RecordView<'_>) -> u64 {
 }
 
 /// Appends the line of a call or return with these values, and its newline. `took` is how long the call took, in nanoseconds, where that is to be shown.
-pub(crate) fn push_line(out: &mut String, site: &SitePlan, goroutine: i64, values: &[Value], verbosity: Verbosity, took: Option<u64>) {
+pub(crate) fn push_line(
+    out: &mut String,
+    site: &SitePlan,
+    goroutine: i64,
+    values: &[Value],
+    verbosity: Verbosity,
+    took: Option<u64>,
+) {
     let function = &site.function;
     // Writing to a String cannot fail.
     let _ = match site.kind {
@@ -110,12 +143,22 @@ pub(crate) fn push_line(out: &mut String, site: &SitePlan, goroutine: i64, value
                 })
                 .collect();
             let (open, between) = if lines { ("(\n", "\n") } else { ("(", ", ") };
-            writeln!(out, "> goroutine({goroutine}): {function}{open}{})", params.join(between))
+            writeln!(
+                out,
+                "> goroutine({goroutine}): {function}{open}{})",
+                params.join(between)
+            )
         }
         SiteKind::Return => {
             let results: Vec<String> = values.iter().map(|value| verbosity.format(value)).collect();
-            let took = took.map(|nanoseconds| format!(" [{}]", duration(nanoseconds))).unwrap_or_default();
-            writeln!(out, ">> goroutine({goroutine}): {function} => ({}){took}", results.join(","))
+            let took = took
+                .map(|nanoseconds| format!(" [{}]", duration(nanoseconds)))
+                .unwrap_or_default();
+            writeln!(
+                out,
+                ">> goroutine({goroutine}): {function} => ({}){took}",
+                results.join(",")
+            )
         }
         SiteKind::Growth | SiteKind::Recovery | SiteKind::GoroutineExit | SiteKind::Line(_) => Ok(()),
     };
@@ -138,7 +181,10 @@ mod tests {
 
     #[test]
     fn durations_read_well() {
-        let shown: Vec<String> = [999, 1_500, 2_345_678, 61_000_000_000].into_iter().map(duration).collect();
+        let shown: Vec<String> = [999, 1_500, 2_345_678, 61_000_000_000]
+            .into_iter()
+            .map(duration)
+            .collect();
         assert_eq!(shown, ["999ns", "1.50µs", "2.35ms", "61.00s"]);
     }
 }

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use spelunk_bpf::{Follow, FollowKind, Index, RecordView};
-use spelunk_dwarf::{Abi, Binary, FileAddr, Function, FunctionInfo, Kind, Location, LocationError, PieceKind, ProcAddr, TypeId, Variable as DwarfVariable};
+use spelunk_dwarf::{
+    Abi, Binary, FileAddr, Function, FunctionInfo, Kind, Location, LocationError, PieceKind, ProcAddr, TypeId,
+    Variable as DwarfVariable,
+};
 
 use super::abi::{AbiRegister, Convention, components};
 use super::capture::{Captured, Home, PlanBuilder, abi_register};
@@ -85,14 +88,28 @@ pub(crate) struct LogPlanner<'a, 'b> {
 impl LogPlanner<'_, '_> {
     /// Plans a logpoint with the number `id` at `pc` of `function`, which is on `line`. What of the message cannot be evaluated there says so in the text; only a binary
     /// without usable debug information fails as a whole.
-    pub(crate) fn plan(&mut self, id: u64, function: &Function, pc: FileAddr, line: u32, template: &Template) -> Result<LogSite, String> {
+    pub(crate) fn plan(
+        &mut self,
+        id: u64,
+        function: &Function,
+        pc: FileAddr,
+        line: u32,
+        template: &Template,
+    ) -> Result<LogSite, String> {
         let info = self.binary.function_info(function).map_err(|error| error.to_string())?;
         let rule = self.binary.cfa(pc).map_err(|error| error.to_string())?;
         if rule.register != spelunk_dwarf::DwarfReg::RSP {
-            return Err(format!("the frame of {} at {pc} is not found from the stack pointer", info.name));
+            return Err(format!(
+                "the frame of {} at {pc} is not found from the stack pointer",
+                info.name
+            ));
         }
         let cfa_offset = rule.offset;
-        let convention = if info.abi == Abi::Internal { Convention::Internal } else { Convention::Stack };
+        let convention = if info.abi == Abi::Internal {
+            Convention::Internal
+        } else {
+            Convention::Stack
+        };
         let mut site = Building {
             binary: self.binary,
             info: &info,
@@ -113,10 +130,22 @@ impl LogPlanner<'_, '_> {
                 },
             });
         }
-        let plan = Arc::new(site.builder.finish(self.runtime.goroutine(convention), self.runtime.offsets));
+        let plan = Arc::new(
+            site.builder
+                .finish(self.runtime.goroutine(convention), self.runtime.offsets),
+        );
         let (variables, names) = (site.variables, site.names);
-        let site =
-            SitePlan { kind: SiteKind::Line(id), function: info.name.clone(), entry: info.low_pc, addr: pc, cfa_offset, variables, fragile: Vec::new(), dictionary: None, plan };
+        let site = SitePlan {
+            kind: SiteKind::Line(id),
+            function: info.name.clone(),
+            entry: info.low_pc,
+            addr: pc,
+            cfa_offset,
+            variables,
+            fragile: Vec::new(),
+            dictionary: None,
+            plan,
+        };
         Ok(LogSite { site, parts, names })
     }
 }
@@ -182,7 +211,10 @@ impl Building<'_, '_, '_> {
         };
         // From the inside out: what is captured last is made first.
         let mut then: Vec<Follow> = Vec::new();
-        let mut wanted = Wanted { offset: path.offset, size };
+        let mut wanted = Wanted {
+            offset: path.offset,
+            size,
+        };
         let mut total = bytes;
         let last_is_indexed = matches!(path.hops.last().map(|hop| &hop.element), Some(Element::Indexed { .. }));
         for lead in leads {
@@ -192,17 +224,32 @@ impl Building<'_, '_, '_> {
         for (i, hop) in inner.iter().enumerate().rev() {
             // The pointer lies behind the hop before; there it is the first of what is captured, unless that is an indexed element, which is captured whole.
             let before = &path.hops[i].element;
-            let at = if matches!(before, Element::Indexed { .. }) { hop.at } else { 0 };
+            let at = if matches!(before, Element::Indexed { .. }) {
+                hop.at
+            } else {
+                0
+            };
             then = vec![wanted.follow(hop, at, at + 8, std::mem::take(&mut then))];
             total = total.saturating_add(wanted.bytes(hop));
-            wanted = Wanted { offset: hop.at, size: if matches!(hop.element, Element::Fixed(0)) { 8 } else { SLICE_HEAD } };
+            wanted = Wanted {
+                offset: hop.at,
+                size: if matches!(hop.element, Element::Fixed(0)) {
+                    8
+                } else {
+                    SLICE_HEAD
+                },
+            };
         }
         let head = if self.is_slice_hop(first) { SLICE_HEAD } else { 8 };
         self.materialise(path.variable, first.at, u64::from(head));
         let parts = &self.variables[path.variable].parts;
         let unreadable = || EvalError::NoPlace(self.names[path.variable].name.clone(), "optimized out".to_owned());
         let at = self.builder.root_area(parts, first.at).ok_or_else(unreadable)?;
-        let at_len = if head == SLICE_HEAD { self.builder.root_area(parts, first.at + 8).ok_or_else(unreadable)? } else { at };
+        let at_len = if head == SLICE_HEAD {
+            self.builder.root_area(parts, first.at + 8).ok_or_else(unreadable)?
+        } else {
+            at
+        };
         let follow = wanted.follow(first, u64::from(at), u64::from(at_len), then);
         total = total.saturating_add(wanted.bytes(first));
         self.builder.add_follow(follow, total);
@@ -210,13 +257,17 @@ impl Building<'_, '_, '_> {
     }
 
     fn is_slice_hop(&self, hop: &Hop) -> bool {
-        matches!(hop.element, Element::Indexed { .. }) || matches!(hop.element, Element::Fixed(distance) if distance != 0)
+        matches!(hop.element, Element::Indexed { .. })
+            || matches!(hop.element, Element::Fixed(distance) if distance != 0)
     }
 
     /// Captures some bytes of a variable that lies in memory; one in registers was captured whole.
     fn materialise(&mut self, variable: usize, offset: u64, size: u64) {
         let captured = &self.variables[variable];
-        let covered = captured.parts.iter().any(|part| part.offset <= offset && offset + size <= part.offset + part.size);
+        let covered = captured
+            .parts
+            .iter()
+            .any(|part| part.offset <= offset && offset + size <= part.offset + part.size);
         if covered || size == 0 {
             return;
         }
@@ -251,7 +302,12 @@ impl Building<'_, '_, '_> {
     /// The path to a variable itself: through its pointer when it lives on the heap.
     fn start(&self, variable: usize) -> Result<Path, EvalError> {
         let captured = &self.variables[variable];
-        let path = Path { variable, hops: Vec::new(), offset: 0, ty: captured.ty };
+        let path = Path {
+            variable,
+            hops: Vec::new(),
+            offset: 0,
+            ty: captured.ty,
+        };
         if self.names[variable].escaped
             && let Kind::Pointer { elem } = self.binary.type_info(captured.ty)?.kind
         {
@@ -264,7 +320,9 @@ impl Building<'_, '_, '_> {
         if let Expr::Name(package) = base
             && self.named(package)?.is_none()
         {
-            let variable = self.package_variable(package, name)?.ok_or_else(|| EvalError::NoSymbol(package.clone()))?;
+            let variable = self
+                .package_variable(package, name)?
+                .ok_or_else(|| EvalError::NoSymbol(package.clone()))?;
             return self.start(variable);
         }
         let mut path = self.path(base)?;
@@ -277,7 +335,8 @@ impl Building<'_, '_, '_> {
         let Kind::Struct { fields } = &info.kind else {
             return Err(EvalError::NotStruct(base.to_string(), declared));
         };
-        let steps = field_path(self.binary, fields, name)?.ok_or_else(|| EvalError::NoMember(base.to_string(), name.to_owned()))?;
+        let steps = field_path(self.binary, fields, name)?
+            .ok_or_else(|| EvalError::NoMember(base.to_string(), name.to_owned()))?;
         for (i, step) in steps.iter().enumerate() {
             path.offset += step.offset;
             path.ty = step.ty;
@@ -312,7 +371,8 @@ impl Building<'_, '_, '_> {
                     self.capture(index)?;
                     let size = info.size;
                     if size > MAX_INDEXED_ARRAY {
-                        let why = format!("an array of {size} bytes is too large to be indexed by a variable in a logpoint");
+                        let why =
+                            format!("an array of {size} bytes is too large to be indexed by a variable in a logpoint");
                         return Err(EvalError::NoPlace(base.to_string(), why));
                     }
                     self.capture_path(&path, size as u32, &[])?;
@@ -324,12 +384,22 @@ impl Building<'_, '_, '_> {
                 let stride = self.binary.type_info(*elem)?.size;
                 let element = match index {
                     Expr::Integer(n) => Element::Fixed(n.saturating_mul(stride)),
-                    _ => Element::Indexed { stride, index: self.root_index(index)? },
+                    _ => Element::Indexed {
+                        stride,
+                        index: self.root_index(index)?,
+                    },
                 };
                 // Indexing reads the length too.
                 self.capture_path(&path, SLICE_HEAD, &[])?;
-                path.hops.push(Hop { at: path.offset, element });
-                Ok(Path { offset: 0, ty: *elem, ..path })
+                path.hops.push(Hop {
+                    at: path.offset,
+                    element,
+                });
+                Ok(Path {
+                    offset: 0,
+                    ty: *elem,
+                    ..path
+                })
             }
             Kind::Map { .. } => Err(EvalError::MapIndex(base.to_string(), info.name.to_string())),
             _ => Err(EvalError::NotIndexable(base.to_string(), info.name.to_string())),
@@ -353,7 +423,11 @@ impl Building<'_, '_, '_> {
         let parts = &self.variables[path.variable].parts;
         let at = self.builder.root_area_of(parts, path.offset, info.size);
         let at = at.ok_or_else(|| EvalError::NoPlace(expr.to_string(), "optimized out".to_owned()))?;
-        Ok(Index::Root { at, size: info.size as u8, signed })
+        Ok(Index::Root {
+            at,
+            size: info.size as u8,
+            signed,
+        })
     }
 
     /// The index of the variable that a name means at the site.
@@ -387,7 +461,11 @@ impl Building<'_, '_, '_> {
     }
 
     fn add(&mut self, name: &str, variable: &DwarfVariable) -> Result<usize, EvalError> {
-        let mut named = Named { name: name.to_owned(), escaped: variable.escaped(), missing: None };
+        let mut named = Named {
+            name: name.to_owned(),
+            escaped: variable.escaped(),
+            missing: None,
+        };
         let (parts, home) = match self.binary.location(self.info, variable, self.pc) {
             Ok(location) if self.may_be_overwritten(variable, &location) => {
                 named.missing = Some("optimized out: the function does not use it".to_owned());
@@ -412,7 +490,12 @@ impl Building<'_, '_, '_> {
             }
         };
         self.names.push(named);
-        self.variables.push(Captured { name: name.to_owned(), ty: variable.ty, home, parts });
+        self.variables.push(Captured {
+            name: name.to_owned(),
+            ty: variable.ty,
+            home,
+            parts,
+        });
         self.usable(self.names.len() - 1)
     }
 
@@ -427,13 +510,27 @@ impl Building<'_, '_, '_> {
         if !self.info.optimized || !variable.is_param {
             return false;
         }
-        let len = self.info.high_pc.distance_from(self.info.low_pc).and_then(|len| usize::try_from(len).ok()).unwrap_or(0);
-        let code = self.binary.code(self.info.low_pc, len).and_then(|code| FunctionCode::decode(code, self.info.low_pc).ok());
-        let Some(growth) = code.and_then(|code| code.stack_growth()) else { return false };
-        let Ok(passed) = self.binary.location(self.info, variable, self.info.low_pc) else { return false };
+        let len = self
+            .info
+            .high_pc
+            .distance_from(self.info.low_pc)
+            .and_then(|len| usize::try_from(len).ok())
+            .unwrap_or(0);
+        let code = self
+            .binary
+            .code(self.info.low_pc, len)
+            .and_then(|code| FunctionCode::decode(code, self.info.low_pc).ok());
+        let Some(growth) = code.and_then(|code| code.stack_growth()) else {
+            return false;
+        };
+        let Ok(passed) = self.binary.location(self.info, variable, self.info.low_pc) else {
+            return false;
+        };
         location.pieces.iter().any(|piece| match piece.kind {
             PieceKind::Register(register) => match abi_register(register.0) {
-                Some(AbiRegister::Integer(n)) => !growth.saves(n) && passed.pieces.iter().any(|first| first.kind == piece.kind),
+                Some(AbiRegister::Integer(n)) => {
+                    !growth.saves(n) && passed.pieces.iter().any(|first| first.kind == piece.kind)
+                }
                 _ => false,
             },
             _ => false,
@@ -441,9 +538,20 @@ impl Building<'_, '_, '_> {
     }
 
     fn add_global(&mut self, name: &str, full: &str) -> Result<Option<usize>, EvalError> {
-        let Some((ty, addr)) = self.binary.global_named(full) else { return Ok(None) };
-        self.names.push(Named { name: name.to_owned(), escaped: false, missing: None });
-        self.variables.push(Captured { name: name.to_owned(), ty, home: Home::Absolute(addr), parts: Vec::new() });
+        let Some((ty, addr)) = self.binary.global_named(full) else {
+            return Ok(None);
+        };
+        self.names.push(Named {
+            name: name.to_owned(),
+            escaped: false,
+            missing: None,
+        });
+        self.variables.push(Captured {
+            name: name.to_owned(),
+            ty,
+            home: Home::Absolute(addr),
+            parts: Vec::new(),
+        });
         Ok(Some(self.names.len() - 1))
     }
 }
@@ -451,7 +559,10 @@ impl Building<'_, '_, '_> {
 impl Path {
     /// What the pointer at this path points to.
     fn behind(mut self, ty: TypeId) -> Path {
-        self.hops.push(Hop { at: self.offset, element: Element::Fixed(0) });
+        self.hops.push(Hop {
+            at: self.offset,
+            element: Element::Fixed(0),
+        });
         Path { offset: 0, ty, ..self }
     }
 }
@@ -467,10 +578,23 @@ impl Wanted {
     fn follow(&self, hop: &Hop, at: u64, at_len: u64, then: Vec<Follow>) -> Follow {
         let (at, at_len) = (at as u32, at_len as u32);
         let kind = match hop.element {
-            Element::Fixed(distance) => FollowKind::Pointer { at, offset: distance.saturating_add(self.offset) as i64, size: self.size.max(1) },
-            Element::Indexed { stride, index } => FollowKind::Element { at_ptr: at, at_len: Some(at_len), elem_size: stride as u32, index },
+            Element::Fixed(distance) => FollowKind::Pointer {
+                at,
+                offset: distance.saturating_add(self.offset) as i64,
+                size: self.size.max(1),
+            },
+            Element::Indexed { stride, index } => FollowKind::Element {
+                at_ptr: at,
+                at_len: Some(at_len),
+                elem_size: stride as u32,
+                index,
+            },
         };
-        Follow { kind, layout: None, then }
+        Follow {
+            kind,
+            layout: None,
+            then,
+        }
     }
 
     fn bytes(&self, hop: &Hop) -> u32 {
@@ -500,16 +624,27 @@ struct RecordScope<'a> {
 impl RecordScope<'_> {
     fn find(&self, name: &str) -> Result<Option<Variable>, EvalError> {
         use crate::value::Memory;
-        let Some(index) = self.names.iter().position(|known| known.name == name && known.missing.is_none()) else {
+        let Some(index) = self
+            .names
+            .iter()
+            .position(|known| known.name == name && known.missing.is_none())
+        else {
             return Ok(None);
         };
-        let Some(variable) = self.variables.get(index).copied() else { return Ok(None) };
+        let Some(variable) = self.variables.get(index).copied() else {
+            return Ok(None);
+        };
         if !self.names.get(index).is_some_and(|named| named.escaped) {
             return Ok(Some(variable));
         }
-        let Kind::Pointer { elem } = self.binary.type_info(variable.ty)?.kind else { return Ok(Some(variable)) };
+        let Kind::Pointer { elem } = self.binary.type_info(variable.ty)?.kind else {
+            return Ok(Some(variable));
+        };
         let target = self.memory.read_uint(variable.addr, 8)?;
-        Ok(Some(Variable { ty: elem, addr: ProcAddr(target) }))
+        Ok(Some(Variable {
+            ty: elem,
+            addr: ProcAddr(target),
+        }))
     }
 }
 
@@ -534,8 +669,18 @@ impl LogSite {
             addr: memory.variable(variable, &site.plan, record, cfa, number),
         };
         let variables = site.variables.iter().enumerate().map(place).collect();
-        let scope = RecordScope { names: &self.names, variables, memory: &memory, binary };
-        let loader = Loader { binary, bias: memory.bias(), memory: &memory, config: LoadConfig::DAP };
+        let scope = RecordScope {
+            names: &self.names,
+            variables,
+            memory: &memory,
+            binary,
+        };
+        let loader = Loader {
+            binary,
+            bias: memory.bias(),
+            memory: &memory,
+            config: LoadConfig::DAP,
+        };
         let mut text = String::new();
         for part in &self.parts {
             match part {
@@ -554,7 +699,10 @@ impl LogSite {
 
 /// A value as Delve's DAP server shows it: unsigned integers in hexadecimal too.
 fn message_text(value: &Value) -> String {
-    let text = value.text(Style { shorten_types: true, ..Style::default() });
+    let text = value.text(Style {
+        shorten_types: true,
+        ..Style::default()
+    });
     match value.content {
         crate::value::Content::Uint(n) => format!("{text} = {n:#x}"),
         _ => text,

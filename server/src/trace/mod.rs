@@ -16,6 +16,5 @@ mod printer;
 mod record;
 mod sites;
 
-pub(crate) use engine::{Engine, EngineError, Installed, Place, Reader};
-pub(crate) use function::{SiteKind, SitePlan};
+pub(crate) use engine::{Engine, Installed, Place, Reader};
 pub(crate) use logpoint::{LogPlanner, LogSite};

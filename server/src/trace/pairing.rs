@@ -49,7 +49,11 @@ impl Pairing {
         while open.last().is_some_and(|inner| inner.depth >= depth) {
             open.pop();
         }
-        open.push(OpenCall { depth, call, doubtful: false });
+        open.push(OpenCall {
+            depth,
+            call,
+            doubtful: false,
+        });
     }
 
     /// Notes a return from `function`, and answers the call it ends, if that was seen, and whether there is doubt about it: then the call may have ended by a panic, and
@@ -97,7 +101,16 @@ mod tests {
     const G: FileAddr = FileAddr(0x2000);
 
     fn call(pairing: &mut Pairing, goroutine: i64, depth: u64, function: FileAddr, time: u64) {
-        pairing.call(goroutine, depth, Call { function, site: SiteId::default(), time, dictionary: 0 });
+        pairing.call(
+            goroutine,
+            depth,
+            Call {
+                function,
+                site: SiteId::default(),
+                time,
+                dictionary: 0,
+            },
+        );
     }
 
     fn began(pairing: &mut Pairing, goroutine: i64, depth: u64, function: FileAddr) -> Option<u64> {
@@ -140,9 +153,17 @@ mod tests {
         call(&mut pairing, 1, 100, F, 1);
         call(&mut pairing, 2, 100, F, 5);
         assert_eq!(began(&mut pairing, 2, 100, F), Some(5));
-        assert_eq!(began(&mut pairing, 1, 100, G), None, "another function at the same depth");
+        assert_eq!(
+            began(&mut pairing, 1, 100, G),
+            None,
+            "another function at the same depth"
+        );
         pairing.goroutine_exit(1);
         assert_eq!(pairing.open_calls(), 0);
-        assert_eq!(began(&mut pairing, 3, 100, F), None, "a call that began before the trace");
+        assert_eq!(
+            began(&mut pairing, 3, 100, F),
+            None,
+            "a call that began before the trace"
+        );
     }
 }

@@ -44,7 +44,13 @@ pub(crate) struct Printer {
 
 impl Printer {
     /// A printer of functions of `binary`. `timing` adds to a return how long the call took, `timestamp` puts the time in front of each line.
-    pub(crate) fn new(binary: Arc<Binary>, verbosity: Verbosity, losses: Losses, timing: bool, timestamp: bool) -> Printer {
+    pub(crate) fn new(
+        binary: Arc<Binary>,
+        verbosity: Verbosity,
+        losses: Losses,
+        timing: bool,
+        timestamp: bool,
+    ) -> Printer {
         Printer {
             binary,
             verbosity,
@@ -68,21 +74,46 @@ impl Printer {
                 if self.grown.len() >= MAX_GROWN {
                     self.grown.clear();
                 }
-                self.grown.insert(key, Grown { site: site.clone(), record: record.bytes().to_vec() });
+                self.grown.insert(
+                    key,
+                    Grown {
+                        site: site.clone(),
+                        record: record.bytes().to_vec(),
+                    },
+                );
             }
             SiteKind::Call => {
                 let grown = self.grown.remove(&key);
-                let before = grown.as_ref().and_then(|grown| Some((&*grown.site, RecordView::new(&grown.record).ok()?)));
-                let dictionary = self.remember_dictionary(before.as_ref().map_or((&**site, record), |(site, record)| (site, record)));
-                self.pairing.call(goroutine, key.1, Call { function: plan.entry, site: record.site(), time, dictionary });
+                let before = grown
+                    .as_ref()
+                    .and_then(|grown| Some((&*grown.site, RecordView::new(&grown.record).ok()?)));
+                let dictionary = self.remember_dictionary(
+                    before
+                        .as_ref()
+                        .map_or((&**site, record), |(site, record)| (site, record)),
+                );
+                self.pairing.call(
+                    goroutine,
+                    key.1,
+                    Call {
+                        function: plan.entry,
+                        site: record.site(),
+                        time,
+                        dictionary,
+                    },
+                );
                 let values = self.call_values(site, record, before.as_ref(), dictionary);
                 self.line(site, record, &values, None);
             }
             SiteKind::Return => {
                 let ended = self.pairing.ret(goroutine, key.1, plan.entry);
-                let call = ended.filter(|(call, doubtful)| !doubtful || !self.losses.any(call.site).unwrap_or(true)).map(|(call, _)| call);
+                let call = ended
+                    .filter(|(call, doubtful)| !doubtful || !self.losses.any(call.site).unwrap_or(true))
+                    .map(|(call, _)| call);
                 let values = self.values(site, record, call.map_or(0, |call| call.dictionary));
-                let took = call.and_then(|call| time.checked_sub(call.time)).filter(|_| self.timing);
+                let took = call
+                    .and_then(|call| time.checked_sub(call.time))
+                    .filter(|_| self.timing);
                 self.line(site, record, &values, took);
             }
             SiteKind::GoroutineExit => self.pairing.goroutine_exit(goroutine),
@@ -93,7 +124,9 @@ impl Printer {
 
     /// Notes what a generic function's dictionary says, and answers its address, or 0.
     fn remember_dictionary(&mut self, (site, record): (&Installed<()>, &RecordView<'_>)) -> u64 {
-        let Some((address, arguments)) = dictionary(&self.binary, &site.plan, record) else { return 0 };
+        let Some((address, arguments)) = dictionary(&self.binary, &site.plan, record) else {
+            return 0;
+        };
         // Methods of one type share a dictionary, and each captures as much of it as it needs.
         let known = self.dictionaries.entry(address).or_default();
         if known.len() < arguments.len() {
@@ -104,7 +137,13 @@ impl Printer {
 
     fn values(&self, site: &Installed<()>, record: &RecordView<'_>, dictionary: u64) -> Vec<Value> {
         let arguments: &[Option<TypeId>] = self.dictionaries.get(&dictionary).map_or(&[], Vec::as_slice);
-        values(&self.binary, &site.plan, record, self.verbosity.load_config(), arguments)
+        values(
+            &self.binary,
+            &site.plan,
+            record,
+            self.verbosity.load_config(),
+            arguments,
+        )
     }
 
     /// A call's arguments. Those that do not survive the growth of the stack come from the record before it, if it grew.
@@ -121,7 +160,10 @@ impl Printer {
         }
         let earlier = before.map(|(site, record)| self.values(site, record, dictionary));
         // Whether the stack grew is known only as long as no record of that was lost.
-        let uncertain = earlier.is_none() && site.growth.is_some_and(|growth| self.losses.any(growth).unwrap_or(true));
+        let uncertain = earlier.is_none()
+            && site
+                .growth
+                .is_some_and(|growth| self.losses.any(growth).unwrap_or(true));
         for index in &site.plan.fragile {
             let Some(value) = values.get_mut(*index) else { continue };
             match earlier.as_ref().and_then(|earlier| earlier.get(*index)) {
@@ -141,7 +183,14 @@ impl Printer {
             self.text.push_str(&clock.text(record.time()));
             self.text.push(' ');
         }
-        push_line(&mut self.text, &site.plan, record.goroutine(), values, self.verbosity, took);
+        push_line(
+            &mut self.text,
+            &site.plan,
+            record.goroutine(),
+            values,
+            self.verbosity,
+            took,
+        );
         if self.text.len() > BATCH {
             // A reader that is gone is noticed at the end of the batch.
             let _ = self.flush();

@@ -33,10 +33,18 @@ impl<'r> RecordMemory<'r> {
     /// Reads a record that was made by `plan` at the site `site_addr`. The chunks are in place; variables are added by [`RecordMemory::variable`].
     pub(crate) fn new(binary: &'r Binary, site_addr: FileAddr, record: &RecordView<'r>) -> RecordMemory<'r> {
         let bias = LoadBias::between(site_addr, ProcAddr(record.ip()));
-        let mut memory = RecordMemory { binary, bias, ranges: Vec::new(), gaps: Vec::new() };
+        let mut memory = RecordMemory {
+            binary,
+            bias,
+            ranges: Vec::new(),
+            gaps: Vec::new(),
+        };
         for chunk in record.chunks() {
             if !chunk.bytes.is_empty() {
-                memory.ranges.push(Range { start: chunk.addr, bytes: Cow::Borrowed(chunk.bytes) });
+                memory.ranges.push(Range {
+                    start: chunk.addr,
+                    bytes: Cow::Borrowed(chunk.bytes),
+                });
             }
             let len = u64::from(chunk.elem_size.max(1)) * u64::from(chunk.wanted.max(1));
             let addr = ProcAddr(chunk.addr);
@@ -45,7 +53,11 @@ impl<'r> RecordMemory<'r> {
                 Status::NoRoom => ReadError::NoRoom(addr),
                 _ => continue,
             };
-            memory.gaps.push(Gap { start: chunk.addr, len, why });
+            memory.gaps.push(Gap {
+                start: chunk.addr,
+                len,
+                why,
+            });
         }
         memory
     }
@@ -56,7 +68,14 @@ impl<'r> RecordMemory<'r> {
     }
 
     /// Puts a variable in place and answers its address; `cfa` is the canonical frame address at the site and `number` tells variables of a record apart.
-    pub(crate) fn variable(&mut self, captured: &Captured, plan: &Plan, record: &RecordView<'r>, cfa: ProcAddr, number: usize) -> ProcAddr {
+    pub(crate) fn variable(
+        &mut self,
+        captured: &Captured,
+        plan: &Plan,
+        record: &RecordView<'r>,
+        cfa: ProcAddr,
+        number: usize,
+    ) -> ProcAddr {
         let start = match captured.home {
             Home::Cfa(offset) => cfa.0.wrapping_add_signed(offset),
             Home::Absolute(addr) => self.bias.to_proc(addr).0,
@@ -64,17 +83,33 @@ impl<'r> RecordMemory<'r> {
         };
         for part in &captured.parts {
             let at = start.wrapping_add(part.offset);
-            let missing = |why: ReadError| Gap { start: at, len: part.size, why };
+            let missing = |why: ReadError| Gap {
+                start: at,
+                len: part.size,
+                why,
+            };
             match &part.source {
                 Source::Root(root) => match record.root(plan, *root) {
                     Ok(bytes) => {
                         let len = bytes.len().min(part.size as usize);
-                        self.ranges.insert(0, Range { start: at, bytes: Cow::Borrowed(bytes.get(..len).unwrap_or(bytes)) });
+                        self.ranges.insert(
+                            0,
+                            Range {
+                                start: at,
+                                bytes: Cow::Borrowed(bytes.get(..len).unwrap_or(bytes)),
+                            },
+                        );
                     }
                     Err(RootError::Fault) => self.gaps.insert(0, missing(ReadError::Fault(ProcAddr(at)))),
                     Err(_) => self.gaps.insert(0, missing(ReadError::NotCaptured(ProcAddr(at)))),
                 },
-                Source::Constant(bytes) => self.ranges.insert(0, Range { start: at, bytes: Cow::Owned(bytes.clone()) }),
+                Source::Constant(bytes) => self.ranges.insert(
+                    0,
+                    Range {
+                        start: at,
+                        bytes: Cow::Owned(bytes.clone()),
+                    },
+                ),
                 Source::Missing(why) => self.gaps.insert(0, missing(why.clone())),
             }
         }

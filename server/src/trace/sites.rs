@@ -6,7 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind, Register};
+use iced_x86::{
+    Code, Decoder, DecoderOptions, FlowControl, Instruction, InstructionInfoFactory, Mnemonic, OpAccess, OpKind,
+    Register,
+};
 use spelunk_dwarf::FileAddr;
 
 /// How many instructions behind the stack check are looked at for a cheaper site.
@@ -105,14 +108,20 @@ impl FunctionCode {
                 // Padding and, rarely, data follow the last instruction; nothing behind them is reached by falling through.
                 break;
             }
-            if matches!(instruction.flow_control(), FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch)
-                && instruction.op0_kind() == OpKind::NearBranch64
+            if matches!(
+                instruction.flow_control(),
+                FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch
+            ) && instruction.op0_kind() == OpKind::NearBranch64
             {
                 targets.insert(instruction.near_branch64());
             }
             instructions.push(instruction);
         }
-        if instructions.is_empty() { Err(SiteError::Undecodable) } else { Ok(FunctionCode { instructions, targets }) }
+        if instructions.is_empty() {
+            Err(SiteError::Undecodable)
+        } else {
+            Ok(FunctionCode { instructions, targets })
+        }
     }
 
     /// Chooses where calls are seen. `floats` are the floating-point registers that carry arguments: the site then lies behind the instructions that store them, where there are any.
@@ -130,14 +139,27 @@ impl FunctionCode {
         }
         let chosen = self.cheap_site(start).unwrap_or(start);
         let site = &self.instructions[chosen];
-        Ok(EntrySite { addr: FileAddr(site.ip()), cfa_offset: 8, cost: cost(site), float_homes: Vec::new() })
+        Ok(EntrySite {
+            addr: FileAddr(site.ip()),
+            cfa_offset: 8,
+            cost: cost(site),
+            float_homes: Vec::new(),
+        })
     }
 
     /// Each `ret`.
     pub(crate) fn return_sites(&self) -> Vec<ReturnSite> {
         let is_ret = |instruction: &Instruction| matches!(instruction.mnemonic(), Mnemonic::Ret);
-        let rets = self.instructions.iter().enumerate().filter(|(_, instruction)| is_ret(instruction));
-        rets.map(|(i, ret)| ReturnSite { ret: FileAddr(ret.ip()), epilogue: self.epilogue_before(i) }).collect()
+        let rets = self
+            .instructions
+            .iter()
+            .enumerate()
+            .filter(|(_, instruction)| is_ret(instruction));
+        rets.map(|(i, ret)| ReturnSite {
+            ret: FileAddr(ret.ip()),
+            epilogue: self.epilogue_before(i),
+        })
+        .collect()
     }
 
     /// `add rsp, N; pop rbp; ret`: before the first of them rsp is N + 16 below the canonical frame address.
@@ -147,7 +169,10 @@ impl FunctionCode {
         if pop.code() != Code::Pop_r64 || pop.op0_register() != Register::RBP || self.targets.contains(&pop.ip()) {
             return None;
         }
-        if add.op0_kind() != OpKind::Register || add.op0_register() != Register::RSP || self.targets.contains(&self.instructions[ret].ip()) {
+        if add.op0_kind() != OpKind::Register
+            || add.op0_register() != Register::RSP
+            || self.targets.contains(&self.instructions[ret].ip())
+        {
             return None;
         }
         match add.mnemonic() {
@@ -173,11 +198,17 @@ impl FunctionCode {
     /// Where the stack is grown, in a function that checks it.
     pub(crate) fn stack_growth(&self) -> Option<StackGrowth> {
         let check = self.instructions.get(self.after_stack_check()?.checked_sub(1)?)?;
-        let start = self.instructions.binary_search_by_key(&check.near_branch64(), Instruction::ip).ok()?;
+        let start = self
+            .instructions
+            .binary_search_by_key(&check.near_branch64(), Instruction::ip)
+            .ok()?;
         let mut saved = Vec::new();
         for instruction in self.instructions.get(start..)? {
             if instruction.flow_control() == FlowControl::Call {
-                return Some(StackGrowth { call: FileAddr(instruction.ip()), saved });
+                return Some(StackGrowth {
+                    call: FileAddr(instruction.ip()),
+                    saved,
+                });
             }
             let stores = instruction.op0_kind() == OpKind::Memory && instruction.memory_base() == Register::RSP;
             if instruction.flow_control() != FlowControl::Next || !stores {
@@ -226,16 +257,25 @@ impl FunctionCode {
                     if self.targets.contains(&next.ip()) {
                         break;
                     }
-                    found = Some(EntrySite { addr: FileAddr(next.ip()), cfa_offset, cost: cost(next), float_homes: homes.clone() });
+                    found = Some(EntrySite {
+                        addr: FileAddr(next.ip()),
+                        cfa_offset,
+                        cost: cost(next),
+                        float_homes: homes.clone(),
+                    });
                 }
                 continue;
             }
             match instruction.mnemonic() {
                 Mnemonic::Push => cfa_offset += 8,
-                Mnemonic::Sub if instruction.op0_kind() == OpKind::Register && instruction.op0_register() == Register::RSP => {
+                Mnemonic::Sub
+                    if instruction.op0_kind() == OpKind::Register && instruction.op0_register() == Register::RSP =>
+                {
                     cfa_offset += instruction.immediate(1) as i64;
                 }
-                Mnemonic::Add if instruction.op0_kind() == OpKind::Register && instruction.op0_register() == Register::RSP => {
+                Mnemonic::Add
+                    if instruction.op0_kind() == OpKind::Register && instruction.op0_register() == Register::RSP =>
+                {
                     cfa_offset -= instruction.immediate(1) as i64;
                 }
                 // Spills of the other arguments and clearing of locals change memory of this frame alone.
@@ -250,7 +290,10 @@ impl FunctionCode {
 
 /// A store of the low end of a floating-point register to the stack: the register's number and the offset from rsp.
 fn float_store(instruction: &Instruction) -> Option<(usize, i64)> {
-    let stores = matches!(instruction.mnemonic(), Mnemonic::Movsd | Mnemonic::Movss | Mnemonic::Movups);
+    let stores = matches!(
+        instruction.mnemonic(),
+        Mnemonic::Movsd | Mnemonic::Movss | Mnemonic::Movups
+    );
     let to_stack = instruction.op0_kind() == OpKind::Memory
         && instruction.memory_base() == Register::RSP
         && instruction.memory_index() == Register::None;
@@ -275,10 +318,20 @@ fn is_harmless(instruction: &Instruction, factory: &mut InstructionInfoFactory) 
     if instruction.flow_control() != FlowControl::Next {
         return false;
     }
-    let writes = |access: OpAccess| !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess);
+    let writes = |access: OpAccess| {
+        !matches!(
+            access,
+            OpAccess::None | OpAccess::Read | OpAccess::CondRead | OpAccess::NoMemAccess
+        )
+    };
     let info = factory.info(instruction);
     let keeps_memory = !info.used_memory().iter().any(|memory| writes(memory.access()));
-    let free = |register: Register| matches!(register.full_register(), Register::RBP | Register::R12 | Register::R13 | Register::R15 | Register::RDX);
+    let free = |register: Register| {
+        matches!(
+            register.full_register(),
+            Register::RBP | Register::R12 | Register::R13 | Register::R15 | Register::RDX
+        )
+    };
     let keeps_registers = info
         .used_registers()
         .iter()
@@ -312,20 +365,30 @@ mod tests {
     fn a_call_is_seen_behind_the_stack_check() {
         // cmp rsp, 16(r14); jbe +..; push rbp; mov rbp, rsp; sub rsp, 32; add rsp, 32; pop rbp; ret
         let function = code(&[
-            0x49, 0x3b, 0x66, 0x10, 0x76, 0x0e, 0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x20, 0x48, 0x83, 0xc4, 0x20, 0x5d, 0xc3,
+            0x49, 0x3b, 0x66, 0x10, 0x76, 0x0e, 0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x20, 0x48, 0x83, 0xc4, 0x20,
+            0x5d, 0xc3,
         ]);
         let site = function.entry_site(&[]).expect("a site");
-        assert_eq!((site.addr, site.cfa_offset, site.cost), (FileAddr(BASE.0 + 6), 8, Cost::Emulated));
+        assert_eq!(
+            (site.addr, site.cfa_offset, site.cost),
+            (FileAddr(BASE.0 + 6), 8, Cost::Emulated)
+        );
         let returns = function.return_sites();
-        assert_eq!(returns, [ReturnSite { ret: FileAddr(BASE.0 + 19), epilogue: Some((FileAddr(BASE.0 + 14), 48)) }]);
+        assert_eq!(
+            returns,
+            [ReturnSite {
+                ret: FileAddr(BASE.0 + 19),
+                epilogue: Some((FileAddr(BASE.0 + 14), 48))
+            }]
+        );
     }
 
     #[test]
     fn what_survives_the_growth_of_the_stack_is_known() {
         // cmp rsp, 16(r14); jbe +6; push rbp; mov rbp, rsp; pop rbp; ret; mov [rsp+16], rbx; call +0; mov rbx, [rsp+16]; jmp -31
         let function = code(&[
-            0x49, 0x3b, 0x66, 0x10, 0x76, 0x06, 0x55, 0x48, 0x89, 0xe5, 0x5d, 0xc3, 0x48, 0x89, 0x5c, 0x24, 0x10, 0xe8, 0, 0, 0, 0, 0x48, 0x8b, 0x5c,
-            0x24, 0x10, 0xeb, 0xe3,
+            0x49, 0x3b, 0x66, 0x10, 0x76, 0x06, 0x55, 0x48, 0x89, 0xe5, 0x5d, 0xc3, 0x48, 0x89, 0x5c, 0x24, 0x10, 0xe8,
+            0, 0, 0, 0, 0x48, 0x8b, 0x5c, 0x24, 0x10, 0xeb, 0xe3,
         ]);
         let growth = function.stack_growth().expect("the stack is checked");
         assert_eq!(growth.call, FileAddr(BASE.0 + 17));
@@ -347,14 +410,18 @@ mod tests {
     #[test]
     fn a_loop_at_the_entry_is_refused() {
         // dec rax; jne -5; ret
-        assert_eq!(code(&[0x48, 0xff, 0xc8, 0x75, 0xfb, 0xc3]).entry_site(&[]), Err(SiteError::LoopAtEntry));
+        assert_eq!(
+            code(&[0x48, 0xff, 0xc8, 0x75, 0xfb, 0xc3]).entry_site(&[]),
+            Err(SiteError::LoopAtEntry)
+        );
     }
 
     #[test]
     fn floating_point_arguments_are_read_where_they_were_stored() {
         // push rbp; mov rbp, rsp; sub rsp, 16; movsd [rsp+0x20], xmm0; mov [rsp+0x28], rax; ret
         let function = code(&[
-            0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xf2, 0x0f, 0x11, 0x44, 0x24, 0x20, 0x48, 0x89, 0x44, 0x24, 0x28, 0xc3,
+            0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x10, 0xf2, 0x0f, 0x11, 0x44, 0x24, 0x20, 0x48, 0x89, 0x44, 0x24,
+            0x28, 0xc3,
         ]);
         let site = function.entry_site(&[0]).expect("a site");
         assert_eq!(site.addr, FileAddr(BASE.0 + 14));

@@ -18,7 +18,9 @@ pub(super) fn describe(wall: u64, ext: i64, location: Option<&str>) -> Option<St
     let monotonic = wall & HAS_MONOTONIC != 0;
     let seconds = if monotonic {
         // 33 bits of seconds lie between the flag and the nanoseconds.
-        i64::try_from(wall << 1 >> (NSEC_SHIFT + 1)).ok()?.checked_sub(WALL_TO_UNIX)?
+        i64::try_from(wall << 1 >> (NSEC_SHIFT + 1))
+            .ok()?
+            .checked_sub(WALL_TO_UNIX)?
     } else {
         ext.checked_sub(ABSOLUTE_TO_UNIX)?
     };
@@ -49,10 +51,16 @@ mod tests {
     #[test]
     fn reads_both_encodings() {
         // time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC) and the zero Time.
-        assert_eq!(describe(0, 1_714_979_289 + ABSOLUTE_TO_UNIX, None).as_deref(), Some("2024-05-06T07:08:09Z"));
+        assert_eq!(
+            describe(0, 1_714_979_289 + ABSOLUTE_TO_UNIX, None).as_deref(),
+            Some("2024-05-06T07:08:09Z")
+        );
         assert_eq!(describe(0, 0, None).as_deref(), Some("0001-01-01T00:00:00Z"));
         let wall = HAS_MONOTONIC | ((1_714_979_289 + WALL_TO_UNIX).unsigned_abs() << NSEC_SHIFT) | 5;
-        assert_eq!(describe(wall, 42, Some("UTC")).as_deref(), Some("2024-05-06T07:08:09Z, +42"));
+        assert_eq!(
+            describe(wall, 42, Some("UTC")).as_deref(),
+            Some("2024-05-06T07:08:09Z, +42")
+        );
     }
 
     #[test]

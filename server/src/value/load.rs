@@ -69,7 +69,9 @@ impl Loader<'_> {
 
     /// The type, or a stand-in that makes the value unreadable with the reason.
     fn type_or_error(&self, ty: TypeId) -> Result<Arc<Type>, (Arc<Type>, String)> {
-        self.binary.type_info(ty).map_err(|error| (Arc::new(unknown_type(ty)), format!("type: {error}")))
+        self.binary
+            .type_info(ty)
+            .map_err(|error| (Arc::new(unknown_type(ty)), format!("type: {error}")))
     }
 
     fn load_at(&self, name: &str, ty: TypeId, addr: ProcAddr, level: Level) -> Value {
@@ -77,7 +79,14 @@ impl Loader<'_> {
             Ok(ty) => (ty, None),
             Err((ty, why)) => (ty, Some(why)),
         };
-        let mut value = Value { name: name.to_owned(), addr, ty, content: Content::NotLoaded, constant: None, unreadable: broken };
+        let mut value = Value {
+            name: name.to_owned(),
+            addr,
+            ty,
+            content: Content::NotLoaded,
+            constant: None,
+            unreadable: broken,
+        };
         if value.unreadable.is_some() || addr == ProcAddr(0) {
             return value;
         }
@@ -121,11 +130,19 @@ impl Loader<'_> {
                 let (base, len, cap) = (word(0)?, word(8)? as i64, word(16)? as i64);
                 let stride = self.type_or_error(*elem).map_err(|(_, why)| why)?.size;
                 let elements = self.elements(*elem, stride, base, len, level)?;
-                Content::Slice { base, len, cap, elements }
+                Content::Slice {
+                    base,
+                    len,
+                    cap,
+                    elements,
+                }
             }
             Kind::Array { elem, len, stride } => {
                 let len = i64::try_from(*len).map_err(|_| "array length out of range".to_owned())?;
-                Content::Array { len, elements: self.elements(*elem, *stride, addr.0, len, level)? }
+                Content::Array {
+                    len,
+                    elements: self.elements(*elem, *stride, addr.0, len, level)?,
+                }
             }
             Kind::Struct { fields } => self.structure(value, fields, level),
             Kind::Pointer { elem } => Content::Pointer(Box::new(self.pointee(*elem, word(0)?, level))),
@@ -135,8 +152,16 @@ impl Loader<'_> {
                 let base = word(0)?;
                 // Both the hash maps before Go 1.24 (runtime/map.go, hmap.count) and the Swiss tables since
                 // (internal/runtime/maps/map.go, Map.used) begin with the number of entries.
-                let len = if base == 0 { 0 } else { self.uint(ProcAddr(base), 8)? as i64 };
-                Content::Map { base, len, entries: Vec::new() }
+                let len = if base == 0 {
+                    0
+                } else {
+                    self.uint(ProcAddr(base), 8)? as i64
+                };
+                Content::Map {
+                    base,
+                    len,
+                    entries: Vec::new(),
+                }
             }
             Kind::Chan { .. } => match word(0)? {
                 0 => Content::NilChan,
@@ -151,7 +176,12 @@ impl Loader<'_> {
                 closure => {
                     let pc = ProcAddr(self.uint(ProcAddr(closure), 8)?);
                     let function = self.binary.function_at(self.bias.to_file(pc));
-                    Content::Func(function.ok_or_else(|| format!("could not find function for {pc}"))?.name.to_string())
+                    Content::Func(
+                        function
+                            .ok_or_else(|| format!("could not find function for {pc}"))?
+                            .name
+                            .to_string(),
+                    )
                 }
             },
             Kind::Void => return Err("a value without a type".to_owned()),
@@ -178,7 +208,9 @@ impl Loader<'_> {
         }
         let mut bytes = vec![0; len.min(i64::from(self.config.max_string_len)) as usize];
         if !bytes.is_empty() {
-            self.memory.read(ProcAddr(base), &mut bytes).map_err(|why| format!("could not read string at {base:#x} due to {why}"))?;
+            self.memory
+                .read(ProcAddr(base), &mut bytes)
+                .map_err(|why| format!("could not read string at {base:#x} due to {why}"))?;
         }
         Ok(Content::String { bytes, len })
     }
@@ -191,7 +223,11 @@ impl Loader<'_> {
             return Err("non-zero length array with nil base".to_owned());
         }
         let count = len.min(i64::from(self.config.max_array_values)) as u64;
-        if stride.checked_mul(count).and_then(|size| base.checked_add(size)).is_none() {
+        if stride
+            .checked_mul(count)
+            .and_then(|size| base.checked_add(size))
+            .is_none()
+        {
             return Err(format!("bad array base address {base:#x}"));
         }
         let mut elements = Vec::with_capacity(count as usize);
@@ -214,9 +250,21 @@ impl Loader<'_> {
             Some(limit) => fields.len().min(limit as usize),
             None => fields.len(),
         };
-        let loaded = fields.iter().take(wanted).map(|field| self.field(value.addr, field, level.inside())).collect();
-        let summary = if &*value.ty.name == "time.Time" && opened { self.time(value.addr, fields) } else { None };
-        Content::Struct { len: fields.len(), fields: loaded, summary }
+        let loaded = fields
+            .iter()
+            .take(wanted)
+            .map(|field| self.field(value.addr, field, level.inside()))
+            .collect();
+        let summary = if &*value.ty.name == "time.Time" && opened {
+            self.time(value.addr, fields)
+        } else {
+            None
+        };
+        Content::Struct {
+            len: fields.len(),
+            fields: loaded,
+            summary,
+        }
     }
 
     fn field(&self, base: ProcAddr, field: &Field, level: Level) -> Value {
@@ -225,16 +273,29 @@ impl Loader<'_> {
 
     /// The reading of a `time.Time`; its location's name is read only for this.
     fn time(&self, addr: ProcAddr, fields: &[Field]) -> Option<String> {
-        let single = Loader { config: LoadConfig::SINGLE, ..*self };
+        let single = Loader {
+            config: LoadConfig::SINGLE,
+            ..*self
+        };
         let field = |name: &str| fields.iter().find(|field| &*field.name == name);
         let wall = self.uint(offset(addr, field("wall")?.offset), 8).ok()?;
         let ext = self.uint(offset(addr, field("ext")?.offset), 8).ok()? as i64;
         let location = field("loc").and_then(|loc| {
-            let pointer = self.uint(offset(addr, loc.offset), 8).ok().filter(|pointer| *pointer != 0)?;
-            let Kind::Pointer { elem } = &self.binary.type_info(loc.ty).ok()?.kind else { return None };
-            let Kind::Struct { fields } = &self.binary.type_info(*elem).ok()?.kind else { return None };
+            let pointer = self
+                .uint(offset(addr, loc.offset), 8)
+                .ok()
+                .filter(|pointer| *pointer != 0)?;
+            let Kind::Pointer { elem } = &self.binary.type_info(loc.ty).ok()?.kind else {
+                return None;
+            };
+            let Kind::Struct { fields } = &self.binary.type_info(*elem).ok()?.kind else {
+                return None;
+            };
             let name = fields.iter().find(|field| &*field.name == "name")?;
-            match single.field(ProcAddr(pointer), name, Level { recurse: 0, depth: 0 }).content {
+            match single
+                .field(ProcAddr(pointer), name, Level { recurse: 0, depth: 0 })
+                .content
+            {
                 Content::String { bytes, .. } => String::from_utf8(bytes).ok(),
                 _ => None,
             }
@@ -251,7 +312,15 @@ impl Loader<'_> {
         let too_deep = matches!(ty.kind, Kind::Pointer { .. }) && level.recurse > self.config.max_variable_recurse;
         if self.config.follow_pointers && !too_deep {
             let recurse = level.recurse + u32::from(counts);
-            return self.load_at("", elem, ProcAddr(target), Level { recurse, depth: level.depth + 1 });
+            return self.load_at(
+                "",
+                elem,
+                ProcAddr(target),
+                Level {
+                    recurse,
+                    depth: level.depth + 1,
+                },
+            );
         }
         Value::not_loaded(ty, ProcAddr(target))
     }
@@ -269,9 +338,21 @@ impl Loader<'_> {
             return Err(super::ReadError::UnknownType(runtime_type).to_string());
         };
         let data = offset(addr, 8);
-        let place = if is_direct_in_interface(self.binary, file) { data } else { ProcAddr(self.uint(data, 8)?) };
+        let place = if is_direct_in_interface(self.binary, file) {
+            data
+        } else {
+            ProcAddr(self.uint(data, 8)?)
+        };
         if level.recurse <= self.config.max_variable_recurse {
-            let held = self.load_at("data", concrete, place, Level { depth: level.depth + 1, ..level });
+            let held = self.load_at(
+                "data",
+                concrete,
+                place,
+                Level {
+                    depth: level.depth + 1,
+                    ..level
+                },
+            );
             return Ok(Content::Interface(Box::new(held)));
         }
         let ty = self.type_or_error(concrete).unwrap_or_else(|(ty, _)| ty);
@@ -291,7 +372,12 @@ impl Loader<'_> {
         }
         let constants = self.binary.constants_of(ty.id);
         let package = ty.name.rsplit_once('.').map_or("", |(package, _)| package);
-        let short = |name: &str| name.strip_prefix(package).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name).to_owned();
+        let short = |name: &str| {
+            name.strip_prefix(package)
+                .and_then(|rest| rest.strip_prefix('.'))
+                .unwrap_or(name)
+                .to_owned()
+        };
         if let Some((name, _)) = constants.iter().find(|(_, value)| *value == n) {
             return Some(short(name));
         }
@@ -312,12 +398,23 @@ impl Loader<'_> {
 /// Go's internal/abi/type.go: `TFlagDirectIface` in `TFlag` (offset 20) since Go 1.26, `KindDirectIface` in `Kind_` (offset 23) before. No other flag has that bit.
 pub(crate) fn is_direct_in_interface(binary: &Binary, runtime_type: FileAddr) -> bool {
     const DIRECT: u8 = 1 << 5;
-    binary.code(runtime_type, 24).is_some_and(|head| [20, 23].iter().any(|at| head.get(*at).is_some_and(|flags| flags & DIRECT != 0)))
+    binary.code(runtime_type, 24).is_some_and(|head| {
+        [20, 23]
+            .iter()
+            .any(|at| head.get(*at).is_some_and(|flags| flags & DIRECT != 0))
+    })
 }
 
 /// Stands for a type that could not be read.
 fn unknown_type(id: TypeId) -> Type {
-    Type { id, name: "?".into(), size: 0, kind: Kind::Other("unknown".to_owned()), runtime_type: None, dict_index: None }
+    Type {
+        id,
+        name: "?".into(),
+        size: 0,
+        kind: Kind::Other("unknown".to_owned()),
+        runtime_type: None,
+        dict_index: None,
+    }
 }
 
 /// How far inside the loaded value we are.
@@ -331,7 +428,10 @@ struct Level {
 
 impl Level {
     fn inside(self) -> Level {
-        Level { recurse: self.recurse + 1, depth: self.depth + 1 }
+        Level {
+            recurse: self.recurse + 1,
+            depth: self.depth + 1,
+        }
     }
 }
 

@@ -25,7 +25,10 @@ pub(crate) trait Memory {
     /// Reads a little-endian unsigned integer of 1, 2, 4 or 8 bytes.
     fn read_uint(&self, addr: ProcAddr, size: u64) -> Result<u64, ReadError> {
         let mut raw = [0u8; 8];
-        let wanted = usize::try_from(size).ok().filter(|size| matches!(size, 1 | 2 | 4 | 8)).ok_or(ReadError::BadSize(size))?;
+        let wanted = usize::try_from(size)
+            .ok()
+            .filter(|size| matches!(size, 1 | 2 | 4 | 8))
+            .ok_or(ReadError::BadSize(size))?;
         self.read(addr, &mut raw[..wanted])?;
         Ok(u64::from_le_bytes(raw))
     }

@@ -120,7 +120,14 @@ pub(crate) enum Content {
 impl Value {
     /// A value known by its place alone.
     pub(crate) fn not_loaded(ty: Arc<Type>, addr: ProcAddr) -> Value {
-        Value { name: String::new(), addr, ty, content: Content::NotLoaded, constant: None, unreadable: None }
+        Value {
+            name: String::new(),
+            addr,
+            ty,
+            content: Content::NotLoaded,
+            constant: None,
+            unreadable: None,
+        }
     }
 
     /// Whether anything was read.

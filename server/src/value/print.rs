@@ -34,11 +34,23 @@ struct Context {
 
 impl Context {
     fn below(self, with_type: bool) -> Context {
-        Context { top: false, with_type, ..self }
+        Context {
+            top: false,
+            with_type,
+            ..self
+        }
     }
 
     fn indented(self, newlines: bool) -> Context {
-        Context { indent: self.indent + 1, style: Style { newlines, raw_strings: false, ..self.style }, ..self }
+        Context {
+            indent: self.indent + 1,
+            style: Style {
+                newlines,
+                raw_strings: false,
+                ..self.style
+            },
+            ..self
+        }
     }
 }
 
@@ -46,7 +58,15 @@ impl Value {
     /// The value as text, its type in front where the text alone would not say it.
     pub(crate) fn text(&self, style: Style) -> String {
         let mut out = Printer(String::new());
-        out.value(self, Context { style, top: true, with_type: true, indent: 0 });
+        out.value(
+            self,
+            Context {
+                style,
+                top: true,
+                with_type: true,
+                indent: 0,
+            },
+        );
         out.0
     }
 }
@@ -97,12 +117,21 @@ impl Printer {
             Content::String { bytes, len } => self.string(bytes, *len, at),
             Content::Pointer(pointee) => self.pointer(value, pointee, at),
             Content::UnsafePointer(address) => self.put(format_args!("unsafe.Pointer({address:#x})")),
-            Content::Slice { base, len, cap, elements } => {
+            Content::Slice {
+                base,
+                len,
+                cap,
+                elements,
+            } => {
                 if at.with_type {
                     self.type_name(value, at.style);
                     self.put(format_args!(" len: {len}, cap: {cap}, "));
                 }
-                if *base == 0 && elements.is_empty() { self.push("nil") } else { self.elements(elements, *len, at) }
+                if *base == 0 && elements.is_empty() {
+                    self.push("nil");
+                } else {
+                    self.elements(elements, *len, at);
+                }
             }
             Content::Array { len, elements } => {
                 self.leading_type(value, at);
@@ -204,8 +233,12 @@ impl Printer {
             // Delve prints the address of the interface's own data word here, which is an implementation detail (and a made-up number for a value in
             // registers); the pointer that the interface holds is what a reader takes it for.
             Content::Pointer(pointee) if pointee.addr.0 == 0 => self.push("nil"),
-            Content::Pointer(pointee) if !pointee.is_loaded() && pointee.unreadable.is_none() => self.put(format_args!("{:#x}", pointee.addr.0)),
-            Content::NotLoaded if held.unreadable.is_none() && matches!(held.ty.kind, Kind::Pointer { .. }) => self.push("..."),
+            Content::Pointer(pointee) if !pointee.is_loaded() && pointee.unreadable.is_none() => {
+                self.put(format_args!("{:#x}", pointee.addr.0));
+            }
+            Content::NotLoaded if held.unreadable.is_none() && matches!(held.ty.kind, Kind::Pointer { .. }) => {
+                self.push("...");
+            }
             Content::NotLoaded if held.unreadable.is_none() => self.typed_address("*(*", value, value.addr.0, at),
             _ => self.value(held, at.below(!at.with_type)),
         }
@@ -240,7 +273,11 @@ impl Printer {
             }
         }
         if fields.len() != len {
-            if lines { self.line(inner.indent) } else { self.push(",") }
+            if lines {
+                self.line(inner.indent);
+            } else {
+                self.push(",");
+            }
             self.put(format_args!("...+{} more", len - fields.len()));
         }
         self.push("}");
@@ -278,7 +315,13 @@ impl Printer {
             if lines {
                 self.line(inner.indent);
             }
-            self.value(key, Context { style: Style::default(), ..inner.below(false) });
+            self.value(
+                key,
+                Context {
+                    style: Style::default(),
+                    ..inner.below(false)
+                },
+            );
             self.push(": ");
             self.value(entry, inner.below(false));
             if i + 1 != entries.len() || lines {
@@ -301,13 +344,21 @@ impl Printer {
         if loaded == 0 {
             return self.push("...");
         }
-        if lines { self.line(inner.indent) } else { self.push(",") }
+        if lines {
+            self.line(inner.indent);
+        } else {
+            self.push(",");
+        }
         self.put(format_args!("...+{missing} more"));
     }
 }
 
 fn type_name(value: &Value, style: Style) -> String {
-    if style.shorten_types { shorten_type(&value.ty.name) } else { value.ty.name.to_string() }
+    if style.shorten_types {
+        shorten_type(&value.ty.name)
+    } else {
+        value.ty.name.to_string()
+    }
 }
 
 /// The kind behind all pointers, whether there was one, and the value there.
@@ -325,7 +376,10 @@ fn behind_pointers(value: &Value) -> (&Value, bool) {
 }
 
 fn is_composite(value: &Value) -> bool {
-    matches!(value.ty.kind, Kind::Slice { .. } | Kind::Array { .. } | Kind::Struct { .. } | Kind::Map { .. } | Kind::Interface { .. })
+    matches!(
+        value.ty.kind,
+        Kind::Slice { .. } | Kind::Array { .. } | Kind::Struct { .. } | Kind::Map { .. } | Kind::Interface { .. }
+    )
 }
 
 fn is_long_string(value: &Value) -> bool {
@@ -346,11 +400,19 @@ fn lists_by_line(elements: &[Value]) -> bool {
 }
 
 fn float64(x: f64) -> String {
-    if x.is_infinite() { infinity(x > 0.0) } else { x.to_string() }
+    if x.is_infinite() {
+        infinity(x > 0.0)
+    } else {
+        x.to_string()
+    }
 }
 
 fn float32(x: f32) -> String {
-    if x.is_infinite() { infinity(x > 0.0) } else { x.to_string() }
+    if x.is_infinite() {
+        infinity(x > 0.0)
+    } else {
+        x.to_string()
+    }
 }
 
 fn infinity(positive: bool) -> String {
@@ -379,7 +441,10 @@ fn shortened(name: &str) -> Option<String> {
     }
     if let Some(bracket) = name.find('[') {
         let arguments = name[bracket + 1..].strip_suffix(']')?;
-        let arguments: Option<Vec<String>> = split_arguments(arguments).into_iter().map(|argument| shortened(argument.trim())).collect();
+        let arguments: Option<Vec<String>> = split_arguments(arguments)
+            .into_iter()
+            .map(|argument| shortened(argument.trim()))
+            .collect();
         return Some(format!("{}[{}]", shortened(&name[..bracket])?, arguments?.join(", ")));
     }
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '/' | '@' | '%' | '-');

@@ -69,7 +69,10 @@ mod tests {
     fn escapes_as_go_does() {
         assert_eq!(quoted(b"plain"), r#""plain""#);
         assert_eq!(quoted(b"a\"b\\c\n\t\x07\x00\x7f"), r#""a\"b\\c\n\t\a\x00\x7f""#);
-        assert_eq!(quoted("grüße 世界 \u{a0}\u{200b}\u{1F600}\u{e000}".as_bytes()), "\"grüße 世界 \\u00a0\\u200b😀\\ue000\"");
+        assert_eq!(
+            quoted("grüße 世界 \u{a0}\u{200b}\u{1F600}\u{e000}".as_bytes()),
+            "\"grüße 世界 \\u00a0\\u200b😀\\ue000\""
+        );
         assert_eq!(quoted(b"cut \xe4\xb8"), r#""cut \xe4\xb8""#);
     }
 }
