@@ -126,8 +126,11 @@ pub(crate) fn field_path(binary: &Binary, fields: &[Field], name: &str) -> Resul
     Ok(None)
 }
 
+/// Whether there is a pointer between, and the fields.
+type StructOf = (bool, std::sync::Arc<[Field]>);
+
 /// The fields of a struct type or of the struct a pointer points to, and whether there is a pointer between.
-fn struct_of(binary: &Binary, ty: TypeId) -> Result<Option<(bool, std::sync::Arc<[Field]>)>, EvalError> {
+fn struct_of(binary: &Binary, ty: TypeId) -> Result<Option<StructOf>, EvalError> {
     let info = binary.type_info(ty)?;
     Ok(match &info.kind {
         Kind::Struct { fields } => Some((false, fields.clone())),

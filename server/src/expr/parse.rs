@@ -206,7 +206,7 @@ impl Parser<'_> {
         let raw = self.take('`');
         if raw {
             let end = self.rest().find('`').ok_or_else(|| self.expected("a closing quote"))?;
-            let text = self.rest()[..end].as_bytes().to_vec();
+            let text = self.rest().as_bytes()[..end].to_vec();
             self.at += end + 1;
             return Ok(Expr::Text(text));
         }
@@ -244,13 +244,17 @@ fn is_name_start(c: char) -> bool {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> Box<Expr> {
-        Box::new(Expr::Name(text.to_owned()))
+    fn name(text: &str) -> Expr {
+        Expr::Name(text.to_owned())
+    }
+
+    fn refusal(text: &str) -> String {
+        parse(text).expect_err("a refusal").to_string()
     }
 
     #[test]
     fn postfix_operators_chain() {
-        let items = Expr::Field(Box::new(Expr::Field(name("a"), "b".into())), "items".into());
+        let items = Expr::Field(Box::new(Expr::Field(Box::new(name("a")), "b".into())), "items".into());
         let first = Expr::Index(Box::new(items), Box::new(Expr::Integer(16)));
         assert_eq!(
             parse("a.b.items[0x10].Name"),
@@ -258,31 +262,31 @@ mod tests {
         );
         assert_eq!(
             parse(" len( xs ) "),
-            Ok(Expr::Call(name("len"), vec![Expr::Name("xs".into())]))
+            Ok(Expr::Call(Box::new(name("len")), vec![Expr::Name("xs".into())]))
         );
-        assert_eq!(parse("*(p)"), Ok(Expr::Dereference(name("p"))));
+        assert_eq!(parse("*(p)"), Ok(Expr::Dereference(Box::new(name("p")))));
         assert_eq!(
             parse("m[\"k\\n\"]"),
-            Ok(Expr::Index(name("m"), Box::new(Expr::Text(b"k\n".to_vec()))))
+            Ok(Expr::Index(Box::new(name("m")), Box::new(Expr::Text(b"k\n".to_vec()))))
         );
     }
 
     #[test]
     fn errors_say_where_and_what() {
         assert_eq!(
-            parse("a + b").unwrap_err().to_string(),
+            refusal("a + b"),
             "3: operator + cannot be used here yet"
         );
         assert_eq!(
-            parse("xs[1:2]").unwrap_err().to_string(),
+            refusal("xs[1:2]"),
             "5: a slice expression cannot be used here yet"
         );
         assert_eq!(
-            parse("").unwrap_err().to_string(),
+            refusal(""),
             "1: expected a name, a number or `(`, found the end"
         );
         assert_eq!(
-            parse("a b").unwrap_err().to_string(),
+            refusal("a b"),
             "3: expected the end of the expression, found 'b'"
         );
         assert_eq!(parse(&"(".repeat(1000)), Err(ParseError::TooDeep));

@@ -92,12 +92,15 @@ pub(crate) fn assign(
             frame.size += *size;
         }
     }
-    let places = |assigned: Vec<(Place, (u64, u64))>| assigned.into_iter().map(|(place, _)| place).collect();
+    let places = |assigned: Vec<Assigned>| assigned.into_iter().map(|(place, _)| place).collect();
     Ok(Assignment {
         params: places(params),
         results: places(results),
     })
 }
+
+/// A place, with the size and alignment of what is there.
+type Assigned = (Place, (u64, u64));
 
 /// The stack part of a call's arguments while it grows; it begins at the canonical frame address.
 struct Frame<'a> {
@@ -108,7 +111,7 @@ struct Frame<'a> {
 
 impl Frame<'_> {
     /// Each type's place, with its size and alignment.
-    fn assign_all(&mut self, types: &[TypeId]) -> Result<Vec<(Place, (u64, u64))>, DwarfError> {
+    fn assign_all(&mut self, types: &[TypeId]) -> Result<Vec<Assigned>, DwarfError> {
         let mut integers = 0;
         let mut floats = 0;
         let mut places = Vec::with_capacity(types.len());

@@ -271,7 +271,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     /// Follows all that the loader will read behind a variable.
     pub(crate) fn follow_all(&mut self, ty: TypeId, parts: &[Part]) {
         for lead in self.layouts.leads(ty, 0) {
-            if let Some(follow) = self.follow(&lead, &|at| self.root_area(parts, at)) {
+            if let Some(follow) = Self::follow(&lead, &|at| self.root_area(parts, at)) {
                 self.bytes = self.bytes.saturating_add(lead.bytes);
                 self.follows.push(follow);
             }
@@ -291,7 +291,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     }
 
     /// A lead as a follow, its offsets mapped into the base area.
-    pub(crate) fn follow(&self, lead: &Lead, area: &dyn Fn(u64) -> Option<u32>) -> Option<Follow> {
+    pub(crate) fn follow(lead: &Lead, area: &dyn Fn(u64) -> Option<u32>) -> Option<Follow> {
         let at = u64::from(lead.edge.at);
         let (kind, layout) = match lead.edge.kind {
             EdgeKind::Pointer { target, size } => (

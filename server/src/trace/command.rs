@@ -170,12 +170,12 @@ fn nothing_matches(binary: &Binary, pattern: &Regex) -> Failure {
 /// Tells of calls that cannot be seen because the compiler inlined them.
 fn report_inlined(binary: &Binary, pattern: &Regex) {
     let matching = binary.inlined_functions().iter().filter(|name| pattern.is_match(name));
-    let copies = |name: &Box<str>| match binary.inlined_calls_of(name).len() {
+    let copies = |name: &str| match binary.inlined_calls_of(name).len() {
         0 => None,
         1 => Some(format!("{name} (at 1 place)")),
         places => Some(format!("{name} (at {places} places)")),
     };
-    let named: Vec<String> = matching.filter_map(copies).take(MAX_NAMED + 1).collect();
+    let named: Vec<String> = matching.filter_map(|name| copies(name)).take(MAX_NAMED + 1).collect();
     if !named.is_empty() {
         let more = if named.len() > MAX_NAMED { " and more" } else { "" };
         eprintln!(

@@ -118,7 +118,7 @@ impl<'a> Layouts<'a> {
         match &info.kind {
             Kind::String => {
                 let max = self.config.max_string_len;
-                self.push(leads, place, EdgeKind::String { max }, max, 0, 1);
+                Self::push(leads, place, EdgeKind::String { max }, max, 0, 1);
             }
             Kind::Slice { elem } => {
                 let Ok(element) = self.binary.type_info(*elem) else {
@@ -134,8 +134,7 @@ impl<'a> Layouts<'a> {
                     elem_size,
                     max_elems,
                 };
-                self.push(
-                    leads,
+                Self::push(leads,
                     place,
                     kind,
                     elem_size,
@@ -168,13 +167,13 @@ impl<'a> Layouts<'a> {
             }
             Kind::Pointer { elem } => {
                 if let Some((kind, size, behind)) = self.pointee(*elem, level, depth) {
-                    self.push(leads, place, kind, size, behind, 1);
+                    Self::push(leads, place, kind, size, behind, 1);
                 }
             }
             Kind::Interface { empty } => {
                 if !empty {
                     // The itab, whose second word is the type: one made at run time is in no file.
-                    self.push(leads, place, plain(16), 16, 0, 1);
+                    Self::push(leads, place, plain(16), 16, 0, 1);
                 }
                 if level <= self.config.max_variable_recurse {
                     self.interfaces = true;
@@ -183,15 +182,13 @@ impl<'a> Layouts<'a> {
                         level: level.min(LEVELS - 1) as u8,
                     };
                     let held = 2 * self.config.max_string_len + 128;
-                    self.push(leads, place, kind, held, 0, 1);
+                    Self::push(leads, place, kind, held, 0, 1);
                 }
             }
-            // The number of entries.
-            Kind::Map { .. } => self.push(leads, place, plain(8), 8, 0, 1),
             // Elements in the buffer, and its size.
-            Kind::Chan { .. } => self.push(leads, place, plain(16), 16, 0, 1),
-            // The function's address.
-            Kind::Func => self.push(leads, place, plain(8), 8, 0, 1),
+            Kind::Chan { .. } => Self::push(leads, place, plain(16), 16, 0, 1),
+            // The number of entries; the function's address.
+            Kind::Map { .. } | Kind::Func => Self::push(leads, place, plain(8), 8, 0, 1),
             _ => {}
         }
     }
@@ -235,10 +232,10 @@ impl<'a> Layouts<'a> {
             target: Some(target),
             size: LOCATION_HEAD,
         };
-        self.push(leads, (at + loc.offset) as u32, kind, LOCATION_HEAD, 128, 1);
+        Self::push(leads, (at + loc.offset) as u32, kind, LOCATION_HEAD, 128, 1);
     }
 
-    fn push(&self, leads: &mut Vec<Lead>, at: u32, kind: EdgeKind, size: u32, behind: u32, count: u32) {
+    fn push(leads: &mut Vec<Lead>, at: u32, kind: EdgeKind, size: u32, behind: u32, count: u32) {
         if leads.len() < MAX_EDGES && size != 0 {
             let bytes = spelunk_bpf::CHUNK_HEADER_SIZE as u32
                 + size.saturating_add(behind).saturating_mul(count).next_multiple_of(8);

@@ -12,8 +12,10 @@ mod layouts;
 mod line;
 mod logpoint;
 mod pairing;
+mod paths;
 mod printer;
 mod record;
+mod signature;
 mod sites;
 
 pub(crate) use engine::{Engine, Installed, Place, Reader};

@@ -82,7 +82,9 @@ impl Pairing {
     /// Notes that a goroutine recovers from a panic: some of its open calls will not return. Which, the next call or return tells by its depth.
     pub(crate) fn recovery(&mut self, goroutine: i64) {
         if let Some(open) = self.goroutines.get_mut(&goroutine) {
-            open.iter_mut().for_each(|call| call.doubtful = true);
+            for call in open {
+                call.doubtful = true;
+            }
         }
     }
 

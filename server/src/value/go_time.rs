@@ -39,7 +39,7 @@ pub(super) fn describe(wall: u64, ext: i64, location: Option<&str>) -> Option<St
         text.push_str(&civil.strftime("%:z").to_string());
     }
     if monotonic {
-        text.push_str(&format!(", {ext:+}"));
+        text.extend([", ", &format!("{ext:+}")]);
     }
     Some(text)
 }
