@@ -23,6 +23,7 @@ mod probeset;
 mod record;
 mod ring;
 mod sys;
+mod table;
 
 pub use error::{BTF_VARIABLE, BpfError};
 pub use features::{Feature, Features, Support, kernel_release};

@@ -273,22 +273,10 @@ mod tests {
 
     #[test]
     fn errors_say_where_and_what() {
-        assert_eq!(
-            refusal("a + b"),
-            "3: operator + cannot be used here yet"
-        );
-        assert_eq!(
-            refusal("xs[1:2]"),
-            "5: a slice expression cannot be used here yet"
-        );
-        assert_eq!(
-            refusal(""),
-            "1: expected a name, a number or `(`, found the end"
-        );
-        assert_eq!(
-            refusal("a b"),
-            "3: expected the end of the expression, found 'b'"
-        );
+        assert_eq!(refusal("a + b"), "3: operator + cannot be used here yet");
+        assert_eq!(refusal("xs[1:2]"), "5: a slice expression cannot be used here yet");
+        assert_eq!(refusal(""), "1: expected a name, a number or `(`, found the end");
+        assert_eq!(refusal("a b"), "3: expected the end of the expression, found 'b'");
         assert_eq!(parse(&"(".repeat(1000)), Err(ParseError::TooDeep));
         assert!(parse("99999999999999999999").is_err());
     }

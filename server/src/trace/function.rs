@@ -125,7 +125,11 @@ impl FunctionPlanner<'_, '_> {
         let code = FunctionCode::decode(bytes, function.entry)?;
         let signature = Signature::of(self.binary, &info)?;
 
-        let mut sites: Vec<SitePlan> = code.return_sites().iter().map(|site| self.ret(&signature, site)).collect();
+        let mut sites: Vec<SitePlan> = code
+            .return_sites()
+            .iter()
+            .map(|site| self.ret(&signature, site))
+            .collect();
         let growth = code.stack_growth();
         let call = self.call(&signature, &code, growth.as_ref())?;
         if !call.fragile.is_empty()
@@ -157,15 +161,30 @@ impl FunctionPlanner<'_, '_> {
                 located(&mut builder, self.binary, signature.info, param, site.addr)
             };
             builder.follow_all(param.ty, &parts);
-            variables.push(Captured { name: param.name().to_owned(), ty: param.ty, home, parts });
+            variables.push(Captured {
+                name: param.name().to_owned(),
+                ty: param.ty,
+                home,
+                parts,
+            });
         }
         let lost = |param: &Passed<'_>| growth.is_some_and(|growth| !param.survives(growth));
-        let loses_dictionary = signature.params.iter().any(|param| param.name() == DICTIONARY && lost(param));
+        let loses_dictionary = signature
+            .params
+            .iter()
+            .any(|param| param.name() == DICTIONARY && lost(param));
         // Without its dictionary nothing of a generic function can be named, so then all of it comes from before.
         let shown = signature.params.iter().filter(|param| param.name() != DICTIONARY);
-        let fragile: Vec<usize> =
-            shown.enumerate().filter(|(_, param)| loses_dictionary || lost(param)).map(|(index, _)| index).collect();
-        let words = if loses_dictionary && fragile.is_empty() { 0 } else { signature.dictionary_words };
+        let fragile: Vec<usize> = shown
+            .enumerate()
+            .filter(|(_, param)| loses_dictionary || lost(param))
+            .map(|(index, _)| index)
+            .collect();
+        let words = if loses_dictionary && fragile.is_empty() {
+            0
+        } else {
+            signature.dictionary_words
+        };
         let dictionary = take_dictionary(&mut builder, &mut variables, words);
         let plan = Arc::new(builder.finish(self.runtime.goroutine(signature.convention), self.runtime.offsets));
         Ok(SitePlan {
@@ -191,13 +210,27 @@ impl FunctionPlanner<'_, '_> {
         for param in &signature.params {
             let parts = builder.passed(param.ty, &param.place, &[], !signature.info.optimized);
             builder.follow_all(param.ty, &parts);
-            variables.push(Captured { name: param.name().to_owned(), ty: param.ty, home: place_home(&param.place), parts });
+            variables.push(Captured {
+                name: param.name().to_owned(),
+                ty: param.ty,
+                home: place_home(&param.place),
+                parts,
+            });
         }
         let words = call.dictionary.as_ref().map_or(0, |dictionary| dictionary.words);
         let dictionary = take_dictionary(&mut builder, &mut variables, words);
         let plan = Arc::new(builder.finish(call.plan.goroutine, self.runtime.offsets));
         let fragile = Vec::new();
-        SitePlan { kind: SiteKind::Growth, addr: growth.call, cfa_offset, variables, fragile, dictionary, plan, ..call.clone() }
+        SitePlan {
+            kind: SiteKind::Growth,
+            addr: growth.call,
+            cfa_offset,
+            variables,
+            fragile,
+            dictionary,
+            plan,
+            ..call.clone()
+        }
     }
 
     fn ret(&mut self, signature: &Signature<'_>, site: &ReturnSite) -> SitePlan {
@@ -207,7 +240,10 @@ impl FunctionPlanner<'_, '_> {
         // Without optimisation each result has a home in the frame, and a floating-point one can be read there as long as the frame is whole.
         let in_floats = |result: &Passed<'_>| result.float_registers().next().is_some();
         let epilogue = site.epilogue.filter(|(addr, _)| {
-            results.iter().any(in_floats) && results.iter().all(|result| !in_floats(result) || home(result, *addr).is_some())
+            results.iter().any(in_floats)
+                && results
+                    .iter()
+                    .all(|result| !in_floats(result) || home(result, *addr).is_some())
         });
         let (addr, cfa_offset) = epilogue.unwrap_or((site.ret, 8));
         let homes: Vec<Option<i64>> = results.iter().map(|result| home(result, addr)).collect();
@@ -225,7 +261,12 @@ impl FunctionPlanner<'_, '_> {
                 Place::Stack(offset) => Home::Cfa(offset),
                 Place::Registers { .. } => home.map_or(Home::Nowhere, Home::Cfa),
             };
-            variables.push(Captured { name: result.name().to_owned(), ty: result.ty, home, parts });
+            variables.push(Captured {
+                name: result.name().to_owned(),
+                ty: result.ty,
+                home,
+                parts,
+            });
         }
         let plan = Arc::new(builder.finish(self.runtime.goroutine(signature.convention), self.runtime.offsets));
         SitePlan {
@@ -261,7 +302,9 @@ fn located(
     param: &Passed<'_>,
     pc: FileAddr,
 ) -> (Vec<Part>, Home) {
-    let Some(variable) = param.variable else { return (Vec::new(), Home::Nowhere) };
+    let Some(variable) = param.variable else {
+        return (Vec::new(), Home::Nowhere);
+    };
     match binary.location(info, variable, pc) {
         Ok(location) if !may_be_a_part(binary, info, variable, &location) => {
             (builder.located(param.ty, &location), location_home(&location))
@@ -297,7 +340,9 @@ fn place_home(place: &Place) -> Home {
 
 /// A result's offset from the canonical frame address, if it lies in the frame at `pc`. One that escaped has only a pointer there; with optimisations, homes are stale.
 fn home_in_frame(binary: &Binary, info: &FunctionInfo, passed: &Passed<'_>, pc: FileAddr) -> Option<i64> {
-    let variable = passed.variable.filter(|variable| !info.optimized && !variable.escaped())?;
+    let variable = passed
+        .variable
+        .filter(|variable| !info.optimized && !variable.escaped())?;
     match location_home(&binary.location(info, variable, pc).ok()?) {
         Home::Cfa(offset) => Some(offset),
         _ => None,

@@ -134,7 +134,8 @@ impl<'a> Layouts<'a> {
                     elem_size,
                     max_elems,
                 };
-                Self::push(leads,
+                Self::push(
+                    leads,
                     place,
                     kind,
                     elem_size,

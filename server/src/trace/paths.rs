@@ -3,7 +3,9 @@
 //! The walk follows `expr::eval` step by step: what the evaluator will read is captured.
 
 use spelunk_bpf::{Follow, FollowKind, Index};
-use spelunk_dwarf::{Binary, FileAddr, FunctionInfo, Kind, Location, LocationError, PieceKind, TypeId, Variable as DwarfVariable};
+use spelunk_dwarf::{
+    Binary, FileAddr, FunctionInfo, Kind, Location, LocationError, PieceKind, TypeId, Variable as DwarfVariable,
+};
 
 use super::abi::AbiRegister;
 use super::capture::{Captured, Home, PlanBuilder, abi_register};

@@ -53,7 +53,12 @@ impl Passed<'_> {
 
 /// How many integer registers parameters or results use, counted from the first.
 pub(crate) fn integer_registers(passed: &[Passed<'_>]) -> usize {
-    let of = |one: &Passed<'_>| one.parts().iter().filter(|part| matches!(part.register, AbiRegister::Integer(_))).count();
+    let of = |one: &Passed<'_>| {
+        one.parts()
+            .iter()
+            .filter(|part| matches!(part.register, AbiRegister::Integer(_)))
+            .count()
+    };
     passed.iter().map(of).sum::<usize>().min(INTEGER_REGISTERS)
 }
 
@@ -77,7 +82,11 @@ pub(crate) struct Signature<'i> {
 impl<'i> Signature<'i> {
     /// Works out where everything is passed.
     pub(crate) fn of(binary: &Binary, info: &'i FunctionInfo) -> Result<Signature<'i>, DwarfError> {
-        let convention = if info.abi == Abi::Internal { Convention::Internal } else { Convention::Stack };
+        let convention = if info.abi == Abi::Internal {
+            Convention::Internal
+        } else {
+            Convention::Stack
+        };
         let (results, params): (Vec<_>, Vec<_>) = once_each(&info.params).partition(|variable| variable.is_result);
         let results = described(binary, &results)?;
         let params = described(binary, &params)?;
@@ -93,8 +102,16 @@ impl<'i> Signature<'i> {
                 signature = with;
             }
         }
-        let indices = signature.params.iter().chain(&signature.results).filter_map(|one| binary.type_info(one.ty).ok()?.dict_index);
-        signature.dictionary_words = indices.map(|index| index.saturating_add(1)).max().unwrap_or(0).min(MAX_DICTIONARY_WORDS);
+        let indices = signature
+            .params
+            .iter()
+            .chain(&signature.results)
+            .filter_map(|one| binary.type_info(one.ty).ok()?.dict_index);
+        signature.dictionary_words = indices
+            .map(|index| index.saturating_add(1))
+            .max()
+            .unwrap_or(0)
+            .min(MAX_DICTIONARY_WORDS);
         Ok(signature)
     }
 }
@@ -110,13 +127,27 @@ fn assign<'i>(
     results: Described<'i>,
 ) -> Result<Signature<'i>, DwarfError> {
     let types = |described: &Described<'i>| described.iter().map(|(_, ty)| *ty).collect::<Vec<_>>();
-    let Assignment { params: param_places, results: result_places } = abi::assign(binary, convention, &types(&params), &types(&results))?;
+    let Assignment {
+        params: param_places,
+        results: result_places,
+    } = abi::assign(binary, convention, &types(&params), &types(&results))?;
     let passed = |described: Described<'i>, places: Vec<Place>| -> Vec<Passed<'i>> {
-        described.into_iter().zip(places).map(|((variable, ty), place)| Passed { variable, ty, place }).collect()
+        described
+            .into_iter()
+            .zip(places)
+            .map(|((variable, ty), place)| Passed { variable, ty, place })
+            .collect()
     };
     let params = passed(params, param_places);
     let understood = params.iter().all(|param| agrees(binary, info, param));
-    Ok(Signature { info, convention, params, results: passed(results, result_places), understood, dictionary_words: 0 })
+    Ok(Signature {
+        info,
+        convention,
+        params,
+        results: passed(results, result_places),
+        understood,
+        dictionary_words: 0,
+    })
 }
 
 /// The parameters and results of a function, each once: with optimisations the compiler describes a named result twice.
@@ -142,7 +173,9 @@ fn described<'i>(binary: &Binary, variables: &[&'i Variable]) -> Result<Describe
 
 /// Where the dictionary stands among the parameters of a generic function whose DWARF does not name it: first, or behind the receiver.
 fn place_of_dropped_dictionary(binary: &Binary, function: &str, params: &Described<'_>) -> Option<usize> {
-    let named = |(variable, _): &(Option<&Variable>, TypeId)| variable.is_some_and(|variable| variable.display_name() == DICTIONARY);
+    let named = |(variable, _): &(Option<&Variable>, TypeId)| {
+        variable.is_some_and(|variable| variable.display_name() == DICTIONARY)
+    };
     if !function.contains("[go.shape.") || params.iter().any(named) {
         return None;
     }
@@ -159,8 +192,12 @@ fn place_of_dropped_dictionary(binary: &Binary, function: &str, params: &Describ
 
 /// Whether DWARF, where it says anything of a parameter at the function's entry, says what the calling convention says.
 fn agrees(binary: &Binary, info: &FunctionInfo, param: &Passed<'_>) -> bool {
-    let Some(variable) = param.variable.filter(|variable| !variable.escaped()) else { return true };
-    let Ok(location) = binary.location(info, variable, info.low_pc) else { return true };
+    let Some(variable) = param.variable.filter(|variable| !variable.escaped()) else {
+        return true;
+    };
+    let Ok(location) = binary.location(info, variable, info.low_pc) else {
+        return true;
+    };
     let pieces = &location.pieces[..];
     match &param.place {
         // Of a value of several words the compiler may describe one alone, without saying which.
@@ -179,13 +216,15 @@ fn agrees(binary: &Binary, info: &FunctionInfo, param: &Passed<'_>) -> bool {
             if let ([piece], [_, _, ..]) = (pieces, &parts[..]) {
                 return !matches!(&piece.kind, PieceKind::Register(number) if !somewhere(number.0));
             }
-            placed(binary, param.ty, &location).iter().all(|(at, piece)| match &piece.kind {
-                PieceKind::Register(number) => {
-                    parts.iter().any(|part| part.offset == *at && Some(part.register) == abi_register(number.0))
-                }
-                // Pieces that the optimiser has no use for are empty, and a part may have been spilled at once.
-                _ => true,
-            })
+            placed(binary, param.ty, &location)
+                .iter()
+                .all(|(at, piece)| match &piece.kind {
+                    PieceKind::Register(number) => parts
+                        .iter()
+                        .any(|part| part.offset == *at && Some(part.register) == abi_register(number.0)),
+                    // Pieces that the optimiser has no use for are empty, and a part may have been spilled at once.
+                    _ => true,
+                })
         }
     }
 }
