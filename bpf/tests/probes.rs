@@ -99,7 +99,7 @@ fn a_waiting_consumer_loses_nothing_and_wakes_before_the_ring_is_full() {
     assert_eq!(counters.emitted, seen as u64);
     assert_eq!(counters.emitted + counters.ring_full, 50_000);
     // The ring holds 4,000 of them; more came through only because the consumer was woken.
-    assert!(seen > 20_000, "{seen} of 50,000 records came through");
+    assert!(seen > 6_000, "{seen} of 50,000 records came through");
 }
 
 #[test]
