@@ -111,6 +111,30 @@ fn optimised_programs_have_logpoints_too() -> Result<()> {
 }
 
 #[test]
+fn a_parameter_that_did_not_survive_is_not_shown() -> Result<()> {
+    // Entering `roomy` grows the stack, and registers with parameters it does not use are overwritten. DWARF does not say so.
+    for build in [Build::NoOpt, Build::Opt] {
+        let built = fixture("calls", build)?;
+        let mut client = launched(&built, &["growth"])?;
+        let line = built.line("main.go", "func roomy(")?;
+        let wanted = [SourceBreakpoint::log(line, "{a} {b} {label}")];
+        let answers = client.set_breakpoints(&built.source("main.go"), &wanted)?;
+        assert!(answers.iter().all(|answer| answer.verified), "{answers:?}");
+        client.configuration_done()?;
+        client.event("terminated")?;
+        let said = logged(&client);
+        assert_eq!(said.len(), 20, "{build:?}: {said:?}");
+        for (i, said) in said.iter().enumerate() {
+            let right = *said == format!("{i} {} \"label\"", 2 * i);
+            let told = said.matches("{eval err: could not read ").count() == 3;
+            assert!(right || (build == Build::Opt && told), "{build:?}: {said}");
+        }
+        client.disconnect(json!(null))?;
+    }
+    Ok(())
+}
+
+#[test]
 fn an_inlined_body_has_logpoints_too() -> Result<()> {
     // `total` is inlined into `ship`.
     let said = log_all(&fixture("orders", Build::Opt)?, &[("// each item", "one item")])?;
