@@ -5,3 +5,4 @@ mod damaged_files;
 mod errors;
 mod fixture;
 mod go_programs;
+mod lines_and_addresses;

@@ -120,8 +120,8 @@ mod tests {
 
     #[test]
     fn clients_on_windows_keep_their_separators() {
-        let paths = paths(&[(r"C:\work", "/work")]);
-        assert_eq!(paths.to_server(r"C:\work\a\main.go"), "/work/a/main.go");
-        assert_eq!(paths.to_client("/work/a/main.go"), r"C:\work\a\main.go");
+        let paths = paths(&[(r"C:\code", "/code")]);
+        assert_eq!(paths.to_server(r"C:\code\a\main.go"), "/code/a/main.go");
+        assert_eq!(paths.to_client("/code/a/main.go"), r"C:\code\a\main.go");
     }
 }
