@@ -40,7 +40,13 @@ pub fn dlv_or_skip(what: &str) -> Option<PathBuf> {
     if let Ok(go) = Go::find()
         && !go.is_at_least(OLDEST_GO_MINOR)
     {
-        skip(what, &format!("dlv {VERSION} refuses programs of {}; it takes those of Go 1.{OLDEST_GO_MINOR} and later", go.version));
+        skip(
+            what,
+            &format!(
+                "dlv {VERSION} refuses programs of {}; it takes those of Go 1.{OLDEST_GO_MINOR} and later",
+                go.version
+            ),
+        );
         return None;
     }
     let found = dlv();
