@@ -167,16 +167,22 @@ impl FunctionCode {
         .collect()
     }
 
-    /// `add rsp, N; pop rbp; ret`: before the first of them rsp is N + 16 below the canonical frame address.
+    /// `add rsp, N; pop rbp; ret`: before the first of them rsp is N + 16 below the canonical frame address. The assembler may pad the `ret` as it pads calls.
     fn epilogue_before(&self, ret: usize) -> Option<(FileAddr, i64)> {
-        let pop = self.instructions.get(ret.checked_sub(1)?)?;
-        let add = self.instructions.get(ret.checked_sub(2)?)?;
-        if pop.code() != Code::Pop_r64 || pop.op0_register() != Register::RBP || self.targets.contains(&pop.ip()) {
+        let mut before = self.instructions.get(..ret)?.iter().enumerate().rev();
+        let mut previous = || before.find(|(_, instruction)| instruction.mnemonic() != Mnemonic::Nop);
+        let ((_, pop), (first, add)) = (previous()?, previous()?);
+        if pop.code() != Code::Pop_r64 || pop.op0_register() != Register::RBP {
             return None;
         }
-        if add.op0_kind() != OpKind::Register
-            || add.op0_register() != Register::RSP
-            || self.targets.contains(&self.instructions[ret].ip())
+        if add.op0_kind() != OpKind::Register || add.op0_register() != Register::RSP {
+            return None;
+        }
+        // Who jumps behind the first instruction does not pass it.
+        let behind = self.instructions.get(first + 1..=ret)?;
+        if behind
+            .iter()
+            .any(|instruction| self.targets.contains(&instruction.ip()))
         {
             return None;
         }
@@ -400,6 +406,21 @@ mod tests {
             [ReturnSite {
                 ret: FileAddr(BASE.0 + 19),
                 epilogue: Some((FileAddr(BASE.0 + 14), 48))
+            }]
+        );
+    }
+
+    #[test]
+    fn an_epilogue_is_found_before_a_padded_return() {
+        // push rbp; mov rbp, rsp; sub rsp, 32; add rsp, 32; pop rbp; nop; ret
+        let function = code(&[
+            0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x20, 0x48, 0x83, 0xc4, 0x20, 0x5d, 0x66, 0x90, 0xc3,
+        ]);
+        assert_eq!(
+            function.return_sites(),
+            [ReturnSite {
+                ret: FileAddr(BASE.0 + 15),
+                epilogue: Some((FileAddr(BASE.0 + 8), 48))
             }]
         );
     }
