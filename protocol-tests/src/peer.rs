@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::paths;
+use crate::toolchain::Go;
 
 /// The version whose behaviour is the yardstick.
 pub const VERSION: &str = "1.27.1";
@@ -31,8 +32,23 @@ fn find() -> Option<PathBuf> {
     })
 }
 
-/// As [`dlv`]; where there is none, a line on standard error says that `what` is skipped.
+/// The oldest minor version of Go whose programs [`VERSION`] takes (Delve's pkg/goversion/compat.go).
+const OLDEST_GO_MINOR: u32 = 25;
+
+/// As [`dlv`]; where there is none, or it refuses programs of this run's Go, a line on standard error says that `what` is skipped.
 pub fn dlv_or_skip(what: &str) -> Option<PathBuf> {
+    if let Ok(go) = Go::find()
+        && !go.is_at_least(OLDEST_GO_MINOR)
+    {
+        skip(
+            what,
+            &format!(
+                "dlv {VERSION} refuses programs of {}; it takes those of Go 1.{OLDEST_GO_MINOR} and later",
+                go.version
+            ),
+        );
+        return None;
+    }
     let found = dlv();
     if found.is_none() {
         skip(

@@ -29,10 +29,6 @@ impl Tracer {
 
     /// Delve, where it is installed; says that a comparison is skipped where it is not.
     pub fn dlv(what: &str) -> Option<Tracer> {
-        if Go::find().is_ok_and(|go| !go.is_at_least(25)) {
-            peer::skip(what, "dlv 1.27.1 supports programs of Go 1.25 and later");
-            return None;
-        }
         Some(Tracer {
             program: peer::dlv_or_skip(what)?,
             limit: Duration::from_secs(120),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use protocol_tests::child::Finished;
 use protocol_tests::failure::Result;
-use protocol_tests::toolchain::{Build, fixture};
+use protocol_tests::toolchain::{Build, Source, fixture};
 use protocol_tests::trace::Tracer;
 use protocol_tests::trace_text::{Entry, entries};
 
@@ -170,6 +170,36 @@ fn parameters_are_right_when_entering_grows_the_stack() -> Result<()> {
     Ok(())
 }
 
+/// As above in functions of many lengths: the assembler pads the call that grows the stack where it would straddle 32 bytes.
+#[test]
+fn parameters_are_right_wherever_the_call_that_grows_the_stack_lies() -> Result<()> {
+    use std::fmt::Write;
+    let mut text = String::from("package main\n\nvar sink int\n\n");
+    let mut calls = String::new();
+    let mut expected = Vec::new();
+    for i in 0..40 {
+        let _ = write!(
+            text,
+            "//go:noinline\nfunc roomy{i}(a, b int, label string) {{\n\tvar room [9000]byte\n\tfill(&room)\n"
+        );
+        text.push_str(&"\tsink++\n".repeat(i % 3));
+        let _ = writeln!(text, "{}}}\n", "\tfill(nil)\n".repeat(i));
+        let _ = writeln!(
+            calls,
+            "\tgo func() {{ roomy{i}({i}, 1{i}, \"label\"); done <- true }}()\n\t<-done"
+        );
+        expected.push(format!("roomy{i}({i}, 1{i}, \"label\")"));
+    }
+    text.push_str("//go:noinline\nfunc fill(room *[9000]byte) {\n\tif room != nil {\n\t\troom[sink] = 1\n\t}\n}\n\n");
+    let _ = write!(text, "func main() {{\n\tdone := make(chan bool)\n{calls}}}\n");
+    let built = Source::generated("lengths", vec![("main.go".into(), text)]).build(Build::Opt)?;
+    let traced = Tracer::spelunk()?.run(&["--exec", &built.program.to_string_lossy(), r"^main\.roomy\d+$"])?;
+    let mut called = steps(&traced.stderr);
+    called.retain(|step| !step.contains("=>"));
+    assert_eq!(called, expected);
+    Ok(())
+}
+
 #[test]
 fn a_panic_leaves_out_the_return_and_pairing_stays_right() -> Result<()> {
     let expected = [
@@ -299,7 +329,7 @@ fn standard_input_reaches_the_program() -> Result<()> {
         "main.go".to_owned(),
         "package main\n\nimport (\n\t\"bufio\"\n\t\"fmt\"\n\t\"os\"\n)\n\n//go:noinline\nfunc shout(s string) string { return s + \"!\" }\n\nfunc main() {\n\tin := bufio.NewScanner(os.Stdin)\n\tfor in.Scan() {\n\t\tfmt.Println(shout(in.Text()))\n\t}\n}\n".to_owned(),
     )];
-    let built = protocol_tests::toolchain::Source::generated("reader", files).build(Build::Opt)?;
+    let built = Source::generated("reader", files).build(Build::Opt)?;
     let mut command = Tracer::spelunk()?.command(&["--exec", &built.program.to_string_lossy(), "^main.shout$"]);
     command.stdin(Stdio::piped());
     let mut child = protocol_tests::child::ChildGroup::start_with_stdin(&mut command)?;

@@ -130,7 +130,11 @@ impl FunctionPlanner<'_, '_> {
             .iter()
             .map(|site| self.ret(&signature, site))
             .collect();
-        let growth = code.stack_growth();
+        let growth = match code.stack_growth() {
+            // Arguments on the stack, or none, survive any growth.
+            Err(SiteError::UnknownStackGrowth) if integer_registers(&signature.params) == 0 => None,
+            found => found?,
+        };
         let call = self.call(&signature, &code, growth.as_ref())?;
         if !call.fragile.is_empty()
             && let Some(growth) = growth

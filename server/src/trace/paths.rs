@@ -417,16 +417,20 @@ impl Building<'_, '_, '_> {
             .binary
             .code(self.info.low_pc, len)
             .and_then(|code| FunctionCode::decode(code, self.info.low_pc).ok());
-        let Some(growth) = code.and_then(|code| code.stack_growth()) else {
-            return false;
+        let growth = match code.map(|code| code.stack_growth()) {
+            Some(Ok(None)) => return false,
+            Some(Ok(growth)) => growth,
+            // Where the growth is not understood, nothing is known to survive it.
+            Some(Err(_)) | None => None,
         };
+        let survives = |n| growth.as_ref().is_some_and(|growth| growth.saves(n));
         let Ok(passed) = self.binary.location(self.info, variable, self.info.low_pc) else {
             return false;
         };
         location.pieces.iter().any(|piece| match piece.kind {
             PieceKind::Register(register) => match abi_register(register.0) {
                 Some(AbiRegister::Integer(n)) => {
-                    !growth.saves(n) && passed.pieces.iter().any(|first| first.kind == piece.kind)
+                    !survives(n) && passed.pieces.iter().any(|first| first.kind == piece.kind)
                 }
                 _ => false,
             },

@@ -88,6 +88,11 @@ pub(crate) enum SiteError {
     /// A probe on the first instruction would count passes of a loop as calls.
     #[error("its first instruction is also the head of a loop, so calls cannot be told from passes of the loop")]
     LoopAtEntry,
+    /// Arguments that the growth of the stack overwrites could not be told from those that it keeps.
+    #[error(
+        "it checks its stack in a way that is not known, so arguments that the growth of the stack overwrites could be shown"
+    )]
+    UnknownStackGrowth,
 }
 
 /// A function's code, decoded once.
@@ -162,16 +167,22 @@ impl FunctionCode {
         .collect()
     }
 
-    /// `add rsp, N; pop rbp; ret`: before the first of them rsp is N + 16 below the canonical frame address.
+    /// `add rsp, N; pop rbp; ret`: before the first of them rsp is N + 16 below the canonical frame address. The assembler may pad the `ret` as it pads calls.
     fn epilogue_before(&self, ret: usize) -> Option<(FileAddr, i64)> {
-        let pop = self.instructions.get(ret.checked_sub(1)?)?;
-        let add = self.instructions.get(ret.checked_sub(2)?)?;
-        if pop.code() != Code::Pop_r64 || pop.op0_register() != Register::RBP || self.targets.contains(&pop.ip()) {
+        let mut before = self.instructions.get(..ret)?.iter().enumerate().rev();
+        let mut previous = || before.find(|(_, instruction)| instruction.mnemonic() != Mnemonic::Nop);
+        let ((_, pop), (first, add)) = (previous()?, previous()?);
+        if pop.code() != Code::Pop_r64 || pop.op0_register() != Register::RBP {
             return None;
         }
-        if add.op0_kind() != OpKind::Register
-            || add.op0_register() != Register::RSP
-            || self.targets.contains(&self.instructions[ret].ip())
+        if add.op0_kind() != OpKind::Register || add.op0_register() != Register::RSP {
+            return None;
+        }
+        // Who jumps behind the first instruction does not pass it.
+        let behind = self.instructions.get(first + 1..=ret)?;
+        if behind
+            .iter()
+            .any(|instruction| self.targets.contains(&instruction.ip()))
         {
             return None;
         }
@@ -195,13 +206,20 @@ impl FunctionCode {
         (jump.flow_control() == FlowControl::ConditionalBranch).then_some(compare + 2)
     }
 
-    /// Where the stack is grown, in a function that checks it.
-    pub(crate) fn stack_growth(&self) -> Option<StackGrowth> {
-        let check = self.instructions.get(self.after_stack_check()?.checked_sub(1)?)?;
-        let start = self
-            .instructions
-            .binary_search_by_key(&check.near_branch64(), Instruction::ip)
-            .ok()?;
+    /// Where the stack is grown, or nothing for a function that does not check it. It is an error if the function checks its stack and the growth is not found,
+    /// for then nobody knows which arguments survive it.
+    pub(crate) fn stack_growth(&self) -> Result<Option<StackGrowth>, SiteError> {
+        let Some(after) = self.after_stack_check() else {
+            return Ok(None);
+        };
+        let check = after.checked_sub(1).and_then(|check| self.instructions.get(check));
+        let growth = check.and_then(|check| self.growth_at(check.near_branch64()));
+        growth.map(Some).ok_or(SiteError::UnknownStackGrowth)
+    }
+
+    /// The stores of argument registers that begin at `target`, and the call behind them.
+    fn growth_at(&self, target: u64) -> Option<StackGrowth> {
+        let start = self.instructions.binary_search_by_key(&target, Instruction::ip).ok()?;
         let mut saved = Vec::new();
         for instruction in self.instructions.get(start..)? {
             if instruction.flow_control() == FlowControl::Call {
@@ -209,6 +227,10 @@ impl FunctionCode {
                     call: FileAddr(instruction.ip()),
                     saved,
                 });
+            }
+            // The assembler pads calls so that they do not straddle or end at a 32-byte boundary (cmd/internal/obj/x86/asm6.go, padJump).
+            if instruction.mnemonic() == Mnemonic::Nop {
+                continue;
             }
             let stores = instruction.op0_kind() == OpKind::Memory && instruction.memory_base() == Register::RSP;
             if instruction.flow_control() != FlowControl::Next || !stores {
@@ -389,16 +411,61 @@ mod tests {
     }
 
     #[test]
+    fn an_epilogue_is_found_before_a_padded_return() {
+        // push rbp; mov rbp, rsp; sub rsp, 32; add rsp, 32; pop rbp; nop; ret
+        let function = code(&[
+            0x55, 0x48, 0x89, 0xe5, 0x48, 0x83, 0xec, 0x20, 0x48, 0x83, 0xc4, 0x20, 0x5d, 0x66, 0x90, 0xc3,
+        ]);
+        assert_eq!(
+            function.return_sites(),
+            [ReturnSite {
+                ret: FileAddr(BASE.0 + 15),
+                epilogue: Some((FileAddr(BASE.0 + 8), 48))
+            }]
+        );
+    }
+
+    #[test]
     fn what_survives_the_growth_of_the_stack_is_known() {
         // cmp rsp, 16(r14); jbe +6; push rbp; mov rbp, rsp; pop rbp; ret; mov [rsp+16], rbx; call +0; mov rbx, [rsp+16]; jmp -31
         let function = code(&[
             0x49, 0x3b, 0x66, 0x10, 0x76, 0x06, 0x55, 0x48, 0x89, 0xe5, 0x5d, 0xc3, 0x48, 0x89, 0x5c, 0x24, 0x10, 0xe8,
             0, 0, 0, 0, 0x48, 0x8b, 0x5c, 0x24, 0x10, 0xeb, 0xe3,
         ]);
-        let growth = function.stack_growth().expect("the stack is checked");
+        let growth = function
+            .stack_growth()
+            .expect("the growth is found")
+            .expect("the stack is checked");
         assert_eq!(growth.call, FileAddr(BASE.0 + 17));
         assert!(!growth.saves(0) && growth.saves(1) && !growth.saves(2));
-        assert_eq!(code(&[0x55, 0x5d, 0xc3]).stack_growth(), None);
+        assert_eq!(code(&[0x55, 0x5d, 0xc3]).stack_growth(), Ok(None));
+    }
+
+    #[test]
+    fn padding_in_front_of_the_call_that_grows_the_stack_is_passed_over() {
+        // cmp rsp, 16(r14); jbe +6; push rbp; mov rbp, rsp; pop rbp; ret; mov [rsp+16], rbx; PADDING; call +0
+        let paddings: [&[u8]; 3] = [&[0x90], &[0x66, 0x90], &[0x0f, 0x1f, 0x44, 0x00, 0x00]];
+        for padding in paddings {
+            let head = [
+                0x49, 0x3b, 0x66, 0x10, 0x76, 0x06, 0x55, 0x48, 0x89, 0xe5, 0x5d, 0xc3, 0x48, 0x89, 0x5c, 0x24, 0x10,
+            ];
+            let bytes = [&head[..], padding, &[0xe8, 0, 0, 0, 0]].concat();
+            let growth = code(&bytes)
+                .stack_growth()
+                .expect("the growth is found")
+                .expect("the stack is checked");
+            assert_eq!(growth.call, FileAddr(BASE.0 + 17 + padding.len() as u64));
+            assert!(!growth.saves(0) && growth.saves(1));
+        }
+    }
+
+    #[test]
+    fn a_growth_of_the_stack_that_is_not_understood_is_an_error() {
+        // cmp rsp, 16(r14); jbe +2; pop rbp; ret; inc rax; call +0
+        let bytes = [
+            0x49, 0x3b, 0x66, 0x10, 0x76, 0x02, 0x5d, 0xc3, 0x48, 0xff, 0xc0, 0xe8, 0, 0, 0, 0,
+        ];
+        assert_eq!(code(&bytes).stack_growth(), Err(SiteError::UnknownStackGrowth));
     }
 
     #[test]
