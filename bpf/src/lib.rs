@@ -23,7 +23,6 @@ mod probeset;
 mod record;
 mod ring;
 mod sys;
-mod table;
 
 pub use error::{BTF_VARIABLE, BpfError};
 pub use features::{Feature, Features, Support, kernel_release};

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use aya::maps::{Map, MapData, MapError};
+use aya::maps::{Array, Map, MapData, MapError};
 
 use crate::asm::{Code, MapRef};
 use crate::error::BpfError;
@@ -11,7 +11,6 @@ use crate::insn::Insn;
 use crate::layout::{LayoutEntry, TypeEntry};
 use crate::probeset::Options;
 use crate::sys::{self, MapType};
-use crate::table::Table;
 
 /// One entry of the site table as the programs read it.
 #[repr(C)]
@@ -45,10 +44,6 @@ unsafe impl aya::Pod for TypeEntry {}
 pub(crate) struct Maps {
     sites: OwnedFd,
     counters: OwnedFd,
-    /// The same three in this process's memory.
-    pub(crate) site_table: Table<SiteEntry>,
-    pub(crate) counter_table: Table<CounterEntry>,
-    pub(crate) layout_table: Table<LayoutEntry>,
     pub(crate) programs: OwnedFd,
     pub(crate) ring: OwnedFd,
     layouts: OwnedFd,
@@ -73,25 +68,10 @@ impl Maps {
             what: "sites",
             max: u32::MAX / stripes,
         })?;
-        let array = |name, value_size, entries| {
-            create(
-                MapType::Array,
-                name,
-                size_of::<u32>(),
-                value_size,
-                entries,
-                sys::MMAPABLE,
-            )
-        };
-        let site_map = array("spelunk_sites", size_of::<SiteEntry>(), options.max_sites)?;
-        let counter_map = array("spelunk_counts", size_of::<CounterEntry>(), counters)?;
-        let layout_map = array("spelunk_layouts", size_of::<LayoutEntry>(), options.max_layouts)?;
+        let array = |name, value_size, entries| create(MapType::Array, name, size_of::<u32>(), value_size, entries, 0);
         Ok(Maps {
-            site_table: Table::map(&site_map, options.max_sites, "the site table")?,
-            counter_table: Table::map(&counter_map, counters, "the counter table")?,
-            layout_table: Table::map(&layout_map, options.max_layouts, "the layout table")?,
-            sites: site_map,
-            counters: counter_map,
+            sites: array("spelunk_sites", size_of::<SiteEntry>(), options.max_sites)?,
+            counters: array("spelunk_counts", size_of::<CounterEntry>(), counters)?,
             programs: create(
                 MapType::ProgArray,
                 "spelunk_plans",
@@ -101,7 +81,7 @@ impl Maps {
                 0,
             )?,
             ring: create(MapType::Ringbuf, "spelunk_ring", 0, 0, options.ring_bytes, 0)?,
-            layouts: layout_map,
+            layouts: array("spelunk_layouts", size_of::<LayoutEntry>(), options.max_layouts)?,
             types: create(
                 MapType::Hash,
                 "spelunk_types",
@@ -134,6 +114,18 @@ impl Maps {
         }
         insns
     }
+
+    pub(crate) fn sites(&self) -> Result<Array<MapData, SiteEntry>, BpfError> {
+        typed(&self.sites, "the site table")
+    }
+
+    pub(crate) fn counters(&self) -> Result<Array<MapData, CounterEntry>, BpfError> {
+        typed(&self.counters, "the counter table")
+    }
+
+    pub(crate) fn layouts(&self) -> Result<Array<MapData, LayoutEntry>, BpfError> {
+        typed(&self.layouts, "the layout table")
+    }
 }
 
 /// What aya says about a map, as an error of ours.
@@ -154,4 +146,9 @@ pub(crate) fn adopt(fd: &OwnedFd, action: &str) -> Result<Map, BpfError> {
     MapData::from_fd(copy)
         .and_then(Map::from_map_data)
         .map_err(|error| map_error(action, error))
+}
+
+fn typed<V: aya::Pod>(fd: &OwnedFd, name: &str) -> Result<Array<MapData, V>, BpfError> {
+    let action = format!("opening {name}");
+    Array::try_from(adopt(fd, &action)?).map_err(|error| map_error(&action, error))
 }

@@ -13,7 +13,7 @@ use crate::features;
 use crate::layout::{self, Layout, LayoutId, RuntimeTypeEntry, TypeEntry};
 use crate::link::{self, Link, Target};
 use crate::loader::{Loader, kernel_has_btf};
-use crate::maps::{CounterEntry, Maps, SiteEntry};
+use crate::maps::{CounterEntry, Maps, SiteEntry, map_error};
 use crate::plan::{GoroutineSource, Plan, RECORD_CLASSES};
 use crate::record::RecordView;
 use crate::ring::Ring;
@@ -126,9 +126,17 @@ pub struct Losses {
 impl Losses {
     /// Whether a record of `site` has ever been lost. The count is raised before the program that
     /// passed the site goes on, so whatever it does afterwards is seen later.
-    pub fn any(&self, site: SiteId) -> bool {
-        let entry = |stripe| self.maps.counter_table.get(stripe * self.max_sites + site.0);
-        (0..self.stripes).filter_map(entry).any(|entry| entry.ring_full > 0)
+    pub fn any(&self, site: SiteId) -> Result<bool, BpfError> {
+        let table = self.maps.counters()?;
+        for stripe in 0..self.stripes {
+            let entry: CounterEntry = table
+                .get(&(stripe * self.max_sites + site.0), 0)
+                .map_err(|error| map_error("reading counters", error))?;
+            if entry.ring_full > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }
 
@@ -279,13 +287,16 @@ impl ProbeSet {
             });
         }
         let numbers: Vec<u32> = (self.sites..).take(sites.len()).collect();
+        let mut table = self.maps.sites()?;
         for (&number, site) in numbers.iter().zip(sites) {
             let entry = SiteEntry {
                 plan: site.plan.0,
                 padding: 0,
                 file_addr: site.file_addr,
             };
-            self.maps.site_table.set(number, entry);
+            table
+                .set(number, entry, 0)
+                .map_err(|error| map_error("adding a probe site", error))?;
         }
         self.sites += sites.len() as u32;
         Ok(numbers.into_iter().map(SiteId).collect())
@@ -322,9 +333,12 @@ impl ProbeSet {
         })
         .ok_or_else(|| self.layouts_full())?;
         self.layouts = next;
+        let mut table = self.maps.layouts()?;
         // The first entry comes last: a program that reads it finds the others in place.
         for (number, entry) in entries.into_iter().rev() {
-            self.maps.layout_table.set(number, entry);
+            table
+                .set(number, entry, 0)
+                .map_err(|error| map_error("adding a layout", error))?;
         }
         Ok(())
     }
@@ -383,14 +397,14 @@ impl ProbeSet {
         if site.0 >= self.sites {
             return Err(BpfError::Foreign("a site"));
         }
-        Ok(self.sum_counters(site.0..=site.0))
+        self.sum_counters(site.0..=site.0)
     }
 
     /// What became of the hits of all sites so far.
-    pub fn total_counters(&self) -> Counters {
+    pub fn total_counters(&self) -> Result<Counters, BpfError> {
         match self.sites.checked_sub(1) {
             Some(last) => self.sum_counters(0..=last),
-            None => Counters::default(),
+            None => Ok(Counters::default()),
         }
     }
 
@@ -403,17 +417,17 @@ impl ProbeSet {
         }
     }
 
-    fn sum_counters(&self, sites: std::ops::RangeInclusive<u32>) -> Counters {
+    fn sum_counters(&self, sites: std::ops::RangeInclusive<u32>) -> Result<Counters, BpfError> {
+        let table = self.maps.counters()?;
         let mut sum = Counters::default();
         for stripe in 0..self.environment.stripes {
-            let index = |site| stripe * self.options.max_sites + site;
-            for entry in sites
-                .clone()
-                .filter_map(|site| self.maps.counter_table.get(index(site)))
-            {
-                sum += entry;
+            for site in sites.clone() {
+                let index = stripe * self.options.max_sites + site;
+                sum += table
+                    .get(&index, 0)
+                    .map_err(|error| map_error("reading counters", error))?;
             }
         }
-        sum
+        Ok(sum)
     }
 }

@@ -37,8 +37,6 @@ pub(crate) enum MapType {
     Ringbuf = 27,
 }
 
-/// `BPF_F_MMAPABLE`: a process can have an array in its memory.
-pub(crate) const MMAPABLE: u32 = 1 << 10;
 /// `BPF_F_NO_PREALLOC`: entries take memory when they are made.
 pub(crate) const NO_PREALLOC: u32 = 1;
 
