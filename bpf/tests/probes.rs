@@ -54,7 +54,7 @@ fn every_hit_is_a_record_or_counted_as_lost() {
     assert_eq!(counters.emitted + counters.ring_full, 10_000);
     // 64 KiB hold no more than this many records of 256 bytes and a header of 8.
     assert!((1..=(64 << 10) / 264).contains(&emitted), "{emitted}");
-    assert_eq!(set.total_counters(), counters);
+    assert_eq!(set.total_counters().expect("counters"), counters);
     // What was lost left room for what comes later.
     let (site, _link) = fixture.probe(&mut set, "main.str", &plan);
     fixture.run("str 1");
@@ -93,13 +93,14 @@ fn a_waiting_consumer_loses_nothing_and_wakes_before_the_ring_is_full() {
     stop.send(()).expect("the consumer is there");
     waker.wake();
     let seen = consumer.join().expect("the consumer ends well");
-    assert!(begin.elapsed() < Duration::from_secs(30));
+    // Less than the consumer's wait, so the waker ended it.
+    assert!(begin.elapsed() < Duration::from_secs(60));
     let counters = set.counters(site).expect("counters");
     assert_eq!(counters.hits, 50_000);
     assert_eq!(counters.emitted, seen as u64);
     assert_eq!(counters.emitted + counters.ring_full, 50_000);
     // The ring holds 4,000 of them; more came through only because the consumer was woken.
-    assert!(seen > 6_000, "{seen} of 50,000 records came through");
+    assert!(seen > 20_000, "{seen} of 50,000 records came through");
 }
 
 #[test]
@@ -162,12 +163,15 @@ fn thousands_of_sites_attach_and_detach_at_once() {
     link.detach();
     let detached = begin.elapsed();
     eprintln!("3,000 sites: attached in {attached:?}, detached in {detached:?}");
-    let before = set.total_counters();
+    let before = set.total_counters().expect("counters");
     assert!(before.hits > 0);
     fixture.run("str 3");
-    assert_eq!(set.total_counters().hits, before.hits);
-    // Far above what it takes, for machines that are busy.
-    assert!(attached < Duration::from_secs(1) && detached < Duration::from_secs(1));
+    assert_eq!(set.total_counters().expect("counters").hits, before.hits);
+    // Far above what it takes, for machines that are busy: one link for each site would take minutes.
+    assert!(
+        attached < Duration::from_secs(10) && detached < Duration::from_secs(10),
+        "attached in {attached:?}, detached in {detached:?}"
+    );
 }
 
 #[test]
@@ -278,7 +282,7 @@ fn a_child_that_has_yet_to_exec_is_probed_from_its_first_instruction() {
     let link = set.attach(&target, &probes).expect("the probes attach");
     // Another process of the same file is not probed.
     let other = Fixture::start(Mode::Exe);
-    assert_eq!(set.total_counters().hits, 0);
+    assert_eq!(set.total_counters().expect("counters").hits, 0);
     drop(other);
     gate.write_all(b"x").expect("the child waits");
     let mut status = 0;
@@ -422,7 +426,7 @@ fn equal_plans_share_a_program_and_many_load_at_once() {
     assert_eq!(twice[0], twice[1]);
     assert_eq!(twice[2], ids[3]);
     // Debug builds of the generator on a busy machine are slow; this only catches the absurd.
-    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
+    assert!(elapsed < Duration::from_secs(30), "{elapsed:?}");
 }
 
 #[test]

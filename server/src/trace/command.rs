@@ -9,7 +9,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, bounded, select};
 use regex::Regex;
 use spelunk_bpf::Link;
-use spelunk_dwarf::{Binary, BuildId, Function, OpenError};
+use spelunk_dwarf::{Binary, BuildId, Function};
 
 use super::engine::{Engine, Place};
 use super::line::Verbosity;
@@ -239,12 +239,7 @@ impl Subject {
         };
         let running = executable(*pid).map_err(fail)?;
         let Some(file) = &args.debug_file else {
-            return Binary::open(&running).map_err(|error| match error {
-                OpenError::Stripped { .. } => {
-                    format!("{error}; an unstripped copy of the same build can be given with --exec")
-                }
-                error => error.to_string(),
-            });
+            return Binary::open(&running).map_err(fail);
         };
         let binary = Binary::open(file).map_err(fail)?;
         let (analysed, runs) = (binary.build_id(), BuildId::of_file(&running).map_err(fail)?);

@@ -1,8 +1,6 @@
 //! The probes of one binary in one process, and the thread that reads what they record.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
@@ -19,9 +17,6 @@ use crate::value::{LoadConfig, is_direct_in_interface};
 
 /// How long a record may lie in the ring before it is looked at. The kernel wakes the reader earlier when the ring fills.
 const POLL: Duration = Duration::from_millis(5);
-
-/// How much code is compared at a site, in bytes.
-const CHECKED: usize = 16;
 
 /// Where probes are put.
 #[derive(Clone, Debug)]
@@ -41,21 +36,6 @@ pub(crate) enum EngineError {
     /// The binary's debug information.
     #[error("{0}")]
     Dwarf(#[from] DwarfError),
-    /// The file that runs has other code at a site than the analysed one.
-    #[error(
-        "{running} is not laid out as {analysed}, whose debug information is used: the code of {function} is not where it should be; give the file that runs, with its debug information"
-    )]
-    OtherCode {
-        /// The file that runs.
-        running: String,
-        /// The file with the debug information.
-        analysed: String,
-        /// The function of the site.
-        function: String,
-    },
-    /// The file that runs cannot be read.
-    #[error("could not read {0}: {1}")]
-    Read(String, std::io::Error),
 }
 
 /// What the reader knows of a site.
@@ -190,11 +170,8 @@ impl<T: Send + Sync + 'static> Engine<T> {
 
     /// Attaches probes, all on one link. They come out when the link is dropped. The second part tells what the kernel refused.
     pub(crate) fn install(&mut self, place: &Place, sites: Vec<(SitePlan, T)>) -> Result<Link, EngineError> {
-        self.check_code(place, sites.iter().map(|(site, _)| site))?;
         let plans: Vec<_> = sites.iter().map(|(site, _)| (*site.plan).clone()).collect();
         let plans = self.probes.add_plans(&plans)?;
-        let distinct: HashSet<_> = plans.iter().collect();
-        tracing::debug!("{} programs loaded for {} sites", distinct.len(), plans.len());
         let mut probes = Vec::with_capacity(sites.len());
         // A function's stack growth is planned before its call.
         let mut growths = HashMap::new();
@@ -228,32 +205,6 @@ impl<T: Send + Sync + 'static> Engine<T> {
             },
             &probes,
         )?)
-    }
-
-    /// A probe in the wrong place would break the program: the code there must be what was analysed.
-    fn check_code<'s>(&self, place: &Place, sites: impl Iterator<Item = &'s SitePlan>) -> Result<(), EngineError> {
-        let name = place.file.display().to_string();
-        let file = File::open(&place.file).map_err(|error| EngineError::Read(name.clone(), error))?;
-        for site in sites {
-            let analysed = self
-                .binary
-                .file_offset(site.addr)
-                .zip(self.binary.code(site.addr, CHECKED));
-            let Some((offset, expected)) = analysed else { continue };
-            let mut found = [0; CHECKED];
-            let same = file
-                .read_exact_at(&mut found, offset.0)
-                .is_ok_and(|()| found == *expected);
-            if !same {
-                let analysed = self.binary.path().display().to_string();
-                return Err(EngineError::OtherCode {
-                    running: name,
-                    analysed,
-                    function: site.function.to_string(),
-                });
-            }
-        }
-        Ok(())
     }
 
     /// Starts the thread that hands records to `handle`; after each batch it calls `flush`.
@@ -312,7 +263,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
 
     /// What all sites counted.
     pub(crate) fn counters(&self) -> Counters {
-        self.probes.total_counters()
+        self.probes.total_counters().unwrap_or_default()
     }
 }
 

@@ -108,7 +108,7 @@ impl Printer {
             SiteKind::Return => {
                 let ended = self.pairing.ret(goroutine, key.1, plan.entry);
                 let call = ended
-                    .filter(|(call, doubtful)| !doubtful || !self.losses.any(call.site))
+                    .filter(|(call, doubtful)| !doubtful || !self.losses.any(call.site).unwrap_or(true))
                     .map(|(call, _)| call);
                 let values = self.values(site, record, call.map_or(0, |call| call.dictionary));
                 let took = call
@@ -160,7 +160,10 @@ impl Printer {
         }
         let earlier = before.map(|(site, record)| self.values(site, record, dictionary));
         // Whether the stack grew is known only as long as no record of that was lost.
-        let uncertain = earlier.is_none() && site.growth.is_some_and(|growth| self.losses.any(growth));
+        let uncertain = earlier.is_none()
+            && site
+                .growth
+                .is_some_and(|growth| self.losses.any(growth).unwrap_or(true));
         for index in &site.plan.fragile {
             let Some(value) = values.get_mut(*index) else { continue };
             match earlier.as_ref().and_then(|earlier| earlier.get(*index)) {

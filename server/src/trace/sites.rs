@@ -313,8 +313,7 @@ fn is_frame_store(instruction: &Instruction) -> bool {
         && instruction.memory_index() == Register::None
 }
 
-/// Whether everything a probe may want is the same after the instruction: arguments' registers, rsp, g, and memory; and whether it is sure to get there, which
-/// an instruction that reads through a pointer is not.
+/// Whether everything a probe may want is the same after the instruction: arguments' registers, rsp, g, and memory.
 fn is_harmless(instruction: &Instruction, factory: &mut InstructionInfoFactory) -> bool {
     if instruction.flow_control() != FlowControl::Next {
         return false;
@@ -326,11 +325,7 @@ fn is_harmless(instruction: &Instruction, factory: &mut InstructionInfoFactory) 
         )
     };
     let info = factory.info(instruction);
-    let sure = |register: Register| matches!(register, Register::RSP | Register::R14 | Register::RIP | Register::None);
-    let keeps_memory = info
-        .used_memory()
-        .iter()
-        .all(|memory| !writes(memory.access()) && sure(memory.base()) && memory.index() == Register::None);
+    let keeps_memory = !info.used_memory().iter().any(|memory| writes(memory.access()));
     let free = |register: Register| {
         matches!(
             register.full_register(),
@@ -407,9 +402,6 @@ mod tests {
         let function = code(&[0x48, 0x85, 0xc0, 0x7e, 0x04, 0x48, 0xff, 0xc0, 0xc3, 0xc3]);
         let site = function.entry_site(&[]).expect("a site");
         assert_eq!((site.addr, site.cost), (FileAddr(BASE.0 + 3), Cost::Emulated));
-        // cmp qword [rax], 0 may fault, and then the call would not be seen.
-        let function = code(&[0x48, 0x83, 0x38, 0x00, 0x75, 0x01, 0xc3, 0xc3]);
-        assert_eq!(function.entry_site(&[]).expect("a site").addr, BASE);
         // mov [rsp+16], rbx changes memory, so the site stays before it.
         let function = code(&[0x48, 0x89, 0x5c, 0x24, 0x10, 0x7e, 0x01, 0xc3, 0xc3]);
         assert_eq!(function.entry_site(&[]).expect("a site").addr, BASE);
