@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
-TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 SCRIPTS := protocol-tests/scripts
 
 # Evaluated once, when a target needs it.

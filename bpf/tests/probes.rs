@@ -93,7 +93,8 @@ fn a_waiting_consumer_loses_nothing_and_wakes_before_the_ring_is_full() {
     stop.send(()).expect("the consumer is there");
     waker.wake();
     let seen = consumer.join().expect("the consumer ends well");
-    assert!(begin.elapsed() < Duration::from_secs(30));
+    // Less than the consumer's wait, so the waker ended it.
+    assert!(begin.elapsed() < Duration::from_secs(60));
     let counters = set.counters(site).expect("counters");
     assert_eq!(counters.hits, 50_000);
     assert_eq!(counters.emitted, seen as u64);
@@ -166,8 +167,11 @@ fn thousands_of_sites_attach_and_detach_at_once() {
     assert!(before.hits > 0);
     fixture.run("str 3");
     assert_eq!(set.total_counters().hits, before.hits);
-    // Far above what it takes, for machines that are busy.
-    assert!(attached < Duration::from_secs(1) && detached < Duration::from_secs(1));
+    // Far above what it takes, for machines that are busy: one link for each site would take minutes.
+    assert!(
+        attached < Duration::from_secs(10) && detached < Duration::from_secs(10),
+        "attached in {attached:?}, detached in {detached:?}"
+    );
 }
 
 #[test]
@@ -422,7 +426,7 @@ fn equal_plans_share_a_program_and_many_load_at_once() {
     assert_eq!(twice[0], twice[1]);
     assert_eq!(twice[2], ids[3]);
     // Debug builds of the generator on a busy machine are slow; this only catches the absurd.
-    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
+    assert!(elapsed < Duration::from_secs(30), "{elapsed:?}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ done
 
 echo "installing dlv $version into $target/toolchains/bin" >&2
 mkdir -p "$target/toolchains/bin"
-GOBIN=$(cd "$target/toolchains/bin" && pwd) GOFLAGS=-mod=mod "$go" install "github.com/go-delve/delve/cmd/dlv@v$version" >&2 ||
+# A network that swallows packets would hold this up for ever.
+GOBIN=$(cd "$target/toolchains/bin" && pwd) GOFLAGS=-mod=mod timeout 600 "$go" install "github.com/go-delve/delve/cmd/dlv@v$version" >&2 ||
     echo "dlv $version could not be installed; comparisons with it will be skipped" >&2
 exit 0

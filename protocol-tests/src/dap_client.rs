@@ -16,7 +16,7 @@ use crate::failure::{Attempt, Failure, Result};
 use crate::toolchain::Go;
 
 /// How long one step of a session may take; a launch that builds has its own limit.
-pub const STEP: Duration = Duration::from_secs(10);
+pub const STEP: Duration = Duration::from_secs(30);
 /// How long a `launch` with a build may take.
 pub const BUILD: Duration = Duration::from_secs(120);
 

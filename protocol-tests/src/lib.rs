@@ -7,6 +7,7 @@ pub mod child;
 pub mod corpus;
 pub mod dap_client;
 pub mod differential;
+pub mod executable;
 pub mod failure;
 pub mod measure;
 pub mod paths;

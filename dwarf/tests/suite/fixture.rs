@@ -1,5 +1,6 @@
 //! Builds the Go fixture, once for each set of flags.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -47,13 +48,14 @@ impl Build {
 
 /// A program with C code, not optimised; `None`, with a message, without Go or a C compiler.
 pub(crate) fn open_cgo() -> Option<Binary> {
-    if !has("go", "version") || !has("gcc", "--version") {
-        eprintln!("SKIPPED: Go or gcc is not on the PATH, so nothing is checked against a program with C code here");
+    let go = go()?;
+    if !has("gcc", "--version") {
+        skip("gcc is not on the PATH, so nothing is checked against a program with C code here");
         return None;
     }
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cgo");
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cgo");
-    go_build(&source, &[], &path);
+    go_build(go, &source, &[], &path);
     Some(Binary::open(&path).expect("a fresh Go program opens"))
 }
 
@@ -64,8 +66,26 @@ fn has(command: &str, argument: &str) -> bool {
         .is_ok_and(|out| out.status.success())
 }
 
-fn go_build(source: &Path, flags: &[&str], path: &Path) {
-    let out = Command::new("go")
+/// Says on standard error why a test does not run here, past the test runner's capture: a skipped test must be seen.
+fn skip(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIP: {reason}");
+}
+
+/// `SPELUNK_GO`, which `make test` sets, else the `go` on the `PATH`; `None`, with a message, where there is none.
+fn go() -> Option<&'static Path> {
+    static GO: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let found = GO.get_or_init(|| {
+        let given = std::env::var_os("SPELUNK_GO").map(PathBuf::from);
+        given.or_else(|| has("go", "version").then(|| "go".into()))
+    });
+    if found.is_none() {
+        skip("there is no Go toolchain on the PATH, so nothing is checked against a Go program here");
+    }
+    found.as_deref()
+}
+
+fn go_build(go: &Path, source: &Path, flags: &[&str], path: &Path) {
+    let out = Command::new(go)
         .current_dir(source)
         .env("GOFLAGS", "")
         .env("GOWORK", "off")
@@ -76,7 +96,7 @@ fn go_build(source: &Path, flags: &[&str], path: &Path) {
         .arg(path)
         .arg(".")
         .output()
-        .expect("go was found before");
+        .unwrap_or_else(|error| panic!("running {}: {error}", go.display()));
     assert!(
         out.status.success(),
         "go build failed: {}",
@@ -102,18 +122,13 @@ pub(crate) fn line_of(text: &str) -> u32 {
 /// The built fixture; `None`, with a message, where there is no Go toolchain.
 pub(crate) fn build(build: Build) -> Option<PathBuf> {
     static BUILT: Mutex<Vec<(Build, PathBuf)>> = Mutex::new(Vec::new());
-    static GO: OnceLock<bool> = OnceLock::new();
-    let has_go = *GO.get_or_init(|| has("go", "version"));
-    if !has_go {
-        eprintln!("SKIPPED: there is no Go toolchain on the PATH, so nothing is checked against a Go program here");
-        return None;
-    }
+    let go = go()?;
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, path)) = built.iter().find(|(known, _)| *known == build) {
         return Some(path.clone());
     }
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kinds-{build:?}"));
-    go_build(&source(), build.flags(), &path);
+    go_build(go, &source(), build.flags(), &path);
     built.push((build, path.clone()));
     Some(path)
 }

@@ -1,21 +1,33 @@
 //! `make demo`: a minute's tour. A sample program's calls with their values, what that costs, and a logpoint set by an editor.
 
 use std::io::{IsTerminal, Write};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use protocol_tests::child::{ChildGroup, tracer_of};
 use protocol_tests::dap_client::{DapClient, Message, SourceBreakpoint};
-use protocol_tests::failure::Result;
+use protocol_tests::failure::{Failure, Result};
 use protocol_tests::measure::{By, Hot, cost, hot};
 use protocol_tests::toolchain::{Build, Built, Go, Source};
 use protocol_tests::{paths, peer};
 use serde_json::{Value, json};
 
-const STEP: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_secs(30);
+/// How many lines of the trace are shown.
+const TRACED_LINES: usize = 16;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match tour() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\n{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tour() -> Result<()> {
     let shop = Source::folder("shop", &paths::crate_dir().join("demo"))?.build(Build::NoOpt)?;
     heading("1. A running Go program, traced in the kernel");
     trace(&shop)?;
@@ -40,11 +52,38 @@ fn heading(text: &str) {
 
 /// Lines of `text` behind a mark, cut to a readable width.
 fn show(mark: &str, text: &str) {
-    const WIDTH: usize = 150;
+    const WIDTH: usize = 170;
     let short: String = text.chars().take(WIDTH).collect();
     let dots = if text.chars().count() > WIDTH { "…" } else { "" };
-    println!("  {mark}{short}{dots}");
+    println!("  {mark}{}{dots}", short.trim_end());
     let _ = std::io::stdout().flush();
+}
+
+/// Shows the first lines of a trace as they come; fails with what spelunk says if it ends without one.
+fn show_trace(tracing: &ChildGroup) -> Result<()> {
+    let mut shown = 0;
+    while shown < TRACED_LINES {
+        let more = tracing.stderr.wait_for("more of the trace", STEP, |text| {
+            let calls = text.lines().any(|line| line.starts_with('>'));
+            (calls && text.lines().count() > shown).then_some(())
+        });
+        if let Err(failure) = more {
+            let said = tracing.stderr.text();
+            if said.is_empty() {
+                return Err(failure);
+            }
+            return Err(Failure::new(format!(
+                "spelunk could not trace here. It says:\n\n{}\n\nWhat this machine and this user can do: {} doctor",
+                said.trim_end(),
+                paths::spelunk()?.display()
+            )));
+        }
+        for line in tracing.stderr.text().lines().skip(shown).take(TRACED_LINES - shown) {
+            show("", line);
+            shown += 1;
+        }
+    }
+    Ok(())
 }
 
 fn trace(shop: &Built) -> Result<()> {
@@ -66,19 +105,7 @@ fn trace(shop: &Built) -> Result<()> {
     let mut command = Command::new(paths::spelunk()?);
     command.args(["trace", "-p", &running.pid().to_string(), expression]);
     let tracing = ChildGroup::start(&mut command)?;
-    let mut shown = 0;
-    let end = Instant::now() + Duration::from_secs(4);
-    while shown < 16 && Instant::now() < end {
-        let _ = tracing
-            .stderr
-            .wait_for("more of the trace", Duration::from_millis(500), |text| {
-                (text.lines().count() > shown).then_some(())
-            });
-        for line in tracing.stderr.text().lines().skip(shown) {
-            show("", line);
-            shown += 1;
-        }
-    }
+    show_trace(&tracing)?;
     let tracer = tracer_of(running.pid()).map_or("gone".to_owned(), |tracer| tracer.to_string());
     println!(
         "\nThe shop was never stopped; nobody ptraces it. While spelunk traces, /proc/{}/status reads:\n",
@@ -102,15 +129,15 @@ fn trace(shop: &Built) -> Result<()> {
 fn costs() -> Result<()> {
     let program = hot(Build::NoOpt)?.program;
     let function = Hot::Find;
-    println!(
-        "One call of {}, entry and return, in a loop that does nothing else:\n",
-        function.signature()
-    );
-    let limit = Duration::from_secs(30);
+    let limit = Duration::from_secs(60);
     let alone = cost(&program, &By::Nothing, function, 2_000_000, limit)?;
-    println!("  {:<18} {:>14}   {:>12}", "", "added per call", "lines right");
-    println!("  {:<18} {:>11.0} ns", "untraced (a call)", alone.nanoseconds);
-    let mut tracers = vec![(By::Spelunk, 20_000)];
+    println!(
+        "A loop calls a function {}; untraced, one call takes {:.0} ns. Traced at entry and return, it takes longer by:\n",
+        function.signature(),
+        alone.nanoseconds
+    );
+    println!("  {:<18}  {:>14}   {:>18}", "", "ns per call", "lines right");
+    let mut tracers = vec![(By::Spelunk, 5_000)];
     match peer::dlv() {
         Some(dlv) => tracers.extend([
             (By::DlvEbpf(dlv.to_path_buf()), 2_000),
@@ -124,28 +151,45 @@ fn costs() -> Result<()> {
     for (by, calls) in tracers {
         match cost(&program, &by, function, calls, limit) {
             Ok(cost) => println!(
-                "  {:<18} {:>11.0} ns   {:>12}",
+                "  {:<18}  {:>14}   {:>18}{}",
                 by.to_string(),
-                cost.nanoseconds - alone.nanoseconds,
-                format!("{} of {}", cost.right, cost.expected)
+                grouped(cost.nanoseconds - alone.nanoseconds),
+                format!("{} of {}", grouped(cost.right as f64), grouped(cost.expected as f64)),
+                cost.note.map_or(String::new(), |note| format!("   ({note})"))
             ),
-            Err(failure) => println!("  {:<18} failed: {failure}", by.to_string()),
+            Err(failure) => println!("  {:<18}  failed: {failure}", by.to_string()),
         }
     }
+    println!(
+        "\nA line is right if it shows the very arguments or results of its call. `make bench` measures more, with an optimised spelunk."
+    );
     Ok(())
+}
+
+/// A number without decimals, its thousands grouped.
+fn grouped(number: f64) -> String {
+    let digits = format!("{:.0}", number.abs());
+    let mut text = String::from(if number <= -0.5 { "-" } else { "" });
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// A DAP session over a real socket, its messages shown as they come.
 fn logpoint(shop: &Built) -> Result<()> {
     let line = shop.line("main.go", "// a logpoint stands here")?;
     println!(
-        "$ spelunk dap --listen=127.0.0.1:0        (→ from the editor, ← from spelunk; main.go:{line} is `return receipt, nil`)\n"
+        "$ spelunk dap --listen=127.0.0.1:0\n\nThe editor (→) launches the shop and sets a logpoint at main.go:{line}, `return receipt, nil`; spelunk (←) answers and logs:\n"
     );
     let mut client = DapClient::start(&paths::spelunk()?)?;
     let mut shown = 0;
     client.launch(json!({"request": "launch", "mode": "exec", "program": shop.program}))?;
     show_messages(&client, &mut shown);
-    let message = "order {order.Number} of {order.Customer}: {first.Name}, {len(order.Items)} kinds";
+    let message = "order {order.Number} by {order.Customer}: {first.Name}, {len(order.Items)} in all";
     client.set_breakpoints(&shop.source("main.go"), &[SourceBreakpoint::log(line, message)])?;
     show_messages(&client, &mut shown);
     client.configuration_done()?;
@@ -166,7 +210,7 @@ fn show_messages(client: &DapClient, shown: &mut usize) {
             Message::Response(response) => show(
                 "← ",
                 &format!(
-                    "{} {} {}",
+                    "{}: {} {}",
                     response.command,
                     if response.success { "done" } else { "failed" },
                     abridged(&response.body)
@@ -175,7 +219,8 @@ fn show_messages(client: &DapClient, shown: &mut usize) {
             Message::Event(event) if event.event == "output" => show(
                 "← ",
                 &format!(
-                    "output: {}",
+                    "output to {}: {}",
+                    event.body["category"].as_str().unwrap_or("console"),
                     event.body["output"].as_str().unwrap_or_default().trim_end()
                 ),
             ),
@@ -185,9 +230,9 @@ fn show_messages(client: &DapClient, shown: &mut usize) {
     *shown = client.transcript().len();
 }
 
-/// The parts of a message that tell something, without the folders of paths.
+/// The parts of a message that tell something: no capabilities, no folders of paths, no more of a source than its name.
 fn abridged(value: &Value) -> String {
-    let text = match value {
+    match value {
         Value::Null => String::new(),
         Value::Object(members)
             if members
@@ -196,16 +241,21 @@ fn abridged(value: &Value) -> String {
         {
             "{…}".to_owned()
         }
-        other => other.to_string(),
-    };
-    let mut short = String::new();
-    for part in text.split_inclusive('"') {
-        let is_path = part.starts_with('/') && part.len() > 1;
-        short.push_str(if is_path {
-            part.rsplit('/').next().unwrap_or(part)
-        } else {
-            part
-        });
+        other => without_folders(other).to_string(),
     }
-    short
+}
+
+fn without_folders(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.starts_with('/') => text.rsplit('/').next().unwrap_or(text).into(),
+        Value::Array(items) => items.iter().map(without_folders).collect(),
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, member)| match &member["name"] {
+                source @ Value::String(_) if name == "source" => (name.clone(), source.clone()),
+                _ => (name.clone(), without_folders(member)),
+            })
+            .collect(),
+        other => other.clone(),
+    }
 }

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use protocol_tests::child::{ChildGroup, descendants, tracer_of};
-use protocol_tests::dap_client::{DapClient, Message, SourceBreakpoint};
+use protocol_tests::dap_client::{DapClient, Message, STEP, SourceBreakpoint};
 use protocol_tests::differential::same_as_dlv;
 use protocol_tests::failure::Result;
 use protocol_tests::paths;
@@ -230,29 +230,26 @@ fn a_logpoint_reaches_the_client_soon() -> Result<()> {
     client.configuration_done()?;
     // The program prints the number right after the logpoint, so the pipe tells when it was passed.
     client.output("stdout", "]: ")?;
-    let mut latest = Duration::ZERO;
+    let last = |text: &str| text.lines().last()?.parse::<u64>().ok();
+    let mut delays = Vec::new();
     for _ in 0..20 {
-        let now: u64 = running
-            .stdout
-            .text()
-            .lines()
-            .last()
-            .and_then(|line| line.parse().ok())
-            .unwrap_or(0);
-        let next = now + 3;
-        running.stdout.wait_for("the counter", Duration::from_secs(5), |text| {
-            text.lines()
-                .rev()
-                .take(3)
-                .any(|line| line == next.to_string())
-                .then_some(())
+        let now = last(&running.stdout.text()).unwrap_or(0);
+        // On a busy machine several numbers come at once, so the one that is waited for need not be the last.
+        let next = running.stdout.wait_for("the counter", STEP, |text| {
+            last(text).filter(|number| *number >= now + 3)
         })?;
         let passed = Instant::now();
         client.output("stdout", &format!("]: {next}\n"))?;
-        latest = latest.max(passed.elapsed());
+        delays.push(passed.elapsed());
     }
-    println!("a logpoint's text arrives {latest:?} after the program's own at the latest");
-    assert!(latest < Duration::from_secs(2), "{latest:?}");
+    delays.sort();
+    let (median, latest) = (delays[delays.len() / 2], delays[delays.len() - 1]);
+    println!("a logpoint's text arrives {median:?} after the program's own, {latest:?} at the latest");
+    // What a busy machine holds up now and then moves the latest, a wrong buffer somewhere the median.
+    assert!(
+        median < Duration::from_millis(500) && latest < Duration::from_secs(5),
+        "median {median:?}, latest {latest:?}"
+    );
     client.disconnect(json!({"terminateDebuggee": false}))?;
     assert!(running.poll()?.is_none(), "the attached program was ended");
     Ok(())

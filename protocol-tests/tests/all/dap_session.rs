@@ -1,7 +1,6 @@
 //! A session from first to last message: launch, attach, threads, the end.
 
 use std::process::Command;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use protocol_tests::child::{ChildGroup, descendants, is_alive, wait_until};
@@ -248,9 +247,7 @@ fn nothing_is_lost_before_the_end() -> Result<()> {
         &[SourceBreakpoint::log(built.line("main.go", "return sink")?, "{sink}")],
     )?;
     client.configuration_done()?;
-    client.event_where("the `terminated` event", Duration::from_secs(30), |event| {
-        event.event == "terminated"
-    })?;
+    client.event("terminated")?;
     let last = "> [Go 1]: 2000\n";
     let all: Vec<Message> = client.received();
     let place = |wanted: &dyn Fn(&Message) -> bool| all.iter().position(wanted);

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use protocol_tests::child::{ChildGroup, Finished, run};
+use protocol_tests::executable::write_executable;
 use protocol_tests::failure::Result;
 use protocol_tests::toolchain::{Build, Go, fixture};
 use protocol_tests::{paths, peer};
@@ -203,7 +204,7 @@ fn as_nobody(args: &[&str], folder: &Path) -> Result<Option<Command>> {
     }
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("opening the folder");
     let copy = folder.join("spelunk");
-    fs::copy(paths::spelunk()?, &copy).expect("copying spelunk");
+    write_executable(&copy, &fs::read(paths::spelunk()?).expect("reading spelunk"))?;
     let mut command = Command::new("setpriv");
     command
         .args([

@@ -3,12 +3,12 @@
 //! Each test runs for `SPELUNK_FUZZ_SECONDS`, 3 by default; `SPELUNK_FUZZ_SEED` repeats a run, and each failure names its seed.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant, SystemTime};
 
 use object::{Object, ObjectSection};
 use protocol_tests::corpus::Numbers;
 use protocol_tests::dap_client::{DapClient, STEP};
+use protocol_tests::executable::write_executable;
 use protocol_tests::failure::Result;
 use protocol_tests::paths;
 use protocol_tests::toolchain::{Build, fixture};
@@ -64,8 +64,7 @@ fn damaged_debug_information() -> Result<()> {
             };
         }
         let program = here.path().join(format!("calls-{seed}"));
-        fs::write(&program, &damaged).expect("writing");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("making it executable");
+        write_executable(&program, &damaged)?;
         let traced = tracer.run(&[
             "-v",
             "4",

@@ -489,10 +489,15 @@ async fn an_idle_client_sees_a_log_message_at_once_and_a_burst_is_complete() {
     let mut client = Client::new();
     client.launch(json!({})).await;
     client.run().await;
-    let sent = Instant::now();
-    client.script.send(log("one"));
-    client.expect(&["stdout: > [Go 1]: one\n"]).await;
-    assert!(sent.elapsed() < Duration::from_millis(50), "{:?}", sent.elapsed());
+    // A busy machine may be late now and then; a buffer that waits for a timer would be late each time.
+    let mut soonest = Duration::MAX;
+    for _ in 0..20 {
+        let sent = Instant::now();
+        client.script.send(log("one"));
+        client.expect(&["stdout: > [Go 1]: one\n"]).await;
+        soonest = soonest.min(sent.elapsed());
+    }
+    assert!(soonest < Duration::from_millis(50), "{soonest:?}");
 
     // More than all buffers hold: the sender has to wait for the client.
     let script = client.script.clone();
