@@ -333,8 +333,8 @@ fn lenient_pattern(expected: &str) -> String {
         }
         pattern.push_str(separator);
     }
-    // Elements that were not captured are told by three dots.
-    pattern.push_str(r"|\.\.\.)");
+    // Where no element was captured, one reason stands for all of them.
+    let _ = write!(pattern, "|{UNREADABLE})");
     pattern.push_str(&regex::escape(&expected[expected.len() - 1..]));
     pattern
 }

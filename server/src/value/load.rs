@@ -157,10 +157,13 @@ impl Loader<'_> {
                 } else {
                     self.uint(ProcAddr(base), 8)? as i64
                 };
+                let wanted = level.recurse <= self.config.max_variable_recurse && self.config.max_array_values > 0;
+                let missing = (wanted && len > 0).then(|| "entries of maps are not captured".to_owned());
                 Content::Map {
                     base,
                     len,
                     entries: Vec::new(),
+                    missing,
                 }
             }
             Kind::Chan { .. } => match word(0)? {

@@ -103,6 +103,8 @@ pub(crate) enum Content {
         len: i64,
         /// The entries that were loaded.
         entries: Vec<(Value, Value)>,
+        /// Why entries that were asked for were not loaded.
+        missing: Option<String>,
     },
     /// A channel that is nil.
     NilChan,

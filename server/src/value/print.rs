@@ -146,7 +146,17 @@ impl Printer {
                 self.push("nil");
             }
             Content::Interface(held) => self.interface(value, held, at),
-            Content::Map { base, len, entries } => self.map(value, *base, *len, entries, at),
+            Content::Map {
+                base: 1..,
+                len,
+                missing: Some(why),
+                ..
+            } => {
+                self.leading_type(value, at);
+                let entries = if *len == 1 { "entry" } else { "entries" };
+                self.put(format_args!("[(unreadable {len} {entries}: {why})]"));
+            }
+            Content::Map { base, len, entries, .. } => self.map(value, *base, *len, entries, at),
             // On several lines a channel is opened like a struct, and a nil one has nothing in it.
             Content::NilChan if at.style.newlines => {
                 self.leading_type(value, at);
