@@ -356,3 +356,35 @@ fn standard_input_reaches_the_program() -> Result<()> {
     assert_eq!(steps(&traced.stderr), [r#"shout("hello")"#, r#"shout => "hello!""#]);
     Ok(())
 }
+
+#[test]
+fn inlined_calls_are_named() -> Result<()> {
+    // `total` is inlined into `ship`.
+    let some = trace("orders", Build::Opt, r"^main\.(ship|total)$", &[])?;
+    assert!(some.stderr.contains("main.ship("), "{}", some.stderr);
+    let told = "spelunk: calls that the compiler inlined are not seen: main.total (at 1 place)\n";
+    assert!(some.stderr.contains(told), "{}", some.stderr);
+    let program = fixture("orders", Build::Opt)?.program;
+    let none = Tracer::spelunk()?.run(&["--exec", &program.to_string_lossy(), r"^main\.total$"])?;
+    assert_eq!(none.code(), 1, "{}", none.stderr);
+    assert!(
+        none.stderr.contains("the compiler inlined all calls of main.total"),
+        "{}",
+        none.stderr
+    );
+    Ok(())
+}
+
+#[test]
+fn a_call_that_cannot_be_told_from_a_loop_is_refused() -> Result<()> {
+    let program = fixture("loops", Build::Opt)?.program;
+    let refused = Tracer::spelunk()?.run(&["--exec", &program.to_string_lossy(), r"^main\.count$"])?;
+    assert_eq!(refused.code(), 1, "{}", refused.stderr);
+    for told in [
+        "main.count: its first instruction is also the head of a loop",
+        "no breakpoints set",
+    ] {
+        assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    }
+    Ok(())
+}

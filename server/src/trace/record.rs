@@ -25,7 +25,11 @@ struct Gap {
 pub(crate) struct RecordMemory<'r> {
     binary: &'r Binary,
     bias: LoadBias,
-    ranges: Vec<Range<'r>>,
+    /// What the variables hold, which comes first: a register is newer than the memory it will be spilled to.
+    variables: Vec<Range<'r>>,
+    /// What of the variables is known to be nowhere: whatever lies in memory there is not it.
+    missing: Vec<Gap>,
+    chunks: Vec<Range<'r>>,
     gaps: Vec<Gap>,
 }
 
@@ -36,12 +40,14 @@ impl<'r> RecordMemory<'r> {
         let mut memory = RecordMemory {
             binary,
             bias,
-            ranges: Vec::new(),
+            variables: Vec::new(),
+            missing: Vec::new(),
+            chunks: Vec::new(),
             gaps: Vec::new(),
         };
         for chunk in record.chunks() {
             if !chunk.bytes.is_empty() {
-                memory.ranges.push(Range {
+                memory.chunks.push(Range {
                     start: chunk.addr,
                     bytes: Cow::Borrowed(chunk.bytes),
                 });
@@ -92,25 +98,19 @@ impl<'r> RecordMemory<'r> {
                 Source::Root(root) => match record.root(plan, *root) {
                     Ok(bytes) => {
                         let len = bytes.len().min(part.size as usize);
-                        self.ranges.insert(
-                            0,
-                            Range {
-                                start: at,
-                                bytes: Cow::Borrowed(bytes.get(..len).unwrap_or(bytes)),
-                            },
-                        );
+                        self.variables.push(Range {
+                            start: at,
+                            bytes: Cow::Borrowed(bytes.get(..len).unwrap_or(bytes)),
+                        });
                     }
-                    Err(RootError::Fault) => self.gaps.insert(0, missing(ReadError::Fault(ProcAddr(at)))),
-                    Err(_) => self.gaps.insert(0, missing(ReadError::NotCaptured(ProcAddr(at)))),
+                    Err(RootError::Fault) => self.missing.push(missing(ReadError::Fault(ProcAddr(at)))),
+                    Err(_) => self.missing.push(missing(ReadError::NotCaptured(ProcAddr(at)))),
                 },
-                Source::Constant(bytes) => self.ranges.insert(
-                    0,
-                    Range {
-                        start: at,
-                        bytes: Cow::Owned(bytes.clone()),
-                    },
-                ),
-                Source::Missing(why) => self.gaps.insert(0, missing(why.clone())),
+                Source::Constant(bytes) => self.variables.push(Range {
+                    start: at,
+                    bytes: Cow::Owned(bytes.clone()),
+                }),
+                Source::Missing(why) => self.missing.push(missing(why.clone())),
             }
         }
         ProcAddr(start)
@@ -118,22 +118,36 @@ impl<'r> RecordMemory<'r> {
 
     /// The bytes from `addr` on, as far as one piece of knowledge goes.
     fn run(&self, addr: u64, wanted: usize) -> Result<&[u8], ReadError> {
-        let inside = |start: u64, len: u64| addr.checked_sub(start).filter(|offset| *offset < len);
-        for range in &self.ranges {
-            if let Some(offset) = inside(range.start, range.bytes.len() as u64) {
-                return Ok(range.bytes.get(offset as usize..).unwrap_or_default());
-            }
+        if let Some(bytes) = known(&self.variables, addr) {
+            return Ok(bytes);
+        }
+        if let Some(why) = unknown(&self.missing, addr) {
+            return Err(why);
+        }
+        if let Some(bytes) = known(&self.chunks, addr) {
+            return Ok(bytes);
         }
         // What the file holds and nothing can change need not be captured, and pages of it that nobody has touched could not be.
         let file = self.bias.to_file(ProcAddr(addr));
         if let Some(bytes) = self.binary.read_only(file, wanted) {
             return Ok(bytes);
         }
-        match self.gaps.iter().find(|gap| inside(gap.start, gap.len).is_some()) {
-            Some(gap) => Err(gap.why.clone()),
-            None => Err(ReadError::NotCaptured(ProcAddr(addr))),
-        }
+        Err(unknown(&self.gaps, addr).unwrap_or(ReadError::NotCaptured(ProcAddr(addr))))
     }
+}
+
+/// The bytes from `addr` on, as far as a range goes that has it.
+fn known<'m>(ranges: &'m [Range<'_>], addr: u64) -> Option<&'m [u8]> {
+    ranges.iter().find_map(|range| {
+        let offset = addr.checked_sub(range.start)?;
+        range.bytes.get(offset as usize..).filter(|bytes| !bytes.is_empty())
+    })
+}
+
+/// Why there is nothing at `addr`.
+fn unknown(gaps: &[Gap], addr: u64) -> Option<ReadError> {
+    let inside = |gap: &&Gap| addr.checked_sub(gap.start).is_some_and(|offset| offset < gap.len);
+    gaps.iter().find(inside).map(|gap| gap.why.clone())
 }
 
 impl Memory for RecordMemory<'_> {
