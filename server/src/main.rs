@@ -16,8 +16,5 @@ mod transport;
 mod value;
 
 fn main() -> ExitCode {
-    let status = cli::run(std::env::args_os());
-    // A program that a client launched and left running would end with this process.
-    debugger::wait_for_left_targets();
-    status
+    cli::run(std::env::args_os())
 }

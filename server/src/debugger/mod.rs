@@ -6,7 +6,7 @@
 mod breakpoints;
 mod session;
 
-pub(crate) use session::{Session, wait_for_left_targets};
+pub(crate) use session::Session;
 
 use std::path::PathBuf;
 
@@ -102,7 +102,7 @@ pub(crate) enum Event {
 pub(crate) enum EndWith {
     /// Kill it and wait until it is gone.
     Kill,
-    /// Take every probe out and let it go on.
+    /// Take every probe out and let it go on; an attached target only.
     Detach,
 }
 

@@ -16,16 +16,12 @@ use super::{BreakpointState, DebugError, EndWith, Event, FunctionBreakpoint, Lau
 use crate::process::{ExitStatus, Launch, Launched, Output, executable, same_user_or_root, watch};
 use crate::trace::Place;
 
-/// Launched targets that were left running. Their debugger must stay as long as they do: they end with it.
-static LEFT: Mutex<Vec<Receiver<()>>> = Mutex::new(Vec::new());
-
 /// A debug session with its target.
 pub(crate) struct Session {
     shared: Arc<Shared>,
     launched: Mutex<Option<Launched>>,
     /// Ends when the target has, after its last event.
     watcher: Option<JoinHandle<()>>,
-    ended: Receiver<()>,
     was_launched: bool,
 }
 
@@ -100,7 +96,6 @@ impl Session {
             breakpoints: Mutex::new(Breakpoints::new(binary, place, events.clone())),
             events,
         });
-        let (ended_send, ended) = crossbeam_channel::bounded(1);
         let watching = shared.clone();
         let watcher = thread::Builder::new()
             .name("session".into())
@@ -115,14 +110,12 @@ impl Session {
                     pid: watching.pid,
                     status: status.number(),
                 });
-                let _ = ended_send.send(());
             })
             .map_err(failed)?;
         Ok(Session {
             shared,
             launched: Mutex::new(launched),
             watcher: Some(watcher),
-            ended,
             was_launched,
         })
     }
@@ -176,35 +169,16 @@ impl Session {
         self.shared.breakpoints().set_on_functions(wanted)
     }
 
-    /// Ends the session. All events of the target have been sent when this returns.
-    pub(crate) fn end(mut self, how: EndWith) -> Result<(), DebugError> {
-        match how {
-            EndWith::Kill => {
-                // A process that is gone already is what was wanted.
-                let _ = kill(Pid::from_raw(self.shared.pid), Signal::SIGKILL);
-                if let Some(watcher) = self.watcher.take() {
-                    let _ = watcher.join();
-                }
-            }
-            EndWith::Detach => {
-                self.resume()?;
-                self.shared.breakpoints().finish();
-                if self.was_launched {
-                    LEFT.lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .push(self.ended.clone());
-                }
-            }
+    /// Ends the session. All events of the target have been sent when this returns. A launched target cannot be left behind: it ends with its debugger.
+    pub(crate) fn end(mut self, how: EndWith) {
+        if how == EndWith::Detach && !self.was_launched {
+            return self.shared.breakpoints().finish();
         }
-        Ok(())
-    }
-}
-
-/// Waits for the launched targets that sessions have left running.
-pub(crate) fn wait_for_left_targets() {
-    let left = std::mem::take(&mut *LEFT.lock().unwrap_or_else(PoisonError::into_inner));
-    for target in left {
-        let _ = target.recv();
+        // A process that is gone already is what was wanted.
+        let _ = kill(Pid::from_raw(self.shared.pid), Signal::SIGKILL);
+        if let Some(watcher) = self.watcher.take() {
+            let _ = watcher.join();
+        }
     }
 }
 
