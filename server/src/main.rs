@@ -7,6 +7,7 @@ mod cli;
 mod dap;
 mod debugger;
 mod expr;
+mod inspect;
 mod logging;
 mod process;
 mod signals;

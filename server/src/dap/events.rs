@@ -184,6 +184,7 @@ impl Session {
                 let text = self.events.stderr.push(&bytes);
                 self.program_output(OutputEventCategory::Stderr, text);
             }
+            Event::Stopped(_) => {}
             Event::Notice(text) => self.out.console(&text),
             Event::Exited { pid, status } => {
                 let rest = self.events.stdout.finish();

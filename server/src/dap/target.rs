@@ -6,8 +6,11 @@
 use crossbeam_channel::Sender;
 
 use crate::debugger::{
-    BreakpointState, DebugError, EndWith, Event, FunctionBreakpoint, LaunchSpec, Session, SourceBreakpoint,
+    BreakpointState, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint,
+    LaunchSpec, Session, SourceBreakpoint, StepKind, Stop,
 };
+use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Whose};
+use crate::value::{LoadConfig, Value};
 
 /// Makes targets.
 pub(crate) trait Launcher: Send + Sync {
@@ -27,6 +30,42 @@ pub(crate) trait Target {
     fn set_source_breakpoints(&self, file: &str, wanted: &[SourceBreakpoint]) -> Vec<BreakpointState>;
     /// As [`Session::set_function_breakpoints`].
     fn set_function_breakpoints(&self, wanted: &[FunctionBreakpoint]) -> Vec<BreakpointState>;
+    /// Replaces the instruction breakpoints; as [`Target::set_function_breakpoints`].
+    fn set_instruction_breakpoints(&self, wanted: &[InstructionBreakpoint]) -> Vec<BreakpointState>;
+    /// Which panics and throws stop the target from now on; answers the state of each filter that is on, in the order of the struct's fields.
+    fn set_exception_filters(&self, filters: ExceptionFilters) -> Vec<BreakpointState>;
+    /// Stops the running target. `Event::Stopped` follows, with `StopReason::Pause` unless something else stopped it first; nothing when it is stopped already.
+    fn halt(&self) -> Result<(), DebugError>;
+    /// Moves the stopped target on by a step of the goroutine that `whose` names; `Event::Stopped` or `Event::Exited` follows.
+    fn step(&self, whose: Whose, kind: StepKind) -> Result<(), DebugError>;
+    /// The stop the target is at; `None` while it runs.
+    fn stop(&self) -> Option<Stop>;
+    /// Up to `count` goroutines from the `start`th on, in the order of `runtime.allgs`, and where to go on if there are more.
+    fn goroutines(&self, start: usize, count: usize) -> Result<(Vec<Goroutine>, Option<usize>), DebugError>;
+    /// One goroutine.
+    fn goroutine(&self, id: i64) -> Result<Goroutine, DebugError>;
+    /// The stack of a goroutine or thread, at most `depth` frames.
+    fn stack(&self, whose: Whose, depth: usize) -> Result<Stack, DebugError>;
+    /// The variables of a frame: parameters and results, then locals, sorted as the editor shows them.
+    fn locals(&self, frame: FrameRef, config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError>;
+    /// What the function that was stepped out of last returned; empty where that was not the last thing that happened.
+    fn return_values(&self, whose: Whose, config: LoadConfig) -> Result<Vec<Value>, DebugError>;
+    /// The variables of a package, named with their package.
+    fn package_variables(&self, package: &str, config: LoadConfig) -> Result<Vec<Value>, DebugError>;
+    /// The registers of a frame, by name and as text, in the order that Delve shows them.
+    fn registers(&self, frame: FrameRef) -> Result<Vec<(String, String)>, DebugError>;
+    /// Evaluates a Go expression in a frame.
+    fn evaluate(&self, frame: FrameRef, expression: &str, config: LoadConfig) -> Result<Value, DebugError>;
+    /// Loads a value again, further: of an array, slice, string or map the part that `range` names.
+    fn reload(
+        &self,
+        frame: FrameRef,
+        value: &Value,
+        range: Option<std::ops::Range<u64>>,
+        config: LoadConfig,
+    ) -> Result<Value, DebugError>;
+    /// Assigns the value of the Go expression `to` to what the Go expression `what` denotes.
+    fn set_variable(&self, frame: FrameRef, what: &str, to: &str) -> Result<(), DebugError>;
     /// As [`Session::end`].
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError>;
 }
@@ -59,6 +98,72 @@ impl Target for Session {
 
     fn set_function_breakpoints(&self, wanted: &[FunctionBreakpoint]) -> Vec<BreakpointState> {
         Session::set_function_breakpoints(self, wanted)
+    }
+
+    fn set_instruction_breakpoints(&self, wanted: &[InstructionBreakpoint]) -> Vec<BreakpointState> {
+        Session::set_instruction_breakpoints(self, wanted)
+    }
+
+    fn set_exception_filters(&self, filters: ExceptionFilters) -> Vec<BreakpointState> {
+        Session::set_exception_filters(self, filters)
+    }
+
+    fn halt(&self) -> Result<(), DebugError> {
+        Session::halt(self)
+    }
+
+    fn step(&self, whose: Whose, kind: StepKind) -> Result<(), DebugError> {
+        Session::step(self, whose, kind)
+    }
+
+    fn stop(&self) -> Option<Stop> {
+        Session::stop(self)
+    }
+
+    fn goroutines(&self, start: usize, count: usize) -> Result<(Vec<Goroutine>, Option<usize>), DebugError> {
+        Session::goroutines(self, start, count)
+    }
+
+    fn goroutine(&self, id: i64) -> Result<Goroutine, DebugError> {
+        Session::goroutine(self, id)
+    }
+
+    fn stack(&self, whose: Whose, depth: usize) -> Result<Stack, DebugError> {
+        Session::stack(self, whose, depth)
+    }
+
+    fn locals(&self, frame: FrameRef, config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError> {
+        Session::locals(self, frame, config)
+    }
+
+    fn return_values(&self, whose: Whose, config: LoadConfig) -> Result<Vec<Value>, DebugError> {
+        Session::return_values(self, whose, config)
+    }
+
+    fn package_variables(&self, package: &str, config: LoadConfig) -> Result<Vec<Value>, DebugError> {
+        Session::package_variables(self, package, config)
+    }
+
+    fn registers(&self, frame: FrameRef) -> Result<Vec<(String, String)>, DebugError> {
+        Session::registers(self, frame)
+    }
+
+    fn evaluate(&self, frame: FrameRef, expression: &str, config: LoadConfig) -> Result<Value, DebugError> {
+        Session::evaluate(self, frame, expression, config)
+    }
+
+    fn reload(
+        &self,
+        frame: FrameRef,
+        value: &Value,
+        range: Option<std::ops::Range<u64>>,
+        config: LoadConfig,
+    ) -> Result<Value, DebugError> {
+        Session::reload(self, frame, value, range, config)
+    }
+
+    fn set_variable(&self, frame: FrameRef, what: &str, to: &str) -> Result<(), DebugError> {
+        Session::set_variable(self, frame, what, to)
     }
 
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {

@@ -4,9 +4,12 @@
 //! reaches the owner through the [`Event`] channel it gave when it made the session.
 
 mod breakpoints;
+mod pending;
 mod session;
+mod stop;
 
 pub(crate) use session::Session;
+pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};
 
 use std::path::PathBuf;
 
@@ -27,6 +30,10 @@ pub(crate) struct LaunchSpec {
     pub(crate) cwd: Option<PathBuf>,
     /// Whether standard output and error come as events instead of going to the debugger's own.
     pub(crate) capture_output: bool,
+    /// Files for standard input, output and error in place of what they would be.
+    pub(crate) redirect: [Option<PathBuf>; 3],
+    /// Whether the kernel should lay the program out the same way each time.
+    pub(crate) disable_aslr: bool,
 }
 
 /// One line breakpoint that a client asked for.
@@ -86,6 +93,8 @@ pub(crate) enum Event {
     Stdout(Vec<u8>),
     /// The target wrote to its standard error (only with `capture_output`).
     Stderr(Vec<u8>),
+    /// The target has stopped, and stays so until it is moved on. All that was logged and written before has been sent before this event.
+    Stopped(Stop),
     /// Something the user should read: lost records, a probe that could not be placed.
     Notice(String),
     /// The target is gone. Everything it logged and wrote has been sent before this event.

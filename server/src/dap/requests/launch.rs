@@ -100,6 +100,8 @@ impl Session {
             env: config.env.clone(),
             cwd: Some(self.working_directory(&config).await),
             capture_output: remote_output,
+            redirect: [None, None, None],
+            disable_aslr: false,
         };
 
         if config.no_debug {

@@ -1,0 +1,187 @@
+//! What a stopped program shows: goroutines, stacks, scopes, variables.
+//!
+//! Everything here looks through [`Stopped`], which a process under ptrace implements, and a core file can. Nothing here knows ptrace or a protocol,
+//! and nothing here moves the program.
+
+mod registers;
+
+pub(crate) use registers::Registers;
+
+use std::sync::Arc;
+
+use spelunk_dwarf::{Binary, FileAddr, FunctionInfo, LoadBias, ProcAddr};
+
+use crate::value::{Memory, Value};
+
+/// A thread's number in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Tid(pub(crate) i32);
+
+/// A program none of whose threads moves.
+pub(crate) trait Stopped {
+    /// What describes it.
+    fn binary(&self) -> &Arc<Binary>;
+    /// Where that binary lies in the process.
+    fn bias(&self) -> LoadBias;
+    /// Its memory, as it would be without a debugger: what was patched reads as the original.
+    fn memory(&self) -> &dyn Memory;
+    /// Its threads, in ascending order.
+    fn threads(&self) -> Vec<Tid>;
+    /// A thread's registers, the vector registers included.
+    fn registers(&self, thread: Tid) -> Result<Registers, InspectError>;
+}
+
+/// Why something could not be looked at. The text is a sentence for the user.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum InspectError {
+    /// No goroutine has that number.
+    #[error("unknown goroutine {0}")]
+    UnknownGoroutine(i64),
+    /// The stack has no frame of that number.
+    #[error("frame {frame} does not exist in goroutine {goroutine}")]
+    UnknownFrame {
+        /// The goroutine.
+        goroutine: i64,
+        /// Counted from 0, the innermost.
+        frame: usize,
+    },
+    /// Carries a whole sentence from the layer that failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Whose stack is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Whose {
+    /// A goroutine's, by its number.
+    Goroutine(i64),
+    /// That of a thread which runs no goroutine.
+    Thread(Tid),
+}
+
+/// A place in the program's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    /// The program counter.
+    pub(crate) pc: ProcAddr,
+    /// The source file as the binary names it.
+    pub(crate) file: Option<Arc<str>>,
+    /// Its line; 0 when unknown.
+    pub(crate) line: u32,
+    /// The function; the inlined one where the code was inlined.
+    pub(crate) function: Option<Arc<str>>,
+}
+
+/// A goroutine's state (`runtime/runtime2.go`, the constants `_Gidle` and following, without the scan bit).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GoroutineStatus {
+    /// `_Gidle`
+    Idle,
+    /// `_Grunnable`
+    Runnable,
+    /// `_Grunning`
+    Running,
+    /// `_Gsyscall`
+    Syscall,
+    /// `_Gwaiting`
+    Waiting,
+    /// `_Gdead`
+    Dead,
+    /// `_Gcopystack`
+    CopyStack,
+    /// `_Gpreempted`
+    Preempted,
+    /// A number that this program's runtime is not known to use.
+    Other(u32),
+}
+
+/// A goroutine at a stop.
+#[derive(Clone, Debug)]
+pub(crate) struct Goroutine {
+    /// `g.goid`
+    pub(crate) id: i64,
+    /// Where its `g` is.
+    pub(crate) addr: ProcAddr,
+    /// The thread that runs it, if one does.
+    pub(crate) thread: Option<Tid>,
+    /// What it does.
+    pub(crate) status: GoroutineStatus,
+    /// Why it waits, in the runtime's own words (`runtime.waitReasonStrings`); empty when it does not wait.
+    pub(crate) wait_reason: Arc<str>,
+    /// Since when it waits, in the runtime's nanoseconds (`g.waitsince`); 0 when unknown.
+    pub(crate) wait_since: i64,
+    /// The upper end of its stack, from which stack depths are measured.
+    pub(crate) stack_hi: ProcAddr,
+    /// Where it stands.
+    pub(crate) current: Location,
+    /// Where it stands in code that is not the runtime's: the innermost frame outside of packages `runtime` and below, as Delve's `UserCurrent`.
+    pub(crate) user_current: Location,
+    /// The `go` statement that started it.
+    pub(crate) go_statement: Location,
+    /// Its first function.
+    pub(crate) start: Location,
+    /// Labels that `runtime/pprof` hung on it, sorted by key.
+    pub(crate) labels: Vec<(String, String)>,
+    /// Whether the runtime started it for itself (garbage collector, finalizers): `runtime.isSystemGoroutine`.
+    pub(crate) is_system: bool,
+}
+
+/// One call on a stack; an inlined call is a frame of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    /// Where it stands: for the innermost frame the next instruction, for others the return address.
+    pub(crate) pc: ProcAddr,
+    /// The address to look up lines, variables and inlined calls with: within the call instruction for a frame that has called, `pc` for one that was
+    /// stopped or interrupted.
+    pub(crate) lookup_pc: FileAddr,
+    /// File, line and function as the source shows them.
+    pub(crate) location: Location,
+    /// The function whose code it is, which differs from `location.function` for an inlined call; `None` for code without debug information.
+    pub(crate) info: Option<Arc<FunctionInfo>>,
+    /// How many inlined calls of `lookup_pc` enclose this one: 0 for the function itself, 1 for the outermost inlined call in it, and so on, as an index
+    /// plus one into [`spelunk_dwarf::Scope::inlined_at`].
+    pub(crate) inline_depth: usize,
+    /// The canonical frame address.
+    pub(crate) cfa: ProcAddr,
+    /// The registers as they are in this frame; those that a callee may have changed without a trace are unknown.
+    pub(crate) registers: Registers,
+    /// On a thread's system stack rather than the goroutine's.
+    pub(crate) on_system_stack: bool,
+    /// Where on the stack the return address lies; `None` for the last frame and for inlined ones.
+    pub(crate) return_address_at: Option<ProcAddr>,
+}
+
+/// A stack as far as it was asked for and could be unwound.
+#[derive(Clone, Debug)]
+pub(crate) struct Stack {
+    /// Innermost first.
+    pub(crate) frames: Vec<Frame>,
+    /// Whether the last frame is the goroutine's first function.
+    pub(crate) complete: bool,
+    /// Why unwinding ended early.
+    pub(crate) error: Option<String>,
+}
+
+/// A frame of a stack by its number, 0 the innermost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct FrameRef {
+    /// Whose stack.
+    pub(crate) whose: Whose,
+    /// Which frame.
+    pub(crate) frame: usize,
+}
+
+/// A variable of a frame with its value.
+#[derive(Clone, Debug)]
+pub(crate) struct ScopedValue {
+    /// The value; its name is the variable's.
+    pub(crate) value: Value,
+    /// A parameter.
+    pub(crate) is_parameter: bool,
+    /// A result.
+    pub(crate) is_result: bool,
+    /// A variable of the same name in a block further in hides it.
+    pub(crate) shadowed: bool,
+    /// The line of its declaration, 0 when unknown.
+    pub(crate) decl_line: u32,
+}
