@@ -11,6 +11,8 @@ mod registers;
 mod stack;
 mod stack_window;
 mod start_function;
+#[cfg(test)]
+mod tests;
 mod unwind;
 mod wait_reason;
 mod walk;

@@ -35,12 +35,15 @@ pub(super) enum Role {
     SignalReturn,
     /// Injected by a signal handler, as if the interrupted instruction had called it: `runtime.sigpanic`, `runtime.asyncPreempt`, `runtime.debugCallV2`.
     Injected,
+    /// Calls code that the kernel provides, on the system stack or on a stack that it has aligned: `runtime.nanotime1` and its like. Where it was called
+    /// from is then in `m.vdsoPC` and `m.vdsoSP`.
+    CallsVdso,
     /// The system call that makes a thread: `runtime.clone`.
     Clone,
 }
 
 impl Role {
-    /// By the function's name in Go 1.21 to 1.27 (`runtime/asm_amd64.s`, `sys_linux_amd64.s`, `preempt_amd64.s`, `signal_unix.go`).
+    /// By the function's name in Go 1.21 to 1.27 (`runtime/asm_amd64.s`, `sys_linux_amd64.s`, `time_linux_amd64.s`, `preempt_amd64.s`).
     pub(super) fn of(name: &str) -> Role {
         match name.strip_prefix("runtime.") {
             Some("goexit") => Role::GoroutineEnd,
@@ -53,7 +56,9 @@ impl Role {
             Some("sigtramp" | "cgoSigtramp") => Role::SignalEntry,
             Some("sigreturn__sigaction" | "sigreturn") => Role::SignalReturn,
             Some("sigpanic" | "asyncPreempt" | "debugCallV2") => Role::Injected,
+            Some("nanotime1" | "walltime" | "vgetrandom1") => Role::CallsVdso,
             Some("clone") => Role::Clone,
+            None if name == "time.now" => Role::CallsVdso,
             _ => Role::Ordinary,
         }
     }

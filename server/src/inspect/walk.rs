@@ -227,7 +227,7 @@ impl<'p, 'b> Walk<'p, 'b> {
                 });
             }
             Role::CallsC if self.on_system_stack && !self.innermost => {
-                if let Some(next) = self.caller_of_c()? {
+                if let Some(next) = self.caller_of_c(place)? {
                     return Ok(next);
                 }
             }
@@ -237,6 +237,11 @@ impl<'p, 'b> Walk<'p, 'b> {
                 }
             }
             Role::SignalEntry => return self.interrupted(found?.cfa),
+            Role::CallsVdso => {
+                if let Some(registers) = self.before_vdso()? {
+                    return Ok(Next::Caller(registers, Stands::BehindCall));
+                }
+            }
             _ if place.function.is_none() && self.innermost => {
                 if let Some(next) = self.out_of_foreign_code()? {
                     return Ok(next);
@@ -257,7 +262,9 @@ impl<'p, 'b> Walk<'p, 'b> {
     /// What a signal handler interrupted. The kernel puts the registers right above the return address of the function that it calls.
     fn interrupted(&mut self, cfa: ProcAddr) -> Result<Next, UnwindError> {
         let caller = return_from(self.memory, cfa)?;
-        let returns_to = self.places.at(self.places.bias().to_file(ProcAddr(caller.pc().unwrap_or(0))));
+        let returns_to = self
+            .places
+            .at(self.places.bias().to_file(ProcAddr(caller.pc().unwrap_or(0))));
         if returns_to.function.is_some() && returns_to.role != Role::SignalReturn {
             // A C function that looks at signals first has called it (`runtime.SetCgoTraceback`).
             return Ok(Next::Caller(caller, Stands::BehindCall));
@@ -278,8 +285,9 @@ impl<'p, 'b> Walk<'p, 'b> {
         Ok(Next::Caller(registers, Stands::Exactly))
     }
 
-    /// Where a goroutine called C. C runs on the system stack at an address that the compiler's tables do not know.
-    fn caller_of_c(&mut self) -> Result<Option<Next>, UnwindError> {
+    /// Where a goroutine called C. C runs on the system stack, which the description of `runtime.asmcgocall` does not speak of: it holds for the stack
+    /// pointer before the change.
+    fn caller_of_c(&self, place: &Place<'b>) -> Result<Option<Next>, UnwindError> {
         let sp = ProcAddr(self.registers.sp().unwrap_or(0));
         let slot = |offset: i64| -> Result<u64, UnwindError> {
             let at = sp.offset(offset).ok_or(ReadError::Fault(sp))?;
@@ -288,24 +296,27 @@ impl<'p, 'b> Walk<'p, 'b> {
         let Some(goroutine) = self.goroutine else {
             return Ok(None);
         };
+        let mut before = None;
         for (g, depth) in ASMCGOCALL_SLOTS {
-            if slot(g)? != goroutine.addr.0 {
-                continue;
+            let g = slot(g)?;
+            let kept = slot(depth)?;
+            if g == goroutine.addr.0 {
+                before = Some(goroutine.stack_hi.wrapping_sub(kept)).filter(|sp| goroutine.owns(*sp));
+            } else if g == 0 && kept > sp.0 && kept - sp.0 < 4096 {
+                // It was on a system stack already.
+                before = Some(kept);
             }
-            let caller_sp = goroutine.stack_hi.wrapping_sub(slot(depth)?);
-            if !goroutine.owns(caller_sp) {
-                continue;
-            }
-            return self.returned_to(ProcAddr(caller_sp)).map(Some);
-        }
-        // It was on a system stack already.
-        for (g, saved) in ASMCGOCALL_SLOTS {
-            let caller_sp = slot(saved)?;
-            if slot(g)? == 0 && caller_sp > sp.0 && caller_sp - sp.0 < 4096 {
-                return self.returned_to(ProcAddr(caller_sp)).map(Some);
+            if before.is_some() {
+                break;
             }
         }
-        Ok(None)
+        let Some(before) = before else {
+            return Ok(None);
+        };
+        let mut registers = self.registers.clone();
+        registers.set_general(DwarfReg::RSP, Some(before));
+        let caller = step(place, self.memory, &registers)?.caller;
+        Ok(caller.map(|caller| Next::Caller(caller, Stands::BehindCall)))
     }
 
     /// The caller of a function without a frame of its own, whose return address is at `sp`.
@@ -380,7 +391,7 @@ impl<'p, 'b> Walk<'p, 'b> {
             return Ok(None);
         }
         // The function has a frame, so that the caller's RBP is below its return address.
-        let saved = ProcAddr(sp).offset(-16).ok_or(ReadError::Fault(ProcAddr(sp)))?;
+        let saved = ProcAddr(sp).offset(-16).ok_or(UnwindError::Overflow(ProcAddr(sp)))?;
         registers.set_general(DwarfReg::RBP, Some(self.memory.read_uint(saved, 8)?));
         Ok(Some(registers))
     }
