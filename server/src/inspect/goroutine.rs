@@ -137,9 +137,7 @@ pub(super) fn works_for(p: &dyn Stopped, thread: Tid) -> Result<Option<G>, Inspe
         Some(g) => goroutine_of_g(p.memory(), &layout, g),
         None => Ok(None),
     });
-    found.map_err(|error| {
-        InspectError::Failed(format!("could not read the goroutine of thread {}: {error}", thread.0))
-    })
+    found.map_err(|error| InspectError::Failed(format!("could not read the goroutine of thread {}: {error}", thread.0)))
 }
 
 /// A goroutine by its number, and the thread that works for it.
@@ -318,7 +316,7 @@ impl<'p> Survey<'p> {
         let mut walk = Walk::new(&self.places, &memory, start);
         for _ in 0..USER_FRAMES {
             let call = walk.next()?;
-            if call.place.function.is_some_and(|function| is_users(&function.name)) {
+            if call.place.name.as_deref().is_some_and(is_users) {
                 return Some(self.places.location(&call.place, call.pc));
             }
         }
@@ -367,6 +365,7 @@ mod tests {
             "runtime.GC",
             "time.Sleep",
             "example.com/iter.Seq",
+            "C.puts",
         ] {
             assert!(is_users(name), "{name}");
         }

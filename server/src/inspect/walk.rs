@@ -258,7 +258,12 @@ impl<'p, 'b> Walk<'p, 'b> {
         let returns_to = ProcAddr(caller.pc().unwrap_or(0).wrapping_sub(1));
         if place.role == Role::Clone || place.row.is_none() {
             // On a new thread's stack there is nothing yet; and a frame pointer is a guess, which a return address in code confirms.
-            if self.places.at(self.places.bias().to_file(returns_to)).function.is_none() {
+            if self
+                .places
+                .at(self.places.bias().to_file(returns_to))
+                .function
+                .is_none()
+            {
                 let pc = ProcAddr(self.registers.pc().unwrap_or(0));
                 return match place.role {
                     Role::Clone => Ok(Next::End { complete: true }),
@@ -276,7 +281,9 @@ impl<'p, 'b> Walk<'p, 'b> {
     /// What a signal handler interrupted. The kernel puts the registers right above the return address of the function that it calls.
     fn caller_of_handler(&mut self, cfa: ProcAddr) -> Result<Next, UnwindError> {
         let caller = return_from(self.memory, cfa)?;
-        let returns_to = self.places.at(self.places.bias().to_file(ProcAddr(caller.pc().unwrap_or(0))));
+        let returns_to = self
+            .places
+            .at(self.places.bias().to_file(ProcAddr(caller.pc().unwrap_or(0))));
         if returns_to.function.is_some() && returns_to.role != Role::SignalReturn {
             // A C function that looks at signals first has called it (`runtime.SetCgoTraceback`).
             return Ok(Next::Caller(caller, Stands::BehindCall));
