@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use memmap2::Mmap;
 
+use crate::derived::DerivedTypes;
 use crate::elf::{Elf, ElfError, Segment};
 use crate::entry_index::EntryIndex;
 use crate::error::{DwarfError, OpenError};
@@ -37,6 +38,7 @@ pub struct Binary {
     pub(crate) functions: OnceLock<FunctionTable>,
     pub(crate) function_infos: FunctionInfoCache,
     pub(crate) types: TypeCache,
+    pub(crate) derived: DerivedTypes,
     pub(crate) runtime_types_range: OnceLock<Option<Range<u64>>>,
     pub(crate) source_files: OnceLock<SourceFiles>,
     pub(crate) entry_index: OnceLock<Result<EntryIndex, DwarfError>>,
@@ -149,6 +151,7 @@ impl Binary {
             functions: OnceLock::new(),
             function_infos: FunctionInfoCache::default(),
             types: TypeCache::default(),
+            derived: DerivedTypes::default(),
             runtime_types_range: OnceLock::new(),
             source_files: OnceLock::new(),
             entry_index: OnceLock::new(),

@@ -3,9 +3,14 @@
 //! Everything here looks through [`Stopped`], which a process under ptrace implements, and a core file can. Nothing here knows ptrace or a protocol,
 //! and nothing here moves the program.
 
+mod frame_memory;
+mod package_variables;
 mod registers;
+mod scope;
 
+pub(crate) use package_variables::package_variables;
 pub(crate) use registers::Registers;
+pub(crate) use scope::{FrameScope, GoroutineContext};
 
 use std::sync::Arc;
 
