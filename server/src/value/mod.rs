@@ -14,7 +14,7 @@ mod quote;
 
 pub(crate) use load::{LoadConfig, Loader, is_direct_in_interface};
 pub(crate) use map::{MapError, MapWalk};
-pub(crate) use memory::{Memory, ReadError, is_made_up, made_up_address};
+pub(crate) use memory::{BulkRead, Memory, ReadError, is_made_up, made_up_address};
 pub(crate) use print::{Style, shorten_type};
 pub(crate) use quote::push_quoted;
 
