@@ -8,6 +8,7 @@ mod clock;
 pub(crate) mod command;
 mod engine;
 mod function;
+mod growth;
 mod layouts;
 mod line;
 mod logpoint;
@@ -18,5 +19,9 @@ mod record;
 mod signature;
 mod sites;
 
+pub(crate) use capture::placed;
 pub(crate) use engine::{Engine, Installed, Place, Reader};
+pub(crate) use function::may_be_a_part;
+pub(crate) use growth::may_be_overwritten;
 pub(crate) use logpoint::{LogPlanner, LogSite};
+pub(crate) use paths::package_of;
