@@ -18,5 +18,7 @@ mod record;
 mod signature;
 mod sites;
 
+pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use engine::{Engine, Installed, Place, Reader};
 pub(crate) use logpoint::{LogPlanner, LogSite};
+pub(crate) use signature::Signature;
