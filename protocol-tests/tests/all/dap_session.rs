@@ -1,5 +1,6 @@
 //! A session from first to last message: launch, attach, threads, the end.
 
+use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -177,6 +178,12 @@ fn disconnect_may_end_an_attached_program() -> Result<()> {
     running.finish_within(STEP).map(drop)
 }
 
+/// The processes below `pid` that run `program`; the server itself stands below its guardian.
+fn running_below(pid: i32, program: &Path) -> Vec<i32> {
+    let runs_it = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == program);
+    descendants(pid).into_iter().filter(runs_it).collect()
+}
+
 #[test]
 fn terminate_and_disconnect_end_a_launched_program() -> Result<()> {
     let built = fixture("orders", Build::NoOpt)?;
@@ -185,7 +192,7 @@ fn terminate_and_disconnect_end_a_launched_program() -> Result<()> {
         client.launch(json!({"request": "launch", "mode": "exec", "program": built.program, "args": ["forever"]}))?;
         client.configuration_done()?;
         let family = wait_until("the launched program", STEP, || {
-            Some(descendants(client.server().pid())).filter(|family| !family.is_empty())
+            Some(running_below(client.server().pid(), &built.program)).filter(|family| !family.is_empty())
         })?;
         client.request(request, json!(null))?;
         wait_until("the launched program to end", STEP, || {

@@ -1,0 +1,7 @@
+//! Tests on real Go programs, stopped by ptrace.
+
+mod cgo;
+mod goroutines;
+mod moving;
+mod program;
+mod stacks;
