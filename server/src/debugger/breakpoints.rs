@@ -63,8 +63,6 @@ pub(super) enum Origin {
     Function(String),
     /// An instruction.
     Instruction(FileAddr),
-    /// The debugger's own.
-    Exception(Exception),
 }
 
 /// A group of origins that a client replaces as a whole.
@@ -331,7 +329,6 @@ pub(super) fn find_places(binary: &Binary, origin: &Origin) -> Result<Vec<FileAd
             Some(_) => Ok(vec![*addr]),
             None => Err(format!("Invalid address {addr:#x}\n")),
         },
-        Origin::Exception(exception) => Ok(exception.places(binary)),
     }
 }
 

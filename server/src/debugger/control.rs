@@ -7,6 +7,7 @@
 //! gone. The first stopping breakpoint, pause or step makes it traced. It stays so until the session lets it go: what it would gain by being let go early
 //! is small (a traced program runs at full speed between stops), and each change costs all threads a stop.
 
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,17 +15,20 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use spelunk_dwarf::{Binary, BuildId, FileAddr, LoadBias, ProcAddr, RuntimeLayout};
+use spelunk_dwarf::{Binary, BuildId, CfaRule, FileAddr, LoadBias, ProcAddr, RuntimeLayout};
 
 use super::breakpoints::{Breakpoints, Carrier, Exception, wanted_exceptions};
 use super::code::CodeCache;
+use super::defers::DeferLayout;
 use super::inspection::Seen;
+use super::landing::LineCache;
 use super::logpoints::{Probes, close_links};
 use super::output::Outputs;
 use super::sites::Sites;
 use super::stepping::Step;
+use super::temporary::Returning;
 use super::{DebugError, EndWith, Event, ExceptionFilters, Stop, StopReason};
-use crate::inspect::{Tid, Whose};
+use crate::inspect::{Tid, Whose, load_bias};
 use crate::process::{ExitStatus, Inferior, Kicker, Launched, ProcessEvent, Seize};
 use crate::value::Memory;
 
@@ -66,10 +70,17 @@ pub(super) struct Control {
     pub(super) sites: Sites,
     pub(super) probes: Probes,
     pub(super) code: CodeCache,
+    pub(super) lines: LineCache,
+    pub(super) cfa_rules: HashMap<FileAddr, Option<CfaRule>>,
+    pub(super) defer_layout: Option<Option<DeferLayout>>,
     pub(super) step: Option<Step>,
     pub(super) stop: Option<Stop>,
     /// What was looked at during this stop.
     pub(super) seen: Seen,
+    /// For a step that has just arrived from a function: the thread, and the function.
+    pub(super) arrived_from: Option<(Tid, Returning)>,
+    /// Events that came while something else was waited for.
+    pub(super) waiting: VecDeque<ProcessEvent>,
     pub(super) events: Sender<Event>,
     /// Set when nothing may be put into the program any more, with the reason.
     pub(super) refused: Option<String>,
@@ -115,6 +126,11 @@ impl Control {
             sites: Sites::default(),
             probes: start.probes,
             code: CodeCache::default(),
+            lines: LineCache::default(),
+            cfa_rules: HashMap::new(),
+            defer_layout: None,
+            arrived_from: None,
+            waiting: VecDeque::new(),
             step: None,
             stop: None,
             seen: Seen::default(),
@@ -164,6 +180,10 @@ impl Control {
             if self.phase != Phase::Running || self.ended {
                 return Ok(());
             }
+        }
+        if let Some(event) = self.waiting.pop_front() {
+            self.on_event(event);
+            return Ok(());
         }
         let Some(inferior) = self.inferior.as_mut() else {
             return Ok(());
@@ -308,8 +328,8 @@ impl Control {
 
     /// Where the program lies, as soon as it has been executed.
     fn find_bias(&mut self) {
-        let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap_or_default();
-        if let Some(bias) = super::load_bias::of_process(&self.binary, self.pid, &maps) {
+        let auxv = std::fs::read(format!("/proc/{}/auxv", self.pid)).unwrap_or_default();
+        if let Some(bias) = load_bias(&self.binary, &auxv) {
             self.bias = bias;
         }
     }
@@ -364,6 +384,7 @@ impl Control {
         }
         let sites = self.sites.addresses();
         self.put_in(&sites);
+        self.set_exceptions();
         Ok(())
     }
 
@@ -412,7 +433,6 @@ impl Control {
     pub(super) fn resume(&mut self) -> Result<(), DebugError> {
         match self.phase {
             Phase::Held => {
-                self.set_exceptions();
                 if self.needs_tracer() {
                     self.seize()?;
                     return self.go_on();
@@ -482,12 +502,59 @@ impl Control {
         }
         self.phase = Phase::Stopped;
         self.seen.forget();
+        let (thread, reason) = self.merge_hits(thread, reason);
+        if self.phase != Phase::Stopped {
+            return;
+        }
         let whose = self.whose(thread);
+        self.seen.returned = self
+            .arrived_from
+            .take()
+            .map(|(thread, returning)| (whose, self.returned(thread, &returning)));
         self.tell_stop(Stop {
             reason,
             whose,
             step_interrupted: self.step.is_some(),
         });
+    }
+
+    /// Other threads may have come to a site before they were stopped: these passings belong to this stop. They are counted, what they log is logged, and
+    /// they are not told again when the program goes on. The step's arrival comes before a breakpoint, an exception before both.
+    fn merge_hits(&mut self, mut thread: Tid, mut reason: StopReason) -> (Tid, StopReason) {
+        let rank = |reason: &StopReason| match reason {
+            StopReason::UnrecoveredPanic { .. } | StopReason::FatalThrow { .. } => 2,
+            StopReason::Step => 1,
+            _ => 0,
+        };
+        while let Some(inferior) = self.inferior.as_mut()
+            && inferior.queued().next().is_some()
+        {
+            let (other, found) = match inferior.next_event() {
+                Ok(ProcessEvent::Site { thread, addr }) => match self.judge_at_stop(thread, addr) {
+                    Some(found) => (thread, found),
+                    None => continue,
+                },
+                Ok(ProcessEvent::Stepped { thread }) => (thread, StopReason::Step),
+                Ok(ProcessEvent::HardcodedBreakpoint { thread }) => (thread, StopReason::HardcodedBreakpoint),
+                Ok(ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_)) => continue,
+                Ok(ProcessEvent::Exec) => {
+                    self.on_exec();
+                    continue;
+                }
+                Ok(ProcessEvent::Exited(status)) => {
+                    self.on_exit(status);
+                    continue;
+                }
+                Err(error) => {
+                    self.on_lost(&error.to_string());
+                    continue;
+                }
+            };
+            if rank(&found) > rank(&reason) {
+                (thread, reason) = (other, found);
+            }
+        }
+        (thread, reason)
     }
 
     /// Tells the client of a stop, after all that came before it.

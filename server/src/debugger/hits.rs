@@ -26,6 +26,8 @@ enum Outcome {
     GoOn,
     /// All threads stop.
     Stop(StopReason),
+    /// The thread has been moved on already.
+    Moved,
 }
 
 /// What the temporaries at a site come to.
@@ -41,10 +43,18 @@ enum Arrival {
 impl Control {
     /// A thread has hit the int3 of a site; its program counter is on the site again.
     pub(super) fn on_site(&mut self, thread: Tid, addr: ProcAddr) {
-        if let Outcome::Stop(reason) = self.judge(thread, addr) {
-            self.stop_for(thread, reason);
-        } else if self.phase == Phase::Running {
-            self.resume_thread(thread);
+        match self.judge(thread, addr) {
+            Outcome::Stop(reason) => self.stop_for(thread, reason),
+            Outcome::GoOn => self.resume_thread(thread),
+            Outcome::Moved => {}
+        }
+    }
+
+    /// As [`Control::on_site`] for a thread that has come there while all were being stopped: why it would have stopped them, if it would.
+    pub(super) fn judge_at_stop(&mut self, thread: Tid, addr: ProcAddr) -> Option<StopReason> {
+        match self.judge(thread, addr) {
+            Outcome::Stop(reason) => Some(reason),
+            Outcome::GoOn | Outcome::Moved => None,
         }
     }
 
@@ -102,8 +112,12 @@ impl Control {
                 self.finish_step(&passer, returning);
                 Outcome::Stop(StopReason::Step)
             }
+            Arrival::InBody if self.phase == Phase::Stopped => {
+                self.finish_step(&passer, None);
+                Outcome::Stop(StopReason::Step)
+            }
             Arrival::InBody => match self.step_on_in_body(&passer) {
-                Ok(()) => Outcome::GoOn,
+                Ok(()) => Outcome::Moved,
                 Err(error) => Outcome::Stop(StopReason::Failed(error.to_string())),
             },
             Arrival::Not if at.is_empty() => Outcome::GoOn,

@@ -86,10 +86,7 @@ impl Control {
     pub(super) fn require_stopped(&mut self) -> Result<(), DebugError> {
         match self.phase {
             Phase::Stopped => Ok(()),
-            Phase::Held => {
-                self.set_exceptions();
-                self.seize()
-            }
+            Phase::Held => self.seize(),
             Phase::Running => Err(DebugError::Failed("the program is running".to_owned())),
             Phase::Exited => Err(DebugError::Failed(format!("Process {} has exited", self.pid))),
             Phase::Released => Err(DebugError::Failed("the program was let go".to_owned())),

@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use spelunk_dwarf::{Binary, DwarfReg, FunctionInfo, LoadBias, ProcAddr, TypeId};
+use spelunk_dwarf::{Binary, DwarfReg, FileAddr, FunctionInfo, LoadBias, ProcAddr, TypeId};
 
 use super::DebugError;
+use super::temporary::Returning;
 use super::control::{Control, failed};
 use crate::inspect::{Registers, Tid, Whose};
 use crate::trace::{AbiRegister, Convention, PassedAt, Signature};
@@ -29,6 +30,17 @@ const INTEGERS: [u16; 9] = [0, 3, 2, 5, 4, 8, 9, 10, 11];
 const FIRST_VECTOR: u16 = 17;
 
 impl Control {
+    /// What a function that a step has come from leaves to be read.
+    pub(super) fn returned(&self, thread: Tid, returning: &Returning) -> Returned {
+        let stack_hi = self.passer(thread, FileAddr(0)).and_then(|passer| passer.goroutine);
+        let hi = stack_hi.filter(|goroutine| !goroutine.on_system_stack).map_or(0, |goroutine| goroutine.stack_hi.0);
+        Returned {
+            function: Arc::clone(&returning.function),
+            cfa: ProcAddr(hi.wrapping_add_signed(returning.frame)),
+            thread,
+        }
+    }
+
     /// As [`super::Session::return_values`].
     pub(super) fn return_values(&mut self, whose: Whose, config: LoadConfig) -> Result<Vec<Value>, DebugError> {
         self.require_stopped()?;

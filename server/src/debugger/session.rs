@@ -265,6 +265,12 @@ impl Session {
         self.ask(move |control| control.set_variable(frame, &what, &to))
     }
 
+    /// The source files that the target was built from, as the binary names them.
+    pub(crate) fn source_files(&self) -> Result<Vec<String>, DebugError> {
+        let binary = self.call(|control| Arc::clone(&control.binary))?;
+        Ok(binary.files().iter().map(ToString::to_string).collect())
+    }
+
     /// Ends the session. All events of the target have been sent when this returns. A launched target cannot be left behind: it ends with its debugger.
     pub(crate) fn end(self, how: EndWith) {
         // An error means that the thread is gone, and with it the target.

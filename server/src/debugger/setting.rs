@@ -3,7 +3,7 @@
 use super::breakpoints::{
     Carrier, Exception, Group, Logical, ParsedTerms, Wanted, find_places, refused, wanted_exceptions,
 };
-use super::control::{Control, Phase};
+use super::control::Control;
 use super::logpoints::{NoProbes, close_links};
 use super::{BreakpointId, BreakpointState, Event, ExceptionFilters};
 
@@ -273,7 +273,7 @@ impl Control {
     /// Says which exceptions stop the target from now on.
     pub(super) fn set_exception_filters(&mut self, filters: ExceptionFilters) -> Vec<BreakpointState> {
         self.exceptions = filters;
-        if self.inferior.is_some() || self.phase == Phase::Held {
+        if self.inferior.is_some() {
             self.set_exceptions();
         }
         wanted_exceptions(filters).map(|exception| self.exception_state(exception)).collect()

@@ -37,11 +37,6 @@ impl Sites {
         self.users.get(&addr)
     }
 
-    /// The users of an address, to change what they remember.
-    pub(super) fn users_mut(&mut self, addr: FileAddr) -> Option<&mut Users> {
-        self.users.get_mut(&addr)
-    }
-
     /// All addresses that are stop sites.
     pub(super) fn addresses(&self) -> Vec<FileAddr> {
         self.users.keys().copied().collect()
@@ -80,11 +75,6 @@ impl Sites {
         let is_new = !self.users.contains_key(&addr);
         self.users.entry(addr).or_default().temporaries.push(temporary);
         is_new
-    }
-
-    /// Whether a step has temporaries anywhere.
-    pub(super) fn has_temporaries(&self) -> bool {
-        self.users.values().any(|users| !users.temporaries.is_empty())
     }
 
     /// Calls `change` for every temporary.
@@ -131,7 +121,6 @@ mod tests {
         assert!(sites.add_temporary(other, temporary()));
         assert!(!sites.remove_breakpoint(addr, BreakpointId(1)));
         assert_eq!(sites.remove_temporaries(), [other]);
-        assert!(!sites.has_temporaries());
         assert!(sites.remove_breakpoint(addr, BreakpointId(2)));
         assert!(!sites.remove_breakpoint(addr, BreakpointId(2)));
         assert!(sites.is_empty());

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use spelunk_dwarf::{FileAddr, Function, FunctionInfo, ProcAddr};
+use spelunk_dwarf::{FileAddr, Function, ProcAddr};
 
 use super::code::{call_target, direct_target, is_call};
 use super::control::{Control, failed};
@@ -32,18 +32,30 @@ pub(super) struct Step {
 }
 
 /// Where a step begins.
-struct From {
-    follow: Follow,
+pub(super) struct From {
+    /// Who steps.
+    pub(super) follow: Follow,
     /// The thread that is there; `None` for a parked goroutine.
-    thread: Option<Tid>,
+    pub(super) thread: Option<Tid>,
     /// Where the `g` is.
-    g: Option<ProcAddr>,
-    stack_hi: u64,
-    stack: Arc<Stack>,
+    pub(super) g: Option<ProcAddr>,
+    /// The upper end of the goroutine's stack.
+    pub(super) stack_hi: u64,
+    /// The innermost frames.
+    pub(super) stack: Arc<Stack>,
 }
 
 impl From {
-    fn offset(&self, frame: &Frame) -> i64 {
+    /// The goroutine or thread.
+    pub(super) fn whose(&self) -> Whose {
+        match self.follow {
+            Follow::Goroutine(id) => Whose::Goroutine(id),
+            Follow::Thread(thread) => Whose::Thread(thread),
+        }
+    }
+
+    /// Where a frame lies, as [`FrameIs::At`] measures it.
+    pub(super) fn offset(&self, frame: &Frame) -> i64 {
         if frame.on_system_stack {
             frame.cfa.0.cast_signed()
         } else {
@@ -53,7 +65,7 @@ impl From {
 }
 
 /// The temporaries of a step, by address.
-type Plan = Vec<(FileAddr, Temporary)>;
+pub(super) type Plan = Vec<(FileAddr, Temporary)>;
 
 impl Control {
     /// Moves the stopped target on by a step.
@@ -282,7 +294,6 @@ impl Control {
         temporary.returning = leaving.info.clone().map(|function| Returning {
             function,
             frame: from.offset(&leaving),
-            to_frame,
         });
         plan.push((self.bias.to_file(to.pc), temporary));
     }
@@ -292,11 +303,7 @@ impl Control {
         if !self.is_passed_through(to) {
             return unchanged;
         }
-        let whose = match from.follow {
-            Follow::Goroutine(id) => Whose::Goroutine(id),
-            Follow::Thread(thread) => Whose::Thread(thread),
-        };
-        let Ok(stack) = self.kept_stack(whose, MAX_WRAPPERS + 1) else {
+        let Ok(stack) = self.kept_stack(from.whose(), MAX_WRAPPERS + 1) else {
             return unchanged;
         };
         for pair in stack.frames.windows(2).take(MAX_WRAPPERS) {
@@ -538,10 +545,5 @@ impl Control {
                 }
             }
         }
-    }
-
-    /// What a function's name is without being inlined into another.
-    pub(super) fn info_of(&self, function: &Function) -> Option<Arc<FunctionInfo>> {
-        self.binary.function_info(function).ok()
     }
 }

@@ -54,8 +54,6 @@ pub(super) struct Returning {
     pub(super) function: Arc<FunctionInfo>,
     /// Its frame, as [`FrameIs::At`] measures it.
     pub(super) frame: i64,
-    /// The frame it returns to.
-    pub(super) to_frame: i64,
 }
 
 /// A breakpoint of the step under way.

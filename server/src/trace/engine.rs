@@ -298,7 +298,9 @@ impl<T: Send + Sync + 'static> Engine<T> {
                     }
                 }
                 // One who has gone away does not wait any more.
-                asked.iter().for_each(|waiting| drop(waiting.send(())));
+                for waiting in asked {
+                    let _ = waiting.send(());
+                }
             }
             flush();
         });
