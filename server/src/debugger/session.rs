@@ -48,6 +48,8 @@ impl Session {
                 Output::Inherit
             },
             inherit_stdin: false,
+            redirect: spec.redirect.clone(),
+            disable_aslr: spec.disable_aslr,
         };
         let program = spec.program.clone();
         Session::begin(move |kicker| {
