@@ -54,9 +54,7 @@ impl Code {
 
     /// The number of the instruction that begins at `addr`.
     pub(super) fn index(&self, addr: FileAddr) -> Option<usize> {
-        self.instructions
-            .binary_search_by_key(&addr.0, Instruction::ip)
-            .ok()
+        self.instructions.binary_search_by_key(&addr.0, Instruction::ip).ok()
     }
 
     /// The calls, direct and indirect.
@@ -67,7 +65,10 @@ impl Code {
 
 /// Whether it is a `call`.
 pub(super) fn is_call(instruction: &Instruction) -> bool {
-    matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall)
+    matches!(
+        instruction.flow_control(),
+        FlowControl::Call | FlowControl::IndirectCall
+    )
 }
 
 /// Where a call or jump goes that names its target.

@@ -87,6 +87,8 @@ pub(super) struct Control {
     pub(super) was_launched: bool,
     /// What the user has been told and need not hear twice.
     pub(super) told: Vec<String>,
+    /// Whether the target's end is, or was, the inferior's to tell.
+    was_traced: bool,
     launched: Option<Launched>,
     outputs: Outputs,
     exit: Receiver<ExitStatus>,
@@ -138,6 +140,7 @@ impl Control {
             refused: None,
             was_launched,
             told: Vec::new(),
+            was_traced: false,
             launched: start.launched,
             outputs: start.outputs,
             exit: start.exit,
@@ -163,7 +166,11 @@ impl Control {
             };
             if served.is_err() {
                 // The session was dropped without being ended.
-                let how = if self.was_launched { EndWith::Kill } else { EndWith::Detach };
+                let how = if self.was_launched {
+                    EndWith::Kill
+                } else {
+                    EndWith::Detach
+                };
                 self.end(how);
             }
         }
@@ -255,7 +262,9 @@ impl Control {
     fn on_lost(&mut self, why: &str) {
         let status = self.exit.recv_timeout(WATCH).unwrap_or(ExitStatus::Unknown);
         if status == ExitStatus::Unknown {
-            let _ = self.events.send(Event::Notice(format!("the program cannot be traced any more: {why}")));
+            let _ = self
+                .events
+                .send(Event::Notice(format!("the program cannot be traced any more: {why}")));
         }
         self.on_exit(status);
     }
@@ -309,7 +318,15 @@ impl Control {
         self.forget_all();
         self.probes.finish();
         self.refused.get_or_insert_with(|| "the session has ended".to_owned());
-        let status = status.number().or_else(|| self.exit.try_recv().ok().and_then(ExitStatus::number));
+        let status = match (&self.launched, status) {
+            // A child that nobody waits for stays a zombie; one that was traced to its end has been waited for.
+            (Some(launched), status) if !self.was_traced => match launched.reap() {
+                ExitStatus::Unknown => status,
+                reaped => reaped,
+            },
+            (_, status) => status,
+        };
+        let status = status.number();
         let _ = self.events.send(Event::Exited { pid: self.pid, status });
     }
 
@@ -359,8 +376,9 @@ impl Control {
             return inferior.stop_all().map_err(failed);
         }
         let inferior = match (self.phase, self.launched.as_mut()) {
-            (Phase::Held, Some(launched)) => Inferior::seize_held(launched)
-                .map_err(|error| failed(format!("could not launch process: {error}")))?,
+            (Phase::Held, Some(launched)) => {
+                Inferior::seize_held(launched).map_err(|error| failed(format!("could not launch process: {error}")))?
+            }
             _ => Inferior::seize(
                 self.pid,
                 Seize {
@@ -372,6 +390,7 @@ impl Control {
         *self.kicker.lock().unwrap_or_else(PoisonError::into_inner) = Some(inferior.kicker());
         self.memory = Some(inferior.memory());
         self.inferior = Some(inferior);
+        self.was_traced = true;
         self.find_bias();
         if self.phase == Phase::Held {
             self.phase = Phase::Stopped;
@@ -594,9 +613,9 @@ impl Control {
             if let Some(inferior) = self.drop_inferior()
                 && let Err(error) = inferior.detach()
             {
-                let _ = self
-                    .events
-                    .send(Event::Notice(format!("the program could not be let go cleanly: {error}")));
+                let _ = self.events.send(Event::Notice(format!(
+                    "the program could not be let go cleanly: {error}"
+                )));
             }
             self.probes.finish();
             self.phase = Phase::Released;

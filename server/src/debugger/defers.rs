@@ -67,7 +67,9 @@ pub(super) fn deferred_calls(
             .head
             .and_then(|head| pointer(record.wrapping_add(head)))
             .and_then(pointer);
-        let Some(sp) = word(record.wrapping_add(layout.sp)) else { break };
+        let Some(sp) = word(record.wrapping_add(layout.sp)) else {
+            break;
+        };
         if calls.last().is_some_and(|last| sp < last.sp) {
             // The list grows upwards along the stack; this is no list any more.
             break;

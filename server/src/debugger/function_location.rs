@@ -287,10 +287,7 @@ fn places(binary: &Binary, name: &str, line: u32) -> Result<Vec<FileAddr>, Strin
         .iter()
         .filter(|function| {
             // Of a Go function and its ABI wrapper of the same name, the wrapper is not what is meant.
-            bodies.len() == 1
-                || !binary
-                    .function_info(function)
-                    .is_ok_and(|info| info.is_wrapper)
+            bodies.len() == 1 || !binary.function_info(function).is_ok_and(|info| info.is_wrapper)
         })
         .map(|function| binary.prologue_end(function).unwrap_or(function.entry))
         .collect();
@@ -325,7 +322,10 @@ mod tests {
 
     #[test]
     fn type_arguments_are_left_out() {
-        assert_eq!(without_type_arguments("main.Map[go.shape.int]").as_deref(), Some("main.Map"));
+        assert_eq!(
+            without_type_arguments("main.Map[go.shape.int]").as_deref(),
+            Some("main.Map")
+        );
         assert_eq!(
             without_type_arguments("main.(*List[go.shape.[]int]).Push").as_deref(),
             Some("main.(*List).Push")
@@ -336,7 +336,16 @@ mod tests {
     #[test]
     fn every_form_of_a_name_matches() {
         let matches = |wanted: &str, name: &str| Wanted::parse(wanted).is_some_and(|wanted| wanted.matches(name));
-        for wanted in ["M", "T.M", "(*T).M", "pkg.M", "pkg.(*T).M", "b/pkg.(*T).M", "a/b/pkg.T.M", "/a/b/pkg.T.M"] {
+        for wanted in [
+            "M",
+            "T.M",
+            "(*T).M",
+            "pkg.M",
+            "pkg.(*T).M",
+            "b/pkg.(*T).M",
+            "a/b/pkg.T.M",
+            "/a/b/pkg.T.M",
+        ] {
             assert!(matches(wanted, "a/b/pkg.(*T).M"), "{wanted}");
         }
         for wanted in ["N", "U.M", "kg.M", "/b/pkg.T.M", "main.(*T).M"] {

@@ -189,8 +189,12 @@ impl Control {
 
     /// Writes the message of a logpoint that lies on a stop site.
     fn log(&mut self, passer: &Passer, id: BreakpointId) {
-        let Some(logical) = self.breakpoints.get(id) else { return };
-        let Some(template) = logical.parsed.log.clone() else { return };
+        let Some(logical) = self.breakpoints.get(id) else {
+            return;
+        };
+        let Some(template) = logical.parsed.log.clone() else {
+            return;
+        };
         let (file, line) = logical.at.clone().unwrap_or_default();
         let (Some(stack), Some(memory)) = (self.stack_of(passer, 1), self.memory()) else {
             return;

@@ -9,7 +9,8 @@ use spelunk_dwarf::{Binary, DwarfReg, LoadBias};
 use super::control::{Control, Phase, failed};
 use super::{DebugError, Stop, StopReason};
 use crate::inspect::{
-    self, Frame, FrameRef, FrameScope, Goroutine, InspectError, Registers, ScopedValue, Stack, Stopped, Tid, Whose, Write,
+    self, Frame, FrameRef, FrameScope, Goroutine, InspectError, Registers, ScopedValue, Stack, Stopped, Tid, Whose,
+    Write,
 };
 use crate::process::Inferior;
 use crate::value::{LoadConfig, Memory, Value};
@@ -107,7 +108,11 @@ impl Control {
     }
 
     /// As [`super::Session::goroutines`].
-    pub(super) fn goroutines(&mut self, start: usize, count: usize) -> Result<(Vec<Goroutine>, Option<usize>), DebugError> {
+    pub(super) fn goroutines(
+        &mut self,
+        start: usize,
+        count: usize,
+    ) -> Result<(Vec<Goroutine>, Option<usize>), DebugError> {
         self.require_stopped()?;
         inspect::goroutines(&self.view()?, start, count).map_err(failed)
     }
@@ -145,7 +150,11 @@ impl Control {
 
     fn frame(&mut self, frame: FrameRef) -> Result<Frame, DebugError> {
         // Clients ask for many frames of a stack one after the other.
-        let depth = frame.frame.saturating_add(50).min(MAX_DEPTH).max(frame.frame.saturating_add(1));
+        let depth = frame
+            .frame
+            .saturating_add(50)
+            .min(MAX_DEPTH)
+            .max(frame.frame.saturating_add(1));
         let stack = self.kept_stack(frame.whose, depth)?;
         stack.frames.get(frame.frame).cloned().ok_or_else(|| {
             failed(InspectError::UnknownFrame {
@@ -173,7 +182,12 @@ impl Control {
     }
 
     /// As [`super::Session::evaluate`].
-    pub(super) fn evaluate(&mut self, frame: FrameRef, expression: &str, config: LoadConfig) -> Result<Value, DebugError> {
+    pub(super) fn evaluate(
+        &mut self,
+        frame: FrameRef,
+        expression: &str,
+        config: LoadConfig,
+    ) -> Result<Value, DebugError> {
         let frame = self.frame(frame)?;
         self.scope(&frame)?.evaluate(expression, config).map_err(failed)
     }
@@ -194,7 +208,13 @@ impl Control {
     pub(super) fn package_variables(&mut self, package: &str, config: LoadConfig) -> Result<Vec<Value>, DebugError> {
         self.require_stopped()?;
         let memory = self.memory().ok_or_else(|| failed("the program is not traced"))?;
-        Ok(inspect::package_variables(&self.binary, self.bias, &*memory, package, config))
+        Ok(inspect::package_variables(
+            &self.binary,
+            self.bias,
+            &*memory,
+            package,
+            config,
+        ))
     }
 
     /// As [`super::Session::set_variable`].

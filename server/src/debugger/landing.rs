@@ -158,9 +158,13 @@ fn plain_name(name: &str) -> &str {
 }
 
 /// The deferred function that a wrapper stands for: the compiler wraps deferred calls that have arguments.
-pub(super) fn behind_defer_wrapper<'b>(binary: &'b Binary, code: &mut CodeCache, function: &'b Function) -> &'b Function {
-    let is_wrapper = function.name.contains("·dwrap·")
-        || binary.function_info(function).is_ok_and(|info| info.is_wrapper);
+pub(super) fn behind_defer_wrapper<'b>(
+    binary: &'b Binary,
+    code: &mut CodeCache,
+    function: &'b Function,
+) -> &'b Function {
+    let is_wrapper =
+        function.name.contains("·dwrap·") || binary.function_info(function).is_ok_and(|info| info.is_wrapper);
     if !is_wrapper {
         return function;
     }

@@ -25,6 +25,8 @@ mod sites;
 mod stepping;
 mod stop;
 mod temporary;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use session::Session;
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};

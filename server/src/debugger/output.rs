@@ -89,7 +89,13 @@ pub(super) struct Outputs {
 
 impl Outputs {
     /// Sends what comes out of `source` as events from now on.
-    pub(super) fn forward(&mut self, source: Option<File>, name: &str, wrap: fn(Vec<u8>) -> Event, events: &Sender<Event>) {
+    pub(super) fn forward(
+        &mut self,
+        source: Option<File>,
+        name: &str,
+        wrap: fn(Vec<u8>) -> Event,
+        events: &Sender<Event>,
+    ) {
         let Some(file) = source else { return };
         let pipe = Arc::new(Pipe {
             file,
@@ -148,7 +154,9 @@ mod tests {
             expected.extend_from_slice(line.as_bytes());
             outputs.flush();
             for event in sent.try_iter() {
-                let Event::Stdout(bytes) = event else { panic!("not output: {event:?}") };
+                let Event::Stdout(bytes) = event else {
+                    panic!("not output: {event:?}")
+                };
                 received.extend(bytes);
             }
             assert_eq!(received, expected);

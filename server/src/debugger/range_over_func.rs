@@ -8,12 +8,12 @@ use std::sync::Arc;
 use spelunk_dwarf::{Binary, FileAddr, FunctionInfo, LoadBias, PieceKind, ProcAddr, Scope, Variable};
 
 use super::DebugError;
+use super::StepKind;
 use super::control::{Control, Phase, failed};
 use super::hits::Passer;
 use super::landing::{behind_prologue, range_parent, statements, without_inlined_calls};
 use super::stepping::{From, Plan};
 use super::temporary::{FrameIs, Kind, Temporary};
-use super::StepKind;
 use crate::inspect::{Frame, RunningGoroutine, Stack};
 use crate::value::Memory;
 
@@ -264,7 +264,9 @@ impl Control {
     /// A body has returned to its iterator: the temporaries within it count no more, but the one at its beginning.
     pub(super) fn leave_body(&mut self, body: FileAddr) {
         let binary = Arc::clone(&self.binary);
-        let Some(function) = binary.function_at(body) else { return };
+        let Some(function) = binary.function_at(body) else {
+            return;
+        };
         let first = behind_prologue(&binary, function);
         self.sites.each_temporary(|addr, temporary| {
             if function.contains(addr) && addr != first && temporary.kind == Kind::Land {

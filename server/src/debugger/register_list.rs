@@ -54,7 +54,9 @@ pub(super) fn of(registers: &Registers) -> Vec<(String, String)> {
         Some(((*name).to_owned(), format!("{value:#016x}")))
     });
     let flags = registers.flags.map(|flags| ("Rflags".to_owned(), flags_text(flags)));
-    let base = registers.fs_base.map(|base| ("Fs_base".to_owned(), format!("{base:#016x}")));
+    let base = registers
+        .fs_base
+        .map(|base| ("Fs_base".to_owned(), format!("{base:#016x}")));
     general.chain(flags).chain(base).collect()
 }
 
@@ -92,7 +94,10 @@ mod tests {
             ("Rax", "0x00000000000010"),
             ("Rflags", "0x00000000000246\t[PF ZF IF IOPL=0]"),
         ];
-        let expected: Vec<_> = expected.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect();
         assert_eq!(of(&registers), expected);
     }
 }

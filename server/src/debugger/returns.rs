@@ -7,8 +7,8 @@ use std::sync::Arc;
 use spelunk_dwarf::{Binary, DwarfReg, FileAddr, FunctionInfo, LoadBias, ProcAddr, TypeId};
 
 use super::DebugError;
-use super::temporary::Returning;
 use super::control::{Control, failed};
+use super::temporary::Returning;
 use crate::inspect::{Registers, Tid, Whose};
 use crate::trace::{AbiRegister, Convention, PassedAt, Signature};
 use crate::value::{LoadConfig, Loader, Memory, ReadError, Value, made_up_address};
@@ -33,7 +33,9 @@ impl Control {
     /// What a function that a step has come from leaves to be read.
     pub(super) fn returned(&self, thread: Tid, returning: &Returning) -> Returned {
         let stack_hi = self.passer(thread, FileAddr(0)).and_then(|passer| passer.goroutine);
-        let hi = stack_hi.filter(|goroutine| !goroutine.on_system_stack).map_or(0, |goroutine| goroutine.stack_hi.0);
+        let hi = stack_hi
+            .filter(|goroutine| !goroutine.on_system_stack)
+            .map_or(0, |goroutine| goroutine.stack_hi.0);
         Returned {
             function: Arc::clone(&returning.function),
             cfa: ProcAddr(hi.wrapping_add_signed(returning.frame)),
@@ -47,7 +49,10 @@ impl Control {
         let Some((_, returned)) = self.seen.returned.clone().filter(|(to, _)| *to == whose) else {
             return Ok(Vec::new());
         };
-        let inferior = self.inferior.as_ref().ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self
+            .inferior
+            .as_ref()
+            .ok_or_else(|| failed("the program is not traced"))?;
         let registers = inferior.registers(returned.thread).map_err(failed)?;
         let memory = self.memory().ok_or_else(|| failed("the program is not traced"))?;
         read_results(&self.binary, self.bias, &*memory, &registers, &returned, config).map_err(failed)
@@ -92,7 +97,10 @@ fn read_results(
                     };
                     for index in 0..part.size.min(8) {
                         let byte = value.filter(|_| !part.blank).map(|value| value[index as usize]);
-                        if let Some(slot) = usize::try_from(part.offset + index).ok().and_then(|at| bytes.get_mut(at)) {
+                        if let Some(slot) = usize::try_from(part.offset + index)
+                            .ok()
+                            .and_then(|at| bytes.get_mut(at))
+                        {
                             *slot = byte;
                         }
                     }
@@ -135,7 +143,11 @@ impl Memory for Results<'_> {
     fn read(&self, addr: ProcAddr, buf: &mut [u8]) -> Result<(), ReadError> {
         for (number, bytes) in self.in_registers.iter().enumerate() {
             let start = made_up_address(number).0;
-            let Some(offset) = addr.0.checked_sub(start).and_then(|offset| usize::try_from(offset).ok()) else {
+            let Some(offset) = addr
+                .0
+                .checked_sub(start)
+                .and_then(|offset| usize::try_from(offset).ok())
+            else {
                 continue;
             };
             let within = offset.checked_add(buf.len()).and_then(|end| bytes.get(offset..end));

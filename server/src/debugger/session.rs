@@ -54,7 +54,7 @@ impl Session {
         let program = spec.program.clone();
         Session::begin(move |kicker| {
             let mut launched = launch
-                .start()
+                .start_here()
                 .map_err(|error| failed(format!("could not launch process: {error}")))?;
             let mut outputs = Outputs::default();
             outputs.forward(launched.stdout.take(), "target-stdout", Event::Stdout, &events);
@@ -97,7 +97,9 @@ impl Session {
     }
 
     /// Starts the thread that owns the target. `make` runs on it.
-    fn begin(make: impl FnOnce(KickerSlot) -> Result<Start, DebugError> + Send + 'static) -> Result<Session, DebugError> {
+    fn begin(
+        make: impl FnOnce(KickerSlot) -> Result<Start, DebugError> + Send + 'static,
+    ) -> Result<Session, DebugError> {
         let kicker = KickerSlot::default();
         let slot = Arc::clone(&kicker);
         let (jobs, queue) = unbounded::<Job>();

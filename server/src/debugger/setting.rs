@@ -276,7 +276,9 @@ impl Control {
         if self.inferior.is_some() {
             self.set_exceptions();
         }
-        wanted_exceptions(filters).map(|exception| self.exception_state(exception)).collect()
+        wanted_exceptions(filters)
+            .map(|exception| self.exception_state(exception))
+            .collect()
     }
 
     fn exception_state(&self, exception: Exception) -> BreakpointState {

@@ -182,7 +182,11 @@ impl Control {
         }
         let deferring = range.as_ref().filter(|_| !into).map_or(top, |range| range.parent());
         if let Some(addr) = self.deferred_landing(from, deferring)
-            && from.stack.frames.first().is_none_or(|top| self.bias.to_file(top.pc) != addr)
+            && from
+                .stack
+                .frames
+                .first()
+                .is_none_or(|top| self.bias.to_file(top.pc) != addr)
         {
             plan.push((
                 addr,
@@ -234,7 +238,9 @@ impl Control {
         }
 
         if !into && !out_of_inlined {
-            let offset = range.as_ref().map_or(from.offset(top), |range| from.offset(range.parent()));
+            let offset = range
+                .as_ref()
+                .map_or(from.offset(top), |range| from.offset(range.parent()));
             for body in range_bodies(&binary, parent) {
                 let addr = behind_prologue(&binary, body);
                 let same_line = binary.line_at(addr).is_some_and(|(file, line)| {
@@ -402,7 +408,9 @@ impl Control {
     /// An indirect call of the line is about to be made: what it calls is landed in.
     pub(super) fn follow_call(&mut self, passer: &Passer) {
         let binary = Arc::clone(&self.binary);
-        let Some(function) = binary.function_at(passer.addr) else { return };
+        let Some(function) = binary.function_at(passer.addr) else {
+            return;
+        };
         let code = self.code.of(&binary, function);
         let (Some(memory), Some(step)) = (self.memory.clone(), self.step) else {
             return;
@@ -437,9 +445,13 @@ impl Control {
 
     /// A `go` statement that is stepped into has made its goroutine: the step goes on there.
     pub(super) fn follow_new_goroutine(&mut self, passer: &Passer) {
-        let Some((id, start)) = self.new_goroutine(passer) else { return };
+        let Some((id, start)) = self.new_goroutine(passer) else {
+            return;
+        };
         let binary = Arc::clone(&self.binary);
-        let Some(function) = binary.function_at(start) else { return };
+        let Some(function) = binary.function_at(start) else {
+            return;
+        };
         let function = behind_wrappers(&binary, &mut self.code, function, true);
         let addr = behind_prologue(&binary, function);
         // The goroutine that made it could come to a landing place before the new one starts.
@@ -473,16 +485,24 @@ impl Control {
             .flatten()
             .and_then(|function| {
                 let code = self.code.of(&self.binary, &function);
-                code.at(pc).filter(|instruction| is_call(instruction)).map(iced_x86::Instruction::next_ip)
+                code.at(pc)
+                    .filter(|instruction| is_call(instruction))
+                    .map(iced_x86::Instruction::next_ip)
             });
         if let Some(end) = call_ends {
             let here = FrameIs::At(from.offset(top));
-            return Ok(Some(vec![(FileAddr(end), Temporary::new(from.follow, here, Kind::Land))]));
+            return Ok(Some(vec![(
+                FileAddr(end),
+                Temporary::new(from.follow, here, Kind::Land),
+            )]));
         }
         self.stop = None;
         self.seen.forget();
         self.phase = super::control::Phase::Running;
-        let inferior = self.inferior.as_mut().ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self
+            .inferior
+            .as_mut()
+            .ok_or_else(|| failed("the program is not traced"))?;
         inferior.resume(thread, true).map_err(failed)?;
         Ok(None)
     }

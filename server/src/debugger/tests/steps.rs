@@ -36,7 +36,11 @@ fn lands(flags: Build, function: &str, kind: StepKind, expected: &str) {
             }
             None => word,
         };
-        let package = if name.contains('/') || name.contains("fmt.") || name.contains("runtime.") { "" } else { "main." };
+        let package = if name.contains('/') || name.contains("fmt.") || name.contains("runtime.") {
+            ""
+        } else {
+            "main."
+        };
         places.push(format!("{package}{name}:{line}"));
     }
     if let Some(found) = walk(flags, function, kind, places.len() - 1) {
@@ -46,10 +50,20 @@ fn lands(flags: Build, function: &str, kind: StepKind, expected: &str) {
 
 #[test]
 fn next_goes_over_calls_and_returns_to_the_caller() {
-    lands(Build::Debug, "main.calls", StepKind::Over, "calls:44 45 46 47 48 49 main:216 217 218");
+    lands(
+        Build::Debug,
+        "main.calls",
+        StepKind::Over,
+        "calls:44 45 46 47 48 49 main:216 217 218",
+    );
 }
 
 #[test]
 fn next_goes_through_deferred_calls_on_return() {
-    lands(Build::Debug, "main.defers", StepKind::Over, "defers:55 56 57 60 61 62 61 62 main:217 218");
+    lands(
+        Build::Debug,
+        "main.defers",
+        StepKind::Over,
+        "defers:55 56 57 60 61 62 61 62 main:217 218",
+    );
 }
