@@ -19,7 +19,7 @@ impl Evaluator<'_> {
         let x = self.operand(inside)?;
         match operator {
             Unary::Address => return self.address_of(x, inside),
-            Unary::Receive => return Err(EvalError::Refused("operator <- not supported".to_owned())),
+            Unary::Receive => return Err(not_applicable(operator, inside)),
             _ => {}
         }
         let value = self.scalar(&x)?.ok_or_else(|| not_applicable(operator, inside))?;
@@ -236,7 +236,7 @@ impl Evaluator<'_> {
             What::Elements { .. } | What::Function { .. } => false,
             What::Place(addr) | What::MapFrom { addr, .. } => self.loader.memory.read_uint(*addr, 8)? == 0,
             What::Unreadable(why) => return Err(EvalError::Unreadable(why.clone())),
-            What::Const(_) | What::Part { .. } | What::NoGoroutine => false,
+            What::Const(_) | What::Declared(_) | What::Part { .. } | What::NoGoroutine => false,
         })
     }
 }

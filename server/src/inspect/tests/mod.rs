@@ -5,3 +5,4 @@ mod goroutines;
 mod moving;
 mod program;
 mod stacks;
+mod values;
