@@ -15,6 +15,11 @@ const MAX_DEPTH: u32 = 32;
 const MAX_ELEMENTS: u64 = 1 << 16;
 
 impl Evaluator<'_> {
+    /// Whether an untyped constant or nil can have the type `ty`; the error is Delve's.
+    pub(crate) fn fits(&self, x: &Operand, ty: &Type) -> Result<(), EvalError> {
+        fits(x, ty)
+    }
+
     pub(super) fn unary(&self, operator: Unary, inside: &Expr) -> Result<Operand, EvalError> {
         let x = self.operand(inside)?;
         match operator {
@@ -310,7 +315,7 @@ pub(super) fn fits(x: &Operand, ty: &Type) -> Result<(), EvalError> {
 }
 
 /// A number as a value of a type: integers wrap round at its size, and floating-point numbers are rounded.
-pub(super) fn fitted(ty: &Type, value: Const) -> Const {
+pub(crate) fn fitted(ty: &Type, value: Const) -> Const {
     match (&ty.kind, value) {
         (Kind::Int, Const::Int(n)) => Const::Int(wrapped(n, ty.size, true)),
         (Kind::Uint | Kind::Uintptr, Const::Int(n)) => Const::Int(wrapped(n, ty.size, false)),

@@ -227,7 +227,6 @@ fn what_the_optimiser_left_is_right_or_says_that_it_is_not_there() {
             let mut wrong = Vec::new();
             let mut readable = 0;
             for (name, ty, text) in &found {
-                println!("{build:?} {pause} {name} {text}");
                 let right = truth.iter().find(|line| line[0] == "local" && line[1] == *name);
                 let Some([_, _, right_type, right]) = right else {
                     continue;
@@ -244,8 +243,9 @@ fn what_the_optimiser_left_is_right_or_says_that_it_is_not_there() {
                 }
             }
             assert!(wrong.is_empty(), "{build:?}, pause {pause}: {}", wrong.join("\n"));
+            // Of the closure's variables the optimiser keeps none beyond a call.
             assert!(
-                readable > 0 || found.is_empty(),
+                readable > 0 || pause == "5",
                 "{build:?}, pause {pause}: nothing was readable"
             );
         }
