@@ -266,6 +266,7 @@ impl Subject {
                 cwd: args.directory.clone(),
                 output: Output::Inherit,
                 inherit_stdin: true,
+                ..Launch::default()
             };
             let file = self.path().to_owned();
             let launched = launch
