@@ -207,5 +207,3 @@ pub(crate) struct ScopedValue {
     /// The line of its declaration, 0 when unknown.
     pub(crate) decl_line: u32,
 }
-mod scope_shim;
-pub(crate) use scope_shim::Write;

@@ -19,8 +19,8 @@ mod record;
 mod signature;
 mod sites;
 
-pub(crate) use capture::placed;
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
+pub(crate) use capture::placed;
 pub(crate) use engine::{Engine, Installed, Place, Reader};
 pub(crate) use function::may_be_a_part;
 pub(crate) use growth::may_be_overwritten;
