@@ -51,12 +51,12 @@ const FLAGS: [(u32, u64, &str); 18] = [
 pub(super) fn of(registers: &Registers) -> Vec<(String, String)> {
     let general = ORDER.iter().filter_map(|(number, name)| {
         let value = registers.general(DwarfReg(*number))?;
-        Some(((*name).to_owned(), format!("{value:#016x}")))
+        Some(((*name).to_owned(), format!("{value:#018x}")))
     });
     let flags = registers.flags.map(|flags| ("Rflags".to_owned(), flags_text(flags)));
     let base = registers
         .fs_base
-        .map(|base| ("Fs_base".to_owned(), format!("{base:#016x}")));
+        .map(|base| ("Fs_base".to_owned(), format!("{base:#018x}")));
     general.chain(flags).chain(base).collect()
 }
 

@@ -109,9 +109,7 @@ impl Session {
             .into_iter()
             .map(|breakpoint| {
                 let line = u32::try_from(breakpoint.line)
-                    .ok()
-                    .filter(|line| *line > 0)
-                    .ok_or_else(|| {
+                    .map_err(|_| {
                         format!(
                             "could not find statement at {file}:{}, please use a line with a statement",
                             breakpoint.line

@@ -1,6 +1,6 @@
 //! `readMemory` and `writeMemory` of strings and slices; requests for instructions and watched variables are refused.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use spelunk_dwarf::ProcAddr;
@@ -121,7 +121,13 @@ fn write(at: &Look<'_>, arguments: &WriteArguments) -> Result<usize, String> {
         return Err("empty data".to_owned());
     }
     let (base, _) = place(at, &arguments.memory_reference)?;
-    let bytes = STANDARD.decode(&arguments.data).map_err(|error| error.to_string())?;
+    let bytes = STANDARD.decode(&arguments.data).map_err(|error| match error {
+        // Go's words (`encoding/base64`, `CorruptInputError`).
+        DecodeError::InvalidByte(at, _)
+        | DecodeError::InvalidLength(at)
+        | DecodeError::InvalidLastSymbol { offset: at, .. } => format!("illegal base64 data at input byte {at}"),
+        other => other.to_string(),
+    })?;
     let addr = ProcAddr(base.0.wrapping_add_signed(arguments.offset));
     at.target
         .write_memory(addr, &bytes)
