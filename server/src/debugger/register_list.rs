@@ -76,7 +76,7 @@ fn flags_text(flags: u64) -> String {
     if flags & !known != 0 {
         names.push(format!("unknown_flags={:x}", flags & !known));
     }
-    format!("{flags:#016x}\t[{}]", names.join(" "))
+    format!("{flags:#018x}\t[{}]", names.join(" "))
 }
 
 #[cfg(test)]
@@ -90,9 +90,9 @@ mod tests {
         registers.set_general(DwarfReg::RA, Some(0x49_7000));
         registers.flags = Some(0x246);
         let expected = [
-            ("Rip", "0x00000000497000"),
-            ("Rax", "0x00000000000010"),
-            ("Rflags", "0x00000000000246\t[PF ZF IF IOPL=0]"),
+            ("Rip", "0x0000000000497000"),
+            ("Rax", "0x0000000000000010"),
+            ("Rflags", "0x0000000000000246\t[PF ZF IF IOPL=0]"),
         ];
         let expected: Vec<_> = expected
             .iter()
