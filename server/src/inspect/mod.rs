@@ -3,11 +3,14 @@
 //! Everything here looks through [`Stopped`], which a process under ptrace implements, and a core file can. Nothing here knows ptrace or a protocol,
 //! and nothing here moves the program.
 
+mod frame_memory;
 mod g;
 mod goroutine;
 mod labels;
+mod package_variables;
 mod places;
 mod registers;
+mod scope;
 mod stack;
 mod stack_window;
 mod start_function;
@@ -19,7 +22,9 @@ mod walk;
 
 pub(crate) use g::{RunningGoroutine, load_bias, running_goroutine};
 pub(crate) use goroutine::{goroutine, goroutine_of_thread, goroutines};
+pub(crate) use package_variables::package_variables;
 pub(crate) use registers::Registers;
+pub(crate) use scope::{FrameScope, GoroutineContext};
 pub(crate) use stack::{stack, unwind};
 
 use std::sync::Arc;
@@ -200,5 +205,3 @@ pub(crate) struct ScopedValue {
     /// The line of its declaration, 0 when unknown.
     pub(crate) decl_line: u32,
 }
-mod scope_shim;
-pub(crate) use scope_shim::{FrameScope, Write, package_variables};

@@ -30,3 +30,6 @@ pub(crate) use kick::Kicker;
 pub(crate) use launch::{Launch, Launched, Output};
 pub(crate) use memory::ProcessMemory;
 pub(crate) use watch::{ExitStatus, watch};
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ mod clock;
 pub(crate) mod command;
 mod engine;
 mod function;
+mod growth;
 mod layouts;
 mod line;
 mod logpoint;
@@ -19,6 +20,10 @@ mod signature;
 mod sites;
 
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
+pub(crate) use capture::placed;
 pub(crate) use engine::{Engine, Installed, Place, Reader};
+pub(crate) use function::may_be_a_part;
+pub(crate) use growth::may_be_overwritten;
 pub(crate) use logpoint::{LogPlanner, LogSite};
 pub(crate) use signature::Signature;
+pub(crate) use paths::package_of;

@@ -1,5 +1,6 @@
 //! Tests on real Go programs, stopped by ptrace.
 
+mod against_dlv;
 mod cgo;
 mod goroutines;
 mod moving;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use spelunk_dwarf::{Binary, DwarfReg, LoadBias, ProcAddr};
 
-use crate::inspect::{InspectError, Registers, Stopped, Tid, load_bias};
+use crate::inspect::{InspectError, Registers, Stopped, Tid, Whose, load_bias, stack};
 use crate::value::{BulkRead, Memory, ReadError};
 
 /// The flags a program is built with.
@@ -35,7 +35,7 @@ impl Build {
 }
 
 /// Says on standard error why a test does not run here, past the test runner's capture: a skipped test must be seen.
-fn skip(reason: &str) {
+pub(super) fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIP: {reason}");
 }
 
@@ -120,6 +120,26 @@ impl Program {
         let bias = load_bias(&binary, &auxv).expect("the program was started directly");
         assert_eq!(bias.bytes() != 0, flags == Build::Pie);
         Some(Program { child, binary, bias })
+    }
+
+    /// Stops all threads once the main goroutine waits in `ready` for the end of the program's input.
+    pub(super) fn stop_at_rest(&self) -> Snapshot<'_> {
+        let at_rest = || {
+            let stopped = self.stop();
+            let main = stack(&stopped, Whose::Goroutine(1), 50).ok()?;
+            let names: Vec<&str> = main
+                .frames
+                .iter()
+                .filter_map(|f| f.location.function.as_deref())
+                .collect();
+            let waits = names.contains(&"io.ReadAll") && names.first().is_some_and(|name| name.contains("yscall"));
+            waits.then_some(stopped)
+        };
+        eventually(at_rest).expect("the program comes to rest")
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Stops all threads until what it returns is dropped.
@@ -294,7 +314,7 @@ impl Memory for LiveMemory {
 }
 
 /// Does something again until it gives an answer, for at most ten seconds.
-pub(super) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         let found = attempt();
