@@ -6,3 +6,4 @@ mod goroutines;
 mod moving;
 mod program;
 mod stacks;
+mod values;
