@@ -45,7 +45,7 @@ fn go() -> PathBuf {
 }
 
 /// Builds the program in a folder beside this file, once; `None`, with a message, without a Go toolchain, or a C compiler where it needs one.
-fn build(name: &str, flags: Build) -> Option<Arc<Binary>> {
+pub(super) fn build(name: &str, flags: Build) -> Option<Arc<Binary>> {
     type Built = Vec<(String, Build, Option<Arc<Binary>>)>;
     static BUILT: Mutex<Built> = Mutex::new(Vec::new());
     static SCRATCH: OnceLock<tempfile::TempDir> = OnceLock::new();
