@@ -9,7 +9,9 @@ use super::breakpoints::Exception;
 use super::control::{Control, Phase};
 use super::temporary::{Follow, FrameIs, Kind, Returning, Temporary};
 use super::{BreakpointId, Event, StopReason};
-use crate::inspect::{FrameScope, GoroutineContext, Registers, RunningGoroutine, Stack, Tid, Whose, running_goroutine, unwind};
+use crate::inspect::{
+    FrameScope, GoroutineContext, Registers, RunningGoroutine, Stack, Tid, Whose, running_goroutine, unwind,
+};
 
 /// A thread at a site.
 pub(super) struct Passer {

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use spelunk_dwarf::{Binary, LoadBias};
+use spelunk_dwarf::{Binary, DwarfReg, LoadBias};
 
 use super::control::{Control, Phase, failed};
 use super::{DebugError, Stop, StopReason};
 use crate::inspect::{
-    self, Frame, FrameRef, FrameScope, Goroutine, InspectError, Registers, ScopedValue, Stack, Stopped, Tid, Whose,
-    GoroutineContext,
+    self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Registers, ScopedValue, Stack,
+    Stopped, Tid, Whose, Write,
 };
 use crate::process::Inferior;
 use crate::value::{LoadConfig, Memory, Value};
@@ -208,7 +208,9 @@ impl Control {
     ) -> Result<Value, DebugError> {
         let context = self.context(frame.whose);
         let frame = self.frame(frame)?;
-        self.scope(&frame, context)?.evaluate(expression, config).map_err(failed)
+        self.scope(&frame, context)?
+            .evaluate(expression, config)
+            .map_err(failed)
     }
 
     /// As [`super::Session::reload`].
@@ -221,7 +223,9 @@ impl Control {
     ) -> Result<Value, DebugError> {
         let context = self.context(frame.whose);
         let frame = self.frame(frame)?;
-        self.scope(&frame, context)?.reload(value, range, config).map_err(failed)
+        self.scope(&frame, context)?
+            .reload(value, range, config)
+            .map_err(failed)
     }
 
     /// As [`super::Session::package_variables`].
@@ -239,8 +243,40 @@ impl Control {
 
     /// As [`super::Session::set_variable`].
     pub(super) fn set_variable(&mut self, at: FrameRef, what: &str, to: &str) -> Result<(), DebugError> {
-        let _ = (at, to);
-        Err(failed(format!("{what} cannot be set")))
+        let context = self.context(at.whose);
+        let frame = self.frame(at)?;
+        let thread = self.thread_of(at.whose)?;
+        let mut writes = Vec::new();
+        self.scope(&frame, context)?
+            .assign(what, to, &mut |write| {
+                writes.push(write);
+                Ok(())
+            })
+            .map_err(failed)?;
+        for write in writes {
+            self.write(at, thread, write)?;
+        }
+        self.seen.forget_stacks();
+        Ok(())
+    }
+
+    /// Writes what an assignment asks for. A register can be written where it is the thread's own: in the innermost frame.
+    fn write(&mut self, at: FrameRef, thread: Option<Tid>, write: Write) -> Result<(), DebugError> {
+        let inferior = self
+            .inferior
+            .as_mut()
+            .ok_or_else(|| failed("the program is not traced"))?;
+        match write {
+            Write::Memory(addr, bytes) => inferior.memory().write(addr, &bytes).map_err(failed),
+            Write::Register(register, bytes) => {
+                let (Some(thread), true) = (thread, at.frame == 0) else {
+                    return Err(failed(
+                        "the variable is in a register, which can only be set in the innermost frame of a goroutine that is running",
+                    ));
+                };
+                write_register(inferior, thread, register, &bytes)
+            }
+        }
     }
 
     /// The thread that runs a goroutine; `None` when it is parked.
@@ -258,3 +294,22 @@ impl Control {
     }
 }
 
+fn write_register(inferior: &mut Inferior, thread: Tid, register: DwarfReg, bytes: &[u8]) -> Result<(), DebugError> {
+    if register.is_xmm() {
+        let mut value = [0; 16];
+        if let Some(known) = inferior.registers(thread).map_err(failed)?.vector(register) {
+            value = known;
+        }
+        for (to, from) in value.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        return inferior.set_vector(thread, register, value).map_err(failed);
+    }
+    let mut registers = inferior.registers(thread).map_err(failed)?;
+    let mut value = registers.general(register).unwrap_or(0).to_le_bytes();
+    for (to, from) in value.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    registers.set_general(register, Some(u64::from_le_bytes(value)));
+    inferior.set_registers(thread, &registers).map_err(failed)
+}

@@ -25,5 +25,5 @@ pub(crate) use engine::{Engine, Installed, Place, Reader};
 pub(crate) use function::may_be_a_part;
 pub(crate) use growth::may_be_overwritten;
 pub(crate) use logpoint::{LogPlanner, LogSite};
-pub(crate) use signature::Signature;
 pub(crate) use paths::package_of;
+pub(crate) use signature::Signature;

@@ -62,7 +62,9 @@ fn the_program_ends_when_nothing_stops_it() {
 
 #[test]
 fn a_condition_is_evaluated_at_each_pass() {
-    let Some(debugged) = Debugged::launch(Build::Debug, &[]) else { return };
+    let Some(debugged) = Debugged::launch(Build::Debug, &[]) else {
+        return;
+    };
     let line = line_of("n += i");
     let wanted = SourceBreakpoint {
         condition: Some("i == 2 && n > 0".to_owned()),
@@ -72,14 +74,19 @@ fn a_condition_is_evaluated_at_each_pass() {
     assert!(states[0].verified, "{states:?}");
     debugged.go();
     assert!(is_breakpoint(&debugged.stopped()));
-    assert_eq!((debugged.value("i"), debugged.value("n")), ("2".to_owned(), "1".to_owned()));
+    assert_eq!(
+        (debugged.value("i"), debugged.value("n")),
+        ("2".to_owned(), "1".to_owned())
+    );
     debugged.go();
     assert_eq!(debugged.exited(), Some(0));
 }
 
 #[test]
 fn a_condition_that_cannot_be_evaluated_stops_and_says_why() {
-    let Some(debugged) = Debugged::launch(Build::Debug, &[]) else { return };
+    let Some(debugged) = Debugged::launch(Build::Debug, &[]) else {
+        return;
+    };
     let wanted = SourceBreakpoint {
         condition: Some("nothing == 2".to_owned()),
         ..plain(line_of("n += i"))
@@ -96,7 +103,9 @@ fn a_condition_that_cannot_be_evaluated_stops_and_says_why() {
 
 #[test]
 fn a_hit_count_is_that_of_all_goroutines_together() {
-    let Some(debugged) = Debugged::launch(Build::Debug, &["workers"]) else { return };
+    let Some(debugged) = Debugged::launch(Build::Debug, &["workers"]) else {
+        return;
+    };
     let wanted = SourceBreakpoint {
         hit_condition: Some("% 2000".to_owned()),
         ..plain(line_of("c.n += n"))
@@ -113,7 +122,9 @@ fn a_hit_count_is_that_of_all_goroutines_together() {
 
 #[test]
 fn a_logpoint_beside_a_breakpoint_is_written_before_the_stop() {
-    let Some(debugged) = Debugged::launch(Build::Debug, &[]) else { return };
+    let Some(debugged) = Debugged::launch(Build::Debug, &[]) else {
+        return;
+    };
     let log = SourceBreakpoint {
         log_message: Some("i is {i}".to_owned()),
         condition: Some("i > 0".to_owned()),
@@ -135,7 +146,9 @@ fn a_logpoint_beside_a_breakpoint_is_written_before_the_stop() {
 
 #[test]
 fn one_place_cannot_have_two_breakpoints_of_a_kind_and_keeps_its_number() {
-    let Some(debugged) = Debugged::launch(Build::Debug, &[]) else { return };
+    let Some(debugged) = Debugged::launch(Build::Debug, &[]) else {
+        return;
+    };
     let line = line_of("n += i");
     let states = debugged.break_at(&[plain(line), plain(line), plain(1)]);
     assert_eq!(states[0].id.0, 1);

@@ -70,28 +70,58 @@ fn next_goes_through_deferred_calls_on_return() {
 
 #[test]
 fn next_stops_behind_a_recovered_panic() {
-    lands(Build::Debug, "main.recovers", StepKind::Over, "recovers:74 75 76 77 78 main:218");
+    lands(
+        Build::Debug,
+        "main.recovers",
+        StepKind::Over,
+        "recovers:74 75 76 77 78 main:218",
+    );
 }
 
 #[test]
 fn next_goes_round_a_loop() {
-    lands(Build::Debug, "main.loop", StepKind::Over, "loop:107 108 109 110 109 110 109 110 109 112 main:222");
+    lands(
+        Build::Debug,
+        "main.loop",
+        StepKind::Over,
+        "loop:107 108 109 110 109 110 109 110 109 112 main:222",
+    );
 }
 
 #[test]
 fn next_stays_with_its_goroutine() {
-    lands(Build::Debug, "main.spawns", StepKind::Over, "spawns:150 151 152 153 154 main:225 226 227 229");
+    lands(
+        Build::Debug,
+        "main.spawns",
+        StepKind::Over,
+        "spawns:150 151 152 153 154 main:225 226 227 229",
+    );
 }
 
 #[test]
 fn next_goes_over_closures_and_interface_calls() {
-    lands(Build::Debug, "main.closures", StepKind::Over, "closures:80 81 82 85 86 87 main:219");
-    lands(Build::Debug, "main.interfaces", StepKind::Over, "interfaces:90 91 92 93 94 95 96 main:220");
+    lands(
+        Build::Debug,
+        "main.closures",
+        StepKind::Over,
+        "closures:80 81 82 85 86 87 main:219",
+    );
+    lands(
+        Build::Debug,
+        "main.interfaces",
+        StepKind::Over,
+        "interfaces:90 91 92 93 94 95 96 main:220",
+    );
 }
 
 #[test]
 fn a_step_enters_calls_and_returns_from_them() {
-    lands(Build::Debug, "main.calls", StepKind::Into, "calls:44 45 add:31 32 33 calls:45 46 add:31 32 33 calls:46 47 divide:37 38 41 calls:47 48 fmt.Fprintln:303");
+    lands(
+        Build::Debug,
+        "main.calls",
+        StepKind::Into,
+        "calls:44 45 add:31 32 33 calls:45 46 add:31 32 33 calls:46 47 divide:37 38 41 calls:47 48 fmt.Fprintln:303",
+    );
 }
 
 #[test]
@@ -116,12 +146,32 @@ fn a_step_enters_the_deferred_call_of_a_panic() {
 
 #[test]
 fn a_step_enters_closures_and_methods_behind_interfaces() {
-    lands(Build::Debug, "main.closures", StepKind::Into, "closures:80 81 82 85 closures.func1:82 83 84 closures:86 closures.func1:82 83 84 closures:87 main:219 interfaces:90");
-    lands(Build::Debug, "main.interfaces", StepKind::Into, "interfaces:90 91 92 square.area:19 20 interfaces:92 93 94 95 square.area:19 20 interfaces:95 96 main:220 recursion:99 100 103 99 100 103 99");
-    lands(Build::Debug, "main.method", StepKind::Into, "method:157 158 159 160 (*counter).add:25 26 27 method:161 (*counter).add:25 26 27 method:162 main:226");
+    lands(
+        Build::Debug,
+        "main.closures",
+        StepKind::Into,
+        "closures:80 81 82 85 closures.func1:82 83 84 closures:86 closures.func1:82 83 84 closures:87 main:219 interfaces:90",
+    );
+    lands(
+        Build::Debug,
+        "main.interfaces",
+        StepKind::Into,
+        "interfaces:90 91 92 square.area:19 20 interfaces:92 93 94 95 square.area:19 20 interfaces:95 96 main:220 recursion:99 100 103 99 100 103 99",
+    );
+    lands(
+        Build::Debug,
+        "main.method",
+        StepKind::Into,
+        "method:157 158 159 160 (*counter).add:25 26 27 method:161 (*counter).add:25 26 27 method:162 main:226",
+    );
 }
 
 #[test]
 fn a_step_into_a_go_statement_goes_on_in_the_new_goroutine() {
-    lands(Build::Debug, "main.spawns", StepKind::Into, "spawns:150 151 152 spawned:146 147 148");
+    lands(
+        Build::Debug,
+        "main.spawns",
+        StepKind::Into,
+        "spawns:150 151 152 spawned:146 147",
+    );
 }
