@@ -76,7 +76,13 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let sites = sites.into_iter().map(|site| (site, ())).collect();
 
     let mut running = subject.start(args)?;
-    let printer = Printer::new(binary.clone(), verbosity, engine.losses(), args.timing, args.timestamp);
+    let printer = Printer::new(
+        binary.clone(),
+        verbosity,
+        Some(engine.losses()),
+        args.timing,
+        args.timestamp,
+    );
     let shared = Arc::new(Mutex::new(printer));
     let flushing = shared.clone();
     let handled = shared.clone();
@@ -88,7 +94,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
         }
     };
     let reader = engine
-        .read(move |site, record| lock(&handled).record(site, record), flush)
+        .read(move |site, record| lock(&handled).record(site, record, None), flush)
         .ok_or("the trace's reader could not be started")?;
     let link = match engine.install(&running.place, sites) {
         Ok(link) => link,

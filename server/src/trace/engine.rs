@@ -13,8 +13,9 @@ use rayon::prelude::*;
 use spelunk_bpf::{BpfError, Counters, Link, Losses, Options, ProbeSet, RecordView, Ring, Site, SiteId, Target};
 use spelunk_dwarf::{Binary, DwarfError, Function};
 
-use super::function::{FunctionPlanner, Runtime, SiteKind, SitePlan};
+use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
+use super::planning;
 use crate::value::{LoadConfig, is_direct_in_interface};
 
 /// How long a record may lie in the ring before it is looked at. The kernel wakes the reader earlier when the ring fills.
@@ -108,48 +109,16 @@ impl<T: Send + Sync + 'static> Engine<T> {
         })
     }
 
-    /// Plans functions; what cannot be traced is answered with the reason.
+    /// As [`planning::functions`].
     pub(crate) fn plan_functions(&mut self, functions: &[&Function]) -> (Vec<SitePlan>, Vec<(String, String)>) {
-        let binary = self.binary.clone();
-        let runtime = self.runtime;
-        self.with_layouts(|layouts| {
-            let mut planner = FunctionPlanner {
-                binary: &binary,
-                runtime,
-                layouts,
-            };
-            let (mut sites, mut refused) = (Vec::new(), Vec::new());
-            for function in functions {
-                match planner.plan(function) {
-                    Ok(planned) => sites.extend(planned),
-                    Err(why) => refused.push((function.name.to_string(), why.to_string())),
-                }
-            }
-            (sites, refused)
-        })
+        let (binary, runtime) = (self.binary.clone(), self.runtime);
+        self.with_layouts(|layouts| planning::functions(&binary, runtime, layouts, functions))
     }
 
-    /// The sites that tell where calls end without returning.
+    /// As [`planning::endings`].
     pub(crate) fn plan_endings(&mut self) -> Vec<SitePlan> {
-        let endings = [
-            ("runtime.recovery", SiteKind::Recovery),
-            ("runtime.goexit0", SiteKind::GoroutineExit),
-        ];
-        let binary = self.binary.clone();
-        let mut sites = Vec::new();
-        for (name, kind) in endings {
-            let Some(function) = binary.function_named(name) else {
-                continue;
-            };
-            let (planned, _) = self.plan_functions(&[function]);
-            sites.extend(
-                planned
-                    .into_iter()
-                    .filter(|site| site.kind == SiteKind::Call)
-                    .map(|site| SitePlan { kind, ..site }),
-            );
-        }
-        sites
+        let (binary, runtime) = (self.binary.clone(), self.runtime);
+        self.with_layouts(|layouts| planning::endings(&binary, runtime, layouts))
     }
 
     /// Runs a planner with the layouts of this engine's table.

@@ -13,6 +13,7 @@ mod line;
 mod logpoint;
 mod pairing;
 mod paths;
+mod planning;
 mod printer;
 mod record;
 mod signature;
