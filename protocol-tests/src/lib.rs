@@ -13,6 +13,7 @@ pub mod measure;
 pub mod paths;
 pub mod peer;
 pub mod rpc_client;
+pub mod session_cost;
 pub mod toolchain;
 pub mod trace;
 pub mod trace_text;

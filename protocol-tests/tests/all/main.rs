@@ -6,6 +6,7 @@ mod dap_session;
 mod first_day_errors;
 mod hostile;
 mod peer_rpc;
+mod stress;
 mod trace_basic;
 mod trace_corpus;
 mod trace_safety;

@@ -8,11 +8,14 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded, select};
 use regex::Regex;
-use spelunk_bpf::Link;
+use spelunk_bpf::{Link, Losses};
 use spelunk_dwarf::{Binary, BuildId, Function, OpenError};
 
-use super::engine::{Engine, Place};
+use super::engine::{Engine, EngineError, Place};
+use super::function::{Runtime, SitePlan};
+use super::layouts::Layouts;
 use super::line::Verbosity;
+use super::planning;
 use super::printer::Printer;
 use crate::cli::trace::{TraceArgs, TraceTarget};
 use crate::process::{ExitStatus, Launch, Launched, Output, executable, same_user_or_root, watch};
@@ -47,19 +50,86 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let subject = Subject::find(args)?;
     let binary = Arc::new(subject.open(args)?);
     let pattern = Regex::new(&args.regexp).map_err(|error| format!("invalid filter argument: {error}"))?;
-    let verbosity = verbosity(args);
-    let (functions, engine) = rayon::join(
-        || matching(&binary, &pattern),
-        || Engine::<()>::new(binary.clone(), verbosity.load_config()),
-    );
+    let (functions, engine) = rayon::join(|| matching(&binary, &pattern), || kernel_engine(&binary, args));
     if functions.is_empty() {
         return Err(nothing_matches(&binary, &pattern));
     }
     tracing::debug!("{} functions found after {:?}", functions.len(), begun.elapsed());
-    let mut engine = engine.map_err(fail)?;
-    tracing::debug!("tables made after {:?}", begun.elapsed());
-    let (mut sites, refused) = engine.plan_functions(&functions);
+    let mut engine = engine?;
+    let sites = plan(&binary, engine.as_mut(), &functions, args)?;
     tracing::debug!("{} sites planned after {:?}", sites.len(), begun.elapsed());
+    let mut trace = Trace {
+        args,
+        binary,
+        pattern,
+        interrupts,
+        running: subject.start(args)?,
+    };
+    let ended = match engine {
+        Some(mut engine) => match trace.in_kernel(&mut engine, &sites) {
+            Err(NotInKernel::Refused(why)) if args.in_kernel.is_none() => {
+                say_why_not_in_kernel(&why);
+                trace.by_stops(sites)?
+            }
+            Err(NotInKernel::Refused(why) | NotInKernel::Failed(why)) => {
+                trace.running.abandon();
+                return Err(why);
+            }
+            Ok(ended) => ended,
+        },
+        None => trace.by_stops(sites)?,
+    };
+    if let Some(status) = ended {
+        let pid = trace.running.place.pid;
+        match status.number() {
+            Some(number) => eprintln!("Process {pid} has exited with status {number}"),
+            None => eprintln!("Process {pid} has exited"),
+        }
+    }
+    Ok(())
+}
+
+/// What traces in the kernel; nothing where stops were asked for, or are all there is.
+fn kernel_engine(binary: &Arc<Binary>, args: &TraceArgs) -> Result<Option<Engine<()>>, Failure> {
+    if args.in_kernel == Some(false) {
+        return Ok(None);
+    }
+    match Engine::new(binary.clone(), verbosity(args).load_config()) {
+        Ok(engine) => Ok(Some(engine)),
+        Err(error) if args.in_kernel.is_none() => {
+            say_why_not_in_kernel(&error.to_string());
+            Ok(None)
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn say_why_not_in_kernel(why: &str) {
+    eprintln!(
+        "spelunk: tracing with ptrace, which stops the program at each call, because the kernel cannot be used: {why}"
+    );
+}
+
+/// The sites of all functions, and those that tell where calls end otherwise.
+fn plan(
+    binary: &Arc<Binary>,
+    engine: Option<&mut Engine<()>>,
+    functions: &[&Function],
+    args: &TraceArgs,
+) -> Result<Vec<SitePlan>, Failure> {
+    let ((mut sites, refused), endings) = match engine {
+        Some(engine) => (engine.plan_functions(functions), engine.plan_endings()),
+        None => {
+            let runtime = Runtime::of(binary).map_err(fail)?;
+            // What lies behind pointers is read from the program itself.
+            let mut nowhere = |_: &spelunk_bpf::Layout| None;
+            let mut layouts = Layouts::new(binary, verbosity(args).load_config(), &mut nowhere);
+            (
+                planning::functions(binary, runtime, &mut layouts, functions),
+                planning::endings(binary, runtime, &mut layouts),
+            )
+        }
+    };
     for (function, why) in &refused {
         eprintln!("unable to set tracepoint on function {function}: {why}");
     }
@@ -67,68 +137,81 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
         return Err("no breakpoints set".to_owned());
     }
     let traced: HashSet<_> = sites.iter().map(|site| site.addr).collect();
-    sites.extend(
-        engine
-            .plan_endings()
-            .into_iter()
-            .filter(|site| !traced.contains(&site.addr)),
-    );
-    let sites = sites.into_iter().map(|site| (site, ())).collect();
+    sites.extend(endings.into_iter().filter(|site| !traced.contains(&site.addr)));
+    Ok(sites)
+}
 
-    let mut running = subject.start(args)?;
-    let printer = Printer::new(
-        binary.clone(),
-        verbosity,
-        Some(engine.losses()),
-        args.timing,
-        args.timestamp,
-    );
-    let shared = Arc::new(Mutex::new(printer));
-    let flushing = shared.clone();
-    let handled = shared.clone();
-    let (closed_send, closed) = bounded(1);
-    let flush = move || {
-        if lock(&flushing).flush().is_err() {
-            // Nobody reads any more. One message is enough.
-            let _ = closed_send.try_send(());
-        }
-    };
-    let reader = engine
-        .read(move |site, record| lock(&handled).record(site, record, None), flush)
-        .ok_or("the trace's reader could not be started")?;
-    let link = match engine.install(&running.place, sites) {
-        Ok(link) => link,
-        Err(error) => {
-            running.abandon();
-            return Err(fail(error));
-        }
-    };
-    tracing::debug!("probes attached after {:?}", begun.elapsed());
-    report_refused(&engine, &link);
-    running.release()?;
-    report_inlined(&binary, &pattern);
+/// Why the kernel does not trace.
+enum NotInKernel {
+    /// It would not take the probes; the program has not been let go yet.
+    Refused(Failure),
+    /// Something else is wrong.
+    Failed(Failure),
+}
 
-    let ended = running.wait(&interrupts, &closed);
-    let detaching = Instant::now();
-    link.detach();
-    tracing::debug!("probes detached in {:?}", detaching.elapsed());
-    reader.finish();
-    drop(shared);
-    if let Some(status) = ended {
-        match status.number() {
-            Some(number) => eprintln!("Process {} has exited with status {number}", running.place.pid),
-            None => eprintln!("Process {} has exited", running.place.pid),
+/// A trace that is about to begin.
+struct Trace<'a> {
+    args: &'a TraceArgs,
+    binary: Arc<Binary>,
+    pattern: Regex,
+    interrupts: Interrupts,
+    running: Running,
+}
+
+impl Trace<'_> {
+    /// Traces with probes; answers how the program ended, if it did.
+    fn in_kernel(&mut self, engine: &mut Engine<()>, sites: &[SitePlan]) -> Result<Option<ExitStatus>, NotInKernel> {
+        let failed = |error: String| NotInKernel::Failed(error);
+        let sites = sites.iter().map(|site| (site.clone(), ())).collect();
+        let link = engine
+            .install(&self.running.place, sites)
+            .map_err(|error| match error {
+                EngineError::Bpf(error) => NotInKernel::Refused(error.to_string()),
+                error => NotInKernel::Failed(error.to_string()),
+            })?;
+        let printer = self.printer(Some(engine.losses()));
+        let shared = Arc::new(Mutex::new(printer));
+        let flushing = shared.clone();
+        let handled = shared.clone();
+        let (closed_send, closed) = bounded(1);
+        let flush = move || {
+            if lock(&flushing).flush().is_err() {
+                // Nobody reads any more. One message is enough.
+                let _ = closed_send.try_send(());
+            }
+        };
+        let reader = engine
+            .read(move |site, record| lock(&handled).record(site, record, None), flush)
+            .ok_or_else(|| failed("the trace's reader could not be started".to_owned()))?;
+        report_refused(engine, &link);
+        self.running.release().map_err(failed)?;
+        report_inlined(&self.binary, &self.pattern);
+
+        let ended = self.running.wait(&self.interrupts, &closed);
+        let detaching = Instant::now();
+        link.detach();
+        tracing::debug!("probes detached in {:?}", detaching.elapsed());
+        reader.finish();
+        let counters = engine.counters();
+        if counters.ring_full > 0 {
+            eprintln!(
+                "spelunk: {} of {} records were lost because the ring was full; trace fewer functions, or set SPELUNK_RING_BYTES to a larger size",
+                counters.ring_full, counters.hits
+            );
         }
+        Ok(ended)
     }
-    let counters = engine.counters();
-    if counters.ring_full > 0 {
-        eprintln!(
-            "spelunk: {} of {} records were lost because the ring was full; trace fewer functions, or set SPELUNK_RING_BYTES to a larger size",
-            counters.ring_full, counters.hits
-        );
+
+    fn printer(&self, losses: Option<Losses>) -> Printer {
+        let args = self.args;
+        Printer::new(
+            self.binary.clone(),
+            verbosity(args),
+            losses,
+            args.timing,
+            args.timestamp,
+        )
     }
-    running.finish();
-    Ok(())
 }
 
 /// The verbosity asked for; Delve takes other numbers too, and shows as little as for 0 or as much as for 4.
