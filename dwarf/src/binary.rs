@@ -16,6 +16,7 @@ use crate::function_info::FunctionInfoCache;
 use crate::functions::FunctionTable;
 use crate::inlined::InlinedIndex;
 use crate::lines::SourceFiles;
+use crate::runtime::RuntimeLayout;
 use crate::sections::Sections;
 use crate::types::TypeCache;
 use crate::units::Units;
@@ -38,6 +39,7 @@ pub struct Binary {
     pub(crate) function_infos: FunctionInfoCache,
     pub(crate) types: TypeCache,
     pub(crate) runtime_types_range: OnceLock<Option<Range<u64>>>,
+    pub(crate) runtime_layout: OnceLock<Result<RuntimeLayout, DwarfError>>,
     pub(crate) source_files: OnceLock<SourceFiles>,
     pub(crate) entry_index: OnceLock<Result<EntryIndex, DwarfError>>,
     pub(crate) inlined_index: OnceLock<Result<InlinedIndex, DwarfError>>,
@@ -150,6 +152,7 @@ impl Binary {
             function_infos: FunctionInfoCache::default(),
             types: TypeCache::default(),
             runtime_types_range: OnceLock::new(),
+            runtime_layout: OnceLock::new(),
             source_files: OnceLock::new(),
             entry_index: OnceLock::new(),
             inlined_index: OnceLock::new(),
@@ -180,6 +183,11 @@ impl Binary {
     /// The loadable segments, in the order of the program headers.
     pub fn segments(&self) -> &[Segment] {
         &self.elf.segments
+    }
+
+    /// Where the kernel or the dynamic loader starts the program (the ELF header's `e_entry`).
+    pub fn entry_point(&self) -> FileAddr {
+        self.elf.entry
     }
 
     /// Where in the file the byte at `address` is; `None` outside of the loaded segments and in zero-filled memory.

@@ -38,7 +38,7 @@ pub use functions::{Abi, Function};
 pub use go_version::GoVersion;
 pub use inlined::InlinedSite;
 pub use location::{DwarfReg, Location, LocationRange, Piece, PieceKind};
-pub use runtime::RuntimeLayout;
+pub use runtime::{FING_RUNNING_FINALIZER, RuntimeLayout};
 pub use scope::{ScopedVariable, variables_of_function, variables_of_inlined};
 pub use statements::Statement;
 pub use types::{Field, Kind, Type, TypeId};

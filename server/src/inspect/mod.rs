@@ -3,9 +3,22 @@
 //! Everything here looks through [`Stopped`], which a process under ptrace implements, and a core file can. Nothing here knows ptrace or a protocol,
 //! and nothing here moves the program.
 
+mod g;
+mod goroutine;
+mod labels;
+mod places;
 mod registers;
+mod stack;
+mod stack_window;
+mod start_function;
+mod unwind;
+mod wait_reason;
+mod walk;
 
+pub(crate) use g::{RunningGoroutine, load_bias, running_goroutine};
+pub(crate) use goroutine::{goroutine, goroutine_of_thread, goroutines};
 pub(crate) use registers::Registers;
+pub(crate) use stack::{stack, unwind};
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ mod print;
 mod quote;
 
 pub(crate) use load::{LoadConfig, Loader, is_direct_in_interface};
-pub(crate) use memory::{Memory, ReadError, is_made_up, made_up_address};
+pub(crate) use memory::{BulkRead, Memory, ReadError, is_made_up, made_up_address};
 pub(crate) use print::{Style, shorten_type};
 
 use std::sync::Arc;
