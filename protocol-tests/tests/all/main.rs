@@ -10,4 +10,5 @@ mod stress;
 mod trace_basic;
 mod trace_corpus;
 mod trace_safety;
+mod trace_stops;
 mod trace_verbosity;

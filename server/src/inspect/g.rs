@@ -187,6 +187,10 @@ pub(crate) fn load_bias(binary: &spelunk_dwarf::Binary, auxv: &[u8]) -> Option<L
     let [_, entry] = pairs.iter().find(|[key, _]| u64::from_le_bytes(*key) == AT_ENTRY)?;
     let bias = LoadBias::between(binary.entry_point(), ProcAddr(u64::from_le_bytes(*entry)));
     // The kernel maps whole pages; a program that is not position independent lies where the linker put it.
-    let sound = if binary.is_pie() { bias.bytes() % 4096 == 0 } else { bias.bytes() == 0 };
+    let sound = if binary.is_pie() {
+        bias.bytes() % 4096 == 0
+    } else {
+        bias.bytes() == 0
+    };
     sound.then_some(bias)
 }

@@ -9,8 +9,8 @@ use spelunk_dwarf::{FING_RUNNING_FINALIZER, ProcAddr, RuntimeLayout};
 use super::g::{G, goroutine_of_g, thread_g};
 use super::labels::Labels;
 use super::places::{Place, Places, Role};
-use super::start_function::StartFunctions;
 use super::stack_window::StackWindow;
+use super::start_function::StartFunctions;
 use super::wait_reason::WaitReasons;
 use super::walk::{Start, Walk, saved_registers};
 use super::{Goroutine, GoroutineStatus, InspectError, Location, Registers, Stopped, Tid};
@@ -64,7 +64,11 @@ pub(crate) fn goroutines(
     let mut found = Vec::new();
     let mut place = start;
     while place < len {
-        let wanted = if count == 0 { BATCH } else { (count - found.len()).clamp(16, BATCH) };
+        let wanted = if count == 0 {
+            BATCH
+        } else {
+            (count - found.len()).clamp(16, BATCH)
+        };
         let end = place.saturating_add(wanted).min(len);
         let batch = read_batch(p, &layout, list, place..end)?;
         let mut left = batch.len();
@@ -101,12 +105,7 @@ pub(crate) fn goroutine_of_thread(p: &dyn Stopped, t: Tid) -> Result<Option<Goro
     }
 }
 
-fn describe_one(
-    p: &dyn Stopped,
-    layout: &RuntimeLayout,
-    g: G,
-    thread: Option<Tid>,
-) -> Result<Goroutine, InspectError> {
+fn describe_one(p: &dyn Stopped, layout: &RuntimeLayout, g: G, thread: Option<Tid>) -> Result<Goroutine, InspectError> {
     let id = g.id;
     let mut threads = HashMap::new();
     if let Some(thread) = thread {
@@ -140,9 +139,7 @@ pub(super) fn works_for(p: &dyn Stopped, thread: Tid) -> Result<Option<G>, Inspe
         Some(g) => goroutine_of_g(p.memory(), &layout, g),
         None => Ok(None),
     });
-    found.map_err(|error| {
-        InspectError::Failed(format!("could not read the goroutine of thread {}: {error}", thread.0))
-    })
+    found.map_err(|error| InspectError::Failed(format!("could not read the goroutine of thread {}: {error}", thread.0)))
 }
 
 /// A goroutine by its number, and the thread that works for it.
@@ -253,7 +250,9 @@ impl<'p> Survey<'p> {
         let mut windows: Vec<BulkRead> = gs.iter().map(|g| window_of(g, threads)).collect();
         self.p.memory().read_many(&mut windows);
         let described = gs.iter().zip(&windows);
-        described.map(|(g, window)| self.describe_one(g, window, threads)).collect()
+        described
+            .map(|(g, window)| self.describe_one(g, window, threads))
+            .collect()
     }
 
     fn describe_one(&mut self, g: &G, window: &BulkRead, threads: &Threads) -> Goroutine {
@@ -264,7 +263,9 @@ impl<'p> Survey<'p> {
         };
         let pc = ProcAddr(registers.pc().unwrap_or(0));
         let current = self.location_of(pc);
-        let user_current = self.user_current(g, registers, window).unwrap_or_else(|| current.clone());
+        let user_current = self
+            .user_current(g, registers, window)
+            .unwrap_or_else(|| current.clone());
         let start = self.starts.of(self.p.bias().to_file(ProcAddr(g.start_pc)));
         Goroutine {
             id: g.id,
@@ -361,10 +362,23 @@ mod tests {
 
     #[test]
     fn the_users_code_is_what_delve_takes_for_it() {
-        for name in ["main.main", "sync.(*Mutex).Lock", "runtime.GC", "time.Sleep", "example.com/iter.Seq"] {
+        for name in [
+            "main.main",
+            "sync.(*Mutex).Lock",
+            "runtime.GC",
+            "time.Sleep",
+            "example.com/iter.Seq",
+        ] {
             assert!(is_users(name), "{name}");
         }
-        for name in ["runtime.gopark", "runtime/internal/atomic.Load", "internal/poll.(*FD).Read", "iter.Pull[...]", "_start", "runtime."] {
+        for name in [
+            "runtime.gopark",
+            "runtime/internal/atomic.Load",
+            "internal/poll.(*FD).Read",
+            "iter.Pull[...]",
+            "_start",
+            "runtime.",
+        ] {
             assert!(!is_users(name), "{name}");
         }
     }

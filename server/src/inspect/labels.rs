@@ -105,5 +105,9 @@ fn read(memory: &dyn Memory, set: ProcAddr, layout: Layout) -> Option<Vec<(Strin
     memory.read_many(&mut reads);
     let text = |read: &BulkRead| Some(String::from_utf8_lossy(read.done()?).into_owned());
     let pairs = reads.as_chunks::<2>().0.iter();
-    Some(pairs.filter_map(|[key, value]| Some((text(key)?, text(value)?))).collect())
+    Some(
+        pairs
+            .filter_map(|[key, value]| Some((text(key)?, text(value)?)))
+            .collect(),
+    )
 }

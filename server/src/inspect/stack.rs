@@ -47,7 +47,9 @@ pub(crate) fn unwind(
     depth: usize,
 ) -> Stack {
     let layout = binary.runtime_layout().ok();
-    let g = layout.as_ref().and_then(|layout| thread_g(memory, layout, registers).ok()?);
+    let g = layout
+        .as_ref()
+        .and_then(|layout| thread_g(memory, layout, registers).ok()?);
     let m = g.as_ref().map_or(ProcAddr(0), |g: &G| g.m);
     let goroutine = layout
         .as_ref()
@@ -89,7 +91,10 @@ fn frames_of<'b>(places: &Places<'b>, call: Call<'b>) -> Vec<Frame> {
         .as_ref()
         .map_or_else(Vec::new, |info| info.scope.inlined_at(call.place.addr));
     let mut location = places.location(&call.place, call.pc);
-    let own_name = info.as_ref().map(|info| Arc::clone(&info.name)).or(location.function.take());
+    let own_name = info
+        .as_ref()
+        .map(|info| Arc::clone(&info.name))
+        .or(location.function.take());
     let mut frames = Vec::with_capacity(inlined.len() + 1);
     for (depth, scope) in inlined.iter().enumerate().rev() {
         let Some(inlined) = &scope.inlined else { continue };

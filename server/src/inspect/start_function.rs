@@ -53,11 +53,15 @@ fn wrapped_by(binary: &Binary, entry: FileAddr, size: u64) -> Option<FileAddr> {
     let len = usize::try_from(size.min(MAX_WRAPPER)).ok()?;
     let code = binary.code(entry, len)?;
     let decoder = Decoder::with_ip(64, code, entry.0, DecoderOptions::NONE);
-    let calls = decoder.into_iter().filter(|instruction| instruction.flow_control() == FlowControl::Call);
+    let calls = decoder
+        .into_iter()
+        .filter(|instruction| instruction.flow_control() == FlowControl::Call);
     let mut callees = calls.filter_map(|call| binary.function_at(FileAddr(call.near_branch_target())));
     let is_runtimes = |name: &str| {
         name.strip_prefix("runtime.")
             .is_some_and(|rest| !rest.starts_with(|first: char| first.is_ascii_uppercase()))
     };
-    callees.find(|callee| !is_runtimes(&callee.name)).map(|callee| callee.entry)
+    callees
+        .find(|callee| !is_runtimes(&callee.name))
+        .map(|callee| callee.entry)
 }

@@ -128,11 +128,7 @@ fn frame_address(rule: CfaRule, registers: &Registers, pc: ProcAddr) -> Result<P
 
 /// RBP in the caller of a Go function. The Go linker describes where the frame is, and not where RBP was saved: if RBP points into the frame it
 /// points to the caller's, else the frame has not been set up (or does not exist), and RBP is still the caller's.
-fn caller_frame_pointer(
-    memory: &dyn Memory,
-    registers: &Registers,
-    cfa: ProcAddr,
-) -> Result<Option<u64>, UnwindError> {
+fn caller_frame_pointer(memory: &dyn Memory, registers: &Registers, cfa: ProcAddr) -> Result<Option<u64>, UnwindError> {
     let Some(rbp) = registers.general(DwarfReg::RBP) else {
         return Ok(None);
     };

@@ -257,7 +257,9 @@ impl<'p, 'b> Walk<'p, 'b> {
     /// What a signal handler interrupted. The kernel puts the registers right above the return address of the function that it calls.
     fn interrupted(&mut self, cfa: ProcAddr) -> Result<Next, UnwindError> {
         let caller = return_from(self.memory, cfa)?;
-        let returns_to = self.places.at(self.places.bias().to_file(ProcAddr(caller.pc().unwrap_or(0))));
+        let returns_to = self
+            .places
+            .at(self.places.bias().to_file(ProcAddr(caller.pc().unwrap_or(0))));
         if returns_to.function.is_some() && returns_to.role != Role::SignalReturn {
             // A C function that looks at signals first has called it (`runtime.SetCgoTraceback`).
             return Ok(Next::Caller(caller, Stands::BehindCall));

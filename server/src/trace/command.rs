@@ -3,22 +3,28 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded, select};
 use regex::Regex;
 use spelunk_bpf::{Link, Losses};
 use spelunk_dwarf::{Binary, BuildId, Function, OpenError};
 
-use super::engine::{Engine, EngineError, Place};
+use super::engine::{Engine, EngineError, Place, check_code};
 use super::function::{Runtime, SitePlan};
 use super::layouts::Layouts;
 use super::line::Verbosity;
 use super::planning;
 use super::printer::Printer;
+use super::stops::{Over, Stops};
 use crate::cli::trace::{TraceArgs, TraceTarget};
-use crate::process::{ExitStatus, Launch, Launched, Output, executable, same_user_or_root, watch};
+use crate::inspect::load_bias;
+use crate::process::{
+    ExitStatus, Inferior, Kicker, Launch, Launched, Output, Seize, executable, same_user_or_root, watch,
+};
 use crate::signals::Interrupts;
 use crate::toolchain;
 
@@ -35,6 +41,9 @@ pub(crate) fn run(args: &TraceArgs) -> ExitCode {
 
 /// A message names at most so many functions.
 const MAX_NAMED: usize = 5;
+
+/// How long a program that was launched may take to end after an interrupt.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A message for the user that ends the command.
 type Failure = String;
@@ -200,6 +209,58 @@ impl Trace<'_> {
             );
         }
         Ok(ended)
+    }
+
+    /// Traces by stopping the program at each call and return; answers how it ended, if it did.
+    fn by_stops(&mut self, sites: Vec<SitePlan>) -> Result<Option<ExitStatus>, Failure> {
+        let place = self.running.place.clone();
+        check_code(&self.binary, &place, sites.iter()).map_err(fail)?;
+        let inferior = match &mut self.running.launched {
+            Some(launched) => Inferior::seize_held(launched),
+            None => Inferior::seize(place.pid, Seize { kill_with_us: false }),
+        };
+        let inferior = inferior.map_err(|error| format!("could not trace process {}: {error}", place.pid))?;
+        let bias = std::fs::read(format!("/proc/{}/auxv", place.pid))
+            .ok()
+            .and_then(|auxv| load_bias(&self.binary, &auxv))
+            .ok_or_else(|| format!("could not find out where process {} was loaded", place.pid))?;
+        let told = self.told_to_end(inferior.kicker())?;
+        let mut stops = Stops::new(inferior, &self.binary, bias, sites).map_err(fail)?;
+        report_inlined(&self.binary, &self.pattern);
+        let mut printer = self.printer(None);
+        let over = stops
+            .run(&mut printer, &|| told.load(Ordering::Acquire))
+            .map_err(fail)?;
+        let launched = self.running.launched.is_some();
+        match over {
+            Over::Exited(status) => Ok(Some(status)),
+            Over::Told | Over::Unread if launched => Ok(Some(stops.into_inferior().kill())),
+            Over::Told | Over::Unread => {
+                stops.into_inferior().detach().map_err(fail)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Becomes true when the user has had enough; a program that was launched is given time to end by itself, as a terminal's Ctrl-C reached it too.
+    fn told_to_end(&self, kicker: Kicker) -> Result<Arc<AtomicBool>, Failure> {
+        let told = Arc::new(AtomicBool::new(false));
+        let (tell, received) = (told.clone(), self.interrupts.received().clone());
+        let grace = self.running.launched.is_some().then_some(GRACE);
+        thread::Builder::new()
+            .name("interrupts".into())
+            .spawn(move || {
+                if received.recv().is_err() {
+                    return;
+                }
+                if let Some(grace) = grace {
+                    let _ = received.recv_timeout(grace);
+                }
+                tell.store(true, Ordering::Release);
+                kicker.kick();
+            })
+            .map_err(fail)?;
+        Ok(told)
     }
 
     fn printer(&self, losses: Option<Losses>) -> Printer {
@@ -411,7 +472,7 @@ impl Running {
             recv(interrupts.received()) -> _ => {
                 let launched = self.launched.as_ref()?;
                 // A terminal's Ctrl-C reached the program too: what it does to end well, and its last calls, are still traced.
-                let grace = crossbeam_channel::after(std::time::Duration::from_secs(2));
+                let grace = crossbeam_channel::after(GRACE);
                 select! {
                     recv(self.exit) -> status => status.ok(),
                     recv(interrupts.received()) -> _ => { launched.kill(); self.exit.recv().ok() }

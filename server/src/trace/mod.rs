@@ -18,6 +18,7 @@ mod printer;
 mod record;
 mod signature;
 mod sites;
+mod stops;
 
 pub(crate) use engine::{Engine, Installed, Place, Reader};
 pub(crate) use logpoint::{LogPlanner, LogSite};
