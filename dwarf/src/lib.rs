@@ -6,6 +6,7 @@
 mod addr;
 mod binary;
 mod build_id;
+mod derived;
 mod elf;
 mod entry_index;
 mod error;

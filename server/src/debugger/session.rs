@@ -58,6 +58,8 @@ impl Session {
                 Output::Inherit
             },
             inherit_stdin: false,
+            redirect: spec.redirect.clone(),
+            disable_aslr: spec.disable_aslr,
         };
         let mut launched = launch
             .start()

@@ -35,12 +35,15 @@ pub(super) enum Role {
     SignalReturn,
     /// Injected by a signal handler, as if the interrupted instruction had called it: `runtime.sigpanic`, `runtime.asyncPreempt`, `runtime.debugCallV2`.
     Injected,
+    /// Calls code that the kernel provides, on the system stack or on a stack that it has aligned: `runtime.nanotime1` and its like. Where it was called
+    /// from is then in `m.vdsoPC` and `m.vdsoSP`.
+    CallsVdso,
     /// The system call that makes a thread: `runtime.clone`.
     Clone,
 }
 
 impl Role {
-    /// By the function's name in Go 1.21 to 1.27 (`runtime/asm_amd64.s`, `sys_linux_amd64.s`, `preempt_amd64.s`, `signal_unix.go`).
+    /// By the function's name in Go 1.21 to 1.27 (`runtime/asm_amd64.s`, `sys_linux_amd64.s`, `time_linux_amd64.s`, `preempt_amd64.s`).
     pub(super) fn of(name: &str) -> Role {
         match name.strip_prefix("runtime.") {
             Some("goexit") => Role::GoroutineEnd,
@@ -53,7 +56,9 @@ impl Role {
             Some("sigtramp" | "cgoSigtramp") => Role::SignalEntry,
             Some("sigreturn__sigaction" | "sigreturn") => Role::SignalReturn,
             Some("sigpanic" | "asyncPreempt" | "debugCallV2") => Role::Injected,
+            Some("nanotime1" | "walltime" | "vgetrandom1") => Role::CallsVdso,
             Some("clone") => Role::Clone,
+            None if name == "time.now" => Role::CallsVdso,
             _ => Role::Ordinary,
         }
     }
@@ -65,6 +70,8 @@ pub(super) struct Place<'b> {
     pub(super) addr: FileAddr,
     /// The function whose code it is, not looking at inlined calls.
     pub(super) function: Option<&'b Function>,
+    /// That function's name; C functions have the prefix that Delve gives them, `C.`.
+    pub(super) name: Option<Arc<str>>,
     /// What unwinding has to know of that function.
     pub(super) role: Role,
     /// Whether it is Go, which keeps no register but RSP and RBP over a call, or C.
@@ -78,7 +85,6 @@ pub(super) struct Place<'b> {
 struct Line {
     file: Option<Arc<str>>,
     line: u32,
-    function: Option<Arc<str>>,
 }
 
 /// The places that were asked for so far.
@@ -111,11 +117,16 @@ impl<'b> Places<'b> {
             return Rc::clone(known);
         }
         let function = self.binary.function_at(addr);
+        let written_in = self.binary.is_go_code(addr);
         let place = Rc::new(Place {
             addr,
             function,
             role: function.map_or(Role::Ordinary, |function| Role::of(&function.name)),
-            is_go: self.binary.is_go_code(addr),
+            is_go: written_in == Some(true),
+            name: function.map(|function| match written_in {
+                Some(false) => Arc::from(format!("C.{}", function.name)),
+                _ => Arc::from(&*function.name),
+            }),
             row: self.binary.unwind_row(addr).ok(),
             line: OnceCell::new(),
             info: OnceCell::new(),
@@ -137,17 +148,13 @@ impl<'b> Places<'b> {
                 Some((file, line)) => (Some(file), line),
                 None => (None, 0),
             };
-            Line {
-                file,
-                line,
-                function: place.function.map(|function| Arc::from(&*function.name)),
-            }
+            Line { file, line }
         });
         Location {
             pc,
             file: line.file.clone(),
             line: line.line,
-            function: line.function.clone(),
+            function: place.name.clone(),
         }
     }
 }

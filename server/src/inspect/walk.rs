@@ -222,12 +222,12 @@ impl<'p, 'b> Walk<'p, 'b> {
             Role::GoroutineEnd | Role::ThreadEnd => return Ok(Next::End { complete: true }),
             Role::SystemStack | Role::Mcall if self.on_system_stack => {
                 return Ok(match self.goroutine {
-                    Some(goroutine) => Next::Caller(saved_registers(goroutine.sched), Stands::BehindCall),
+                    Some(goroutine) => self.on_the_goroutine(goroutine.sched),
                     None => Next::End { complete: true },
                 });
             }
             Role::CallsC if self.on_system_stack && !self.innermost => {
-                if let Some(next) = self.caller_of_c()? {
+                if let Some(next) = self.caller_of_c(place)? {
                     return Ok(next);
                 }
             }
@@ -236,7 +236,15 @@ impl<'p, 'b> Walk<'p, 'b> {
                     return Ok(next);
                 }
             }
-            Role::SignalEntry => return self.interrupted(found?.cfa),
+            Role::SignalEntry => return self.caller_of_handler(found?.cfa),
+            Role::SignalReturn if self.innermost => {
+                return self.interrupted(ProcAddr(self.registers.sp().unwrap_or(0)));
+            }
+            Role::CallsVdso => {
+                if let Some(registers) = self.before_vdso()? {
+                    return Ok(Next::Caller(registers, Stands::BehindCall));
+                }
+            }
             _ if place.function.is_none() && self.innermost => {
                 if let Some(next) = self.out_of_foreign_code()? {
                     return Ok(next);
@@ -247,6 +255,22 @@ impl<'p, 'b> Walk<'p, 'b> {
         let Some(caller) = found?.caller else {
             return Ok(Next::End { complete: true });
         };
+        let returns_to = ProcAddr(caller.pc().unwrap_or(0).wrapping_sub(1));
+        if place.role == Role::Clone || place.row.is_none() {
+            // On a new thread's stack there is nothing yet; and a frame pointer is a guess, which a return address in code confirms.
+            if self
+                .places
+                .at(self.places.bias().to_file(returns_to))
+                .function
+                .is_none()
+            {
+                let pc = ProcAddr(self.registers.pc().unwrap_or(0));
+                return match place.role {
+                    Role::Clone => Ok(Next::End { complete: true }),
+                    _ => Err(UnwindError::Undescribed(pc)),
+                };
+            }
+        }
         let stands = match place.role {
             Role::Injected => Stands::Exactly,
             _ => Stands::BehindCall,
@@ -255,7 +279,7 @@ impl<'p, 'b> Walk<'p, 'b> {
     }
 
     /// What a signal handler interrupted. The kernel puts the registers right above the return address of the function that it calls.
-    fn interrupted(&mut self, cfa: ProcAddr) -> Result<Next, UnwindError> {
+    fn caller_of_handler(&mut self, cfa: ProcAddr) -> Result<Next, UnwindError> {
         let caller = return_from(self.memory, cfa)?;
         let returns_to = self
             .places
@@ -264,12 +288,17 @@ impl<'p, 'b> Walk<'p, 'b> {
             // A C function that looks at signals first has called it (`runtime.SetCgoTraceback`).
             return Ok(Next::Caller(caller, Stands::BehindCall));
         }
+        self.interrupted(cfa)
+    }
+
+    /// What a signal interrupted, from the registers that the kernel keeps for it in the `ucontext` at `at`.
+    fn interrupted(&mut self, at: ProcAddr) -> Result<Next, UnwindError> {
         self.signal_frames += 1;
         if self.signal_frames > MAX_SIGNAL_FRAMES {
             return Ok(Next::End { complete: false });
         }
         let mut bytes = [0u8; UCONTEXT_SIZE];
-        self.memory.read(cfa, &mut bytes)?;
+        self.memory.read(at, &mut bytes)?;
         let mut registers = Registers::default();
         for (number, at) in (0u16..).zip(IN_UCONTEXT) {
             let word = bytes.get(at..at + 8).and_then(|raw| raw.try_into().ok());
@@ -280,8 +309,9 @@ impl<'p, 'b> Walk<'p, 'b> {
         Ok(Next::Caller(registers, Stands::Exactly))
     }
 
-    /// Where a goroutine called C. C runs on the system stack at an address that the compiler's tables do not know.
-    fn caller_of_c(&mut self) -> Result<Option<Next>, UnwindError> {
+    /// Where a goroutine called C. C runs on the system stack, which the description of `runtime.asmcgocall` does not speak of: it holds for the stack
+    /// pointer before the change.
+    fn caller_of_c(&self, place: &Place<'b>) -> Result<Option<Next>, UnwindError> {
         let sp = ProcAddr(self.registers.sp().unwrap_or(0));
         let slot = |offset: i64| -> Result<u64, UnwindError> {
             let at = sp.offset(offset).ok_or(ReadError::Fault(sp))?;
@@ -290,24 +320,27 @@ impl<'p, 'b> Walk<'p, 'b> {
         let Some(goroutine) = self.goroutine else {
             return Ok(None);
         };
+        let mut before = None;
         for (g, depth) in ASMCGOCALL_SLOTS {
-            if slot(g)? != goroutine.addr.0 {
-                continue;
+            let g = slot(g)?;
+            let kept = slot(depth)?;
+            if g == goroutine.addr.0 {
+                before = Some(goroutine.stack_hi.wrapping_sub(kept)).filter(|sp| goroutine.owns(*sp));
+            } else if g == 0 && kept > sp.0 && kept - sp.0 < 4096 {
+                // It was on a system stack already.
+                before = Some(kept);
             }
-            let caller_sp = goroutine.stack_hi.wrapping_sub(slot(depth)?);
-            if !goroutine.owns(caller_sp) {
-                continue;
-            }
-            return self.returned_to(ProcAddr(caller_sp)).map(Some);
-        }
-        // It was on a system stack already.
-        for (g, saved) in ASMCGOCALL_SLOTS {
-            let caller_sp = slot(saved)?;
-            if slot(g)? == 0 && caller_sp > sp.0 && caller_sp - sp.0 < 4096 {
-                return self.returned_to(ProcAddr(caller_sp)).map(Some);
+            if before.is_some() {
+                break;
             }
         }
-        Ok(None)
+        let Some(before) = before else {
+            return Ok(None);
+        };
+        let mut registers = self.registers.clone();
+        registers.set_general(DwarfReg::RSP, Some(before));
+        let caller = step(place, self.memory, &registers)?.caller;
+        Ok(caller.map(|caller| Next::Caller(caller, Stands::BehindCall)))
     }
 
     /// The caller of a function without a frame of its own, whose return address is at `sp`.
@@ -358,11 +391,24 @@ impl<'p, 'b> Walk<'p, 'b> {
         if let Some(registers) = self.before_vdso()? {
             return Ok(Some(Next::Caller(registers, Stands::BehindCall)));
         }
-        // A C library without description: all that is known is where the goroutine called C.
+        // A C library without description: all that is known is where the goroutine called C. While it is on its own stack nothing is saved.
         let saved = self.goroutine.filter(|_| self.on_system_stack).map(|g| g.sched);
-        Ok(saved
-            .filter(|saved| saved.sp != 0)
-            .map(|saved| Next::Caller(saved_registers(saved), Stands::BehindCall)))
+        let saved = saved.filter(|saved| {
+            let place = self.places.at(self.places.bias().to_file(ProcAddr(saved.pc)));
+            saved.sp != 0 && place.role == Role::SystemStackSwitch
+        });
+        Ok(saved.map(|saved| self.on_the_goroutine(saved)))
+    }
+
+    /// Where a goroutine stands that has left its stack for a system stack.
+    fn on_the_goroutine(&self, saved: Saved) -> Next {
+        let place = self.places.at(self.places.bias().to_file(ProcAddr(saved.pc)));
+        // One that has not run yet stands at the beginning of its function.
+        let stands = match place.function {
+            Some(function) if function.entry == place.addr => Stands::Exactly,
+            _ => Stands::BehindCall,
+        };
+        Next::Caller(saved_registers(saved), stands)
     }
 
     /// The caller of the runtime function that is reading the clock through the kernel's shared object.
@@ -382,7 +428,7 @@ impl<'p, 'b> Walk<'p, 'b> {
             return Ok(None);
         }
         // The function has a frame, so that the caller's RBP is below its return address.
-        let saved = ProcAddr(sp).offset(-16).ok_or(ReadError::Fault(ProcAddr(sp)))?;
+        let saved = ProcAddr(sp).offset(-16).ok_or(UnwindError::Overflow(ProcAddr(sp)))?;
         registers.set_general(DwarfReg::RBP, Some(self.memory.read_uint(saved, 8)?));
         Ok(Some(registers))
     }

@@ -416,10 +416,11 @@ impl Subject {
                 cwd: args.directory.clone(),
                 output: Output::Inherit,
                 inherit_stdin: true,
+                ..Launch::default()
             };
             let file = self.path().to_owned();
             let launched = launch
-                .start()
+                .start_here()
                 .map_err(|error| format!("could not launch process: {error}"))?;
             let exit = launched.exit.clone();
             return Ok(Running {

@@ -8,6 +8,7 @@ mod clock;
 pub(crate) mod command;
 mod engine;
 mod function;
+mod growth;
 mod layouts;
 mod line;
 mod logpoint;
@@ -20,5 +21,9 @@ mod signature;
 mod sites;
 mod stops;
 
+pub(crate) use capture::placed;
 pub(crate) use engine::{Engine, Installed, Place, Reader};
+pub(crate) use function::may_be_a_part;
+pub(crate) use growth::may_be_overwritten;
 pub(crate) use logpoint::{LogPlanner, LogSite};
+pub(crate) use paths::package_of;

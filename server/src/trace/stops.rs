@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nix::time::{ClockId, clock_gettime};
 use spelunk_bpf::{Moment, RecordView, Reg, Shown, SiteId};
-use spelunk_dwarf::{Binary, DwarfReg, LoadBias, ProcAddr, RuntimeLayout};
+use spelunk_dwarf::{Binary, DwarfError, DwarfReg, LoadBias, ProcAddr, RuntimeLayout};
 
 use super::engine::Installed;
 use super::function::SitePlan;
@@ -26,6 +26,17 @@ pub(super) enum Over {
     Unread,
 }
 
+/// Why a trace could not begin.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StopsError {
+    /// The binary does not say what is needed of the runtime.
+    #[error("{0}")]
+    Dwarf(#[from] DwarfError),
+    /// The process could not be prepared.
+    #[error("{0}")]
+    Process(#[from] ProcessError),
+}
+
 /// A process whose calls are traced by stopping it.
 pub(super) struct Stops {
     inferior: Inferior,
@@ -41,10 +52,8 @@ impl Stops {
         binary: &Binary,
         bias: LoadBias,
         plans: Vec<SitePlan>,
-    ) -> Result<Stops, ProcessError> {
-        let layout = binary
-            .runtime_layout()
-            .map_err(|error| ProcessError::Failed(error.to_string()))?;
+    ) -> Result<Stops, StopsError> {
+        let layout = binary.runtime_layout()?;
         let mut sites: HashMap<ProcAddr, Vec<Arc<Installed<()>>>> = HashMap::new();
         for (number, plan) in (0..).zip(plans) {
             let addr = bias.to_proc(plan.addr);

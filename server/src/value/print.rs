@@ -166,13 +166,44 @@ impl Printer {
                 self.type_name(value, at.style);
                 self.push(" nil");
             }
-            Content::Chan { queued, buffer } => {
+            Content::Chan { fields, len, .. } if at.style.newlines && !fields.is_empty() => {
+                self.structure(value, *len, fields, None, at);
+            }
+            Content::Chan { queued, buffer, .. } => {
                 self.type_name(value, at.style);
                 self.put(format_args!(" {queued}/{buffer}"));
             }
-            Content::Func(name) if name.is_empty() => self.push("nil"),
-            Content::Func(name) => self.push(name),
+            Content::Func { name, .. } if name.is_empty() => self.push("nil"),
+            Content::Func { name, captured, .. } => {
+                self.push(name);
+                if at.style.newlines && !captured.is_empty() {
+                    self.captured(captured, at);
+                }
+            }
         }
+    }
+
+    /// What a closure captured, a line each.
+    fn captured(&mut self, captured: &[Value], at: Context) {
+        self.push(" {\n");
+        for variable in captured {
+            for _ in 0..=at.indent {
+                self.push("\t");
+            }
+            self.put(format_args!("{} ", variable.name));
+            self.type_name(variable, at.style);
+            self.push(" = ");
+            let inner = Context {
+                indent: at.indent + 1,
+                ..at.below(false)
+            };
+            self.value(variable, inner);
+            self.push("\n");
+        }
+        for _ in 0..at.indent {
+            self.push("\t");
+        }
+        self.push("}");
     }
 
     fn leading_type(&mut self, value: &Value, at: Context) {

@@ -1,0 +1,8 @@
+//! Tests on real Go programs, stopped by ptrace.
+
+mod against_dlv;
+mod cgo;
+mod goroutines;
+mod moving;
+mod program;
+mod stacks;

@@ -1,0 +1,106 @@
+//! Stacks at random moments of programs that keep the runtime busy: whatever is interrupted, every stack must lead to its end.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::program::{Build, Program};
+use crate::inspect::{Stack, Stopped as _, Whose, goroutines, stack};
+
+fn text(stack: &Stack) -> String {
+    let frames = stack.frames.iter().map(|frame| {
+        let name = frame.location.function.as_deref().unwrap_or("?");
+        format!(
+            "{name} {}:{} pc {} cfa {} {}",
+            frame.location.file.as_deref().unwrap_or("?"),
+            frame.location.line,
+            frame.pc,
+            frame.cfa,
+            if frame.on_system_stack { "system" } else { "" }
+        )
+    });
+    frames.collect::<Vec<_>>().join("\n")
+}
+
+/// Stops a program over and over, looks at all its stacks, and gives the names of all functions that were seen on them.
+fn stop_often(program: &Program, times: u32) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    let end = Instant::now() + Duration::from_secs(20);
+    for round in 0..times {
+        if Instant::now() > end {
+            break;
+        }
+        // Moments that do not repeat with the program's own rhythm.
+        std::thread::sleep(Duration::from_micros(u64::from(round * 7919 % 3000)));
+        let stopped = program.stop();
+        let (all, _) = goroutines(&stopped, 0, 0).expect("the list can be read");
+        let threads = stopped.threads().into_iter().map(Whose::Thread);
+        for whose in all.iter().map(|g| Whose::Goroutine(g.id)).chain(threads) {
+            let stack = stack(&stopped, whose, 10_000).expect("it exists");
+            assert!(
+                stack.complete && stack.error.is_none(),
+                "round {round}, {whose:?}, {:?}:\n{}",
+                stack.error,
+                text(&stack)
+            );
+            if let Whose::Goroutine(_) = whose {
+                let last = stack.frames.last().and_then(|frame| frame.location.function.as_deref());
+                assert_eq!(
+                    last,
+                    Some("runtime.goexit"),
+                    "round {round}, {whose:?}:\n{}",
+                    text(&stack)
+                );
+            }
+            seen.extend(
+                stack
+                    .frames
+                    .iter()
+                    .filter_map(|frame| frame.location.function.as_deref().map(str::to_owned)),
+            );
+        }
+    }
+    seen
+}
+
+#[test]
+fn stacks_are_whole_at_any_moment() {
+    for build in [Build::Debug, Build::Optimized] {
+        let Some(program) = Program::start("fixture", build, &["busy"]) else {
+            return;
+        };
+        let seen = stop_often(&program, 200);
+        for expected in [
+            "runtime.systemstack",
+            "runtime.mcall",
+            "main.spin",
+            "main.recurse",
+            "runtime.gcBgMarkWorker",
+        ] {
+            assert!(seen.contains(expected), "{expected} was seen among {seen:#?}");
+        }
+    }
+}
+
+#[test]
+fn signal_handlers_show_what_they_interrupt() {
+    let Some(program) = Program::start("fixture", Build::Optimized, &["signals"]) else {
+        return;
+    };
+    let seen = stop_often(&program, 200);
+    assert!(
+        seen.contains("runtime.sighandler") || seen.contains("runtime.sigtrampgo"),
+        "{seen:#?}"
+    );
+}
+
+#[test]
+fn a_fatal_panic_can_be_looked_at() {
+    let Some(program) = Program::start("fixture", Build::Debug, &["crash"]) else {
+        return;
+    };
+    let seen = stop_often(&program, 1);
+    assert!(
+        seen.contains("runtime.mapassign_faststr") && seen.contains("main.crash.func1"),
+        "{seen:#?}"
+    );
+}
