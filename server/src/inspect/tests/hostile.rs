@@ -9,11 +9,20 @@ use super::program::{Build, build};
 use crate::inspect::{InspectError, Registers, Stopped, Tid, Whose, goroutines, running_goroutine, stack, unwind};
 use crate::value::{Memory, ReadError};
 
-/// A megabyte of memory at every address: each word is found by its address modulo that.
+/// A little memory, where the program's data and the pointers in it lead: the same words over and over.
 struct Nonsense(Vec<u64>);
+
+/// Where pointers lead, and how far there is something.
+const HEAP: u64 = 0xc000_0000;
+const HEAP_SIZE: u64 = 1 << 16;
 
 impl Memory for Nonsense {
     fn read(&self, addr: ProcAddr, buf: &mut [u8]) -> Result<(), ReadError> {
+        let end = addr.0.saturating_add(buf.len() as u64);
+        let inside = |start: u64, size: u64| addr.0 >= start && end <= start + size;
+        if !inside(0x40_0000, 0x80_0000) && !inside(HEAP, HEAP_SIZE) {
+            return Err(ReadError::Fault(addr));
+        }
         for (at, byte) in (0u64..).zip(buf) {
             let at = addr.0.wrapping_add(at);
             let word = self.0[(at / 8) as usize % self.0.len()];
@@ -90,19 +99,19 @@ fn nonsense_comes_to_an_end() {
     let word = prop_oneof![
         prop::sample::select(code.clone()),
         // Pointers into memory of which there is little, so that they meet.
-        (0u64..64).prop_map(|n| 0x10_0000 + 8 * n),
+        (0u64..64).prop_map(|n| HEAP + 8 * n),
         0u64..64,
         any::<u64>(),
     ];
     let general = prop_oneof![
         prop::sample::select(code),
-        (0u64..64).prop_map(|n| 0x10_0000 + 8 * n),
+        (0u64..64).prop_map(|n| HEAP + 8 * n),
         any::<u64>()
     ];
     let strategy = (prop::collection::vec(word, 64), prop::collection::vec(general, 18));
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(1000)
+        ..ProptestConfig::with_cases(500)
     });
     let outcome = runner.run(&strategy, |(memory, values)| {
         let mut registers = Registers::default();

@@ -138,6 +138,19 @@ impl Program {
         eventually(at_rest).expect("the program comes to rest")
     }
 
+    /// Has the kernel stop the program, so that whoever looks at it sees the same.
+    pub(super) fn freeze(&self) {
+        // SAFETY: takes two numbers.
+        assert_eq!(unsafe { libc::kill(self.pid().cast_signed(), libc::SIGSTOP) }, 0);
+        let all_stopped = || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
+            let mut stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+            let is_stopped = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+            stats.all(is_stopped).then_some(())
+        };
+        eventually(all_stopped).expect("the kernel stops it");
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
