@@ -9,7 +9,9 @@ use super::breakpoints::Exception;
 use super::control::{Control, Phase};
 use super::temporary::{Follow, FrameIs, Kind, Returning, Temporary};
 use super::{BreakpointId, Event, StopReason};
-use crate::inspect::{FrameScope, Registers, RunningGoroutine, Stack, Tid, Whose, running_goroutine, unwind};
+use crate::inspect::{
+    FrameScope, GoroutineContext, Registers, RunningGoroutine, Stack, Tid, Whose, running_goroutine, unwind,
+};
 
 /// A thread at a site.
 pub(super) struct Passer {
@@ -17,6 +19,17 @@ pub(super) struct Passer {
     pub(super) addr: FileAddr,
     pub(super) registers: Registers,
     pub(super) goroutine: Option<RunningGoroutine>,
+}
+
+impl Passer {
+    /// What the runtime's made-up variables mean in an expression here.
+    fn context(&self) -> Option<GoroutineContext> {
+        self.goroutine.as_ref().map(|goroutine| GoroutineContext {
+            addr: goroutine.addr,
+            stack_hi: goroutine.stack_hi,
+            thread: Some(self.thread),
+        })
+    }
 }
 
 /// What a passing comes to.
@@ -183,8 +196,11 @@ impl Control {
         let stack = self.stack_of(passer, 1).ok_or("the program is not traced")?;
         let frame = stack.frames.first().ok_or("empty stack trace")?;
         let memory = self.memory.as_ref().ok_or("the program is not traced")?;
-        let scope = FrameScope::new(&self.binary, self.bias, &**memory, frame);
-        scope.truth(condition).map_err(|error| error.to_string())
+        let scope = FrameScope::new(&self.binary, self.bias, &**memory, frame).with_goroutine(passer.context());
+        scope.truth(condition).map_err(|error| match error.to_string() {
+            own if own.starts_with("condition expression") => own,
+            other => format!("error evaluating expression: {other}"),
+        })
     }
 
     /// Writes the message of a logpoint that lies on a stop site.
@@ -201,7 +217,7 @@ impl Control {
         };
         let text = match stack.frames.first() {
             Some(frame) => {
-                let scope = FrameScope::new(&self.binary, self.bias, &*memory, frame);
+                let scope = FrameScope::new(&self.binary, self.bias, &*memory, frame).with_goroutine(passer.context());
                 super::message::text(&template, &scope)
             }
             None => "{eval err: empty stack trace}".to_owned(),

@@ -9,8 +9,8 @@ use spelunk_dwarf::{Binary, DwarfReg, LoadBias, ProcAddr};
 use super::control::{Control, Phase, failed};
 use super::{DebugError, Stop, StopReason};
 use crate::inspect::{
-    self, Frame, FrameRef, FrameScope, Goroutine, InspectError, Registers, ScopedValue, Stack, Stopped, Tid, Whose,
-    Write,
+    self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Registers, ScopedValue, Stack,
+    Stopped, Tid, Whose, Write,
 };
 use crate::process::Inferior;
 use crate::value::{LoadConfig, Memory, Value};
@@ -22,6 +22,7 @@ const MAX_DEPTH: usize = 10_000;
 #[derive(Default)]
 pub(super) struct Seen {
     stacks: HashMap<Whose, (Arc<Stack>, usize)>,
+    contexts: HashMap<i64, GoroutineContext>,
     /// What the function that the last step returned from has left, and to whom.
     pub(super) returned: Option<(Whose, super::returns::Returned)>,
 }
@@ -148,6 +149,22 @@ impl Control {
         Ok(stack)
     }
 
+    /// What the runtime's made-up variables mean in an expression about a goroutine.
+    fn context(&mut self, whose: Whose) -> Option<GoroutineContext> {
+        let Whose::Goroutine(id) = whose else { return None };
+        if let Some(known) = self.seen.contexts.get(&id) {
+            return Some(*known);
+        }
+        let goroutine = self.goroutine(id).ok()?;
+        let context = GoroutineContext {
+            addr: goroutine.addr,
+            stack_hi: goroutine.stack_hi,
+            thread: goroutine.thread,
+        };
+        self.seen.contexts.insert(id, context);
+        Some(context)
+    }
+
     fn frame(&mut self, frame: FrameRef) -> Result<Frame, DebugError> {
         // Clients ask for many frames of a stack one after the other.
         let depth = frame
@@ -167,18 +184,19 @@ impl Control {
         })
     }
 
-    fn scope<'a>(&'a self, frame: &'a Frame) -> Result<FrameScope<'a>, DebugError> {
+    fn scope<'a>(&'a self, frame: &'a Frame, context: Option<GoroutineContext>) -> Result<FrameScope<'a>, DebugError> {
         let memory = self
             .memory
             .as_ref()
             .ok_or_else(|| failed("the program is not traced"))?;
-        Ok(FrameScope::new(&self.binary, self.bias, &**memory, frame))
+        Ok(FrameScope::new(&self.binary, self.bias, &**memory, frame).with_goroutine(context))
     }
 
     /// As [`super::Session::locals`].
     pub(super) fn locals(&mut self, frame: FrameRef, config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError> {
+        let context = self.context(frame.whose);
         let frame = self.frame(frame)?;
-        Ok(self.scope(&frame)?.locals(config))
+        Ok(self.scope(&frame, context)?.locals(config))
     }
 
     /// As [`super::Session::evaluate`].
@@ -188,8 +206,11 @@ impl Control {
         expression: &str,
         config: LoadConfig,
     ) -> Result<Value, DebugError> {
+        let context = self.context(frame.whose);
         let frame = self.frame(frame)?;
-        self.scope(&frame)?.evaluate(expression, config).map_err(failed)
+        self.scope(&frame, context)?
+            .evaluate(expression, config)
+            .map_err(failed)
     }
 
     /// As [`super::Session::reload`].
@@ -200,8 +221,11 @@ impl Control {
         range: Option<Range<u64>>,
         config: LoadConfig,
     ) -> Result<Value, DebugError> {
+        let context = self.context(frame.whose);
         let frame = self.frame(frame)?;
-        self.scope(&frame)?.reload(value, range, config).map_err(failed)
+        self.scope(&frame, context)?
+            .reload(value, range, config)
+            .map_err(failed)
     }
 
     /// As [`super::Session::package_variables`].
@@ -219,10 +243,11 @@ impl Control {
 
     /// As [`super::Session::set_variable`].
     pub(super) fn set_variable(&mut self, at: FrameRef, what: &str, to: &str) -> Result<(), DebugError> {
+        let context = self.context(at.whose);
         let frame = self.frame(at)?;
         let thread = self.thread_of(at.whose)?;
         let mut writes = Vec::new();
-        self.scope(&frame)?
+        self.scope(&frame, context)?
             .assign(what, to, &mut |write| {
                 writes.push(write);
                 Ok(())

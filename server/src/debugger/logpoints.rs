@@ -111,7 +111,7 @@ impl Probes {
             let owner = &site.owner;
             let _ = events.send(Event::Log {
                 goroutine: record.goroutine(),
-                text: owner.site.message(&binary, record),
+                text: owner.site.message(&binary, record, None),
                 file: owner.file.clone(),
                 line: owner.line,
             });

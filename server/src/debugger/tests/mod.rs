@@ -2,5 +2,8 @@
 
 mod breakpoints;
 mod ends;
+mod exceptions;
+mod interrupted;
 mod program;
+mod returns;
 mod steps;
