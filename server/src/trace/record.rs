@@ -144,7 +144,9 @@ impl<'r> RecordMemory<'r> {
     /// What is missing because it is in a register that the kernel does not show a probe: a stopped thread shows it.
     fn in_vector_register(&self, why: &ReadError, size: u64) -> Option<Vec<u8>> {
         let ReadError::InRegister(name) = why else { return None };
-        let register = (17..=32).map(DwarfReg).find(|register| register.name() == Some(name))?;
+        // Go's assembler calls them X0 to X15; DWARF numbers them from 17 on.
+        let number: u16 = name.strip_prefix('X')?.parse().ok()?;
+        let register = DwarfReg(number.checked_add(17)?);
         let bytes = self.live?.registers.vector(register)?;
         bytes.get(..usize::try_from(size).ok()?).map(<[u8]>::to_vec)
     }
