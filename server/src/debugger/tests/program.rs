@@ -25,6 +25,8 @@ pub(super) enum Build {
     Debug,
     /// Not optimised, but inlined.
     Inlined,
+    /// The default.
+    Optimized,
     /// Position independent, nothing optimised.
     Pie,
     /// The program with loops over functions, nothing optimised.
@@ -36,6 +38,7 @@ impl Build {
         match self {
             Build::Debug | Build::Range => &["-gcflags=all=-N -l"],
             Build::Inlined => &["-gcflags=-N"],
+            Build::Optimized => &[],
             Build::Pie => &["-gcflags=all=-N -l", "-buildmode=pie"],
         }
     }
@@ -234,16 +237,14 @@ impl Debugged {
         self.session.stack(whose, 50).expect("there is a stack")
     }
 
-    /// `function:line` where the stop is.
+    /// `function:line` where the stop is; for inlined code the function that contains it, as Delve's terminal client shows it.
     pub(super) fn place(&self) -> String {
         let stop = self.session.stop().expect("the program is stopped");
         let stack = self.stack(stop.whose);
         let top = stack.frames.first().expect("a stack has a frame");
-        format!(
-            "{}:{}",
-            top.location.function.as_deref().unwrap_or("?"),
-            top.location.line
-        )
+        let function = top.info.as_ref().map(|info| &*info.name);
+        let function = function.or(top.location.function.as_deref());
+        format!("{}:{}", function.unwrap_or("?"), top.location.line)
     }
 
     /// A variable of the innermost frame as text.

@@ -200,7 +200,7 @@ fn next_takes_the_body_of_a_loop_over_a_function_for_part_of_the_function() {
         Build::Range,
         "main.library",
         StepKind::Over,
-        "library:48 49 library-range1:50 51 49 50 51 library:51 52 main:60",
+        "library:47 48 49 library-range1:50 51 49 50 51 library:51 52 main:60",
     );
 }
 
@@ -212,4 +212,76 @@ fn a_step_goes_through_the_iterator_of_a_loop_over_a_function() {
         StepKind::Into,
         "sum:19 20 21 count:9 10 sum:21 count.func1:10 11 12 sum-range1:21 22 23 count.func1:12 11 12 sum-range1:21 22 23 count.func1:12",
     );
+}
+
+#[test]
+fn next_goes_over_inlined_calls_and_a_step_enters_them() {
+    use StepKind::{Into, Out, Over};
+    let inlined = Build::Inlined;
+    lands(inlined, "main.inlining", Over, "main:176 177 178 228 229 231");
+    lands(
+        inlined,
+        "main.inlining",
+        Into,
+        "main:176 171 176 177 171 177 178 228 229 315",
+    );
+    lands(inlined, "main.inlining", Out, "main:176 228 runtime.main:194");
+    lands(inlined, "main.recovers", Over, "main:75 76 77 220 221");
+    lands(
+        inlined,
+        "main.recovers",
+        Into,
+        "main:75 76 panics:64 65 69 70 71 panics.func1:65 66 67 fmt.Sprint:277",
+    );
+    lands(
+        inlined,
+        "main.defers",
+        Into,
+        "defers:55 56 57 60 add:31 32 33 defers:60 61 62 defers.func1:57 58 59 defers:61 62",
+    );
+}
+
+#[test]
+fn steps_through_optimised_code_land_where_delves_do() {
+    use StepKind::{Into, Out, Over};
+    let optimized = Build::Optimized;
+    lands(
+        optimized,
+        "main.calls",
+        Over,
+        "calls:44 45 46 47 48 49 main:218 219 221 222 223 225",
+    );
+    lands(
+        optimized,
+        "main.calls",
+        Into,
+        "calls:44 45 add:32 33 calls:45 46 add:32 33 calls:46 47 divide:37 38 41 calls:47 48",
+    );
+    lands(optimized, "main.calls", Out, "calls:44 main:218 runtime.main:194");
+    lands(
+        optimized,
+        "main.defers",
+        Over,
+        "defers:55 56 57 60 61 main:219 221 222 223",
+    );
+    lands(
+        optimized,
+        "main.defers",
+        Into,
+        "defers:55 56 57 60 add:32 33 defers:61 defers.func1:59 defers:61 defers.deferwrap1:56 defers:61 main:219 76 panics:64 65",
+    );
+    lands(
+        optimized,
+        "main.recovers",
+        Over,
+        "main:76 221 222 223 225 226 227 229 231 runtime.main:194 310",
+    );
+    // In the wrapper Delve gives line 1 thrice, where the line table has line 20 of what was inlined into it.
+    lands(
+        optimized,
+        "main.recovers",
+        Into,
+        "main:76 panics:64 65 71 main:221 interfaces:90 92 (*square).area:1 20 1",
+    );
+    lands(optimized, "main.recovers", Out, "main:76 221");
 }
