@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use memmap2::Mmap;
 
+use crate::derived::DerivedTypes;
 use crate::elf::{Elf, ElfError, Segment};
 use crate::entry_index::EntryIndex;
 use crate::error::{DwarfError, OpenError};
@@ -38,6 +39,7 @@ pub struct Binary {
     pub(crate) functions: OnceLock<FunctionTable>,
     pub(crate) function_infos: FunctionInfoCache,
     pub(crate) types: TypeCache,
+    pub(crate) derived: DerivedTypes,
     pub(crate) runtime_types_range: OnceLock<Option<Range<u64>>>,
     pub(crate) runtime_layout: OnceLock<Result<RuntimeLayout, DwarfError>>,
     pub(crate) source_files: OnceLock<SourceFiles>,
@@ -151,6 +153,7 @@ impl Binary {
             functions: OnceLock::new(),
             function_infos: FunctionInfoCache::default(),
             types: TypeCache::default(),
+            derived: DerivedTypes::default(),
             runtime_types_range: OnceLock::new(),
             runtime_layout: OnceLock::new(),
             source_files: OnceLock::new(),

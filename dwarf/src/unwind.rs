@@ -214,9 +214,7 @@ fn read_rows<'a, S: UnwindSection<Reader<'a>>>(
         if all && rows.len() > MAX_KEPT_ROWS {
             all = false;
         }
-        if !all
-            && let Some(found) = row_at(&rows, pc)
-        {
+        if !all && let Some(found) = row_at(&rows, pc) {
             return Ok(RowsRead::One(found));
         }
     }

@@ -19,8 +19,8 @@ use crate::value::BulkRead;
 /// How many goroutines are read at a time.
 const BATCH: usize = 1024;
 
-/// More than this many a runtime's list cannot have; one that claims more was overwritten.
-const MAX_GOROUTINES: u64 = 1 << 26;
+/// More than this many would need 32 GiB for their stacks alone; a list that claims more was overwritten.
+const MAX_GOROUTINES: u64 = 1 << 24;
 
 /// How many frames are looked at for the first one in the user's code, as in Delve (`maxGoroutineUserCurrentDepth`).
 const USER_FRAMES: usize = 30;
@@ -59,7 +59,7 @@ pub(crate) fn goroutines(
 ) -> Result<(Vec<Goroutine>, Option<usize>), InspectError> {
     let layout = layout(p)?;
     let (list, len) = all_gs(p, &layout)?;
-    let threads = threads_at_work(p, &layout);
+    let threads = threads_at_work(p);
     let mut survey = Survey::new(p, &layout);
     let mut found = Vec::new();
     let mut place = start;
@@ -125,17 +125,15 @@ fn is_alive(g: &G) -> bool {
     g.status != DEAD && g.status != DEAD_EXTRA
 }
 
-/// The goroutine that a thread works for. Threads that are just being made still have the thread-local storage of the one that makes them.
+/// The goroutine that a thread works for. A thread that is just being made may still have the thread-local storage of the one that makes it.
 pub(super) fn works_for(p: &dyn Stopped, thread: Tid) -> Result<Option<G>, InspectError> {
     let layout = layout(p)?;
     let registers = p.registers(thread)?;
-    let function = p
-        .binary()
-        .function_at(p.bias().to_file(ProcAddr(registers.pc().unwrap_or(0))));
-    if function.is_some_and(|function| Role::of(&function.name) == Role::Clone) {
-        return Ok(None);
-    }
+    let (pc, sp) = (registers.pc().unwrap_or(0), registers.sp().unwrap_or(0));
+    let function = p.binary().function_at(p.bias().to_file(ProcAddr(pc)));
+    let in_clone = function.is_some_and(|function| Role::of(&function.name) == Role::Clone);
     let found = thread_g(p.memory(), &layout, &registers).and_then(|g| match g {
+        Some(g) if in_clone && !g.owns(sp) => Ok(None),
         Some(g) => goroutine_of_g(p.memory(), &layout, g),
         None => Ok(None),
     });
@@ -166,8 +164,7 @@ pub(super) fn find(p: &dyn Stopped, id: i64) -> Result<(G, Option<Tid>), Inspect
 type Threads = HashMap<ProcAddr, (Tid, Registers)>;
 
 /// The threads that work for goroutines, by the address of the goroutine's `g`.
-fn threads_at_work(p: &dyn Stopped, layout: &RuntimeLayout) -> Threads {
-    let _ = layout;
+fn threads_at_work(p: &dyn Stopped) -> Threads {
     let at_work = p.threads().into_iter().filter_map(|thread| {
         let g = works_for(p, thread).ok()??;
         Some((g.addr, (thread, p.registers(thread).ok()?)))
@@ -319,7 +316,7 @@ impl<'p> Survey<'p> {
         let mut walk = Walk::new(&self.places, &memory, start);
         for _ in 0..USER_FRAMES {
             let call = walk.next()?;
-            if call.place.function.is_some_and(|function| is_users(&function.name)) {
+            if call.place.name.as_deref().is_some_and(is_users) {
                 return Some(self.places.location(&call.place, call.pc));
             }
         }
@@ -368,6 +365,7 @@ mod tests {
             "runtime.GC",
             "time.Sleep",
             "example.com/iter.Seq",
+            "C.puts",
         ] {
             assert!(is_users(name), "{name}");
         }

@@ -70,6 +70,8 @@ pub(super) struct Place<'b> {
     pub(super) addr: FileAddr,
     /// The function whose code it is, not looking at inlined calls.
     pub(super) function: Option<&'b Function>,
+    /// That function's name; C functions have the prefix that Delve gives them, `C.`.
+    pub(super) name: Option<Arc<str>>,
     /// What unwinding has to know of that function.
     pub(super) role: Role,
     /// Whether it is Go, which keeps no register but RSP and RBP over a call, or C.
@@ -83,7 +85,6 @@ pub(super) struct Place<'b> {
 struct Line {
     file: Option<Arc<str>>,
     line: u32,
-    function: Option<Arc<str>>,
 }
 
 /// The places that were asked for so far.
@@ -116,11 +117,16 @@ impl<'b> Places<'b> {
             return Rc::clone(known);
         }
         let function = self.binary.function_at(addr);
+        let written_in = self.binary.is_go_code(addr);
         let place = Rc::new(Place {
             addr,
             function,
             role: function.map_or(Role::Ordinary, |function| Role::of(&function.name)),
-            is_go: self.binary.is_go_code(addr),
+            is_go: written_in == Some(true),
+            name: function.map(|function| match written_in {
+                Some(false) => Arc::from(format!("C.{}", function.name)),
+                _ => Arc::from(&*function.name),
+            }),
             row: self.binary.unwind_row(addr).ok(),
             line: OnceCell::new(),
             info: OnceCell::new(),
@@ -142,17 +148,13 @@ impl<'b> Places<'b> {
                 Some((file, line)) => (Some(file), line),
                 None => (None, 0),
             };
-            Line {
-                file,
-                line,
-                function: place.function.map(|function| Arc::from(&*function.name)),
-            }
+            Line { file, line }
         });
         Location {
             pc,
             file: line.file.clone(),
             line: line.line,
-            function: line.function.clone(),
+            function: place.name.clone(),
         }
     }
 }

@@ -91,10 +91,6 @@ fn frames_of<'b>(places: &Places<'b>, call: Call<'b>) -> Vec<Frame> {
         .as_ref()
         .map_or_else(Vec::new, |info| info.scope.inlined_at(call.place.addr));
     let mut location = places.location(&call.place, call.pc);
-    let own_name = info
-        .as_ref()
-        .map(|info| Arc::clone(&info.name))
-        .or(location.function.take());
     let mut frames = Vec::with_capacity(inlined.len() + 1);
     for (depth, scope) in inlined.iter().enumerate().rev() {
         let Some(inlined) = &scope.inlined else { continue };
@@ -117,7 +113,7 @@ fn frames_of<'b>(places: &Places<'b>, call: Call<'b>) -> Vec<Frame> {
             return_address_at: None,
         });
     }
-    location.function = own_name;
+    location.function.clone_from(&call.place.name);
     frames.push(Frame {
         pc: call.pc,
         lookup_pc: call.place.addr,

@@ -35,7 +35,7 @@ pub(super) enum UnwindError {
         register: &'static str,
     },
     /// Neither a description nor a frame pointer leads on.
-    #[error("nothing describes the frame of the code at {0}, and RBP does not point into the stack")]
+    #[error("nothing describes the frame of the code at {0}, and RBP does not lead to a caller")]
     Undescribed(ProcAddr),
     /// The stack leads back to itself.
     #[error("the frame of {pc} lies at {cfa}, which is not above that of what it called")]

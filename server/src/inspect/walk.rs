@@ -167,6 +167,8 @@ impl<'p, 'b> Walk<'p, 'b> {
         });
         match self.caller(&place, next) {
             Ok(Next::Caller(registers, stands)) => {
+                let returns = registers.sp() == Some(call.cfa.0);
+                call.return_address_at = call.return_address_at.filter(|_| returns);
                 self.registers = registers;
                 self.stands = stands;
                 self.innermost = false;
@@ -222,7 +224,7 @@ impl<'p, 'b> Walk<'p, 'b> {
             Role::GoroutineEnd | Role::ThreadEnd => return Ok(Next::End { complete: true }),
             Role::SystemStack | Role::Mcall if self.on_system_stack => {
                 return Ok(match self.goroutine {
-                    Some(goroutine) => Next::Caller(saved_registers(goroutine.sched), Stands::BehindCall),
+                    Some(goroutine) => self.on_the_goroutine(goroutine.sched),
                     None => Next::End { complete: true },
                 });
             }
@@ -236,7 +238,10 @@ impl<'p, 'b> Walk<'p, 'b> {
                     return Ok(next);
                 }
             }
-            Role::SignalEntry => return self.interrupted(found?.cfa),
+            Role::SignalEntry => return self.caller_of_handler(found?.cfa),
+            Role::SignalReturn if self.innermost => {
+                return self.interrupted(ProcAddr(self.registers.sp().unwrap_or(0)));
+            }
             Role::CallsVdso => {
                 if let Some(registers) = self.before_vdso()? {
                     return Ok(Next::Caller(registers, Stands::BehindCall));
@@ -252,6 +257,22 @@ impl<'p, 'b> Walk<'p, 'b> {
         let Some(caller) = found?.caller else {
             return Ok(Next::End { complete: true });
         };
+        let returns_to = ProcAddr(caller.pc().unwrap_or(0).wrapping_sub(1));
+        if place.role == Role::Clone || place.row.is_none() {
+            // On a new thread's stack there is nothing yet; and a frame pointer is a guess, which a return address in code confirms.
+            if self
+                .places
+                .at(self.places.bias().to_file(returns_to))
+                .function
+                .is_none()
+            {
+                let pc = ProcAddr(self.registers.pc().unwrap_or(0));
+                return match place.role {
+                    Role::Clone => Ok(Next::End { complete: true }),
+                    _ => Err(UnwindError::Undescribed(pc)),
+                };
+            }
+        }
         let stands = match place.role {
             Role::Injected => Stands::Exactly,
             _ => Stands::BehindCall,
@@ -260,7 +281,7 @@ impl<'p, 'b> Walk<'p, 'b> {
     }
 
     /// What a signal handler interrupted. The kernel puts the registers right above the return address of the function that it calls.
-    fn interrupted(&mut self, cfa: ProcAddr) -> Result<Next, UnwindError> {
+    fn caller_of_handler(&mut self, cfa: ProcAddr) -> Result<Next, UnwindError> {
         let caller = return_from(self.memory, cfa)?;
         let returns_to = self
             .places
@@ -269,12 +290,17 @@ impl<'p, 'b> Walk<'p, 'b> {
             // A C function that looks at signals first has called it (`runtime.SetCgoTraceback`).
             return Ok(Next::Caller(caller, Stands::BehindCall));
         }
+        self.interrupted(cfa)
+    }
+
+    /// What a signal interrupted, from the registers that the kernel keeps for it in the `ucontext` at `at`.
+    fn interrupted(&mut self, at: ProcAddr) -> Result<Next, UnwindError> {
         self.signal_frames += 1;
         if self.signal_frames > MAX_SIGNAL_FRAMES {
             return Ok(Next::End { complete: false });
         }
         let mut bytes = [0u8; UCONTEXT_SIZE];
-        self.memory.read(cfa, &mut bytes)?;
+        self.memory.read(at, &mut bytes)?;
         let mut registers = Registers::default();
         for (number, at) in (0u16..).zip(IN_UCONTEXT) {
             let word = bytes.get(at..at + 8).and_then(|raw| raw.try_into().ok());
@@ -367,11 +393,24 @@ impl<'p, 'b> Walk<'p, 'b> {
         if let Some(registers) = self.before_vdso()? {
             return Ok(Some(Next::Caller(registers, Stands::BehindCall)));
         }
-        // A C library without description: all that is known is where the goroutine called C.
+        // A C library without description: all that is known is where the goroutine called C. While it is on its own stack nothing is saved.
         let saved = self.goroutine.filter(|_| self.on_system_stack).map(|g| g.sched);
-        Ok(saved
-            .filter(|saved| saved.sp != 0)
-            .map(|saved| Next::Caller(saved_registers(saved), Stands::BehindCall)))
+        let saved = saved.filter(|saved| {
+            let place = self.places.at(self.places.bias().to_file(ProcAddr(saved.pc)));
+            saved.sp != 0 && place.role == Role::SystemStackSwitch
+        });
+        Ok(saved.map(|saved| self.on_the_goroutine(saved)))
+    }
+
+    /// Where a goroutine stands that has left its stack for a system stack.
+    fn on_the_goroutine(&self, saved: Saved) -> Next {
+        let place = self.places.at(self.places.bias().to_file(ProcAddr(saved.pc)));
+        // One that has not run yet stands at the beginning of its function.
+        let stands = match place.function {
+            Some(function) if function.entry == place.addr => Stands::Exactly,
+            _ => Stands::BehindCall,
+        };
+        Next::Caller(saved_registers(saved), stands)
     }
 
     /// The caller of the runtime function that is reading the clock through the kernel's shared object.

@@ -80,6 +80,14 @@ pub(crate) enum ReadError {
     /// The bytes are in a register that a kernel probe cannot see.
     #[error("in register {0}")]
     InRegister(String),
+    /// The bytes are in a register whose value in this frame nobody kept: a callee may have changed it since. The text is Delve's.
+    #[error("could not read {size} bytes from register {register} (size: 0)")]
+    UnknownRegister {
+        /// By its number in DWARF.
+        register: u16,
+        /// How many bytes of it were wanted.
+        size: u64,
+    },
     /// The compiler kept no copy.
     #[error("optimized out")]
     OptimizedOut,

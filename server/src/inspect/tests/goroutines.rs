@@ -21,7 +21,7 @@ fn goroutines_say_what_they_wait_for() {
         let Some(program) = Program::start("fixture", build, &["rest"]) else {
             return;
         };
-        let stopped = program.stop();
+        let stopped = program.stop_at_rest();
         let (all, more) = goroutines(&stopped, 0, 0).expect("the list can be read");
         assert_eq!(more, None);
         for (start, reason) in [
@@ -82,7 +82,7 @@ fn labels_are_read() {
     let Some(program) = Program::start("fixture", Build::Debug, &["rest"]) else {
         return;
     };
-    let stopped = program.stop();
+    let stopped = program.stop_at_rest();
     let (all, _) = goroutines(&stopped, 0, 0).expect("the list can be read");
     let labelled: Vec<_> = all.iter().filter(|g| !g.labels.is_empty()).collect();
     let [labelled] = *labelled else { panic!("{labelled:#?}") };
@@ -96,7 +96,7 @@ fn the_list_is_given_in_parts() {
     let Some(program) = Program::start("fixture", Build::Optimized, &["many", "100"]) else {
         return;
     };
-    let stopped = program.stop();
+    let stopped = program.stop_at_rest();
     let (all, _) = goroutines(&stopped, 0, 0).expect("the list can be read");
     let mut parts = Vec::new();
     let mut next = Some(0);
@@ -125,7 +125,7 @@ fn ten_thousand_goroutines() {
     let Some(program) = Program::start("fixture", Build::Optimized, &["many", "10000"]) else {
         return;
     };
-    let stopped = program.stop();
+    let stopped = program.stop_at_rest();
     for round in ["first", "second", "third"] {
         let begin = std::time::Instant::now();
         let (all, _) = goroutines(&stopped, 0, 0).expect("the list can be read");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use spelunk_dwarf::{Binary, DwarfReg, LoadBias, ProcAddr};
 
-use crate::inspect::{InspectError, Registers, Stopped, Tid, load_bias};
+use crate::inspect::{InspectError, Registers, Stopped, Tid, Whose, load_bias, stack};
 use crate::value::{BulkRead, Memory, ReadError};
 
 /// The flags a program is built with.
@@ -35,7 +35,7 @@ impl Build {
 }
 
 /// Says on standard error why a test does not run here, past the test runner's capture: a skipped test must be seen.
-fn skip(reason: &str) {
+pub(super) fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "SKIP: {reason}");
 }
 
@@ -45,7 +45,7 @@ fn go() -> PathBuf {
 }
 
 /// Builds the program in a folder beside this file, once; `None`, with a message, without a Go toolchain, or a C compiler where it needs one.
-fn build(name: &str, flags: Build) -> Option<Arc<Binary>> {
+pub(super) fn build(name: &str, flags: Build) -> Option<Arc<Binary>> {
     type Built = Vec<(String, Build, Option<Arc<Binary>>)>;
     static BUILT: Mutex<Built> = Mutex::new(Vec::new());
     static SCRATCH: OnceLock<tempfile::TempDir> = OnceLock::new();
@@ -120,6 +120,39 @@ impl Program {
         let bias = load_bias(&binary, &auxv).expect("the program was started directly");
         assert_eq!(bias.bytes() != 0, flags == Build::Pie);
         Some(Program { child, binary, bias })
+    }
+
+    /// Stops all threads once the main goroutine waits in `ready` for the end of the program's input.
+    pub(super) fn stop_at_rest(&self) -> Snapshot<'_> {
+        let at_rest = || {
+            let stopped = self.stop();
+            let main = stack(&stopped, Whose::Goroutine(1), 50).ok()?;
+            let names: Vec<&str> = main
+                .frames
+                .iter()
+                .filter_map(|f| f.location.function.as_deref())
+                .collect();
+            let waits = names.contains(&"io.ReadAll") && names.first().is_some_and(|name| name.contains("yscall"));
+            waits.then_some(stopped)
+        };
+        eventually(at_rest).expect("the program comes to rest")
+    }
+
+    /// Has the kernel stop the program, so that whoever looks at it sees the same.
+    pub(super) fn freeze(&self) {
+        // SAFETY: takes two numbers.
+        assert_eq!(unsafe { libc::kill(self.pid().cast_signed(), libc::SIGSTOP) }, 0);
+        let all_stopped = || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
+            let mut stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+            let is_stopped = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+            stats.all(is_stopped).then_some(())
+        };
+        eventually(all_stopped).expect("the kernel stops it");
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Stops all threads until what it returns is dropped.

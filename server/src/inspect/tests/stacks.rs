@@ -44,7 +44,7 @@ fn recursion_is_shown_to_its_end() {
         let Some(program) = Program::start("fixture", build, &["rest"]) else {
             return;
         };
-        let stopped = program.stop();
+        let stopped = program.stop_at_rest();
         let frames = whole(&stopped, "main.deep");
         let names = names(&frames);
         assert_eq!(
@@ -70,7 +70,7 @@ fn panics_in_flight_show_what_panicked() {
         let Some(program) = Program::start("fixture", build, &["rest"]) else {
             return;
         };
-        let stopped = program.stop();
+        let stopped = program.stop_at_rest();
         let frames = whole(&stopped, "main.recoverer");
         let names = names(&frames);
         let position = |name: &str| {
@@ -110,7 +110,7 @@ fn inlined_calls_are_frames() {
         let Some(program) = Program::start("fixture", build, &["rest"]) else {
             return;
         };
-        let stopped = program.stop();
+        let stopped = program.stop_at_rest();
         let frames = whole(&stopped, "main.outer");
         let at = frames
             .iter()
@@ -140,7 +140,7 @@ fn a_system_call_shows_its_callers() {
         let Some(program) = Program::start("fixture", build, &["rest"]) else {
             return;
         };
-        let stopped = program.stop();
+        let stopped = program.stop_at_rest();
         let frames = whole(&stopped, "runtime.main");
         let names = names(&frames);
         for expected in [
@@ -162,7 +162,7 @@ fn threads_without_a_goroutine_have_a_stack() {
     let Some(program) = Program::start("fixture", Build::Debug, &["rest"]) else {
         return;
     };
-    let stopped = program.stop();
+    let stopped = program.stop_at_rest();
     let mut idle = 0;
     for thread in stopped.threads() {
         let stack = stack(&stopped, Whose::Thread(thread), 100).expect("the thread exists");

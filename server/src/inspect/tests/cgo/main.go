@@ -57,6 +57,9 @@ func goBack(depth C.int) {
 		return
 	}
 	parked <- true
+	if len(os.Args) > 1 {
+		<-never
+	}
 	for {
 		spun++
 	}
