@@ -327,7 +327,7 @@ impl Memory for LiveMemory {
 }
 
 /// Does something again until it gives an answer, for at most ten seconds.
-fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+pub(super) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         let found = attempt();
