@@ -9,7 +9,7 @@ SCRIPTS := protocol-tests/scripts
 # Evaluated once, when a target needs it.
 GO = $(eval GO := $$(shell sh $(SCRIPTS)/ensure-go.sh $(TARGET)))$(GO)
 
-.PHONY: help build install demo test test-go-versions bench fuzz lint clean
+.PHONY: help build install demo test test-go-versions stress bench fuzz lint clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -32,6 +32,11 @@ test: toolchain ## everything, with real Go programs and the real kernel
 test-go-versions: ## the trace and logpoint suites with Go 1.21 to 1.27; VERSIONS="1.24.3 1.25.5" for some
 	$(CARGO) build --workspace
 	SPELUNK_BIN=$(TARGET)/debug/spelunk sh $(SCRIPTS)/test-go-versions.sh $(TARGET) $(VERSIONS)
+
+stress: toolchain ## what goes wrong, hundreds of times: kills, vanishing clients, pauses, hit counts under load; SPELUNK_SEED repeats a run
+	$(CARGO) build --workspace
+	SPELUNK_STRESS=1 SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk \
+		$(CARGO) test -p protocol-tests --test all stress -- --nocapture --test-threads=1
 
 bench: toolchain ## nothing, spelunk, dlv --ebpf and dlv on one program in one run; an HTTP service under load
 	@$(CARGO) build --release -p spelunk -p protocol-tests

@@ -15,11 +15,16 @@ const MAX_DEPTH: u32 = 32;
 const MAX_ELEMENTS: u64 = 1 << 16;
 
 impl Evaluator<'_> {
+    /// Whether an untyped constant or nil can have the type `ty`; the error is Delve's.
+    pub(crate) fn fits(&self, x: &Operand, ty: &Type) -> Result<(), EvalError> {
+        fits(x, ty)
+    }
+
     pub(super) fn unary(&self, operator: Unary, inside: &Expr) -> Result<Operand, EvalError> {
         let x = self.operand(inside)?;
         match operator {
             Unary::Address => return self.address_of(x, inside),
-            Unary::Receive => return Err(EvalError::Refused("operator <- not supported".to_owned())),
+            Unary::Receive => return Err(not_applicable(operator, inside)),
             _ => {}
         }
         let value = self.scalar(&x)?.ok_or_else(|| not_applicable(operator, inside))?;
@@ -236,7 +241,7 @@ impl Evaluator<'_> {
             What::Elements { .. } | What::Function { .. } => false,
             What::Place(addr) | What::MapFrom { addr, .. } => self.loader.memory.read_uint(*addr, 8)? == 0,
             What::Unreadable(why) => return Err(EvalError::Unreadable(why.clone())),
-            What::Const(_) | What::Part { .. } | What::NoGoroutine => false,
+            What::Const(_) | What::Declared(_) | What::Part { .. } | What::NoGoroutine => false,
         })
     }
 }
@@ -310,7 +315,7 @@ pub(super) fn fits(x: &Operand, ty: &Type) -> Result<(), EvalError> {
 }
 
 /// A number as a value of a type: integers wrap round at its size, and floating-point numbers are rounded.
-pub(super) fn fitted(ty: &Type, value: Const) -> Const {
+pub(crate) fn fitted(ty: &Type, value: Const) -> Const {
     match (&ty.kind, value) {
         (Kind::Int, Const::Int(n)) => Const::Int(wrapped(n, ty.size, true)),
         (Kind::Uint | Kind::Uintptr, Const::Int(n)) => Const::Int(wrapped(n, ty.size, false)),

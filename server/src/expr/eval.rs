@@ -144,7 +144,10 @@ pub(crate) fn find_global(
         Some((ty, value)) => {
             let ty = binary.type_info(ty)?;
             let value = super::arith::fitted(&ty, Const::Int(i128::from(value)));
-            Ok(Some(Operand::computed(ty, value)))
+            Ok(Some(Operand {
+                ty: Some(ty),
+                what: What::Declared(value),
+            }))
         }
         None => Ok(None),
     }
@@ -160,7 +163,15 @@ pub(crate) struct Evaluator<'a> {
 }
 
 impl Evaluator<'_> {
-    /// What `expr` comes to.
+    /// What a whole expression comes to.
+    pub(crate) fn evaluate(&self, expr: &Expr) -> Result<Operand, EvalError> {
+        match expr {
+            Expr::Call(function, arguments) => self.call(function, arguments, true),
+            _ => self.operand(expr),
+        }
+    }
+
+    /// What an expression or a part of one comes to.
     pub(crate) fn operand(&self, expr: &Expr) -> Result<Operand, EvalError> {
         match expr {
             Expr::Name(name) => self.name(name)?.ok_or_else(|| EvalError::NoSymbol(name.clone())),
@@ -178,7 +189,7 @@ impl Evaluator<'_> {
             Expr::Dereference(inside) => self.dereference(inside),
             Expr::Unary(operator, inside) => self.unary(*operator, inside),
             Expr::Binary(operator, left, right) => self.binary(*operator, left, right),
-            Expr::Call(function, arguments) => self.call(function, arguments),
+            Expr::Call(function, arguments) => self.call(function, arguments, false),
             Expr::Type(ty) => {
                 let node = match ty {
                     super::TypeExpr::Array(..) => "*ast.ArrayType",
@@ -304,15 +315,24 @@ impl Evaluator<'_> {
             What::Unreadable(_) => return Ok(x.clone()),
             What::NoGoroutine if name == "goid" => return Ok(Operand::constant(Const::Int(0))),
             What::NoGoroutine => return Err(no_member()),
-            What::Const(_) | What::Nil => {
+            What::Const(_) | What::Declared(_) | What::Nil => {
                 return Err(EvalError::NotStruct(shown.to_owned(), x.type_name()));
+            }
+            // A package has the name of its function: `main`.
+            What::Function { name: function, .. } => {
+                let package = function.rsplit_once('.').map_or("", |(package, _)| package);
+                return Err(if package == shown || package.ends_with(&format!("/{shown}")) {
+                    EvalError::Refused(format!("package {shown} has no function {name}"))
+                } else {
+                    no_member()
+                });
             }
             _ => {}
         }
         let (fields, mut at) = match x.kind() {
             Some(Kind::Struct { fields }) => (fields, self.place_of(x, shown)?),
             Some(Kind::Pointer { elem }) => match &binary.type_info(elem)?.kind {
-                Kind::Struct { fields } => (fields.clone(), self.target(x)?),
+                Kind::Struct { fields } => (fields.clone(), self.pointee_of(x, shown)?),
                 // A pointer to an interface or a pointer is not looked through.
                 _ => return Err(EvalError::NoMemberOf(shown.to_owned(), x.type_name(), name.to_owned())),
             },
@@ -339,7 +359,7 @@ impl Evaluator<'_> {
             at = ProcAddr(at.0.wrapping_add(step.offset));
             let info = binary.type_info(step.ty)?;
             if i + 1 != path.len() && matches!(info.kind, Kind::Pointer { .. }) {
-                at = self.target(&Operand::place(Arc::clone(&info), at))?;
+                at = self.pointee_of(&Operand::place(Arc::clone(&info), at), shown)?;
             }
             ty = Some(info);
         }
@@ -380,8 +400,9 @@ impl Evaluator<'_> {
             format!("{package}.{receiver}.{name}"),
         ];
         let found = names.iter().find_map(|name| binary.function_named(name));
-        Ok(found.map(|function| Operand {
-            ty: Some(plain_type("func()", 8, Kind::Func)),
+        let Some(function) = found else { return Ok(None) };
+        Ok(Some(Operand {
+            ty: Some(plain_type(&self.signature(function), 8, Kind::Func)),
             what: What::Function {
                 name: Arc::from(&*function.name),
                 entry: self.loader.bias.to_proc(function.entry),
@@ -389,7 +410,45 @@ impl Evaluator<'_> {
         }))
     }
 
+    /// The type of a method as a function without its receiver, with the names of the parameters, as Delve has it.
+    fn signature(&self, function: &spelunk_dwarf::Function) -> String {
+        let binary = self.loader.binary;
+        let Ok(info) = binary.function_info(function) else {
+            return "func()".to_owned();
+        };
+        let part = |variable: &spelunk_dwarf::Variable| {
+            let ty = binary
+                .type_info(variable.ty)
+                .map_or_else(|_| "?".to_owned(), |ty| ty.name.to_string());
+            if variable.name.starts_with('~') {
+                ty
+            } else {
+                format!("{} {ty}", variable.display_name())
+            }
+        };
+        let shown = info.params.iter().filter(|variable| !variable.is_internal());
+        let parts = |results: bool| -> Vec<String> {
+            shown
+                .clone()
+                .skip(1)
+                .filter(|variable| variable.is_result == results)
+                .map(part)
+                .collect()
+        };
+        let (arguments, results) = (parts(false), parts(true));
+        let results = match results.as_slice() {
+            [] => String::new(),
+            [one] => format!(" {one}"),
+            several => format!(" ({})", several.join(", ")),
+        };
+        format!("func({}){results}", arguments.join(", "))
+    }
+
     fn assertion(&self, base: &Expr, ty: &Expr) -> Result<Operand, EvalError> {
+        let wanted = match ty {
+            Expr::Name(name) if name == "data" => None,
+            ty => Some(find_type(self.loader.binary, ty)?),
+        };
         let x = self.operand(base)?;
         if let What::Unreadable(why) = x.what {
             return Err(EvalError::Unreadable(why));
@@ -398,10 +457,6 @@ impl Evaluator<'_> {
             return Err(EvalError::Refused(format!("expression \"{base}\" not an interface")));
         }
         let interface = x.type_name();
-        let wanted = match ty {
-            Expr::Name(name) if name == "data" => None,
-            ty => Some(find_type(self.loader.binary, ty)?),
-        };
         let Some(held) = self.held(&x)? else {
             return Err(EvalError::Refused(format!(
                 "interface conversion: {interface} is nil, not {ty}"
@@ -639,7 +694,7 @@ impl Evaluator<'_> {
         Ok(Operand::place(self.loader.binary.type_info(elem)?, self.target(&x)?))
     }
 
-    fn call(&self, function: &Expr, arguments: &[Expr]) -> Result<Operand, EvalError> {
+    fn call(&self, function: &Expr, arguments: &[Expr], whole: bool) -> Result<Operand, EvalError> {
         if let [argument] = arguments
             && let Some(converted) = self.conversion(function, argument)?
         {
@@ -650,8 +705,10 @@ impl Evaluator<'_> {
         {
             return self.builtin(builtin, arguments);
         }
-        // What cannot be called is said first.
-        self.operand(function)?;
+        // As with Delve, what cannot be found is said first where the call is all there is.
+        if whole {
+            self.operand(function)?;
+        }
         Err(EvalError::Call)
     }
 
@@ -661,6 +718,14 @@ impl Evaluator<'_> {
             What::Place(addr) | What::MapFrom { addr, .. } => Ok(*addr),
             What::Unreadable(why) => Err(EvalError::Unreadable(why.clone())),
             _ => Err(EvalError::NotStruct(shown.to_owned(), x.type_name())),
+        }
+    }
+
+    /// The address in a pointer to a struct of which a field is wanted.
+    fn pointee_of(&self, x: &Operand, shown: &str) -> Result<ProcAddr, EvalError> {
+        match self.pointer(x)? {
+            0 => Err(EvalError::Refused(format!("{shown} is nil"))),
+            target => Ok(ProcAddr(target)),
         }
     }
 
@@ -720,7 +785,7 @@ impl Evaluator<'_> {
     /// The number, truth value or string that an operand is; `None` if it is none of these.
     pub(super) fn scalar(&self, x: &Operand) -> Result<Option<Const>, EvalError> {
         let (ty, addr) = match (&x.ty, &x.what) {
-            (_, What::Const(value)) => return Ok(Some(value.clone())),
+            (_, What::Const(value) | What::Declared(value)) => return Ok(Some(value.clone())),
             (_, What::Unreadable(why)) => return Err(EvalError::Unreadable(why.clone())),
             (_, What::Part { .. }) => return self.whole_string(x).map(|bytes| Some(Const::Text(bytes))),
             (Some(ty), What::Place(addr)) => (ty, *addr),

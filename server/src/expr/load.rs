@@ -34,15 +34,18 @@ impl Evaluator<'_> {
                 return loader.load_slice(name, ty, *base, *len, *cap);
             }
             What::Unreadable(why) => value.unreadable = Some(why.clone()),
-            What::Const(constant) => match self.constant_content(&ty.kind, ty.size, constant) {
-                Some(content) => {
-                    value.content = content;
-                    if x.ty.is_some() {
-                        value.constant = self.loader.constant_of(&value);
+            What::Const(constant) | What::Declared(constant) => {
+                match self.constant_content(&ty.kind, ty.size, constant) {
+                    Some(content) => {
+                        value.content = content;
+                        // A constant was asked for by its name.
+                        if matches!((&x.ty, &x.what), (Some(_), What::Const(_))) {
+                            value.constant = self.loader.constant_of(&value);
+                        }
                     }
+                    None => value.unreadable = Some(format!("{constant} is no {}", ty.name)),
                 }
-                None => value.unreadable = Some(format!("{constant} is no {}", ty.name)),
-            },
+            }
             What::Nil => value.content = self.nil_content(&ty.kind),
             What::Pointer(address) => {
                 value.content = match ty.kind {

@@ -18,6 +18,7 @@ mod parse;
 mod template;
 mod type_expr;
 
+pub(crate) use arith::fitted;
 pub(crate) use constant::Const;
 pub(crate) use error::EvalError;
 pub(crate) use eval::{Evaluator, Scope, Variable, field_path, find_global};

@@ -22,6 +22,8 @@ pub(crate) enum What {
     Nil,
     /// Computed, or a literal.
     Const(Const),
+    /// A constant that a package declares by name.
+    Declared(Const),
     /// In memory.
     Place(ProcAddr),
     /// A pointer that stands in no memory: `&x`, or a number taken for an address.

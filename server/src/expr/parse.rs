@@ -183,11 +183,8 @@ impl Parser<'_> {
             if self.take(".") {
                 if self.take("(") {
                     let ty = if matches!(self.peek(), TokenKind::Name(name) if name == "type") {
-                        return Err(ParseError::new(
-                            self.text,
-                            self.position(),
-                            "use of .(type) outside type switch",
-                        ));
+                        self.at += 1;
+                        Expr::Type(TypeExpr::Spelled("type".to_owned()))
                     } else {
                         self.ty(depth)?
                     };

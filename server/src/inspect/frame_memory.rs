@@ -168,20 +168,13 @@ impl<'a> FrameMemory<'a> {
 
     fn source(&self, kind: &PieceKind, size: u64) -> Source {
         match kind {
-            PieceKind::Register(register) => {
-                let registers = &self.frame.registers;
-                let bytes = match registers.general(*register) {
-                    Some(value) => Some(value.to_le_bytes().to_vec()),
-                    None => registers.vector(*register).map(|bytes| bytes.to_vec()),
-                };
-                match bytes {
-                    Some(mut bytes) if bytes.len() as u64 >= size => {
-                        bytes.truncate(size as usize);
-                        Source::Register(*register, bytes)
-                    }
-                    _ => Source::Missing(unknown_register(*register, size)),
+            PieceKind::Register(register) => match self.whole_register(*register) {
+                Some(mut bytes) if bytes.len() as u64 >= size => {
+                    bytes.truncate(size as usize);
+                    Source::Register(*register, bytes)
                 }
-            }
+                _ => Source::Missing(unknown_register(*register, size)),
+            },
             PieceKind::CfaOffset(offset) => Source::Memory(ProcAddr(self.frame.cfa.0.wrapping_add_signed(*offset))),
             PieceKind::RegisterOffset(register, offset) => match self.frame.registers.general(*register) {
                 Some(base) => Source::Memory(ProcAddr(base.wrapping_add_signed(*offset))),
@@ -221,6 +214,20 @@ impl<'a> FrameMemory<'a> {
             Place::Parts(_, parts) => Some((offset, parts)),
             _ => None,
         }
+    }
+
+    /// All bytes of a register of this frame; `None` where they are not known.
+    pub(super) fn whole_register(&self, register: DwarfReg) -> Option<Vec<u8>> {
+        let registers = &self.frame.registers;
+        match registers.general(register) {
+            Some(value) => Some(value.to_le_bytes().to_vec()),
+            None => registers.vector(register).map(|bytes| bytes.to_vec()),
+        }
+    }
+
+    /// Whether the frame's registers are those of a thread: only then they are all known, the flags too.
+    pub(super) fn is_innermost(&self) -> bool {
+        self.frame.registers.flags.is_some()
     }
 
     fn read_parts(&self, addr: ProcAddr, buf: &mut [u8]) -> Result<(), ReadError> {

@@ -3,6 +3,7 @@
 //! Everything here looks through [`Stopped`], which a process under ptrace implements, and a core file can. Nothing here knows ptrace or a protocol,
 //! and nothing here moves the program.
 
+mod assign;
 mod frame_memory;
 mod g;
 mod goroutine;
@@ -20,6 +21,7 @@ mod unwind;
 mod wait_reason;
 mod walk;
 
+pub(crate) use assign::Write;
 pub(crate) use g::{RunningGoroutine, load_bias, running_goroutine};
 pub(crate) use goroutine::{goroutine, goroutine_of_thread, goroutines};
 pub(crate) use package_variables::package_variables;

@@ -85,7 +85,7 @@ impl<'a> FrameScope<'a> {
         let parsed = parse(expr)?;
         let loader = self.loader(config);
         let evaluator = self.evaluator(&loader);
-        let operand = evaluator.operand(&parsed)?;
+        let operand = evaluator.evaluate(&parsed)?;
         Ok(evaluator.load(&operand, expr))
     }
 

@@ -116,7 +116,7 @@ impl Building<'_, '_, '_> {
             return Ok(true);
         }
         let found = find_global(self.binary, LoadBias::default(), package, name)?;
-        Ok(found.is_some_and(|found| matches!(found.what, What::Const(_))))
+        Ok(found.is_some_and(|found| matches!(found.what, What::Declared(_))))
     }
 
     /// What `len` and `cap` read.

@@ -98,7 +98,7 @@ impl Printer {
         if let Some(why) = &value.unreadable {
             return self.put(format_args!("(unreadable {why})"));
         }
-        if !at.top && value.addr.0 == 0 {
+        if !at.top && value.addr.0 == 0 && !value.is_loaded() {
             if at.with_type && !matches!(value.ty.kind, Kind::Void) {
                 self.type_name(value, at.style);
                 self.push(" ");
@@ -106,6 +106,7 @@ impl Printer {
             return self.push("nil");
         }
         match &value.content {
+            Content::NotLoaded if value.addr.0 == 0 => self.push("nil"),
             Content::NotLoaded => self.put(format_args!("(not loaded {})", value.addr)),
             Content::Bool(b) => self.put(format_args!("{b}")),
             Content::Int(n) => self.integer(value, format_args!("{n}")),
@@ -352,7 +353,7 @@ impl Printer {
         let lines = at.style.newlines && !entries.is_empty();
         let inner = at.indented(lines);
         self.push("[");
-        for (i, (key, entry)) in entries.iter().enumerate() {
+        for (key, entry) in entries {
             if lines {
                 self.line(inner.indent);
             }
@@ -365,9 +366,8 @@ impl Printer {
             );
             self.push(": ");
             self.value(entry, inner.below(false));
-            if i + 1 != entries.len() || lines {
-                self.push(", ");
-            }
+            // Behind the last one, too: so does Delve.
+            self.push(", ");
         }
         self.rest(entries.len(), len, lines, inner);
         if lines {

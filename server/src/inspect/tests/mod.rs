@@ -7,3 +7,4 @@ mod hostile;
 mod moving;
 mod program;
 mod stacks;
+mod values;

@@ -32,7 +32,7 @@ const (
 
 type Point struct{ X, Y int }
 
-func (p Point) Sum() int   { return p.X + p.Y }
+func (p Point) Sum() int    { return p.X + p.Y }
 func (p *Point) Move(d int) { p.X += d }
 
 type Shape interface{ Sum() int }
@@ -185,14 +185,14 @@ func main() {
 	cyc[0] = cyc
 	if n > 0 {
 		shadowed := "inner"
-		runtime.Breakpoint()
+		pause()
 		fmt.Fprintln(os.Stderr, shadowed)
 	}
 	later := 1
 	use(b, i8, i16, i32, i64, u8, u16, u32, u64, n, up, f32, f64, inf, ninf, nan, c64, c128, s, empty, long, bad, color, colorX, flags, flagsX, r, p, pp, ppp, nilp)
 	use(arr, arr2, arrS, parr, sl, slcap, nilsl, emptysl, bytes, runes, big, ptrs, strs, structs, m, m2, nilm, emptym, mp, mi, mb, mf, mbig, mset, mptr)
 	use(ch, nilch, unbuf, iface, ifaceS, ifaceP, ifaceStruct, ifaceNil, ifaceMap, ifaceFunc, ifaceSl, shape, shapeP, shapeNil, err, errNil, fn, captured, byRef, closure, nilfn, method, uns, nilun)
-	use(&nested, anon, order, porder, grade, &list, listS, pair, t0, tzero, dur, &mu, &wg, zero, zarr, bools, shadowed, deep, pescaped, cyc, later, counter, globalMap)
+	use(&nested, anon, order, porder, grade, &list, listS, pair, t0, tzero, dur, &mu, &wg, zero, zarr, bools, shadowed, deep, pescaped, cyc, later, counter, globalMap, shop.Limit, shop.Last)
 	list.First()
 	pp.Move(1)
 	generic(order, 3)
@@ -200,15 +200,49 @@ func main() {
 	arguments(1, "two", []int{3}, p, pp, 2.5, nested)
 	func() {
 		inside := captured + byRef
-		runtime.Breakpoint()
+		pause()
 		use(inside, captured, byRef)
 	}()
+	spin(21, "spun", []int{4, 5}, 2.5, p, pp)
+}
+
+// spin goes on until it is killed, what it was passed in registers if it was optimised.
+//
+//go:noinline
+func spin(number int, text string, list []int, half float64, point Point, pointer *Point) int {
+	fmt.Println("ready")
+	for number > 0 {
+		number += len(text) + len(list) + point.X + pointer.Y
+		if half > float64(number) {
+			return point.Y
+		}
+		number = 21
+	}
+	return cap(list)
+}
+
+var pauses int
+
+// pause rests at the pause whose number is the program's argument: for a debugger that is attached, or, with BREAK set, for one that runs the program.
+//
+//go:noinline
+func pause() {
+	pauses++
+	if len(os.Args) > 1 && fmt.Sprint(pauses) != os.Args[1] {
+		return
+	}
+	if os.Getenv("BREAK") != "" {
+		runtime.Breakpoint()
+		return
+	}
+	fmt.Println("ready")
+	os.Stdin.Read(make([]byte, 1))
 }
 
 //go:noinline
 func generic[T any](value T, number int) (result T) {
 	values := []T{value, value}
-	runtime.Breakpoint()
+	pause()
 	use(values, number)
 	return value
 }
@@ -216,7 +250,7 @@ func generic[T any](value T, number int) (result T) {
 //go:noinline
 func arguments(a int, b string, c []int, d Point, e *Point, f float64, g Nested) (sum int, err error) {
 	sum = a + len(b) + len(c) + d.X
-	runtime.Breakpoint()
+	pause()
 	use(a, b, c, d, e, f, g)
 	return sum, nil
 }
