@@ -35,13 +35,13 @@ impl FrameScope<'_> {
         let (what_parsed, to_parsed) = (parse(what)?, parse(to)?);
         let value = evaluator.evaluate(&to_parsed)?;
         let target = evaluator.operand(&what_parsed)?;
-        let bytes = self.bytes_of(&evaluator, &target, &value, to)?;
         let (ty, addr) = match (&target.ty, &target.what) {
             (Some(ty), What::Place(addr)) => (ty, *addr),
             (_, What::Unreadable(why)) => return Err(EvalError::Unreadable(why.clone())),
             (_, What::Function { name, .. }) => return Err(EvalError::Refused(format!("can not assign to {name}"))),
             _ => return Err(EvalError::Refused(format!("can not assign to \"{what}\""))),
         };
+        let bytes = self.bytes_of(&evaluator, &target, &value, to)?;
         debug_assert_eq!(bytes.len() as u64, ty.size, "a value has the size of its type");
         let mut failed = None;
         for change in self.changes(addr, &bytes)? {
@@ -63,7 +63,9 @@ impl FrameScope<'_> {
         source: &str,
     ) -> Result<Vec<u8>, EvalError> {
         if let What::Unreadable(why) = &value.what {
-            return Err(EvalError::Refused(format!("Expression \"{source}\" is unreadable: {why}")));
+            return Err(EvalError::Refused(format!(
+                "Expression \"{source}\" is unreadable: {why}"
+            )));
         }
         if let What::Unreadable(why) = &target.what {
             return Err(EvalError::Unreadable(why.clone()));
@@ -87,10 +89,16 @@ impl FrameScope<'_> {
             What::Const(constant) | What::Declared(constant) => return scalar_bytes(constant, ty),
             What::Pointer(address) => return Ok(address.to_le_bytes().to_vec()),
             What::Slice { base, len, cap, .. } => {
-                return Ok([*base, *len as u64, *cap as u64].iter().flat_map(|word| word.to_le_bytes()).collect());
+                return Ok([*base, *len as u64, *cap as u64]
+                    .iter()
+                    .flat_map(|word| word.to_le_bytes())
+                    .collect());
             }
             What::Part { base, len } => {
-                return Ok([*base, *len as u64].iter().flat_map(|word| word.to_le_bytes()).collect());
+                return Ok([*base, *len as u64]
+                    .iter()
+                    .flat_map(|word| word.to_le_bytes())
+                    .collect());
             }
             What::Place(addr) | What::MapFrom { addr, .. } => *addr,
             _ => {
@@ -116,7 +124,11 @@ impl FrameScope<'_> {
                 let table = self.memory.read_uint(*addr, 8)?;
                 let data = self.memory.read_uint(ProcAddr(addr.0.wrapping_add(8)), 8)?;
                 // The second word of an itab is the type (internal/abi/iface.go).
-                let ty = if table == 0 { 0 } else { self.memory.read_uint(ProcAddr(table.wrapping_add(8)), 8)? };
+                let ty = if table == 0 {
+                    0
+                } else {
+                    self.memory.read_uint(ProcAddr(table.wrapping_add(8)), 8)?
+                };
                 return Ok([ty, data].iter().flat_map(|word| word.to_le_bytes()).collect());
             }
             _ => from.runtime_type.filter(|ty| is_direct_in_interface(self.binary, *ty)),
@@ -147,7 +159,9 @@ impl FrameScope<'_> {
             if from >= to {
                 continue;
             }
-            let new = bytes.get((from - start) as usize..(to - start) as usize).unwrap_or_default();
+            let new = bytes
+                .get((from - start) as usize..(to - start) as usize)
+                .unwrap_or_default();
             let within = (from - part.offset) as usize;
             changes.push(match &part.source {
                 Source::Memory(at) => Write::Memory(ProcAddr(at.0.wrapping_add(within as u64)), new.to_vec()),
@@ -228,7 +242,8 @@ fn scalar_bytes(constant: &Const, ty: &Type) -> Result<Vec<u8>, EvalError> {
         (Kind::String, Const::Text(bytes)) if bytes.is_empty() => vec![0; 16],
         (Kind::String, Const::Text(_)) => {
             return Err(EvalError::Refused(
-                "literal string can not be allocated because function calls are not allowed without using 'call'".to_owned(),
+                "literal string can not be allocated because function calls are not allowed without using 'call'"
+                    .to_owned(),
             ));
         }
         _ => return Err(refuse()),

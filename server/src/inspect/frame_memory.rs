@@ -168,15 +168,13 @@ impl<'a> FrameMemory<'a> {
 
     fn source(&self, kind: &PieceKind, size: u64) -> Source {
         match kind {
-            PieceKind::Register(register) => {
-                match self.whole_register(*register) {
-                    Some(mut bytes) if bytes.len() as u64 >= size => {
-                        bytes.truncate(size as usize);
-                        Source::Register(*register, bytes)
-                    }
-                    _ => Source::Missing(unknown_register(*register, size)),
+            PieceKind::Register(register) => match self.whole_register(*register) {
+                Some(mut bytes) if bytes.len() as u64 >= size => {
+                    bytes.truncate(size as usize);
+                    Source::Register(*register, bytes)
                 }
-            }
+                _ => Source::Missing(unknown_register(*register, size)),
+            },
             PieceKind::CfaOffset(offset) => Source::Memory(ProcAddr(self.frame.cfa.0.wrapping_add_signed(*offset))),
             PieceKind::RegisterOffset(register, offset) => match self.frame.registers.general(*register) {
                 Some(base) => Source::Memory(ProcAddr(base.wrapping_add_signed(*offset))),

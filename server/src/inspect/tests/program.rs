@@ -210,6 +210,7 @@ fn stop_thread(tid: i32) -> Option<(Registers, i32)> {
         registers.set_general(DwarfReg(number), Some(value));
     }
     registers.fs_base = Some(regs.fs_base);
+    registers.flags = Some(regs.eflags);
     Some((registers, signal))
 }
 
@@ -225,6 +226,16 @@ impl Drop for Snapshot<'_> {
         for (tid, _, signal) in &self.threads {
             let _ = request(libc::PTRACE_DETACH, tid.0, *signal as usize);
         }
+    }
+}
+
+impl Snapshot<'_> {
+    /// Changes the program's memory.
+    pub(super) fn write(&self, addr: ProcAddr, bytes: &[u8]) -> std::io::Result<()> {
+        use std::os::unix::fs::FileExt as _;
+        let path = format!("/proc/{}/mem", self.memory.pid);
+        let memory = std::fs::OpenOptions::new().write(true).open(path)?;
+        memory.write_all_at(bytes, addr.0)
     }
 }
 
@@ -314,7 +325,7 @@ impl Memory for LiveMemory {
 }
 
 /// Does something again until it gives an answer, for at most ten seconds.
-fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+pub(super) fn eventually<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         let found = attempt();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::program::{Build, Program, Snapshot, eventually};
-use crate::inspect::{Frame, FrameScope, GoroutineContext, Stopped, Whose, goroutines, stack};
-use crate::value::{Content, LoadConfig, Style, Value};
+use crate::inspect::{Frame, FrameScope, GoroutineContext, Stopped, Whose, Write, goroutines, stack};
+use crate::value::{Content, LoadConfig, Style, Value, is_made_up};
 
 /// The frames of the fixture's own functions on its first goroutine, innermost first.
 fn frames(stopped: &Snapshot<'_>) -> (Vec<Frame>, GoroutineContext) {
@@ -28,7 +28,7 @@ fn frames(stopped: &Snapshot<'_>) -> (Vec<Frame>, GoroutineContext) {
 }
 
 /// The program at its n-th pause, once it rests there.
-fn paused<T>(build: Build, pause: &str, look: impl Fn(&FrameScope<'_>) -> T) -> Option<T> {
+fn paused<T>(build: Build, pause: &str, look: impl Fn(&FrameScope<'_>, &Snapshot<'_>) -> T) -> Option<T> {
     let program = Program::start("values", build, &[pause])?;
     let seen = eventually(|| {
         let stopped = program.stop();
@@ -40,7 +40,7 @@ fn paused<T>(build: Build, pause: &str, look: impl Fn(&FrameScope<'_>) -> T) -> 
         let at = names.iter().position(|name| *name == "main.pause")?;
         let scope = FrameScope::new(stopped.binary(), stopped.bias(), stopped.memory(), frames.get(at + 1)?)
             .with_goroutine(Some(goroutine));
-        Some(look(&scope))
+        Some(look(&scope, &stopped))
     });
     Some(seen.expect("the program rests"))
 }
@@ -178,7 +178,7 @@ fn differences(scope: &FrameScope<'_>, expected: &[[String; 4]]) -> Vec<String> 
 
 #[test]
 fn every_kind_of_value_and_expression_reads_as_with_delve() {
-    let Some(found) = paused(Build::Debug, "1", |scope| differences(scope, &expected("main.tsv"))) else {
+    let Some(found) = paused(Build::Debug, "1", |scope, _| differences(scope, &expected("main.tsv"))) else {
         return;
     };
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -188,7 +188,7 @@ fn every_kind_of_value_and_expression_reads_as_with_delve() {
 fn parameters_results_dictionaries_and_captured_variables_read_as_with_delve() {
     for pause in ["2", "3", "4", "5"] {
         let name = format!("pause{pause}.tsv");
-        let Some(found) = paused(Build::Debug, pause, |scope| differences(scope, &expected(&name))) else {
+        let Some(found) = paused(Build::Debug, pause, |scope, _| differences(scope, &expected(&name))) else {
             return;
         };
         assert!(found.is_empty(), "{}", found.join("\n"));
@@ -212,7 +212,7 @@ fn what_the_optimiser_left_is_right_or_says_that_it_is_not_there() {
     for build in [Build::Optimized, Build::Pie] {
         for (pause, name) in truth {
             let truth = expected(name);
-            let Some(found) = paused(build, pause, |scope| {
+            let Some(found) = paused(build, pause, |scope, _| {
                 scope
                     .locals(LoadConfig::DAP)
                     .into_iter()
@@ -250,4 +250,169 @@ fn what_the_optimiser_left_is_right_or_says_that_it_is_not_there() {
             );
         }
     }
+}
+
+/// What is assigned to what, and what the target is then; `Err` with Delve's words for what is refused.
+const ASSIGNED: [(&str, &str, Result<&str, &str>); 63] = [
+    ("n", "9", Ok("9")),
+    ("n", "n + 1", Ok("10")),
+    ("n", "1.5", Err("can not convert 1.5 constant to int")),
+    ("n", "nil", Err("mismatched types nil and int")),
+    ("n", "i8", Err("can not convert value of type int8 to int")),
+    ("u8", "300", Ok("44 = 0x2c")),
+    ("u8", "-1", Ok("255 = 0xff")),
+    ("i8", "200", Ok("-56")),
+    ("b", "false", Ok("false")),
+    ("b", "1", Err("can not convert 1 constant to bool")),
+    ("f32", "2", Ok("2")),
+    ("f64", "-0.125", Ok("-0.125")),
+    ("f64", "n", Err("can not convert value of type int to float64")),
+    ("c128", "2", Ok("(2 + 0i)")),
+    (
+        "c128",
+        "c64",
+        Err("can not convert value of type complex64 to complex128"),
+    ),
+    ("c64", "complex(1, 2)", Ok("(1 + 2i)")),
+    ("empty", "strs[1]", Ok("\"two\"")),
+    ("s", "strs[0]", Ok("\"one\"")),
+    ("s", "s[1:3]", Ok("\"ne\"")),
+    ("s", "\"\"", Ok("\"\"")),
+    (
+        "s",
+        "\"x\"",
+        Err("literal string can not be allocated because function calls are not allowed without using 'call'"),
+    ),
+    ("s", "n", Err("can not convert value of type int to string")),
+    ("color", "1", Ok("Green (1)")),
+    ("color", "Blue", Ok("Blue (2)")),
+    ("color", "n", Err("can not convert value of type int to main.Color")),
+    ("p", "structs[1]", Ok("main.Point {X: 3, Y: 4}")),
+    ("p.X", "77", Ok("77")),
+    ("p", "*pp", Ok("main.Point {X: 77, Y: 4}")),
+    ("pp", "&structs[0]", Ok("*main.Point {X: 1, Y: 2}")),
+    ("pp", "nil", Ok("*main.Point nil")),
+    ("pp", "0", Err("can not convert 0 constant to *main.Point")),
+    ("ppp", "nil", Ok("**main.Point nil")),
+    ("slcap", "sl[1:3]", Ok("[]int len: 2, cap: 3, [20,30]")),
+    ("sl", "slcap", Ok("[]int len: 2, cap: 3, [20,30]")),
+    ("sl[0]", "5", Ok("5")),
+    ("sl", "nil", Ok("[]int len: 0, cap: 0, nil")),
+    ("sl", "strs", Err("can not convert value of type []string to []int")),
+    ("arr[1]", "9", Ok("9")),
+    ("arr", "1", Err("can not convert 1 constant to [3]int")),
+    ("m", "nestedM", Err("could not find symbol value for nestedM")),
+    (
+        "m",
+        "m2",
+        Err("can not convert value of type map[int]string to map[string]int"),
+    ),
+    ("m[\"only\"]", "5", Ok("5")),
+    ("m[\"none\"]", "5", Err("key not found")),
+    ("m", "nil", Ok("map[string]int nil")),
+    ("iface", "ifaceS", Ok("interface {}(string) \"str\"")),
+    ("iface", "ppp", Ok("interface {}(**main.Point) nil")),
+    ("iface", "parr", Ok("interface {}(*[3]int) *[1,9,3]")),
+    ("iface", "nil", Ok("interface {} nil")),
+    ("iface", "n", Err("can not convert value of type int to interface {}")),
+    ("iface", "1", Err("can not convert 1 constant to interface {}")),
+    ("shapeNil", "shape", Ok("main.Shape(main.Point) {X: 3, Y: 4}")),
+    ("shape", "nil", Ok("main.Shape nil")),
+    (
+        "shape",
+        "p",
+        Err("can not convert value of type main.Point to main.Shape"),
+    ),
+    ("fn", "nil", Ok("nil")),
+    ("ch", "nil", Ok("chan int nil")),
+    ("escaped", "1", Ok("1")),
+    ("*pescaped", "2", Ok("2")),
+    ("nested.Inner.B", "-3", Ok("-3")),
+    ("order.Name", "porder.Name[1:]", Ok("\"rder\"")),
+    ("counter", "1", Ok("1")),
+    ("main.main", "nil", Err("can not assign to main.main")),
+    ("n + 1", "2", Err("can not assign to \"n + 1\"")),
+    ("missing", "1", Err("could not find symbol value for missing")),
+];
+
+#[test]
+fn variables_are_assigned_to_and_refusals_are_delves() {
+    let assign_all = |scope: &FrameScope<'_>, stopped: &Snapshot<'_>| {
+        let mut wrong = Vec::new();
+        for (what, to, wanted) in ASSIGNED {
+            let result = scope.assign(what, to, &mut |change| match change {
+                Write::Memory(addr, bytes) => stopped.write(addr, &bytes).map_err(|error| error.to_string()),
+                Write::Register(..) => Err("nothing is in a register here".to_owned()),
+            });
+            let found = match result {
+                Ok(()) => scope.evaluate(what, LoadConfig::DAP).map(|value| shown(scope, value)),
+                Err(error) => Err(error),
+            };
+            let found = found.map_err(|error| error.to_string());
+            if found.as_deref().map_err(String::as_str) != wanted {
+                wrong.push(format!("{what} = {to}: {found:?}\n  instead of {wanted:?}"));
+            }
+        }
+        wrong
+    };
+    let Some(wrong) = paused(Build::Debug, "1", assign_all) else {
+        return;
+    };
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn variables_in_registers_are_read_and_written() {
+    let Some(program) = Program::start("values", Build::Optimized, &["0"]) else {
+        return;
+    };
+    // Where the loop is stopped differs; what is known of a variable there must be right each time.
+    let mut seen = 0;
+    for _ in 0..20 {
+        let stopped = program.stop();
+        let (frames, _) = frames(&stopped);
+        let Some(frame) = frames.first() else { continue };
+        if frame.location.function.as_deref() != Some("main.spin") {
+            continue;
+        }
+        let scope = FrameScope::new(stopped.binary(), stopped.bias(), stopped.memory(), frame);
+        for local in scope.locals(LoadConfig::DAP) {
+            let name = local.value.name.clone();
+            if local.value.unreadable.is_some() {
+                continue;
+            }
+            let made_up = is_made_up(local.value.addr);
+            let text = shown(&scope, local.value);
+            let right = match name.as_str() {
+                "number" => text == "21" || text == "22",
+                "half" => text == "2.5",
+                "text" => text == "\"spun\"",
+                "list" => text == "[]int len: 2, cap: 2, [4,5]",
+                "point" => text.contains("unreadable") || text == "main.Point {X: 4, Y: 4}",
+                "pointer" => text == "*main.Point {X: 4, Y: 4}",
+                _ => continue,
+            };
+            assert!(right, "{name} is {text}");
+            if !made_up || name != "number" {
+                continue;
+            }
+            seen += 1;
+            let mut changes = Vec::new();
+            let assigned = scope.assign("number", "number + 1", &mut |change| {
+                changes.push(change);
+                Ok(())
+            });
+            assert_eq!(assigned, Ok(()));
+            let number: u64 = text.parse().expect("a number");
+            let [Write::Register(register, bytes)] = &changes[..] else {
+                panic!("{changes:?}")
+            };
+            assert_eq!(frame.registers.general(*register), Some(number));
+            assert_eq!(bytes, &(number + 1).to_le_bytes());
+        }
+    }
+    assert!(
+        seen > 0,
+        "the loop was never stopped where its variable is in a register"
+    );
 }

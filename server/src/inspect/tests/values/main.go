@@ -203,6 +203,7 @@ func main() {
 		pause()
 		use(inside, captured, byRef)
 	}()
+	fmt.Println("ready")
 	spin(21, "spun", []int{4, 5}, 2.5, p, pp)
 }
 
@@ -210,13 +211,13 @@ func main() {
 //
 //go:noinline
 func spin(number int, text string, list []int, half float64, point Point, pointer *Point) int {
-	fmt.Println("ready")
+	rounds := 0
 	for number > 0 {
-		number += len(text) + len(list) + point.X + pointer.Y
+		rounds += len(text) + len(list) + point.X + pointer.Y
 		if half > float64(number) {
 			return point.Y
 		}
-		number = 21
+		number = 21 + rounds&1
 	}
 	return cap(list)
 }
