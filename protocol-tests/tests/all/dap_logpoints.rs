@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use protocol_tests::child::{ChildGroup, descendants, tracer_of};
 use protocol_tests::dap_client::{DapClient, Message, STEP, SourceBreakpoint};
-use protocol_tests::differential::same_as_dlv;
 use protocol_tests::failure::Result;
 use protocol_tests::paths;
 use protocol_tests::toolchain::{Build, Built, fixture};
@@ -308,26 +307,4 @@ fn concurrent_hits_name_their_goroutines() -> Result<()> {
     assert_eq!(said, (0..50).collect::<Vec<u64>>());
     client.disconnect(json!(null))?;
     Ok(())
-}
-
-#[test]
-fn logpoints_as_dlv_has_them() -> Result<()> {
-    let built = fixture("orders", Build::NoOpt)?;
-    same_as_dlv("logpoints", &built.dir, |client| {
-        client.launch(json!({"request": "launch", "mode": "exec", "program": built.program}))?;
-        let logpoints = [
-            SourceBreakpoint::log(
-                built.line("main.go", "// each item")?,
-                "{item.Name} at {index}: {order.Items[0].Price} {len(order.Items)}",
-            ),
-            SourceBreakpoint::log(
-                built.line("main.go", "// shipped")?,
-                "label {label}, {order.Customer}, {order.Notes}",
-            ),
-        ];
-        client.set_breakpoints(&built.source("main.go"), &logpoints)?;
-        client.configuration_done()?;
-        client.event("terminated")?;
-        client.request("disconnect", json!({})).map(drop)
-    })
 }

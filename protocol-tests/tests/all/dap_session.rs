@@ -6,7 +6,6 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use protocol_tests::child::{ChildGroup, descendants, is_alive, wait_until};
 use protocol_tests::dap_client::{DapClient, DapServer, Message, STEP, SourceBreakpoint};
-use protocol_tests::differential::same_as_dlv;
 use protocol_tests::failure::Result;
 use protocol_tests::paths;
 use protocol_tests::toolchain::{Build, fixture, fixture_dir};
@@ -55,33 +54,6 @@ fn the_order_of_a_session() -> Result<()> {
         ended.stdout
     );
     Ok(())
-}
-
-#[test]
-fn as_dlv_runs_a_program_to_its_end() -> Result<()> {
-    let built = fixture("orders", Build::NoOpt)?;
-    same_as_dlv("run to the end", &built.dir, |client| {
-        client.launch(json!({"request": "launch", "mode": "exec", "program": built.program, "args": ["fail"]}))?;
-        client.set_breakpoints(&built.source("main.go"), &[])?;
-        client.request("setExceptionBreakpoints", json!({"filters": []}))?;
-        client.configuration_done()?;
-        client.event("terminated")?;
-        client.request("disconnect", json!({})).map(drop)
-    })
-}
-
-#[test]
-fn as_dlv_sends_a_programs_output() -> Result<()> {
-    let built = fixture("foo", Build::NoOpt)?;
-    same_as_dlv("output mode remote", &built.dir, |client| {
-        client
-            .launch(json!({"request": "launch", "mode": "exec", "program": built.program, "outputMode": "remote"}))?;
-        client.configuration_done()?;
-        client.event("terminated")?;
-        client
-            .request("disconnect", json!({"terminateDebuggee": true}))
-            .map(drop)
-    })
 }
 
 #[test]

@@ -19,8 +19,8 @@ use crate::value::BulkRead;
 /// How many goroutines are read at a time.
 const BATCH: usize = 1024;
 
-/// More than this many a runtime's list cannot have; one that claims more was overwritten.
-const MAX_GOROUTINES: u64 = 1 << 26;
+/// More than this many would need 32 GiB for their stacks alone; a list that claims more was overwritten.
+const MAX_GOROUTINES: u64 = 1 << 24;
 
 /// How many frames are looked at for the first one in the user's code, as in Delve (`maxGoroutineUserCurrentDepth`).
 const USER_FRAMES: usize = 30;

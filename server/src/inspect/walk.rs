@@ -167,6 +167,8 @@ impl<'p, 'b> Walk<'p, 'b> {
         });
         match self.caller(&place, next) {
             Ok(Next::Caller(registers, stands)) => {
+                let returns = registers.sp() == Some(call.cfa.0);
+                call.return_address_at = call.return_address_at.filter(|_| returns);
                 self.registers = registers;
                 self.stands = stands;
                 self.innermost = false;

@@ -191,7 +191,10 @@ impl Inferior {
         launched.let_go().map_err(ProcessError::Launch)?;
         loop {
             match inferior.next_event()? {
-                ProcessEvent::Exec => return Ok(inferior),
+                ProcessEvent::Exec => {
+                    inferior.leave_exec()?;
+                    return Ok(inferior);
+                }
                 ProcessEvent::Exited(_) => {
                     return Err(match launched.executed() {
                         Err(error) => ProcessError::Launch(error),
@@ -201,6 +204,15 @@ impl Inferior {
                 _ => {}
             }
         }
+    }
+
+    /// Lets the thread out of execve(2) without executing an instruction of the program: within it, the kernel would overwrite a register that is set.
+    fn leave_exec(&mut self) -> Result<(), ProcessError> {
+        let tid = Tid(self.pid);
+        let failed = || ProcessError::system("start the process");
+        ptrace::interrupt(tid).map_err(failed())?;
+        self.thread_mut(tid)?.let_go(ptrace::cont).map_err(failed())?;
+        self.stop_threads()
     }
 
     fn options(&self) -> i32 {

@@ -10,7 +10,7 @@ use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::Pid;
 use spelunk_dwarf::ProcAddr;
 
-use crate::value::{Memory, ReadError};
+use crate::value::{BulkRead, Memory, ReadError};
 
 /// The breakpoint instruction.
 pub(super) const INT3: u8 = 0xcc;
@@ -249,6 +249,15 @@ impl Memory for ProcessMemory {
         let [(_, buf)] = range;
         mask(&patches, addr.0, buf);
         Ok(())
+    }
+
+    fn read_many(&self, reads: &mut [BulkRead]) {
+        let mut ranges: Vec<(ProcAddr, &mut [u8])> =
+            reads.iter_mut().map(|read| (read.addr, &mut *read.bytes)).collect();
+        let results = ProcessMemory::read_many(self, &mut ranges);
+        for (read, result) in reads.iter_mut().zip(results) {
+            read.result = result;
+        }
     }
 }
 

@@ -9,8 +9,9 @@ use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rayon::prelude::*;
-use spelunk_bpf::{BpfError, Counters, Link, Losses, Options, ProbeSet, RecordView, Ring, Site, SiteId, Target};
+use spelunk_bpf::{BpfError, Counters, Link, Losses, Options, ProbeSet, RecordView, Ring, Site, SiteId, Target, Waker};
 use spelunk_dwarf::{Binary, DwarfError, Function};
 
 use super::function::{FunctionPlanner, Runtime, SiteKind, SitePlan};
@@ -86,6 +87,9 @@ pub(crate) struct Engine<T> {
 /// The thread that reads records.
 pub(crate) struct Reader {
     stop: Arc<AtomicBool>,
+    waker: Waker,
+    /// Those who wait until everything that is in the ring now has been handled.
+    waiting: Sender<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -268,10 +272,15 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let table = self.table.clone();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
+        let waker = ring.waker();
+        let (waiting, asked): (Sender<Sender<()>>, Receiver<Sender<()>>) = unbounded();
         let thread = thread::Builder::new().name("trace-reader".into()).spawn(move || {
             loop {
                 let last = stopped.load(Ordering::Acquire);
-                let drained = ring.drain(if last { Duration::ZERO } else { POLL }, |record| {
+                // Whoever asked before this drain began has seen its records enter the ring.
+                let asked: Vec<_> = asked.try_iter().collect();
+                let at_once = last || !asked.is_empty();
+                let drained = ring.drain(if at_once { Duration::ZERO } else { POLL }, |record| {
                     let sites = table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
                     let site = sites.get(record.site().number() as usize).and_then(Option::clone);
                     drop(sites);
@@ -288,11 +297,17 @@ impl<T: Send + Sync + 'static> Engine<T> {
                         break;
                     }
                 }
+                // One who has gone away does not wait any more.
+                for waiting in asked {
+                    let _ = waiting.send(());
+                }
             }
             flush();
         });
         Some(Reader {
             stop,
+            waker,
+            waiting,
             thread: thread.ok(),
         })
     }
@@ -317,6 +332,15 @@ impl<T: Send + Sync + 'static> Engine<T> {
 }
 
 impl Reader {
+    /// Returns when all that was in the ring has been handled, or when the thread has ended.
+    pub(crate) fn drain(&self) {
+        let (done, wait) = bounded(1);
+        if self.waiting.send(done).is_ok() {
+            self.waker.wake();
+            let _ = wait.recv();
+        }
+    }
+
     /// Handles what is left and ends the thread.
     pub(crate) fn finish(mut self) {
         self.stop.store(true, Ordering::Release);

@@ -19,9 +19,11 @@ mod record;
 mod signature;
 mod sites;
 
+pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use capture::placed;
 pub(crate) use engine::{Engine, Installed, Place, Reader};
 pub(crate) use function::may_be_a_part;
 pub(crate) use growth::may_be_overwritten;
 pub(crate) use logpoint::{LogPlanner, LogSite};
 pub(crate) use paths::package_of;
+pub(crate) use signature::Signature;

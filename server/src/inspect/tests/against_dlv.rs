@@ -171,6 +171,7 @@ fn compare(name: &str, build: Build, arguments: &[&str]) {
         return;
     };
     drop(program.stop_at_rest());
+    program.freeze();
     let mut seen = Vec::new();
     {
         let Some(mut dlv) = Dlv::attach(program.pid()) else {
@@ -181,7 +182,7 @@ fn compare(name: &str, build: Build, arguments: &[&str]) {
             seen.push((describe_dlvs(&g), frames));
         }
     }
-    let stopped = program.stop_at_rest();
+    let stopped = program.stop();
     let (all, _) = goroutines(&stopped, 0, 0).expect("the list can be read");
     assert_eq!(all.len(), seen.len());
     for (g, (dlvs, dlvs_frames)) in all.iter().zip(seen) {

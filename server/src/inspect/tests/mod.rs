@@ -3,6 +3,7 @@
 mod against_dlv;
 mod cgo;
 mod goroutines;
+mod hostile;
 mod moving;
 mod program;
 mod stacks;

@@ -21,14 +21,19 @@ fn text(stack: &Stack) -> String {
     frames.collect::<Vec<_>>().join("\n")
 }
 
-/// Stops a program over and over, looks at all its stacks, and gives the names of all functions that were seen on them.
-fn stop_often(program: &Program, times: u32) -> BTreeSet<String> {
+/// Stops a program over and over, and looks at all its stacks: at least as often as is said, and until one of the functions `wanted` was seen on them.
+fn stop_often(program: &Program, times: u32, wanted: &[&str]) {
     let mut seen = BTreeSet::new();
-    let end = Instant::now() + Duration::from_secs(20);
-    for round in 0..times {
-        if Instant::now() > end {
-            break;
+    let end = Instant::now() + Duration::from_secs(30);
+    for round in 0.. {
+        let missing: Vec<&&str> = wanted.iter().filter(|name| !seen.contains(**name)).collect();
+        if round >= times && missing.is_empty() {
+            return;
         }
+        assert!(
+            Instant::now() < end,
+            "after {round} rounds {missing:?} was not seen among {seen:#?}"
+        );
         // Moments that do not repeat with the program's own rhythm.
         std::thread::sleep(Duration::from_micros(u64::from(round * 7919 % 3000)));
         let stopped = program.stop();
@@ -36,30 +41,27 @@ fn stop_often(program: &Program, times: u32) -> BTreeSet<String> {
         let threads = stopped.threads().into_iter().map(Whose::Thread);
         for whose in all.iter().map(|g| Whose::Goroutine(g.id)).chain(threads) {
             let stack = stack(&stopped, whose, 10_000).expect("it exists");
+            let error = &stack.error;
             assert!(
-                stack.complete && stack.error.is_none(),
-                "round {round}, {whose:?}, {:?}:\n{}",
-                stack.error,
+                stack.complete && error.is_none(),
+                "round {round}, {whose:?}, {error:?}:\n{}",
                 text(&stack)
             );
+            let names = stack
+                .frames
+                .iter()
+                .filter_map(|frame| frame.location.function.as_deref());
             if let Whose::Goroutine(_) = whose {
-                let last = stack.frames.last().and_then(|frame| frame.location.function.as_deref());
                 assert_eq!(
-                    last,
+                    names.clone().last(),
                     Some("runtime.goexit"),
                     "round {round}, {whose:?}:\n{}",
                     text(&stack)
                 );
             }
-            seen.extend(
-                stack
-                    .frames
-                    .iter()
-                    .filter_map(|frame| frame.location.function.as_deref().map(str::to_owned)),
-            );
+            seen.extend(names.map(str::to_owned));
         }
     }
-    seen
 }
 
 #[test]
@@ -68,16 +70,14 @@ fn stacks_are_whole_at_any_moment() {
         let Some(program) = Program::start("fixture", build, &["busy"]) else {
             return;
         };
-        let seen = stop_often(&program, 200);
-        for expected in [
+        let wanted = [
             "runtime.systemstack",
             "runtime.mcall",
             "main.spin",
             "main.recurse",
             "runtime.gcBgMarkWorker",
-        ] {
-            assert!(seen.contains(expected), "{expected} was seen among {seen:#?}");
-        }
+        ];
+        stop_often(&program, 150, &wanted);
     }
 }
 
@@ -86,11 +86,7 @@ fn signal_handlers_show_what_they_interrupt() {
     let Some(program) = Program::start("fixture", Build::Optimized, &["signals"]) else {
         return;
     };
-    let seen = stop_often(&program, 200);
-    assert!(
-        seen.contains("runtime.sighandler") || seen.contains("runtime.sigtrampgo"),
-        "{seen:#?}"
-    );
+    stop_often(&program, 100, &["runtime.sigtrampgo", "runtime.sighandler"]);
 }
 
 #[test]
@@ -98,9 +94,5 @@ fn a_fatal_panic_can_be_looked_at() {
     let Some(program) = Program::start("fixture", Build::Debug, &["crash"]) else {
         return;
     };
-    let seen = stop_often(&program, 1);
-    assert!(
-        seen.contains("runtime.mapassign_faststr") && seen.contains("main.crash.func1"),
-        "{seen:#?}"
-    );
+    stop_often(&program, 1, &["runtime.mapassign_faststr", "main.crash.func1"]);
 }

@@ -45,7 +45,7 @@ fn go() -> PathBuf {
 }
 
 /// Builds the program in a folder beside this file, once; `None`, with a message, without a Go toolchain, or a C compiler where it needs one.
-fn build(name: &str, flags: Build) -> Option<Arc<Binary>> {
+pub(super) fn build(name: &str, flags: Build) -> Option<Arc<Binary>> {
     type Built = Vec<(String, Build, Option<Arc<Binary>>)>;
     static BUILT: Mutex<Built> = Mutex::new(Vec::new());
     static SCRATCH: OnceLock<tempfile::TempDir> = OnceLock::new();
@@ -136,6 +136,19 @@ impl Program {
             waits.then_some(stopped)
         };
         eventually(at_rest).expect("the program comes to rest")
+    }
+
+    /// Has the kernel stop the program, so that whoever looks at it sees the same.
+    pub(super) fn freeze(&self) {
+        // SAFETY: takes two numbers.
+        assert_eq!(unsafe { libc::kill(self.pid().cast_signed(), libc::SIGSTOP) }, 0);
+        let all_stopped = || {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
+            let mut stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+            let is_stopped = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
+            stats.all(is_stopped).then_some(())
+        };
+        eventually(all_stopped).expect("the kernel stops it");
     }
 
     pub(super) fn pid(&self) -> u32 {
