@@ -289,7 +289,7 @@ impl<'a> Loader<'a> {
     }
 
     /// A part of an array, slice or map: `count` elements or entries from `start` on, or as many as there are. The length that the value has stays that of the
-    /// whole. Of anything else, all of it.
+    /// whole. As with Delve, arrays in the elements are limited to `count` elements, too. Of anything else, all of it.
     pub(crate) fn load_range(&self, name: &str, ty: Arc<Type>, addr: ProcAddr, start: u64, count: u64) -> Value {
         let limit = u32::try_from(count).unwrap_or(u32::MAX);
         let part = Loader {

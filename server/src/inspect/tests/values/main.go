@@ -121,6 +121,11 @@ func main() {
 		m2[i] = fmt.Sprint("v", i)
 	}
 	delete(m2, 50)
+	m3 := map[uint32]int64{}
+	for i := uint32(0); i < 3333; i++ {
+		m3[i*7] = -int64(i)
+	}
+	delete(m3, 21)
 	var nilm map[string]int
 	emptym := map[string]int{}
 	mp := map[Point]string{{1, 2}: "p"}
@@ -190,7 +195,7 @@ func main() {
 	}
 	later := 1
 	use(b, i8, i16, i32, i64, u8, u16, u32, u64, n, up, f32, f64, inf, ninf, nan, c64, c128, s, empty, long, bad, color, colorX, flags, flagsX, r, p, pp, ppp, nilp)
-	use(arr, arr2, arrS, parr, sl, slcap, nilsl, emptysl, bytes, runes, big, ptrs, strs, structs, m, m2, nilm, emptym, mp, mi, mb, mf, mbig, mset, mptr)
+	use(arr, arr2, arrS, parr, sl, slcap, nilsl, emptysl, bytes, runes, big, ptrs, strs, structs, m, m2, m3, nilm, emptym, mp, mi, mb, mf, mbig, mset, mptr)
 	use(ch, nilch, unbuf, iface, ifaceS, ifaceP, ifaceStruct, ifaceNil, ifaceMap, ifaceFunc, ifaceSl, shape, shapeP, shapeNil, err, errNil, fn, captured, byRef, closure, nilfn, method, uns, nilun)
 	use(&nested, anon, order, porder, grade, &list, listS, pair, t0, tzero, dur, &mu, &wg, zero, zarr, bools, shadowed, deep, pescaped, cyc, later, counter, globalMap, shop.Limit, shop.Last)
 	list.First()
