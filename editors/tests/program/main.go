@@ -46,8 +46,8 @@ func main() {
 	first := &Order{ID: 1, Items: []Item{tea, {"cup", 900}}, Notes: map[string]string{"gift": "no"}}
 	second := &Order{ID: 2, Items: []Item{tea}}
 
-	rebate := 50 // breakpoint
-	total := price(first, rebate)
+	rebate := 50
+	total := price(first, rebate) // breakpoint
 	fmt.Println("order", first.ID, "costs", total)
 	ship(first)
 	fmt.Println("order", second.ID, "costs", price(second, 0))

@@ -35,5 +35,11 @@ mkdir -p "$home"
 find extensions -mindepth 1 -maxdepth 1 ! -name go ! -name theme-defaults ! -name theme-seti ! -name package.json -exec rm -rf {} +
 find . -name '*.map' -delete
 rm -rf node_modules/node-pty/third_party node_modules/@vscode/windows-*
+# Nothing is looked up in a marketplace.
+node -e '
+    const fs = require("fs");
+    const product = JSON.parse(fs.readFileSync("product.json"));
+    delete product.extensionsGallery;
+    fs.writeFileSync("product.json", JSON.stringify(product));'
 touch complete
 echo "$home"
