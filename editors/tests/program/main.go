@@ -47,6 +47,7 @@ func main() {
 	second := &Order{ID: 2, Items: []Item{tea}}
 
 	rebate := 50
+	fmt.Println("open")           // from here on, the rebate is read from memory
 	total := price(first, rebate) // breakpoint
 	fmt.Println("order", first.ID, "costs", total)
 	ship(first)
