@@ -12,8 +12,8 @@
 ;; Debian's packages are found like this; with -Q or --batch nobody else does it.
 (package-initialize)
 
-(defvar lsp-session-file (make-temp-file "spelunk-lsp-session"))
-(defvar dap-breakpoints-file (make-temp-file "spelunk-breakpoints"))
+(defvar lsp-session-file (expand-file-name "../lsp-session" (getenv "SHOP")))
+(defvar dap-breakpoints-file (expand-file-name "../breakpoints" (getenv "SHOP")))
 (defvar lsp-enable-file-watchers nil)
 (require 'spelunk)
 (setq spelunk-program (getenv "SPELUNK_BIN")

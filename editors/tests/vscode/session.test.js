@@ -41,12 +41,16 @@ after(async () => {
     code?.stop();
 });
 
-/** Opens a fresh copy of the program in a fresh window, plays a scenario, and says what is to be seen if it fails. */
+/**
+ * Opens a fresh copy of the program in a fresh window, plays a scenario, and says what is to be seen if it fails.
+ * @param {Record<string, string>} files further files of the program's folder, by their path; `open` names the one to open
+ */
 function scenario(name, files, play) {
     test(name, { timeout: 240000 }, async () => {
         const folder = path.join(fs.mkdtempSync(path.join(OUT, 'work-')), 'shop');
         fs.cpSync(PROGRAM, folder, { recursive: true });
-        for (const [file, contents] of Object.entries(files)) {
+        const { open = 'main.go', ...written } = files;
+        for (const [file, contents] of Object.entries(written)) {
             fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
             fs.writeFileSync(path.join(folder, file), contents);
         }
@@ -55,7 +59,7 @@ function scenario(name, files, play) {
         const slug = name.replace(/[^a-z0-9]+/gi, '-').toLowerCase();
         const shot = (what) => page.screenshot({ path: path.join(SCREENSHOTS, `${slug}-${what}.png`) });
         try {
-            const bench = await Workbench.open(page, code.address(folder, files.open || 'main.go'));
+            const bench = await Workbench.open(page, code.address(folder, open));
             await play(bench, { folder, shot });
             await until('no debug server is left behind', () => servers(folder).length === 0, { seen: () => servers(folder) });
         } catch (error) {
@@ -141,4 +145,59 @@ scenario('a session from breakpoint to stop', { '.vscode/launch.json': LAUNCH },
     await bench.key('Shift+F5');
     await bench.sessionEnds();
     await shot('5-stopped');
+});
+
+scenario('F5 without launch.json debugs the package of the file', {}, async (bench) => {
+    await bench.clickBreakpoint(line('sum += item'));
+    await bench.key('F5');
+    await bench.stopsAt(line('sum += item'));
+    await bench.shows(VARIABLES, /^item[=: ]+main\.Item \{Name: "tea"/);
+    const launch = messages().find((one) => one.command === 'launch');
+    assert.equal(launch.arguments.mode, 'debug');
+    await bench.toolbar('Stop');
+    await bench.sessionEnds();
+});
+
+scenario('F5 in a test file debugs the tests', { open: 'main_test.go' }, async (bench) => {
+    const inTest = 1 + fs.readFileSync(path.join(PROGRAM, 'main_test.go'), 'utf8').split('\n').findIndex((one) => one.includes('// in a test'));
+    await bench.clickBreakpoint(inTest);
+    await bench.key('F5');
+    await bench.stopsAt(inTest);
+    await bench.shows(STACK, /shop\.TestPrice|main\.TestPrice/);
+    await bench.key('F10');
+    await bench.shows(VARIABLES, /^got[=: ]+300$/);
+    await bench.key('F5');
+    await bench.sessionEnds();
+    await bench.consoleShows('PASS');
+});
+
+scenario('a program with logpoints only runs to its end', { '.vscode/launch.json': LAUNCH }, async (bench) => {
+    await bench.addLogpoint(line('// logpoint'), 'sum is {sum} of {len(order.Items)}');
+    await bench.key('F5');
+    await bench.consoleShows('> [Go 1]: sum is 350 of 2');
+    // Nothing stops it before it panics by itself.
+    await bench.shows(STACK, /PANIC/i);
+    assert.deepEqual(
+        messages().filter((one) => one.event === 'stopped').map((one) => one.body.reason),
+        ['exception'],
+    );
+    await bench.key('Shift+F5');
+    await bench.sessionEnds();
+});
+
+scenario('a conditional breakpoint stops when its condition holds', { '.vscode/launch.json': LAUNCH }, async (bench) => {
+    await bench.addConditionalBreakpoint(line('// logpoint'), 'item.Cents > 500');
+    await bench.key('F5');
+    await bench.stopsAt(line('// logpoint'));
+    await bench.shows(VARIABLES, /^item[=: ]+main\.Item \{Name: "cup", Cents: 900\}/);
+    await bench.key('Shift+F5');
+    await bench.sessionEnds();
+});
+
+const MISSING = JSON.stringify({ 'spelunk.path': '/nowhere/spelunk' });
+
+scenario('a missing server is told in words that help', { '.vscode/launch.json': LAUNCH, '.vscode/settings.json': MISSING }, async (bench) => {
+    await bench.clickBreakpoint(line('// breakpoint'));
+    await bench.key('F5');
+    await bench.dialogSays(/"\/nowhere\/spelunk" is no program that can be run\. Install spelunk, or set "spelunk\.path"/);
 });
