@@ -105,6 +105,7 @@ fn milliseconds_to_load_300_plans() {
                     curg: 184,
                 },
                 max_record,
+                stops: false,
             })
             .collect();
         let begin = std::time::Instant::now();

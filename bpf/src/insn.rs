@@ -79,6 +79,7 @@ pub(crate) enum Helper {
     TailCall = 12,
     GetCurrentPidTgid = 14,
     GetCurrentTask = 35,
+    SendSignal = 109,
     ProbeReadUser = 112,
     ProbeReadKernel = 113,
     RingbufReserve = 131,

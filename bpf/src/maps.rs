@@ -18,7 +18,8 @@ use crate::table::Table;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SiteEntry {
     pub(crate) plan: u32,
-    pub(crate) padding: u32,
+    /// Whether the site does what its plan says, if that is to stop the process.
+    pub(crate) armed: u32,
     /// Link-time address of the site.
     pub(crate) file_addr: u64,
 }

@@ -33,6 +33,10 @@ pub struct Plan {
     /// The room a record should have, in bytes, rounded up to one of [`RECORD_CLASSES`] (and down
     /// to the greatest of them).
     pub max_record: u32,
+    /// Whether a hit stops the process: SIGSTOP is raised for all of its threads, and the consumer is woken at once. The thread that was hit stops behind the
+    /// probed instruction, so that one must not be a site which writes memory other than by a push; the record has the registers before it where the roots ask
+    /// for them. Such a site does nothing until it is armed, see [`crate::ProbeSet::arm`].
+    pub stops: bool,
 }
 
 /// Where `runtime.g` is found at the site.
@@ -488,6 +492,7 @@ mod tests {
             goroutine: GoroutineSource::R14,
             runtime: RuntimeOffsets::default(),
             max_record: 256,
+            stops: false,
         }
     }
 

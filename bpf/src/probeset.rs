@@ -34,6 +34,11 @@ impl PlanId {
 pub struct SiteId(pub(crate) u32);
 
 impl SiteId {
+    /// The site of that number, for sites that no [`ProbeSet`] has.
+    pub fn numbered(number: u32) -> SiteId {
+        SiteId(number)
+    }
+
     /// The number itself: from 0, without gaps.
     pub fn number(self) -> u32 {
         self.0
@@ -77,7 +82,8 @@ pub struct Site {
     pub file_addr: u64,
 }
 
-/// What became of a site's hits. Each hit is counted once in `hits`, and once in one of the others.
+/// What became of a site's hits. Each hit is counted once in `hits`, and once in one of the others; but for those of a site that is not armed
+/// ([`ProbeSet::arm`]), which are counted in `hits` alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// How often the site was passed.
@@ -282,13 +288,23 @@ impl ProbeSet {
         for (&number, site) in numbers.iter().zip(sites) {
             let entry = SiteEntry {
                 plan: site.plan.0,
-                padding: 0,
+                armed: 0,
                 file_addr: site.file_addr,
             };
             self.maps.site_table.set(number, entry);
         }
         self.sites += sites.len() as u32;
         Ok(numbers.into_iter().map(SiteId).collect())
+    }
+
+    /// Has a site stop the process when it is hit, or pass unseen again; of interest for sites of plans that stop ([`Plan::stops`]). This is a write to
+    /// memory that the program reads: hits from then on see it.
+    pub fn arm(&self, site: SiteId, armed: bool) -> Result<(), BpfError> {
+        let entry = self.maps.site_table.get(site.0).filter(|_| site.0 < self.sites);
+        let entry = entry.ok_or(BpfError::Foreign("a site"))?;
+        let armed = u32::from(armed);
+        self.maps.site_table.set(site.0, SiteEntry { armed, ..entry });
+        Ok(())
     }
 
     /// Attaches probes, given by their offsets in the executable file, by one link.

@@ -79,6 +79,8 @@ impl Flags {
     pub const NO_ROOM: u32 = 4;
     /// The chase used up its steps before it was done.
     pub const CHASE_CUT: u32 = 8;
+    /// The process should have been stopped, and the kernel refused to raise the signal: it is about to end.
+    pub const NOT_STOPPED: u32 = 16;
 
     /// Whether all of `bits` are set.
     pub fn has(self, bits: u32) -> bool {
@@ -392,6 +394,7 @@ mod tests {
             goroutine: GoroutineSource::None,
             runtime: RuntimeOffsets::default(),
             max_record: 256,
+            stops: false,
         }
     }
 

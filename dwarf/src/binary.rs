@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use memmap2::Mmap;
 
+use crate::derived::DerivedTypes;
 use crate::elf::{Elf, ElfError, Segment};
 use crate::entry_index::EntryIndex;
 use crate::error::{DwarfError, OpenError};
@@ -16,6 +17,7 @@ use crate::function_info::FunctionInfoCache;
 use crate::functions::FunctionTable;
 use crate::inlined::InlinedIndex;
 use crate::lines::SourceFiles;
+use crate::runtime::RuntimeLayout;
 use crate::sections::Sections;
 use crate::types::TypeCache;
 use crate::units::Units;
@@ -37,7 +39,9 @@ pub struct Binary {
     pub(crate) functions: OnceLock<FunctionTable>,
     pub(crate) function_infos: FunctionInfoCache,
     pub(crate) types: TypeCache,
+    pub(crate) derived: DerivedTypes,
     pub(crate) runtime_types_range: OnceLock<Option<Range<u64>>>,
+    pub(crate) runtime_layout: OnceLock<Result<RuntimeLayout, DwarfError>>,
     pub(crate) source_files: OnceLock<SourceFiles>,
     pub(crate) entry_index: OnceLock<Result<EntryIndex, DwarfError>>,
     pub(crate) inlined_index: OnceLock<Result<InlinedIndex, DwarfError>>,
@@ -149,7 +153,9 @@ impl Binary {
             functions: OnceLock::new(),
             function_infos: FunctionInfoCache::default(),
             types: TypeCache::default(),
+            derived: DerivedTypes::default(),
             runtime_types_range: OnceLock::new(),
+            runtime_layout: OnceLock::new(),
             source_files: OnceLock::new(),
             entry_index: OnceLock::new(),
             inlined_index: OnceLock::new(),
@@ -180,6 +186,11 @@ impl Binary {
     /// The loadable segments, in the order of the program headers.
     pub fn segments(&self) -> &[Segment] {
         &self.elf.segments
+    }
+
+    /// Where the kernel or the dynamic loader starts the program (the ELF header's `e_entry`).
+    pub fn entry_point(&self) -> FileAddr {
+        self.elf.entry
     }
 
     /// Where in the file the byte at `address` is; `None` outside of the loaded segments and in zero-filled memory.

@@ -56,6 +56,7 @@ pub(crate) struct Tls {
 #[derive(Debug)]
 pub(crate) struct Elf {
     pub(crate) is_pie: bool,
+    pub(crate) entry: FileAddr,
     pub(crate) segments: Vec<Segment>,
     pub(crate) sections: Vec<Section>,
     pub(crate) tls: Option<Tls>,
@@ -97,6 +98,7 @@ impl Elf {
 
         let mut parsed = Elf {
             is_pie,
+            entry: FileAddr(header.e_entry(LE)),
             segments: Vec::new(),
             sections: Vec::new(),
             tls: None,

@@ -24,6 +24,8 @@ pub struct Global {
     pub ty: TypeId,
     /// Where it is.
     pub addr: FileAddr,
+    /// Where its entry is in `.debug_info`, which is the order in which the compiler wrote them.
+    pub entry: u64,
 }
 
 /// What all names together may take, in bytes. Many entries can refer to one long name, so the file's size does not
@@ -140,6 +142,7 @@ impl Binary {
                         name: name.into(),
                         ty,
                         addr,
+                        entry: id.0,
                     }));
                 }
                 (dw::DW_TAG_constant, Some(ty)) => found.constants.extend(value.map(|value| (ty, name, value))),
@@ -190,6 +193,30 @@ impl Binary {
     /// All package variables, sorted by name.
     pub fn globals(&self) -> &[Global] {
         self.entry_index().map(|index| &*index.globals).unwrap_or_default()
+    }
+
+    /// A package constant by its full name, such as `main.Red`, or by the end of it behind a slash: its type and value. Go's compiler describes integer
+    /// constants only.
+    pub fn constant_named(&self, name: &str) -> Option<(TypeId, i64)> {
+        let index = self.entry_index().ok()?;
+        let fits = |full: &str| {
+            full.strip_suffix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+        };
+        let mut found = index.constants.iter().flat_map(|(id, values)| {
+            let here = values.iter().filter(|(full, _)| fits(full));
+            here.map(|(full, value)| (full.len(), *id, *value))
+        });
+        let first = found.next()?;
+        // The shortest path is the likeliest to be meant; hash order must not decide.
+        let best = found.fold(first, |best, next| {
+            if (next.0, next.1) < (best.0, best.1) {
+                next
+            } else {
+                best
+            }
+        });
+        Some((best.1, best.2))
     }
 
     /// The constants declared with a type, in the order of the units, with their full names: `main.Red` for

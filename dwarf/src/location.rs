@@ -17,6 +17,8 @@ use crate::{Binary, FileAddr};
 pub struct DwarfReg(pub u16);
 
 impl DwarfReg {
+    /// RDX, in which Go passes a closure its context.
+    pub const RDX: DwarfReg = DwarfReg(1);
     /// RSP.
     pub const RSP: DwarfReg = DwarfReg(7);
     /// RBP.

@@ -51,11 +51,34 @@ pub struct RuntimeLayout {
     pub tls_g_offset: i64,
     /// `runtime.allgs`, a `[]*g`.
     pub allgs: Option<FileAddr>,
+    /// `g.waitsince`, an `int64`: nanoseconds by the runtime's own clock, set by the garbage collector.
+    pub g_waitsince: Option<u64>,
+    /// `g.labels`: a pointer to what `runtime/pprof` hung on the goroutine.
+    pub g_labels: Option<u64>,
+    /// `g.runningCleanups`, a `bool`: whether a cleanup goroutine is calling user code. Since Go 1.25.
+    pub g_running_cleanups: Option<u64>,
+    /// `m.vdsoSP` and `m.vdsoPC`: while the thread is in the kernel's shared object, the stack pointer and program counter of the runtime function's
+    /// caller. The first is 0 otherwise.
+    pub m_vdso_sp: Option<u64>,
+    /// See [`RuntimeLayout::m_vdso_sp`].
+    pub m_vdso_pc: Option<u64>,
+    /// `runtime.waitReasonStrings`, an array of strings: where it is, and how many it has.
+    pub wait_reasons: Option<(FileAddr, u64)>,
+    /// `runtime.fingStatus`, a `uint32`: what the finalizer goroutine does. Its bit `fingRunningFinalizer` is set while it calls user code.
+    pub fing_status: Option<FileAddr>,
 }
 
+/// The bit of [`RuntimeLayout::fing_status`] that stands for a running finalizer (`fingRunningFinalizer` in `runtime/mfinal.go`, Go 1.20 to
+/// 1.27).
+pub const FING_RUNNING_FINALIZER: u32 = 1 << 1;
+
 impl Binary {
-    /// Reads the layout of the runtime. The error names what is missing.
+    /// The layout of the runtime, read once and kept. The error names what is missing.
     pub fn runtime_layout(&self) -> Result<RuntimeLayout, DwarfError> {
+        self.runtime_layout.get_or_init(|| self.read_runtime_layout()).clone()
+    }
+
+    fn read_runtime_layout(&self) -> Result<RuntimeLayout, DwarfError> {
         let g = self.runtime_struct(&["runtime.g"])?;
         let m = self.runtime_struct(&["runtime.m"])?;
         let abi_type = self.runtime_struct(&["internal/abi.Type", "runtime._type"])?;
@@ -84,7 +107,22 @@ impl Binary {
                 .or_else(|_| self.field_offset(itab, "_type"))?,
             tls_g_offset: tls_g_offset(self.elf().tls, self.symbols_named(["runtime.tlsg"])[0]),
             allgs: self.global_named("runtime.allgs").map(|(_, addr)| addr),
+            g_waitsince: self.field_offset(g, "waitsince").ok(),
+            g_labels: self.field_offset(g, "labels").ok(),
+            g_running_cleanups: self.field_offset(g, "runningCleanups").ok(),
+            m_vdso_sp: self.field_offset(m, "vdsoSP").ok(),
+            m_vdso_pc: self.field_offset(m, "vdsoPC").ok(),
+            wait_reasons: self.wait_reasons(),
+            fing_status: self.global_named("runtime.fingStatus").map(|(_, addr)| addr),
         })
+    }
+
+    fn wait_reasons(&self) -> Option<(FileAddr, u64)> {
+        let (ty, addr) = self.global_named("runtime.waitReasonStrings")?;
+        match self.type_info(ty).ok()?.kind {
+            Kind::Array { len, .. } => Some((addr, len)),
+            _ => None,
+        }
     }
 
     fn runtime_struct(&self, names: &[&str]) -> Result<TypeId, DwarfError> {

@@ -73,7 +73,17 @@ fn collect<'f>(params: &'f [Variable], scope: &'f Scope, pc: FileAddr, line: u32
             .filter(|child| child.inlined.is_none() && child.contains(pc));
         waiting.extend(blocks.map(|block| (block, depth + 1)));
     }
-    found.sort_by_key(|scoped| (scoped.depth, scoped.variable.decl_line));
+    // Parameters stay in the order of declaration, also those that a closure was given for what it captured, whose lines are anywhere.
+    found.sort_by_key(|scoped| {
+        (
+            scoped.depth,
+            if scoped.depth == 0 {
+                0
+            } else {
+                scoped.variable.decl_line
+            },
+        )
+    });
     let mut names = std::collections::HashSet::new();
     for scoped in found.iter_mut().rev() {
         scoped.shadowed = !names.insert(scoped.variable.display_name());

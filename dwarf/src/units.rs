@@ -99,6 +99,12 @@ pub(crate) struct Unit<'a> {
 pub(crate) type Entry<'a> = gimli::DebuggingInformationEntry<Reader<'a>>;
 
 impl Binary {
+    /// Whether a Go compiler or assembler wrote the code at `pc`, rather than a C compiler; `None` for code without debug information.
+    pub fn is_go_code(&self, pc: FileAddr) -> Option<bool> {
+        let units = self.units().ok()?;
+        units.records.get(units.at(pc)?).map(|record| record.is_go)
+    }
+
     /// The sections that describe entries, without line programs and unwind tables.
     pub(crate) fn dwarf(&self) -> Result<gimli::Dwarf<Reader<'_>>, DwarfError> {
         self.prefetched

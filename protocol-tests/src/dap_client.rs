@@ -362,6 +362,25 @@ impl DapClient {
         texts.collect()
     }
 
+    /// Receives until the server closes the connection.
+    #[track_caller]
+    pub fn until_closed(&mut self) -> Result<()> {
+        loop {
+            match self.incoming.recv_timeout(STEP) {
+                Ok(Ok(message)) => {
+                    self.transcript.push(message.clone());
+                    self.waiting.push_back(message);
+                }
+                Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(Failure::new(format!(
+                        "the server did not close the connection within {STEP:?}"
+                    )));
+                }
+            }
+        }
+    }
+
     /// Sends a request and waits for its answer, a failure or not.
     #[track_caller]
     pub fn try_request(&mut self, command: &str, arguments: Value) -> Result<Response> {

@@ -1,7 +1,7 @@
 //! Drives the built binary from outside: the harness that all tests, the demonstration and the benchmarks share.
 //!
 //! A test takes a Go program ([`toolchain`]), starts the debug server on it ([`trace`], [`dap_client`], [`rpc_client`]) and reads what comes back. Every wait has a name
-//! and an end, and no process outlives the test that started it ([`child`]). The same scenario run against Delve shows where the two differ ([`differential`]).
+//! and an end, and no process outlives the test that started it ([`child`]). The same scenario played with Delve ([`scenarios`], [`transcripts`]) shows where the two differ ([`differential`]).
 
 pub mod child;
 pub mod corpus;
@@ -10,9 +10,14 @@ pub mod differential;
 pub mod executable;
 pub mod failure;
 pub mod measure;
+pub mod normalise;
 pub mod paths;
 pub mod peer;
+pub mod play;
 pub mod rpc_client;
+pub mod scenarios;
+pub mod session_cost;
 pub mod toolchain;
 pub mod trace;
 pub mod trace_text;
+pub mod transcripts;

@@ -76,11 +76,16 @@ fn find() -> Result<Go> {
     )))
 }
 
+/// The minor version of Go since which the heap lies elsewhere in each run.
+const FIRST_WITH_RANDOM_HEAP: u32 = 26;
+
 /// How a fixture is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Build {
     /// `-gcflags='all=-N -l'`: no optimisation, no inlining, as debuggers build.
     NoOpt,
+    /// As `NoOpt`, with the heap where it was before Go 1.26 made its place random: two runs look alike.
+    FixedHeap,
     /// As `go build` builds.
     Opt,
     /// Optimised, position independent (`-buildmode=pie`).
@@ -96,7 +101,7 @@ pub enum Build {
 impl Build {
     fn flags(self) -> &'static [&'static str] {
         match self {
-            Build::NoOpt => &["-gcflags=all=-N -l"],
+            Build::NoOpt | Build::FixedHeap => &["-gcflags=all=-N -l"],
             Build::Opt => &[],
             Build::Pie => &["-buildmode=pie"],
             Build::PieNoOpt => &["-buildmode=pie", "-gcflags=all=-N -l"],
@@ -181,6 +186,9 @@ impl Source {
                 .env("GOTOOLCHAIN", "local")
                 .env("GOFLAGS", "")
                 .env("GOWORK", "off");
+            if build == Build::FixedHeap && go.is_at_least(FIRST_WITH_RANDOM_HEAP) {
+                command.env("GOEXPERIMENT", "norandomizedheapbase64");
+            }
             command.env("CGO_ENABLED", if build == Build::Cgo { "1" } else { "0" });
             let built = child::run(&mut command, Duration::from_secs(300))?;
             if !built.status.success() {

@@ -28,7 +28,7 @@ pub(crate) use dispatcher::dispatcher;
 use crate::asm::{Asm, AsmError, Code, Label, MapRef};
 use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R6, R7, R8, Width};
 use crate::plan::{Plan, PlanError, Reg};
-use crate::record::header;
+use crate::record::{Flags, header};
 
 /// What programs need to know about the maps and the kernel they will run with.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,7 @@ pub(crate) mod counter {
 /// Offsets in an entry of the site table.
 pub(crate) mod site {
     pub(crate) const PLAN: i16 = 0;
+    pub(crate) const ARMED: i16 = 4;
     pub(crate) const FILE_ADDR: i16 = 8;
 }
 
@@ -92,6 +93,9 @@ pub(crate) mod slot {
 const NO_WAKEUP: i32 = 1;
 const FORCE_WAKEUP: i32 = 2;
 
+/// SIGSTOP on x86-64 (`arch/x86/include/uapi/asm/signal.h`).
+const SIGSTOP: i32 = 19;
+
 /// Generates the program of one plan.
 pub(crate) struct Generator<'p> {
     asm: Asm,
@@ -126,6 +130,7 @@ impl Generator<'_> {
         self.asm.call(Helper::GetAttachCookie);
         self.asm.mov(R8, R0);
         counter_key(&mut self.asm, self.environment);
+        let idle = self.plan.stops.then(|| self.unless_armed());
 
         self.asm.load_map(R1, MapRef::Ring);
         self.asm.mov_imm(R2, self.class);
@@ -142,17 +147,54 @@ impl Generator<'_> {
             self.follow(follow, follow::Base::Roots);
         }
         let chase = self.plan.chases().then(|| self.call_chase());
-        self.submit();
+        if self.plan.stops {
+            // The signal comes first, so that whoever sees the record sees a process that is stopping, and the record can say if it is not. It takes
+            // effect when the thread leaves the kernel.
+            let raised = self.asm.label();
+            self.stop_process();
+            self.asm.jump_if_imm(R0, Cond::Equal, 0, raised);
+            self.flag(Flags::NOT_STOPPED);
+            self.asm.bind(raised);
+            self.asm.mov(R1, R7);
+            self.asm.mov_imm(R2, FORCE_WAKEUP);
+            self.asm.call(Helper::RingbufSubmit);
+        } else {
+            self.submit();
+        }
         self.count(counter::EMITTED);
         self.exit();
 
         self.asm.bind(ring_full);
+        if self.plan.stops {
+            // To lose the record is one thing, to let a program run into its end another.
+            self.stop_process();
+        }
         self.count(counter::RING_FULL);
+        if let Some(idle) = idle {
+            self.asm.bind(idle);
+        }
         self.exit();
 
         if let Some(label) = chase {
             self.chase(label);
         }
+    }
+
+    /// Looks whether the site, which is in R8, is armed; jumps to the label that it gives where it is not. Overwrites R0 to R5.
+    fn unless_armed(&mut self) -> Label {
+        let idle = self.asm.label();
+        self.asm.store(Width::Word, FP, slot::KEY, R8);
+        self.asm.lookup(MapRef::Sites, slot::KEY);
+        self.asm.jump_if_imm(R0, Cond::Equal, 0, idle);
+        self.asm.load(Width::Word, R1, R0, site::ARMED);
+        self.asm.jump_if_imm(R1, Cond::Equal, 0, idle);
+        idle
+    }
+
+    /// Raises SIGSTOP for the process; R0 is 0 if the kernel did. Overwrites R1 to R5.
+    fn stop_process(&mut self) {
+        self.asm.mov_imm(R1, SIGSTOP);
+        self.asm.call(Helper::SendSignal);
     }
 
     fn exit(&mut self) {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Environment, plan_program};
+use super::{Environment, FORCE_WAKEUP, SIGSTOP, plan_program};
 use crate::asm::{Code, MapRef};
 use crate::insn::Insn;
 use crate::layout::LayoutId;
@@ -36,6 +36,9 @@ struct Kernel {
     site: [u64; 2],
     counters: [u64; 4],
     submitted: Option<u64>,
+    /// The signal that a program raised.
+    signal: Option<u64>,
+    refuses_signals: bool,
 }
 
 thread_local! {
@@ -94,6 +97,19 @@ fn submit(record: u64, flags: u64, _: u64, _: u64, _: u64) -> u64 {
 
 fn query(_ring: u64, _flags: u64, _: u64, _: u64, _: u64) -> u64 {
     KERNEL.with_borrow(|kernel| kernel.available)
+}
+
+fn send_signal(signal: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    KERNEL.with_borrow_mut(|kernel| {
+        // Nobody must see the record of a process that is not stopping.
+        assert_eq!(kernel.submitted, None);
+        kernel.signal = Some(signal);
+        if kernel.refuses_signals {
+            (-i64::from(libc::EPERM)).cast_unsigned()
+        } else {
+            0
+        }
+    })
 }
 
 fn read_user(dst: u64, len: u64, src: u64, _: u64, _: u64) -> u64 {
@@ -159,6 +175,7 @@ fn run(plan: &Plan, registers: &[(Reg, u64)]) -> Option<(Vec<u8>, u64)> {
         (8, cpu),
         (14, pid_tgid),
         (35, task),
+        (109, send_signal),
         (112, read_user),
         (113, read_kernel),
         (131, reserve),
@@ -170,6 +187,7 @@ fn run(plan: &Plan, registers: &[(Reg, u64)]) -> Option<(Vec<u8>, u64)> {
     }
     KERNEL.with_borrow_mut(|kernel| {
         kernel.submitted = None;
+        kernel.signal = None;
         // What an earlier record left there.
         kernel.record = vec![0xaa; plan.record_class() as usize];
         let range = |start: u64, len: usize| start..start + len as u64;
@@ -211,6 +229,7 @@ fn plan(roots: Vec<Root>, follows: Vec<Follow>) -> Plan {
         goroutine: GoroutineSource::R14,
         runtime: RUNTIME,
         max_record: 512,
+        stops: false,
     }
 }
 
@@ -273,6 +292,43 @@ fn the_header_and_all_registers_arrive() {
     }
     assert_eq!(view.root(&plan, values.len()), Err(RootError::Absent));
     assert_eq!(view.chunks().count(), 0);
+}
+
+#[test]
+fn a_stop_raises_the_signal_once_it_is_armed() {
+    set_memory(&[]);
+    let stopping = Plan {
+        stops: true,
+        ..plan(vec![register(Reg::Rax)], vec![])
+    };
+    let signal = || KERNEL.with_borrow(|kernel| kernel.signal);
+    assert!(run(&stopping, &[]).is_none(), "it is not armed");
+    assert_eq!(signal(), None);
+
+    KERNEL.with_borrow_mut(|kernel| kernel.site[0] = 1 << 32);
+    let (record, wakeup) = run(&stopping, &[(Reg::Rax, 42)]).expect("submitted");
+    assert_eq!((signal(), wakeup), (Some(SIGSTOP as u64), FORCE_WAKEUP as u64));
+    let view = RecordView::new(&record).expect("a record");
+    assert_eq!(view.root(&stopping, 0), Ok(&42u64.to_le_bytes()[..]));
+    assert!(!view.flags().has(Flags::NOT_STOPPED));
+
+    KERNEL.with_borrow_mut(|kernel| kernel.refuses_signals = true);
+    let (record, _) = run(&stopping, &[]).expect("submitted");
+    let view = RecordView::new(&record).expect("a record");
+    assert!(view.flags().has(Flags::NOT_STOPPED));
+
+    KERNEL.with_borrow_mut(|kernel| kernel.ring_full = true);
+    assert!(run(&stopping, &[]).is_none());
+    assert_eq!(
+        signal(),
+        Some(SIGSTOP as u64),
+        "there is no room to say so, but it stops"
+    );
+
+    // A plan that does not stop knows nothing of it.
+    set_memory(&[]);
+    assert!(run(&plan(vec![], vec![]), &[]).is_some());
+    assert_eq!(signal(), None);
 }
 
 #[test]
@@ -416,13 +472,15 @@ fn any_plan(layouts: bool) -> impl Strategy<Value = Plan> {
         goroutine,
         prop_oneof![Just(RUNTIME), runtime],
         prop_oneof![Just(256u32), Just(1024), 0u32..40_000],
+        any::<bool>(),
     )
-        .prop_map(|(roots, follows, goroutine, runtime, max_record)| Plan {
+        .prop_map(|(roots, follows, goroutine, runtime, max_record, stops)| Plan {
             roots,
             follows,
             goroutine,
             runtime,
             max_record,
+            stops,
         })
         .prop_map(|mut plan| {
             let roots = plan.roots_size();
@@ -488,6 +546,7 @@ proptest! {
             .flat_map(u64::to_le_bytes)
             .collect();
         set_memory(&[(0x10_000, memory)]);
+        KERNEL.with_borrow_mut(|kernel| kernel.site[0] = 1 << 32);
         let registers = [Reg::Rax, Reg::Rbx, Reg::Rcx, Reg::R8, Reg::Rsp];
         let registers: Vec<_> = registers.into_iter().zip(values).collect();
         let (record, _) = run(&plan, &registers).expect("submitted");

@@ -216,8 +216,18 @@ impl Fixture {
 
     /// Runs a scenario to its end; gives its result and the goroutine it ran on.
     pub(crate) fn run(&mut self, scenario: &str) -> (i64, i64) {
+        self.ask(scenario);
+        self.answer()
+    }
+
+    /// Starts a scenario.
+    pub(crate) fn ask(&mut self, scenario: &str) {
         let stdin = self.stdin.as_mut().expect("the fixture is running");
         writeln!(stdin, "{scenario}").expect("the fixture reads");
+    }
+
+    /// The end of a scenario that was started.
+    pub(crate) fn answer(&mut self) -> (i64, i64) {
         let line = self.line();
         let mut words = line.split(' ').skip(1).map(|word| word.parse().expect("a number"));
         (words.next().expect("a result"), words.next().expect("a goroutine"))
@@ -248,6 +258,7 @@ impl Fixture {
             goroutine: GoroutineSource::R14,
             runtime: self.runtime(),
             max_record: 1024,
+            stops: false,
         }
     }
 

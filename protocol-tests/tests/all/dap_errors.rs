@@ -2,7 +2,6 @@
 
 use protocol_tests::child::run;
 use protocol_tests::dap_client::{DapClient, STEP};
-use protocol_tests::differential::same_as_dlv;
 use protocol_tests::failure::Result;
 use protocol_tests::paths;
 use protocol_tests::toolchain::{Build, fixture};
@@ -170,26 +169,4 @@ fn requests_before_their_time_are_refused() -> Result<()> {
         )?;
     }
     goes_on(&mut client)
-}
-
-#[test]
-fn launch_errors_as_dlv_words_them() -> Result<()> {
-    for (name, arguments) in [
-        ("launch without a program", json!({"mode": "exec"})),
-        (
-            "launch of an unknown mode",
-            json!({"mode": "notamode", "program": "/bin/true"}),
-        ),
-        (
-            "launch of an absent file",
-            json!({"mode": "exec", "program": "/nowhere/at/all"}),
-        ),
-    ] {
-        same_as_dlv(name, std::path::Path::new(""), |client| {
-            client.initialize()?;
-            client.refused("launch", arguments.clone())?;
-            client.request("disconnect", json!({})).map(drop)
-        })?;
-    }
-    Ok(())
 }

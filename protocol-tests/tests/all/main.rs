@@ -3,10 +3,13 @@
 mod dap_errors;
 mod dap_logpoints;
 mod dap_session;
+mod dap_transcripts;
 mod first_day_errors;
 mod hostile;
 mod peer_rpc;
+mod stress;
 mod trace_basic;
 mod trace_corpus;
 mod trace_safety;
+mod trace_stops;
 mod trace_verbosity;

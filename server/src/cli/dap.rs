@@ -5,6 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::arguments::{DapFlags, Global};
+use super::guardian;
 use crate::{
     dap::{self, Engine},
     logging,
@@ -14,6 +15,7 @@ use crate::{
 /// Serves one client, and returns when its session is over.
 pub(super) fn run(global: &Global, flags: &DapFlags) -> ExitCode {
     warn_of_what_is_ignored(global, flags);
+    guardian::stand_in_front();
     // Two threads: one serves the client, the other one reads from it and waits for processes.
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -79,7 +81,7 @@ async fn connect(global: &Global, flags: &DapFlags) -> Result<Connection, String
     if listener.is_remote() {
         tracing::warn!(target: "spelunk::transport", "Listening for remote connections (connections are not authenticated nor encrypted)");
     }
-    tracing::debug!(target: "spelunk::dap", "DAP server pid = {}", std::process::id());
+    tracing::debug!(target: "spelunk::dap", "DAP server pid = {}", guardian::visible_pid());
     listener
         .accept(global.only_same_user)
         .await

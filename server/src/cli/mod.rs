@@ -4,6 +4,7 @@ mod arguments;
 mod dap;
 mod doctor;
 mod go_values;
+mod guardian;
 mod problems;
 mod topics;
 pub(crate) mod trace;

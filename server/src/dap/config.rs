@@ -69,6 +69,26 @@ pub(crate) struct CommonConfig {
     pub(crate) backend: String,
     /// Client's paths and the binary's.
     pub(crate) substitute_path: SubstitutePath,
+    /// Which child processes, as a regular expression over their command lines.
+    pub(crate) follow_exec_regex: String,
+    /// How many frames of a stack are answered unless asked otherwise.
+    pub(crate) stack_trace_depth: i64,
+    /// Bytes of a string that are loaded.
+    pub(crate) max_string_len: i64,
+    /// Elements of an array, slice or map that are loaded.
+    pub(crate) max_array_values: i64,
+    /// Show a scope with the package's variables.
+    pub(crate) show_global_variables: bool,
+    /// Show a scope with the registers.
+    pub(crate) show_registers: bool,
+    /// Leave the runtime's own goroutines out.
+    pub(crate) hide_system_goroutines: bool,
+    /// Which goroutines to show.
+    pub(crate) goroutine_filters: String,
+    /// Keys of the labels to show.
+    pub(crate) show_pprof_labels: Vec<String>,
+    /// Show strings without quotes and escapes.
+    pub(crate) show_raw_strings: bool,
 }
 
 impl Default for CommonConfig {
@@ -78,6 +98,16 @@ impl Default for CommonConfig {
             stop_on_entry: false,
             backend: "default".to_owned(),
             substitute_path: SubstitutePath::default(),
+            follow_exec_regex: String::new(),
+            stack_trace_depth: 0,
+            max_string_len: 0,
+            max_array_values: 0,
+            show_global_variables: false,
+            show_registers: false,
+            hide_system_goroutines: false,
+            goroutine_filters: String::new(),
+            show_pprof_labels: Vec::new(),
+            show_raw_strings: false,
         }
     }
 }
@@ -163,14 +193,16 @@ impl CommonConfig {
             "stopOnEntry" => set(&mut self.stop_on_entry, name, boolean(&path, value)?),
             "backend" => set(&mut self.backend, name, string(&path, value)?.map(or_default)),
             "substitutePath" => set(&mut self.substitute_path, name, substitute_path(&path, value)?),
-            // What follows concerns views of a stopped program. It is checked now, so that a configuration that is
-            // wrong is refused by every version alike.
-            "stackTraceDepth" | "maxStringLen" | "maxArrayValues" => integer(&path, value).map(drop)?,
-            "showGlobalVariables" | "showRegisters" | "hideSystemGoroutines" | "showRawStrings" => {
-                boolean(&path, value).map(drop)?;
-            }
-            "goroutineFilters" | "followExecRegex" => string(&path, value).map(drop)?,
-            "showPprofLabels" => strings(&path, value).map(drop)?,
+            "followExecRegex" => set(&mut self.follow_exec_regex, name, string(&path, value)?),
+            "stackTraceDepth" => set(&mut self.stack_trace_depth, name, integer(&path, value)?),
+            "maxStringLen" => set(&mut self.max_string_len, name, integer(&path, value)?),
+            "maxArrayValues" => set(&mut self.max_array_values, name, integer(&path, value)?),
+            "showGlobalVariables" => set(&mut self.show_global_variables, name, boolean(&path, value)?),
+            "showRegisters" => set(&mut self.show_registers, name, boolean(&path, value)?),
+            "hideSystemGoroutines" => set(&mut self.hide_system_goroutines, name, boolean(&path, value)?),
+            "goroutineFilters" => set(&mut self.goroutine_filters, name, string(&path, value)?),
+            "showPprofLabels" => set(&mut self.show_pprof_labels, name, strings(&path, value)?),
+            "showRawStrings" => set(&mut self.show_raw_strings, name, boolean(&path, value)?),
             _ => {}
         }
         Ok(())

@@ -1,10 +1,11 @@
 //! What a session knows about the program it debugs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::substitute_path::SubstitutePath;
 use crate::{
-    debugger::{FunctionBreakpoint, LaunchSpec, SourceBreakpoint},
+    debugger::{
+        BreakpointId, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, SourceBreakpoint,
+    },
     toolchain::Build,
 };
 
@@ -17,14 +18,26 @@ pub(crate) struct Debuggee {
     pub(crate) state: State,
     /// Whether it stays where it is after `configurationDone`, until `continue`.
     pub(crate) stop_on_entry: bool,
-    /// The client's paths and the binary's.
-    pub(crate) paths: SubstitutePath,
+    /// Whether `pause` was asked for since it was let run.
+    pub(crate) pause_requested: bool,
+    /// Whether a step waits to be carried on.
+    pub(crate) step_interrupted: bool,
+    /// What went wrong when it was to move on, until it moves.
+    pub(crate) failure: Option<String>,
     /// How it came to be.
     pub(crate) origin: Origin,
     /// What the client asked for last, by the binary's file names; asked for again after a restart.
     pub(crate) source_breakpoints: BTreeMap<String, Vec<SourceBreakpoint>>,
     /// What the client asked for last.
     pub(crate) function_breakpoints: Vec<FunctionBreakpoint>,
+    /// What the client asked for last.
+    pub(crate) instruction_breakpoints: Vec<InstructionBreakpoint>,
+    /// What the client asked for last.
+    pub(crate) exception_filters: ExceptionFilters,
+    /// The numbers of the function breakpoints.
+    pub(crate) on_functions: BTreeSet<BreakpointId>,
+    /// The numbers of the instruction breakpoints.
+    pub(crate) on_instructions: BTreeSet<BreakpointId>,
 }
 
 /// How a program came to be debugged.
@@ -46,8 +59,8 @@ pub(crate) enum Origin {
 pub(crate) enum State {
     /// The client has not sent `configurationDone`. A launched program is held, an attached one runs.
     Configuring,
-    /// It is held before its first instruction, as `stopOnEntry` asked for.
-    HeldAtEntry,
+    /// It stands still: before its first instruction, as `stopOnEntry` asked for, or at a stop.
+    Stopped,
     /// It runs.
     Running,
     /// It is gone.
@@ -57,6 +70,25 @@ pub(crate) enum State {
 }
 
 impl Debuggee {
+    /// A program that the client has yet to configure.
+    pub(crate) fn new(pid: i32, origin: Origin) -> Debuggee {
+        Debuggee {
+            pid,
+            state: State::Configuring,
+            stop_on_entry: false,
+            pause_requested: false,
+            step_interrupted: false,
+            failure: None,
+            origin,
+            source_breakpoints: BTreeMap::new(),
+            function_breakpoints: Vec::new(),
+            instruction_breakpoints: Vec::new(),
+            exception_filters: ExceptionFilters::default(),
+            on_functions: BTreeSet::new(),
+            on_instructions: BTreeSet::new(),
+        }
+    }
+
     /// Whether it was running before the session.
     pub(crate) fn is_attached(&self) -> bool {
         matches!(self.origin, Origin::Attached)

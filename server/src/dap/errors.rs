@@ -48,6 +48,14 @@ pub(crate) const NO_DATA_BREAKPOINT_INFO: Refusal = refusal(2017, "Could not get
 pub(crate) const UNABLE_TO_PRODUCE_STACK_TRACE: Refusal = refusal(2004, "Unable to produce stack trace");
 /// `scopes` failed.
 pub(crate) const UNABLE_TO_LIST_LOCALS: Refusal = refusal(2005, "Unable to list locals");
+/// `scopes` found no function that the frame belongs to.
+pub(crate) const UNABLE_TO_FIND_FUNCTION: Refusal = refusal(2006, "Unable to find enclosing function");
+/// `scopes` could not show the package's variables.
+pub(crate) const UNABLE_TO_LIST_GLOBALS: Refusal = refusal(2007, "Unable to list globals");
+/// `scopes` could not show the registers.
+pub(crate) const UNABLE_TO_LIST_REGISTERS: Refusal = refusal(2014, "Unable to list registers");
+/// A command of the console failed.
+pub(crate) const UNABLE_TO_RUN_COMMAND: Refusal = refusal(2015, "Unable to run dlv command");
 /// `variables` failed.
 pub(crate) const UNABLE_TO_LOOKUP_VARIABLE: Refusal = refusal(2008, "Unable to lookup variable");
 /// `evaluate` failed.
@@ -56,8 +64,10 @@ pub(crate) const UNABLE_TO_EVALUATE: Refusal = refusal(2009, "Unable to evaluate
 pub(crate) const UNABLE_TO_HALT: Refusal = refusal(2010, "Unable to halt execution");
 /// `exceptionInfo` failed.
 pub(crate) const UNABLE_TO_GET_EXCEPTION_INFO: Refusal = refusal(2011, "Unable to get exception info");
-/// `setVariable` failed; the summary is Delve's for an unknown reference.
-pub(crate) const UNABLE_TO_SET_VARIABLE: Refusal = refusal(2012, "Unable to lookup variable");
+/// `setVariable` names nothing that is there.
+pub(crate) const UNABLE_TO_LOOKUP_TO_SET: Refusal = refusal(2012, "Unable to lookup variable");
+/// `setVariable` failed.
+pub(crate) const UNABLE_TO_SET_VARIABLE: Refusal = refusal(2012, "Unable to set variable");
 /// `disassemble` failed.
 pub(crate) const UNABLE_TO_DISASSEMBLE: Refusal = refusal(2013, "Unable to disassemble");
 /// `readMemory` failed.

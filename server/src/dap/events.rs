@@ -131,19 +131,19 @@ fn forward_until_closed(queue: &Receiver<Event>, closed: &Receiver<Never>, forwa
 
 impl Session {
     /// Tells the client about an event, or keeps it until the client is ready.
-    pub(crate) fn on_event(&mut self, event: Event) {
+    pub(crate) async fn on_event(&mut self, event: Event) {
         match &self.phase {
             // Delve's clients read answers in sequence until the configuration is done; an attached program does not
             // wait for that.
             Phase::Debugging(debuggee) if debuggee.state == State::Configuring => self.events.hold(event),
-            _ => self.tell(event),
+            _ => self.tell(event).await,
         }
     }
 
     /// Tells the client what was held back.
-    pub(crate) fn release_events(&mut self) {
+    pub(crate) async fn release_events(&mut self) {
         for event in std::mem::take(&mut self.events.held) {
-            self.tell(event);
+            self.tell(event).await;
         }
         let dropped = std::mem::take(&mut self.events.dropped);
         if dropped > 0 {
@@ -153,7 +153,7 @@ impl Session {
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    async fn tell(&mut self, event: Event) {
         match event {
             Event::Log {
                 goroutine,
@@ -161,10 +161,7 @@ impl Session {
                 file,
                 line,
             } => {
-                let path = match &self.phase {
-                    Phase::Debugging(debuggee) => debuggee.paths.to_client(&file),
-                    _ => file,
-                };
+                let path = self.settings.paths.to_client(&file);
                 self.out.event(&DapEvent::Output(OutputEventBody {
                     category: Some(OutputEventCategory::Stdout),
                     output: format!("> [Go {goroutine}]: {text}\n"),
@@ -184,7 +181,7 @@ impl Session {
                 let text = self.events.stderr.push(&bytes);
                 self.program_output(OutputEventCategory::Stderr, text);
             }
-            Event::Stopped(_) => {}
+            Event::Stopped(stop) => self.on_stopped(stop).await,
             Event::Notice(text) => self.out.console(&text),
             Event::Exited { pid, status } => {
                 let rest = self.events.stdout.finish();

@@ -140,6 +140,11 @@ pub(crate) fn event(seq: i64, event: &dap::events::Event) -> serde_json::Result<
     Ok(message)
 }
 
+/// An event, its body written out.
+pub(crate) fn event_with(seq: i64, name: &str, body: &Value) -> Value {
+    json!({"seq": seq, "type": "event", "event": name, "body": body})
+}
+
 #[cfg(test)]
 mod tests {
     use dap::{events::Event, requests::DisconnectArguments};

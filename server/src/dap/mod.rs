@@ -3,18 +3,30 @@
 //! One session serves one client: it reads requests, turns them into calls of [`crate::debugger`], and sends what
 //! happens in the target as events, in the order in which Delve sends them. It knows no mechanism: what a logpoint
 //! or a process is, is the debugger's business.
+//!
+//! Two threads share the work. The session's reads, answers and tells ([`session`], [`requests`], [`stops`]); the
+//! [`worker`]'s owns the target and what the client was shown of it ([`bench`]).
 
+mod bench;
 mod codec;
 mod config;
+mod container;
 mod debuggee;
 mod errors;
 mod events;
+mod function_name;
+mod goroutine_filter;
+mod handles;
 mod message;
 mod outgoing;
+mod parts;
+mod present;
 mod requests;
 mod session;
 #[cfg(test)]
 mod session_tests;
+mod settings;
+mod stops;
 mod substitute_path;
 mod target;
 mod utf8;

@@ -179,6 +179,12 @@ impl Outgoing {
         self.push(message::event(seq, event));
     }
 
+    /// An event, its body written out.
+    pub(crate) fn event_with(&mut self, name: &str, body: &Value) {
+        let seq = self.next();
+        self.push(Ok(message::event_with(seq, name, body)));
+    }
+
     /// A line on the client's console.
     pub(crate) fn console(&mut self, line: &str) {
         self.output(OutputEventCategory::Console, format!("{line}\n"));

@@ -9,16 +9,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    bench::{Bench, Look},
     codec::{Frame, FrameReader},
     debuggee::{Debuggee, State},
     events::Events,
     message::Request,
     outgoing::Outgoing,
     requests::no_debug::NoDebugProcess,
+    settings::Settings,
     target::{Launcher, Target},
     worker::{Worker, WorkerGone},
 };
-use crate::{toolchain::Binary, transport::Connection};
+use crate::{debugger::Event, toolchain::Binary, transport::Connection};
 
 /// How much may gather before it is sent although more is waiting.
 const BATCH: usize = 64 * 1024;
@@ -48,6 +50,8 @@ pub(crate) struct Session {
     pub(crate) events: Events,
     pub(crate) phase: Phase,
     pub(crate) launcher: Arc<dyn Launcher>,
+    /// The user's choices.
+    pub(crate) settings: Settings,
     /// Our end of the connection, as messages name it.
     pub(crate) address: String,
     /// The directory that relative paths are relative to.
@@ -56,7 +60,7 @@ pub(crate) struct Session {
     pub(crate) binary: Option<Binary>,
     /// Cancelled when the client hangs up.
     pub(crate) gone: CancellationToken,
-    worker: Worker,
+    pub(super) worker: Worker,
 }
 
 /// Serves one client until it disconnects, hangs up, or `interrupted` is done; then ends the target.
@@ -72,6 +76,7 @@ pub(crate) async fn serve(
         events: Events::default(),
         phase: Phase::Idle,
         launcher,
+        settings: Settings::default(),
         address: connection.local,
         directory: std::env::current_dir()?,
         binary: None,
@@ -124,12 +129,12 @@ impl Session {
                         return;
                     }
                 }
-                event = self.events.next() => self.on_event(event),
+                event = self.events.next() => self.on_event(event).await,
             }
             while self.out.waiting() < BATCH
                 && let Some(event) = self.events.waiting()
             {
-                self.on_event(event);
+                self.on_event(event).await;
             }
             if let Err(error) = self.out.flush().await {
                 tracing::debug!("the client cannot be written to: {error}");
@@ -161,14 +166,67 @@ impl Session {
         &mut self,
         call: impl FnOnce(&mut Option<Box<dyn Target>>) -> R + Send + 'static,
     ) -> Result<R, WorkerGone> {
-        let mut answer = self.worker.call(call);
+        self.work(|bench| call(&mut bench.target)).await
+    }
+
+    /// Looks into the target, as [`Session::call`]; `None` where there is none.
+    pub(crate) async fn look<R: Send + 'static>(
+        &mut self,
+        look: impl FnOnce(&mut Look<'_>) -> R + Send + 'static,
+    ) -> Result<Option<R>, WorkerGone> {
+        let settings = self.settings.clone();
+        self.work(move |bench| bench.look(&settings).map(|mut at| look(&mut at)))
+            .await
+    }
+
+    /// As [`Session::look`], for what may fail with a sentence.
+    pub(crate) async fn inspect<R: Send + 'static>(
+        &mut self,
+        look: impl FnOnce(&mut Look<'_>) -> Result<R, String> + Send + 'static,
+    ) -> Result<R, String> {
+        match self.look(look).await {
+            Ok(Some(found)) => found,
+            Ok(None) => Err("the program is no longer debugged".to_owned()),
+            Err(gone) => Err(gone.to_string()),
+        }
+    }
+
+    /// What is said about the program when it is gone.
+    pub(crate) fn obituary(&mut self, state: State) -> Option<String> {
+        match state {
+            State::Exited(status) => self.debuggee().map(|debuggee| debuggee.obituary(status)),
+            _ => None,
+        }
+    }
+
+    async fn work<R: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Bench) -> R + Send + 'static,
+    ) -> Result<R, WorkerGone> {
+        let mut answer = self.worker.call(work);
         loop {
             tokio::select! {
                 answered = &mut answer => return answered.map_err(|_| WorkerGone),
-                event = self.events.next() => self.on_event(event),
+                event = self.events.next() => self.on_event(event).await,
             }
             // A client that hung up is noticed by the loop; what it is owed goes nowhere.
             let _ = self.out.flush().await;
+        }
+    }
+
+    /// Calls the debugger, and keeps what happens meanwhile for after the answer.
+    pub(crate) async fn call_first<R: Send + 'static>(
+        &mut self,
+        call: impl FnOnce(&mut Option<Box<dyn Target>>) -> R + Send + 'static,
+    ) -> (Result<R, WorkerGone>, Vec<Event>) {
+        let mut answer = self.worker.call(|bench| call(&mut bench.target));
+        let mut meanwhile = Vec::new();
+        loop {
+            tokio::select! {
+                answered = &mut answer => return (answered.map_err(|_| WorkerGone), meanwhile),
+                // The debugger must not be held up by a full channel.
+                event = self.events.next() => meanwhile.push(event),
+            }
         }
     }
 

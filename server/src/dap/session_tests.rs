@@ -7,6 +7,7 @@ use std::{
 
 use crossbeam_channel::Sender;
 use serde_json::{Value, json};
+use spelunk_dwarf::{FileAddr, Kind, ProcAddr, Type, TypeId};
 use tokio::{
     io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf},
     task::JoinHandle,
@@ -14,15 +15,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    codec::{Frame, FrameReader, encode},
+    codec::{Frame as Message, FrameReader, encode},
     session::serve,
     target::{Launcher, Target},
 };
 use crate::{
     debugger::{
-        BreakpointId, BreakpointState, DebugError, EndWith, Event, FunctionBreakpoint, LaunchSpec, SourceBreakpoint,
+        BreakpointId, BreakpointState, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint,
+        InstructionBreakpoint, LaunchSpec, SourceBreakpoint, StepKind, Stop, StopReason,
     },
+    inspect::{Frame, FrameRef, Goroutine, GoroutineStatus, Location, Registers, ScopedValue, Stack, Tid, Whose},
     transport::Connection,
+    value::{Content, LoadConfig, Value as GoValue},
 };
 
 const PID: i32 = 4321;
@@ -34,6 +38,8 @@ struct Script {
     events: Mutex<Option<Sender<Event>>>,
     /// What happens as soon as the target runs.
     on_resume: Mutex<Vec<Event>>,
+    /// The stop that the target is at.
+    stop: Mutex<Option<Stop>>,
 }
 
 impl Script {
@@ -46,6 +52,9 @@ impl Script {
     }
 
     fn send(&self, event: Event) {
+        if let Event::Stopped(stop) = &event {
+            *self.stop.lock().expect("not poisoned") = Some(stop.clone());
+        }
         let sender = self.events.lock().expect("not poisoned").clone();
         sender.expect("a target").send(event).expect("a session");
     }
@@ -76,9 +85,7 @@ impl Target for ScriptedTarget {
 
     fn resume(&self) -> Result<(), DebugError> {
         self.0.note("resume");
-        for event in std::mem::take(&mut *self.0.on_resume.lock().expect("not poisoned")) {
-            self.0.send(event);
-        }
+        self.go_on();
         Ok(())
     }
 
@@ -94,8 +101,124 @@ impl Target for ScriptedTarget {
         wanted.iter().enumerate().map(state).collect()
     }
 
-    fn set_function_breakpoints(&self, _wanted: &[FunctionBreakpoint]) -> Vec<BreakpointState> {
-        Vec::new()
+    fn set_function_breakpoints(&self, wanted: &[FunctionBreakpoint]) -> Vec<BreakpointState> {
+        let state = |(index, _): (usize, &FunctionBreakpoint)| at_line(index as i64 + 11, 5);
+        wanted.iter().enumerate().map(state).collect()
+    }
+
+    fn set_instruction_breakpoints(&self, wanted: &[InstructionBreakpoint]) -> Vec<BreakpointState> {
+        let state = |(index, wanted): (usize, &InstructionBreakpoint)| {
+            self.0.note(format!("instruction {}", wanted.addr));
+            at_line(index as i64 + 21, 6)
+        };
+        wanted.iter().enumerate().map(state).collect()
+    }
+
+    fn set_exception_filters(&self, filters: ExceptionFilters) -> Vec<BreakpointState> {
+        self.0.note(format!("{filters:?}"));
+        filters
+            .unrecovered_panic
+            .then(|| at_line(-1, 1000))
+            .into_iter()
+            .collect()
+    }
+
+    fn halt(&self) -> Result<(), DebugError> {
+        self.0.note("halt");
+        self.0.send(stopped(StopReason::Pause));
+        Ok(())
+    }
+
+    fn step(&self, whose: Whose, kind: StepKind) -> Result<(), DebugError> {
+        self.0.note(format!("step {whose:?} {kind:?}"));
+        self.go_on();
+        Ok(())
+    }
+
+    fn stop(&self) -> Option<Stop> {
+        self.0.stop.lock().expect("not poisoned").clone()
+    }
+
+    fn goroutines(&self, _start: usize, _count: usize) -> Result<(Vec<Goroutine>, Option<usize>), DebugError> {
+        match self.stop() {
+            Some(_) => Ok((vec![goroutine(1), goroutine(7)], None)),
+            None => Ok((Vec::new(), None)),
+        }
+    }
+
+    fn goroutine(&self, id: i64) -> Result<Goroutine, DebugError> {
+        match (self.stop(), id) {
+            (Some(_), 1 | 7) => Ok(goroutine(id)),
+            _ => Err(DebugError::Failed(format!("unknown goroutine {id}"))),
+        }
+    }
+
+    fn stack(&self, whose: Whose, depth: usize) -> Result<Stack, DebugError> {
+        match whose {
+            Whose::Goroutine(id) => self.goroutine(id).map(|_| ())?,
+            Whose::Thread(_) => return Err(DebugError::Failed("no stack".to_owned())),
+        }
+        let frames: Vec<Frame> = [
+            "example.org/a/shop.(*Cart).Add",
+            "main.main",
+            "runtime.main",
+            "runtime.goexit",
+        ]
+        .into_iter()
+        .map(frame)
+        .collect();
+        let complete = depth >= frames.len();
+        Ok(Stack {
+            frames: frames.into_iter().take(depth).collect(),
+            complete,
+            error: None,
+        })
+    }
+
+    fn locals(&self, _frame: FrameRef, _config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError> {
+        Ok(Vec::new())
+    }
+
+    fn return_values(&self, _whose: Whose, _config: LoadConfig) -> Result<Vec<GoValue>, DebugError> {
+        Ok(Vec::new())
+    }
+
+    fn package_variables(&self, _package: &str, _config: LoadConfig) -> Result<Vec<GoValue>, DebugError> {
+        Ok(Vec::new())
+    }
+
+    fn registers(&self, _frame: FrameRef) -> Result<Vec<(String, String)>, DebugError> {
+        Ok(vec![("Rip".to_owned(), "0x1".to_owned())])
+    }
+
+    fn evaluate(&self, frame: FrameRef, expression: &str, _config: LoadConfig) -> Result<GoValue, DebugError> {
+        self.0.note(format!("evaluate {expression} in frame {}", frame.frame));
+        match expression {
+            "(*msgs).arg.(data)" => Ok(text("out of luck")),
+            "answer" => Ok(text("42")),
+            _ => Err(DebugError::Failed(format!(
+                "could not find symbol value for {expression}"
+            ))),
+        }
+    }
+
+    fn reload(
+        &self,
+        _frame: FrameRef,
+        value: &GoValue,
+        _range: Option<std::ops::Range<u64>>,
+        _config: LoadConfig,
+    ) -> Result<GoValue, DebugError> {
+        Ok(value.clone())
+    }
+
+    fn set_variable(&self, _frame: FrameRef, what: &str, to: &str) -> Result<(), DebugError> {
+        self.0.note(format!("set {what} to {to}"));
+        Ok(())
+    }
+
+    fn source_files(&self) -> Result<Vec<String>, DebugError> {
+        Ok(vec!["/s/main.go".to_owned(), "/go/fmt/print.go".to_owned()])
     }
 
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {
@@ -110,6 +233,93 @@ impl Target for ScriptedTarget {
         }
         Ok(())
     }
+}
+
+impl ScriptedTarget {
+    fn go_on(&self) {
+        *self.0.stop.lock().expect("not poisoned") = None;
+        for event in std::mem::take(&mut *self.0.on_resume.lock().expect("not poisoned")) {
+            self.0.send(event);
+        }
+    }
+}
+
+fn at_line(id: i64, line: u32) -> BreakpointState {
+    BreakpointState {
+        id: BreakpointId(id),
+        verified: true,
+        message: None,
+        file: Some("/s/main.go".to_owned()),
+        line: Some(line),
+    }
+}
+
+fn location(function: &str) -> Location {
+    Location {
+        pc: ProcAddr(0x1000),
+        file: Some("/s/main.go".into()),
+        line: 7,
+        function: Some(function.into()),
+    }
+}
+
+fn goroutine(id: i64) -> Goroutine {
+    let place = location("main.main");
+    Goroutine {
+        id,
+        addr: ProcAddr(1),
+        thread: (id == 1).then_some(Tid(PID)),
+        status: GoroutineStatus::Running,
+        wait_reason: "".into(),
+        wait_since: 0,
+        stack_hi: ProcAddr(2),
+        current: place.clone(),
+        user_current: place.clone(),
+        go_statement: place.clone(),
+        start: place,
+        labels: vec![("kind".to_owned(), "batch".to_owned())],
+        is_system: id == 7,
+    }
+}
+
+fn frame(function: &str) -> Frame {
+    Frame {
+        pc: ProcAddr(0x1000),
+        lookup_pc: FileAddr(0x1000),
+        location: location(function),
+        info: None,
+        inline_depth: 0,
+        cfa: ProcAddr(0x2000),
+        registers: Registers::default(),
+        on_system_stack: false,
+        return_address_at: None,
+    }
+}
+
+fn text(text: &str) -> GoValue {
+    let ty = Type {
+        id: TypeId::UNKNOWN,
+        name: "string".into(),
+        size: 16,
+        kind: Kind::String,
+        runtime_type: None,
+        dict_index: None,
+    };
+    GoValue {
+        content: Content::String {
+            bytes: text.as_bytes().to_vec(),
+            len: text.len() as i64,
+        },
+        ..GoValue::not_loaded(Arc::new(ty), ProcAddr(0x3000))
+    }
+}
+
+fn stopped(reason: StopReason) -> Event {
+    Event::Stopped(Stop {
+        reason,
+        whose: Whose::Goroutine(1),
+        step_interrupted: false,
+    })
 }
 
 /// A client, and the session that serves it.
@@ -164,7 +374,7 @@ impl Client {
     async fn next(&mut self) -> String {
         let read = tokio::time::timeout(Duration::from_secs(10), self.reader.next());
         let message = match read.await.expect("a message in time").expect("a readable message") {
-            Some(Frame::Message(message)) => message,
+            Some(Message::Message(message)) => message,
             Some(other) => panic!("{other:?}"),
             None => return "end".to_owned(),
         };
@@ -177,14 +387,19 @@ impl Client {
                     text(&message["body"]["output"])
                 ),
                 "exited" => format!("event exited {}", message["body"]["exitCode"]),
-                "stopped" => format!("event stopped {}", message["body"]["reason"]),
+                "stopped" => format!("event stopped {}", message["body"]),
                 name => format!("event {name}"),
             };
         }
         let command = text(&message["command"]);
         if message["success"] == true {
-            return match message["body"].get("breakpoints") {
-                Some(breakpoints) => format!("ok {command} {breakpoints}"),
+            let body = &message["body"];
+            return match ["breakpoints", "threads", "stackFrames"]
+                .iter()
+                .find_map(|name| body.get(name))
+            {
+                Some(list) if command == "stackTrace" => format!("ok {command} {list} of {}", body["totalFrames"]),
+                Some(list) => format!("ok {command} {list}"),
                 None => format!("ok {command}"),
             };
         }
@@ -348,14 +563,8 @@ async fn while_the_program_runs_what_needs_a_stop_is_refused_and_the_rest_served
         let refusal = format!("refused {command} 4000 Unable to process `{command}`: debuggee is running");
         client.ask(command, json!({"threadId": 1}), &[&refusal]).await;
     }
-    client.send("pause", json!({"threadId": 1})).await;
-    assert!(
-        client
-            .next()
-            .await
-            .starts_with("refused pause 2010 Unable to halt execution: ")
-    );
-    client.ask("threads", Value::Null, &["ok threads"]).await;
+    let current = r#"ok threads [{"id":-1,"name":"Current"}]"#;
+    client.ask("threads", Value::Null, &[current]).await;
     let none = json!({"source": {"path": "/s/main.go"}, "breakpoints": []});
     client.ask("setBreakpoints", none, &["ok setBreakpoints []"]).await;
     client
@@ -373,20 +582,23 @@ async fn stop_on_entry_holds_the_program_until_continue() {
     let mut client = Client::new();
     client.launch(json!({"stopOnEntry": true})).await;
     let expected = [
-        "event stopped \"entry\"",
+        r#"event stopped {"reason":"entry","threadId":1,"allThreadsStopped":true}"#,
         "console: Type 'dlv help' for list of commands.\n",
         "ok configurationDone",
     ];
     client.ask("configurationDone", Value::Null, &expected).await;
     let refusal = "refused stackTrace 2004 Unable to produce stack trace: unknown goroutine 1";
     client.ask("stackTrace", json!({"threadId": 1}), &[refusal]).await;
-    client.send("next", json!({"threadId": 1})).await;
-    assert!(
-        client
-            .next()
-            .await
-            .starts_with("refused next 7777 Not yet implemented: ")
-    );
+    client
+        .ask("threads", Value::Null, &[r#"ok threads [{"id":1,"name":"Dummy"}]"#])
+        .await;
+    client.ask("pause", json!({"threadId": 1}), &["ok pause"]).await;
+    let expected = [
+        "event continued",
+        "ok next",
+        r#"event stopped {"reason":"error","text":"unknown goroutine 1","allThreadsStopped":true}"#,
+    ];
+    client.ask("next", json!({"threadId": 1}), &expected).await;
     assert!(!client.script.calls().contains(&"resume".to_owned()));
     *client.script.on_resume.lock().expect("not poisoned") = vec![exited(0)];
     client
@@ -395,6 +607,224 @@ async fn stop_on_entry_holds_the_program_until_continue() {
             json!({"threadId": 1}),
             &["ok continue", "event exited 0", "event terminated"],
         )
+        .await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn stops_are_told_with_their_reasons_in_delves_words() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client
+        .ask(
+            "setFunctionBreakpoints",
+            json!({"breakpoints": [{"name": "main.main"}]}),
+            &[r#"ok setFunctionBreakpoints [{"id":11,"verified":true,"source":{"name":"main.go","path":"/s/main.go"},"line":5}]"#],
+        )
+        .await;
+    client
+        .ask(
+            "setInstructionBreakpoints",
+            json!({"breakpoints": [{"instructionReference": "0x10", "offset": 2}, {"instructionReference": "x"}]}),
+            &[concat!(
+                r#"ok setInstructionBreakpoints [{"id":21,"verified":true,"source":{"name":"main.go","path":"/s/main.go"},"line":6},"#,
+                r#"{"verified":false,"message":"strconv.ParseInt: parsing \"x\": invalid syntax"}]"#
+            )],
+        )
+        .await;
+    client
+        .ask(
+            "setExceptionBreakpoints",
+            json!({"filters": ["unrecovered-panic"]}),
+            &[r#"ok setExceptionBreakpoints [{"id":-1,"verified":true,"source":{"name":"main.go","path":"/s/main.go"},"line":1000}]"#],
+        )
+        .await;
+    client.run().await;
+    let panic = StopReason::UnrecoveredPanic { value: None };
+    let stops = [
+        (
+            StopReason::Breakpoint(vec![BreakpointId(3)]),
+            r#"{"reason":"breakpoint","threadId":1,"allThreadsStopped":true,"hitBreakpointIds":[3]}"#,
+        ),
+        (
+            StopReason::Breakpoint(vec![BreakpointId(11)]),
+            r#"{"reason":"function breakpoint","threadId":1,"allThreadsStopped":true,"hitBreakpointIds":[11]}"#,
+        ),
+        (
+            StopReason::Breakpoint(vec![BreakpointId(21)]),
+            r#"{"reason":"instruction breakpoint","threadId":1,"allThreadsStopped":true,"hitBreakpointIds":[21]}"#,
+        ),
+        (
+            StopReason::HardcodedBreakpoint,
+            r#"{"reason":"breakpoint","threadId":1,"allThreadsStopped":true}"#,
+        ),
+        (
+            panic,
+            r#"{"description":"panic","reason":"exception","threadId":1,"text":"\"out of luck\"","allThreadsStopped":true,"hitBreakpointIds":[-1]}"#,
+        ),
+        (
+            StopReason::Failed("no way".to_owned()),
+            r#"{"description":"runtime error","text":"no way","reason":"exception","threadId":1,"allThreadsStopped":true}"#,
+        ),
+    ];
+    for (reason, told) in stops {
+        client.script.send(stopped(reason));
+        client.expect(&[&format!("event stopped {told}")]).await;
+        client.ask("continue", json!({"threadId": 1}), &["ok continue"]).await;
+    }
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn a_pause_is_answered_before_its_stop_and_wins_over_a_breakpoint() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    let paused = r#"event stopped {"reason":"pause","threadId":1,"allThreadsStopped":true}"#;
+    client.ask("pause", json!({"threadId": 1}), &["ok pause", paused]).await;
+    client
+        .script
+        .send(stopped(StopReason::Breakpoint(vec![BreakpointId(1)])));
+    client.expect(&[paused]).await;
+    // Answered and nothing else: it stands still already.
+    client.ask("pause", json!({"threadId": 1}), &["ok pause"]).await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn a_step_is_said_to_go_on_answered_and_arrives() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    client.script.send(stopped(StopReason::Step));
+    client.next().await;
+    let arrived = r#"event stopped {"reason":"step","threadId":1,"allThreadsStopped":true}"#;
+    for (command, granularity, kind) in [
+        ("next", "line", "Over"),
+        ("stepIn", "statement", "Into"),
+        ("stepOut", "", "Out"),
+        ("next", "instruction", "OverInstruction"),
+        ("stepIn", "instruction", "IntoInstruction"),
+    ] {
+        *client.script.on_resume.lock().expect("not poisoned") = vec![stopped(StopReason::Step)];
+        let arguments = json!({"threadId": 1, "granularity": granularity});
+        client
+            .ask(
+                command,
+                arguments,
+                &["event continued", &format!("ok {command}"), arrived],
+            )
+            .await;
+        let step = format!("step Goroutine(1) {kind}");
+        assert_eq!(client.script.calls().last(), Some(&step));
+    }
+    let refused =
+        r#"event stopped {"reason":"error","threadId":1,"text":"unknown goroutine 9","allThreadsStopped":true}"#;
+    client
+        .ask("next", json!({"threadId": 9}), &["event continued", "ok next", refused])
+        .await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn a_step_that_waits_is_told_and_no_other_is_taken() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    client.script.send(Event::Stopped(Stop {
+        reason: StopReason::Breakpoint(vec![BreakpointId(1)]),
+        whose: Whose::Goroutine(1),
+        step_interrupted: true,
+    }));
+    let waits = "console: Step interrupted by a breakpoint. Use 'Continue' to resume the original step command.\n";
+    client.next().await;
+    client.expect(&[waits]).await;
+    let why = "Unable to step while the previous step is interrupted by a breakpoint.\nUse 'Continue' to resume the original step command.";
+    let told = json!({"reason": "exception", "description": "invalid command", "threadId": 1, "text": why, "allThreadsStopped": true});
+    let expected = [
+        "event continued",
+        "ok next",
+        &format!("console: invalid command: {why}\n"),
+        &format!("event stopped {told}"),
+        waits,
+    ];
+    client.ask("next", json!({"threadId": 1}), &expected).await;
+    client
+        .ask("exceptionInfo", json!({"threadId": 1}), &["ok exceptionInfo"])
+        .await;
+    assert!(!client.script.calls().iter().any(|call| call.starts_with("step")));
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn frames_and_values_have_numbers_until_the_program_moves() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    client.script.send(stopped(StopReason::Step));
+    client.next().await;
+    let threads =
+        r#"ok threads [{"id":1,"name":"* [Go 1] main.main (Thread 4321)"},{"id":7,"name":"[Go 7] main.main"}]"#;
+    client.ask("threads", Value::Null, &[threads]).await;
+    client
+        .ask(
+            "evaluate",
+            json!({"expression": "dlv config hideSystemGoroutines true", "context": "repl"}),
+            &["event invalidated", "ok evaluate"],
+        )
+        .await;
+    let threads = r#"ok threads [{"id":1,"name":"* [Go 1] main.main (Thread 4321)"}]"#;
+    client.ask("threads", Value::Null, &[threads]).await;
+    let frame = |id: i64, name: &str, hint: &str| {
+        format!(
+            r#"{{"id":{id},"name":"{name}","line":7,"column":0,"instructionPointerReference":"0x1000","source":{{"name":"main.go","path":"/s/main.go"}}{hint}}}"#
+        )
+    };
+    let subtle = r#","presentationHint":"subtle""#;
+    let first = format!("ok stackTrace [{}] of 51", frame(1000, "shop.(*Cart).Add", ""));
+    client
+        .ask(
+            "stackTrace",
+            json!({"threadId": 1, "startFrame": 0, "levels": 1}),
+            &[&first],
+        )
+        .await;
+    let rest = format!(
+        "ok stackTrace [{},{},{}] of 4",
+        frame(1001, "main.main", ""),
+        frame(1002, "runtime.main", subtle),
+        frame(1003, "runtime.goexit", subtle)
+    );
+    client
+        .ask(
+            "stackTrace",
+            json!({"threadId": 1, "startFrame": 1, "levels": 19}),
+            &[&rest],
+        )
+        .await;
+    client
+        .ask(
+            "evaluate",
+            json!({"expression": "answer", "frameId": 1001, "context": "watch"}),
+            &["ok evaluate"],
+        )
+        .await;
+    assert_eq!(
+        client.script.calls().last().map(String::as_str),
+        Some("evaluate answer in frame 1")
+    );
+    let refusal = "refused evaluate 2009 Unable to evaluate expression: could not find symbol value for x";
+    client
+        .ask("evaluate", json!({"expression": "x", "context": "repl"}), &[refusal])
+        .await;
+    client.ask("continue", json!({"threadId": 1}), &["ok continue"]).await;
+    client.script.send(stopped(StopReason::Step));
+    client.next().await;
+    let refusal = "refused scopes 2005 Unable to list locals: unknown frame id 1000";
+    client.ask("scopes", json!({"frameId": 1000}), &[refusal]).await;
+    let refusal = "refused variables 2008 Unable to lookup variable: unknown reference 1000";
+    client
+        .ask("variables", json!({"variablesReference": 1000}), &[refusal])
         .await;
     client.finish().await;
 }
@@ -420,6 +850,7 @@ async fn a_restart_keeps_breakpoints_and_takes_new_arguments() {
         "end Kill",
         "launch [\"b\"]",
         "breakpoints /s/main.go 1",
+        "ExceptionFilters { unrecovered_panic: true, fatal_throw: true }",
         "resume",
         "end Kill",
     ];

@@ -13,6 +13,11 @@ impl SubstitutePath {
         SubstitutePath { rules }
     }
 
+    /// The rules: (client's prefix, binary's prefix).
+    pub(crate) fn rules(&self) -> &[(String, String)] {
+        &self.rules
+    }
+
     /// The path in the binary for a path of the client.
     pub(crate) fn to_server(&self, path: &str) -> String {
         substitute(

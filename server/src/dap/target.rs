@@ -66,6 +66,8 @@ pub(crate) trait Target {
     ) -> Result<Value, DebugError>;
     /// Assigns the value of the Go expression `to` to what the Go expression `what` denotes.
     fn set_variable(&self, frame: FrameRef, what: &str, to: &str) -> Result<(), DebugError>;
+    /// The source files that the target was built from, as the binary names them.
+    fn source_files(&self) -> Result<Vec<String>, DebugError>;
     /// As [`Session::end`].
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError>;
 }
@@ -164,6 +166,10 @@ impl Target for Session {
 
     fn set_variable(&self, frame: FrameRef, what: &str, to: &str) -> Result<(), DebugError> {
         Session::set_variable(self, frame, what, to)
+    }
+
+    fn source_files(&self) -> Result<Vec<String>, DebugError> {
+        Session::source_files(self)
     }
 
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {

@@ -1,16 +1,17 @@
 //! The thread that owns the target.
 //!
-//! Calls of the debugger block (closing probes takes tens of milliseconds), and the session must go on sending events
-//! meanwhile. They run one after the other on a thread that lives as long as the session: a target that was launched
-//! may be tied to the thread that launched it (`PR_SET_PDEATHSIG` fires when that thread ends).
+//! Calls of the debugger block (closing probes takes tens of milliseconds, an inspection reads the target's memory),
+//! and the session must go on sending events meanwhile. They run one after the other on a thread that lives as long as
+//! the session: a target that was launched may be tied to the thread that launched it (`PR_SET_PDEATHSIG` fires when
+//! that thread ends).
 
 use std::{io, sync::mpsc};
 
 use tokio::sync::oneshot;
 
-use super::target::Target;
+use super::bench::Bench;
 
-type Job = Box<dyn FnOnce(&mut Option<Box<dyn Target>>) + Send>;
+type Job = Box<dyn FnOnce(&mut Bench) + Send>;
 
 /// A handle to the thread. When it is dropped, the thread finishes what it was given, and ends.
 pub(crate) struct Worker {
@@ -27,9 +28,9 @@ impl Worker {
     pub(crate) fn start() -> io::Result<Worker> {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::Builder::new().name("debugger".to_owned()).spawn(move || {
-            let mut target = None;
+            let mut bench = Bench::default();
             for job in queue {
-                job(&mut target);
+                job(&mut bench);
             }
         })?;
         Ok(Worker { jobs })
@@ -38,12 +39,12 @@ impl Worker {
     /// Queues a call. Its answer arrives even when nobody waits for it.
     pub(crate) fn call<R: Send + 'static>(
         &self,
-        call: impl FnOnce(&mut Option<Box<dyn Target>>) -> R + Send + 'static,
+        call: impl FnOnce(&mut Bench) -> R + Send + 'static,
     ) -> oneshot::Receiver<R> {
         let (answer, answered) = oneshot::channel();
         // If the thread is gone, the receiver is told so by the answer's end being dropped with the job.
-        let _ = self.jobs.send(Box::new(move |target| {
-            let _ = answer.send(call(target));
+        let _ = self.jobs.send(Box::new(move |bench| {
+            let _ = answer.send(call(bench));
         }));
         answered
     }

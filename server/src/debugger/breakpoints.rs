@@ -1,298 +1,348 @@
-//! Logical breakpoints and the probes that carry them.
+//! Logical breakpoints: what a client asked for, and where in the program it lies.
 //!
-//! Architecture invariant: the user's breakpoint is not the address. A breakpoint owns its sites: one for each body and inlined copy of its line.
+//! Architecture invariant: the user's breakpoint is not the address. A breakpoint owns its places: one for each body and inlined copy of its line or
+//! function. Its hits are counted here, whatever carried them.
 
-use std::sync::Arc;
-use std::thread;
+use spelunk_bpf::Link;
+use spelunk_dwarf::{Binary, FileAddr, LoadBias};
 
-use crossbeam_channel::Sender;
-use spelunk_bpf::{Link, RecordView};
-use spelunk_dwarf::{Binary, BuildId};
+use super::function_location::find_function;
+use super::hit_condition::HitCondition;
+use super::{
+    BreakpointId, BreakpointState, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, SourceBreakpoint,
+};
+use crate::expr::{Expr, Template, parse};
 
-use super::{BreakpointId, BreakpointState, Event, FunctionBreakpoint, SourceBreakpoint};
-use crate::expr::Template;
-use crate::trace::{Engine, Installed, LogPlanner, LogSite, Place, Reader};
-use crate::value::LoadConfig;
-
-/// Why a breakpoint that should stop the program is not verified.
-const CANNOT_STOP: &str = "this version sets logpoints only: stopping the program comes with a later one. Give the breakpoint a log message to see its values without a stop";
-/// Why a breakpoint with a condition is not verified.
-const NO_CONDITIONS: &str =
-    "conditions and hit conditions are not evaluated by this version; a logpoint without one is";
-
-/// All breakpoints of a session.
-pub(super) struct Breakpoints {
-    binary: Arc<Binary>,
-    place: Place,
-    events: Sender<Event>,
-    engine: Option<Engine<Owner>>,
-    reader: Option<Reader>,
-    in_files: Vec<InFile>,
-    on_functions: Vec<(FunctionBreakpoint, BreakpointId)>,
-    last_id: i64,
-    lost: u64,
-    /// Set when nothing may be probed any more, with the reason.
-    refused: Option<String>,
+/// What stops the program at a panic that nothing recovers, and at a fatal error of the runtime. The numbers are those by which Delve's clients know them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Exception {
+    /// `runtime.fatalpanic`.
+    UnrecoveredPanic,
+    /// `runtime.throw`, `runtime.fatal`, `runtime.fatalsignal`.
+    FatalThrow,
 }
 
-/// A line breakpoint.
-struct InFile {
-    /// The file as the client names it.
-    file: String,
-    wanted: SourceBreakpoint,
-    state: BreakpointState,
-    link: Option<Link>,
-}
+impl Exception {
+    /// Both, in the order of [`ExceptionFilters`].
+    pub(super) const ALL: [Exception; 2] = [Exception::UnrecoveredPanic, Exception::FatalThrow];
 
-/// What the reader of records needs of a logpoint.
-struct Owner {
-    site: LogSite,
-    file: String,
-    line: u32,
-}
-
-impl Breakpoints {
-    pub(super) fn new(binary: Arc<Binary>, place: Place, events: Sender<Event>) -> Breakpoints {
-        Breakpoints {
-            binary,
-            place,
-            events,
-            engine: None,
-            reader: None,
-            in_files: Vec::new(),
-            on_functions: Vec::new(),
-            last_id: 0,
-            lost: 0,
-            refused: None,
+    /// Its breakpoint's number (`unrecoveredPanicID`, `fatalThrowID` in Delve's `pkg/proc/breakpoints.go`).
+    pub(super) fn id(self) -> BreakpointId {
+        match self {
+            Exception::UnrecoveredPanic => BreakpointId(-1),
+            Exception::FatalThrow => BreakpointId(-2),
         }
     }
 
-    /// The build id of the analysed file.
-    pub(super) fn build_id(&self) -> BuildId {
-        self.binary.build_id()
+    fn is_on(self, filters: ExceptionFilters) -> bool {
+        match self {
+            Exception::UnrecoveredPanic => filters.unrecovered_panic,
+            Exception::FatalThrow => filters.fatal_throw,
+        }
     }
 
-    /// Takes out all probes for good and tells the client why.
-    pub(super) fn refuse(&mut self, why: &str) {
-        self.refused = Some(why.to_owned());
-        close_links(
-            self.in_files
-                .iter_mut()
-                .filter_map(|breakpoint| breakpoint.link.take())
-                .collect(),
-        );
-        let _ = self.events.send(Event::Notice(why.to_owned()));
+    /// Where it is seen: behind the prologue of the functions that the runtime calls then, of which each version of Go has some.
+    pub(super) fn places(self, binary: &Binary) -> Vec<FileAddr> {
+        let names: &[&str] = match self {
+            Exception::UnrecoveredPanic => &["runtime.fatalpanic"],
+            Exception::FatalThrow => &["runtime.throw", "runtime.fatal", "runtime.fatalsignal"],
+        };
+        let functions = names.iter().filter_map(|name| binary.function_named(name));
+        functions
+            .map(|function| binary.prologue_end(function).unwrap_or(function.entry))
+            .collect()
+    }
+}
+
+/// Where a breakpoint comes from; also what tells that a client speaks of the same one again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A line of a file, as the client names it.
+    Line(String, u32),
+    /// A function's name, as the client gives it.
+    Function(String),
+    /// An instruction.
+    Instruction(FileAddr),
+}
+
+/// A group of origins that a client replaces as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    /// The line breakpoints of one file.
+    File(String),
+    /// The function breakpoints.
+    Functions,
+    /// The instruction breakpoints.
+    Instructions,
+}
+
+impl Group {
+    fn holds(&self, origin: &Origin) -> bool {
+        match (self, origin) {
+            (Group::File(file), Origin::Line(of, _)) => file == of,
+            (Group::Functions, Origin::Function(_)) | (Group::Instructions, Origin::Instruction(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What a breakpoint needs beside its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Terms {
+    /// The text to log.
+    pub(super) log_message: Option<String>,
+    /// A Go expression.
+    pub(super) condition: Option<String>,
+    /// How many hits.
+    pub(super) hit_condition: Option<String>,
+}
+
+/// A breakpoint that a client asked for, whatever its kind.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// Where.
+    pub(super) origin: Origin,
+    /// On which terms.
+    pub(super) terms: Terms,
+}
+
+impl Wanted {
+    /// A line breakpoint.
+    pub(super) fn line(file: &str, wanted: &SourceBreakpoint) -> Wanted {
+        Wanted {
+            origin: Origin::Line(file.to_owned(), wanted.line),
+            terms: Terms {
+                log_message: wanted.log_message.clone(),
+                condition: wanted.condition.clone(),
+                hit_condition: wanted.hit_condition.clone(),
+            },
+        }
     }
 
-    fn next_id(&mut self) -> BreakpointId {
+    /// A function breakpoint.
+    pub(super) fn function(wanted: &FunctionBreakpoint) -> Wanted {
+        Wanted {
+            origin: Origin::Function(wanted.function.clone()),
+            terms: Terms {
+                log_message: None,
+                condition: wanted.condition.clone(),
+                hit_condition: wanted.hit_condition.clone(),
+            },
+        }
+    }
+
+    /// An instruction breakpoint, in a process that lies at `bias`.
+    pub(super) fn instruction(wanted: &InstructionBreakpoint, bias: LoadBias) -> Wanted {
+        Wanted {
+            origin: Origin::Instruction(bias.to_file(wanted.addr)),
+            terms: Terms {
+                log_message: None,
+                condition: wanted.condition.clone(),
+                hit_condition: wanted.hit_condition.clone(),
+            },
+        }
+    }
+}
+
+/// The parsed form of [`Terms`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct ParsedTerms {
+    /// The message of a logpoint.
+    pub(super) log: Option<Template>,
+    /// What must be true.
+    pub(super) condition: Option<Expr>,
+    /// How many hits.
+    pub(super) hit_condition: Option<HitCondition>,
+}
+
+impl ParsedTerms {
+    /// Parses them. The errors are Delve's texts; a message is looked at first, as there.
+    pub(super) fn of(terms: &Terms) -> Result<ParsedTerms, String> {
+        // Clients send empty strings for fields that the user left empty.
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        Ok(ParsedTerms {
+            log: given(&terms.log_message)
+                .map(|text| Template::parse(&text))
+                .transpose()
+                .map_err(|error| error.to_string())?,
+            condition: given(&terms.condition)
+                .map(|text| parse(&text))
+                .transpose()
+                .map_err(|error| error.to_string())?,
+            hit_condition: given(&terms.hit_condition)
+                .map(|text| HitCondition::parse(&text))
+                .transpose()
+                .map_err(|error| error.to_string())?,
+        })
+    }
+}
+
+/// What a breakpoint sits on in the program.
+pub(super) enum Carrier {
+    /// Nothing: it is not in the program, or can never act again.
+    Nothing,
+    /// Stop sites.
+    Sites,
+    /// Kernel probes, which come out when the link is dropped.
+    Probes(Link),
+}
+
+/// A breakpoint as its user thinks of it.
+pub(super) struct Logical {
+    /// Its number.
+    pub(super) id: BreakpointId,
+    /// Where it comes from.
+    pub(super) origin: Origin,
+    /// What it was asked for with, to see whether that changed.
+    pub(super) terms: Terms,
+    /// The same, parsed.
+    pub(super) parsed: ParsedTerms,
+    /// Where it lies.
+    pub(super) places: Vec<FileAddr>,
+    /// The file and line of its first place.
+    pub(super) at: Option<(String, u32)>,
+    /// How often it was passed while its condition held, by all goroutines together.
+    pub(super) hits: u64,
+    /// What it sits on.
+    pub(super) carrier: Carrier,
+}
+
+impl Logical {
+    /// Whether it is to stop the program, rather than to log.
+    pub(super) fn stops(&self) -> bool {
+        self.parsed.log.is_none()
+    }
+
+    /// Whether it will act again.
+    pub(super) fn can_still_act(&self) -> bool {
+        self.parsed
+            .hit_condition
+            .is_none_or(|condition| condition.can_still_hold(self.hits))
+    }
+
+    /// What a client is told of it.
+    pub(super) fn state(&self) -> BreakpointState {
+        BreakpointState {
+            id: self.id,
+            verified: true,
+            message: None,
+            file: self.at.as_ref().map(|(file, _)| file.clone()),
+            line: self.at.as_ref().map(|(_, line)| *line),
+        }
+    }
+}
+
+/// A breakpoint that could not be set.
+pub(super) fn refused(id: BreakpointId, why: String) -> BreakpointState {
+    BreakpointState {
+        id,
+        verified: false,
+        message: Some(why),
+        file: None,
+        line: None,
+    }
+}
+
+/// All breakpoints of a session.
+#[derive(Default)]
+pub(super) struct Breakpoints {
+    all: Vec<Logical>,
+    last_id: i64,
+}
+
+impl Breakpoints {
+    /// A number that no breakpoint has had.
+    pub(super) fn next_id(&mut self) -> BreakpointId {
         self.last_id += 1;
         BreakpointId(self.last_id)
     }
 
-    /// Replaces the breakpoints of a file. What the client sends again unchanged stays as it is.
-    pub(super) fn set_in_file(&mut self, file: &str, wanted: &[SourceBreakpoint]) -> Vec<BreakpointState> {
-        let (mut old, others): (Vec<_>, Vec<_>) =
-            self.in_files.drain(..).partition(|breakpoint| breakpoint.file == file);
-        self.in_files = others;
-        let mut kept: Vec<Option<InFile>> = wanted
+    /// A breakpoint by its number.
+    pub(super) fn get(&self, id: BreakpointId) -> Option<&Logical> {
+        self.all.iter().find(|logical| logical.id == id)
+    }
+
+    /// A breakpoint by its number, to be changed.
+    pub(super) fn get_mut(&mut self, id: BreakpointId) -> Option<&mut Logical> {
+        self.all.iter_mut().find(|logical| logical.id == id)
+    }
+
+    /// All of them, in the order they were set.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Logical> {
+        self.all.iter()
+    }
+
+    /// The numbers of all, in the order they were set.
+    pub(super) fn ids(&self) -> Vec<BreakpointId> {
+        self.all.iter().map(|logical| logical.id).collect()
+    }
+
+    /// Adds one.
+    pub(super) fn add(&mut self, logical: Logical) {
+        self.all.push(logical);
+    }
+
+    /// Puts back what [`Breakpoints::remove`] took out, in the order of the numbers.
+    pub(super) fn put_back(&mut self, logical: Logical) {
+        let at = self.all.partition_point(|other| other.id < logical.id);
+        self.all.insert(at, logical);
+    }
+
+    /// Takes one out of the list.
+    pub(super) fn remove(&mut self, id: BreakpointId) -> Option<Logical> {
+        let at = self.all.iter().position(|logical| logical.id == id)?;
+        Some(self.all.remove(at))
+    }
+
+    /// The breakpoint with an origin.
+    pub(super) fn with_origin(&self, origin: &Origin) -> Option<BreakpointId> {
+        self.all
             .iter()
-            .map(|wanted| {
-                old.iter()
-                    .position(|breakpoint| breakpoint.wanted == *wanted)
-                    .map(|index| old.swap_remove(index))
+            .find(|logical| logical.origin == *origin)
+            .map(|logical| logical.id)
+    }
+
+    /// Those of a group that are not among the wanted ones.
+    pub(super) fn unwanted(&self, group: &Group, wanted: &[Wanted]) -> Vec<BreakpointId> {
+        self.all
+            .iter()
+            .filter(|logical| {
+                group.holds(&logical.origin) && !wanted.iter().any(|wanted| wanted.origin == logical.origin)
             })
-            .collect();
-        // What is gone must not log any more when this is answered, what is new must not wait for it.
-        close_links(old.into_iter().filter_map(|breakpoint| breakpoint.link).collect());
-        let mut states = Vec::with_capacity(wanted.len());
-        for (wanted, kept) in wanted.iter().zip(&mut kept) {
-            let breakpoint = match kept.take() {
-                Some(kept) => kept,
-                None => self.set_line(file, wanted),
-            };
-            states.push(breakpoint.state.clone());
-            self.in_files.push(breakpoint);
-        }
-        states
-    }
-
-    fn set_line(&mut self, file: &str, wanted: &SourceBreakpoint) -> InFile {
-        let id = self.next_id();
-        let mut state = BreakpointState {
-            id,
-            verified: false,
-            message: None,
-            file: None,
-            line: None,
-        };
-        let link = match self.install(id, file, wanted) {
-            Ok((link, file, line)) => {
-                state = BreakpointState {
-                    verified: true,
-                    file: Some(file),
-                    line: Some(line),
-                    ..state
-                };
-                Some(link)
-            }
-            Err(why) => {
-                state.message = Some(why);
-                None
-            }
-        };
-        InFile {
-            file: file.to_owned(),
-            wanted: wanted.clone(),
-            state,
-            link,
-        }
-    }
-
-    /// Puts a logpoint into the target; answers the file and line it lies on.
-    fn install(
-        &mut self,
-        id: BreakpointId,
-        file: &str,
-        wanted: &SourceBreakpoint,
-    ) -> Result<(Link, String, u32), String> {
-        if let Some(why) = &self.refused {
-            return Err(why.clone());
-        }
-        let template = wanted
-            .log_message
-            .as_deref()
-            .map(Template::parse)
-            .transpose()
-            .map_err(|error| error.to_string())?;
-        let statements = self.binary.statements(file, wanted.line);
-        if statements.is_empty() {
-            return Err(self.no_statement(file, wanted.line));
-        }
-        let template = template.ok_or(CANNOT_STOP)?;
-        if wanted.condition.is_some() || wanted.hit_condition.is_some() {
-            return Err(NO_CONDITIONS.to_owned());
-        }
-        self.start_engine()?;
-        let engine = self.engine.as_mut().ok_or("the engine is gone")?;
-        let (binary, runtime) = (self.binary.clone(), engine.runtime());
-        let planned = engine.with_layouts(|layouts| {
-            let mut planner = LogPlanner {
-                binary: &binary,
-                runtime,
-                layouts,
-            };
-            let plan = |statement: &spelunk_dwarf::Statement| {
-                let function = binary.function_at(statement.addr).ok_or("no function there")?;
-                planner.plan(id.0.unsigned_abs(), function, statement.addr, wanted.line, &template)
-            };
-            statements.iter().map(plan).collect::<Result<Vec<_>, String>>()
-        })?;
-        let (file, line) = self.binary.line_at(statements[0].addr).map_or_else(
-            || (file.to_owned(), wanted.line),
-            |(file, line)| (file.to_string(), line),
-        );
-        let owned = planned
-            .into_iter()
-            .map(|site| {
-                (
-                    site.site.clone(),
-                    Owner {
-                        site,
-                        file: file.clone(),
-                        line,
-                    },
-                )
-            })
-            .collect();
-        let link = engine.install(&self.place, owned).map_err(|error| error.to_string())?;
-        Ok((link, file, line))
-    }
-
-    fn no_statement(&self, file: &str, line: u32) -> String {
-        if self.binary.files().iter().any(|known| **known == *file) {
-            format!("could not find statement at {file}:{line}, please use a line with a statement")
-        } else {
-            format!("could not find file {file}")
-        }
-    }
-
-    /// The first logpoint makes the tables and the reader; a session without any needs no privileges.
-    fn start_engine(&mut self) -> Result<(), String> {
-        if self.engine.is_some() {
-            return Ok(());
-        }
-        let mut engine = Engine::new(self.binary.clone(), LoadConfig::DAP).map_err(|error| error.to_string())?;
-        let (binary, events) = (self.binary.clone(), self.events.clone());
-        let log = move |site: &Arc<Installed<Owner>>, record: &RecordView<'_>| {
-            let owner = &site.owner;
-            let _ = events.send(Event::Log {
-                goroutine: record.goroutine(),
-                text: owner.site.message(&binary, record),
-                file: owner.file.clone(),
-                line: owner.line,
-            });
-        };
-        self.reader = engine.read(log, || {});
-        self.engine = Some(engine);
-        Ok(())
-    }
-
-    /// Replaces the function breakpoints. They stop the program by nature, so none is verified yet.
-    pub(super) fn set_on_functions(&mut self, wanted: &[FunctionBreakpoint]) -> Vec<BreakpointState> {
-        let old = std::mem::take(&mut self.on_functions);
-        let mut states = Vec::with_capacity(wanted.len());
-        for wanted in wanted {
-            let known = old.iter().find(|(old, _)| old == wanted).map(|(_, id)| *id);
-            let id = known.unwrap_or_else(|| self.next_id());
-            self.on_functions.push((wanted.clone(), id));
-            let name = &wanted.function;
-            let known = self.binary.function_named(name).is_some();
-            let message = if known {
-                CANNOT_STOP.to_owned()
-            } else {
-                format!("location {name:?} not found")
-            };
-            states.push(BreakpointState {
-                id,
-                verified: false,
-                message: Some(message),
-                file: None,
-                line: None,
-            });
-        }
-        states
-    }
-
-    /// Takes out all probes and hands over what they have recorded.
-    pub(super) fn finish(&mut self) {
-        close_links(
-            self.in_files
-                .iter_mut()
-                .filter_map(|breakpoint| breakpoint.link.take())
-                .collect(),
-        );
-        if let Some(reader) = self.reader.take() {
-            reader.finish();
-        }
-        let Some(engine) = self.engine.take() else { return };
-        let counters = engine.counters();
-        if counters.ring_full > self.lost {
-            self.lost = counters.ring_full;
-            let text = format!(
-                "{} of {} log messages were lost because the ring was full",
-                counters.ring_full, counters.hits
-            );
-            let _ = self.events.send(Event::Notice(text));
-        }
-        self.refused.get_or_insert_with(|| "the session has ended".to_owned());
+            .map(|logical| logical.id)
+            .collect()
     }
 }
 
-/// Takes links out: each takes some 40 ms, whatever its size, so they go in parallel.
-fn close_links(links: Vec<Link>) {
-    thread::scope(|scope| {
-        for link in links {
-            scope.spawn(move || drop(link));
+/// Finds the places of an origin. The errors are Delve's texts.
+pub(super) fn find_places(binary: &Binary, origin: &Origin) -> Result<Vec<FileAddr>, String> {
+    match origin {
+        Origin::Line(file, line) => {
+            let statements = binary.statements(file, *line);
+            if statements.is_empty() {
+                return Err(no_statement(binary, file, *line));
+            }
+            Ok(statements.iter().map(|statement| statement.addr).collect())
         }
-    });
+        Origin::Function(name) => find_function(binary, name),
+        Origin::Instruction(addr) => match binary.function_at(*addr) {
+            Some(_) => Ok(vec![*addr]),
+            None => Err(format!("Invalid address {addr:#x}\n")),
+        },
+    }
+}
+
+fn no_statement(binary: &Binary, file: &str, line: u32) -> String {
+    if binary.files().iter().any(|known| **known == *file) {
+        format!("could not find statement at {file}:{line}, please use a line with a statement")
+    } else {
+        format!("could not find file {file}")
+    }
+}
+
+/// Which exceptions are wanted.
+pub(super) fn wanted_exceptions(filters: ExceptionFilters) -> impl Iterator<Item = Exception> {
+    Exception::ALL
+        .into_iter()
+        .filter(move |exception| exception.is_on(filters))
 }

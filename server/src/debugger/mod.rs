@@ -4,9 +4,29 @@
 //! reaches the owner through the [`Event`] channel it gave when it made the session.
 
 mod breakpoints;
-mod pending;
+mod code;
+mod control;
+mod defers;
+mod exceptions;
+mod function_location;
+mod hit_condition;
+mod hits;
+mod inspection;
+mod landing;
+mod logpoints;
+mod message;
+mod output;
+mod range_over_func;
+mod register_list;
+mod returns;
 mod session;
+mod setting;
+mod sites;
+mod stepping;
 mod stop;
+mod temporary;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use session::Session;
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};

@@ -1,46 +1,36 @@
-//! The session: a target, and what is set in it.
+//! The session: a handle to the thread that owns the target.
 
-use std::io::{self, Read};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Range;
+use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use spelunk_dwarf::{Binary, BuildId};
+use crossbeam_channel::{Sender, bounded, unbounded};
+use spelunk_dwarf::Binary;
 
-use super::breakpoints::Breakpoints;
-use super::{BreakpointState, DebugError, EndWith, Event, FunctionBreakpoint, LaunchSpec, SourceBreakpoint};
-use crate::process::{ExitStatus, Launch, Launched, Output, executable, same_user_or_root, watch};
+use super::breakpoints::{Group, Wanted};
+use super::control::{Control, Job, KickerSlot, Start, failed};
+use super::logpoints::Probes;
+use super::output::Outputs;
+use super::{
+    BreakpointState, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint,
+    LaunchSpec, SourceBreakpoint, StepKind, Stop,
+};
+use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Whose};
+use crate::process::{Launch, Output, executable, same_user_or_root, watch};
 use crate::trace::Place;
+use crate::value::{LoadConfig, Value};
 
-/// A debug session with its target.
+/// A debug session with its target. Dropping it ends a launched target and lets an attached one go.
 pub(crate) struct Session {
-    shared: Arc<Shared>,
-    launched: Mutex<Option<Launched>>,
-    /// Ends when the target has, after its last event.
-    watcher: Option<JoinHandle<()>>,
-    was_launched: bool,
-}
-
-/// What the session's threads share.
-struct Shared {
     pid: i32,
-    running: AtomicBool,
-    breakpoints: Mutex<Breakpoints>,
-    events: Sender<Event>,
+    jobs: Option<Sender<Job>>,
+    kicker: KickerSlot,
+    thread: Option<JoinHandle<()>>,
 }
 
-impl Shared {
-    fn breakpoints(&self) -> MutexGuard<'_, Breakpoints> {
-        self.breakpoints.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn failed(error: impl std::fmt::Display) -> DebugError {
-    DebugError::Failed(error.to_string())
+/// The thread that owned the target has panicked.
+fn gone() -> DebugError {
+    DebugError::Failed("the debugger failed unexpectedly; see the log for its last words".to_owned())
 }
 
 impl Session {
@@ -58,17 +48,32 @@ impl Session {
                 Output::Inherit
             },
             inherit_stdin: false,
+            redirect: spec.redirect.clone(),
+            disable_aslr: spec.disable_aslr,
         };
-        let mut launched = launch
-            .start()
-            .map_err(|error| failed(format!("could not launch process: {error}")))?;
-        let outputs = forward_output(&mut launched, &events);
-        let exit = launched.exit.clone();
-        let place = Place {
-            file: spec.program.clone(),
-            pid: launched.pid,
-        };
-        Session::begin(binary, place, exit, outputs, Some(launched), events)
+        let program = spec.program.clone();
+        Session::begin(move |kicker| {
+            let mut launched = launch
+                .start_here()
+                .map_err(|error| failed(format!("could not launch process: {error}")))?;
+            let mut outputs = Outputs::default();
+            outputs.forward(launched.stdout.take(), "target-stdout", Event::Stdout, &events);
+            outputs.forward(launched.stderr.take(), "target-stderr", Event::Stderr, &events);
+            let place = Place {
+                file: program,
+                pid: launched.pid,
+            };
+            Ok(Start {
+                pid: launched.pid,
+                probes: Probes::new(Arc::clone(&binary), place, events.clone()),
+                binary,
+                exit: launched.exit.clone(),
+                launched: Some(launched),
+                outputs,
+                events,
+                kicker,
+            })
+        })
     }
 
     /// Attaches to a running process, which goes on running.
@@ -77,138 +82,213 @@ impl Session {
         let exit = watch(pid).map_err(|error| failed(format!("could not attach to pid {pid}: {error}")))?;
         let file = executable(pid).map_err(failed)?;
         let binary = Arc::new(Binary::open(&file).map_err(failed)?);
-        Session::begin(binary, Place { file, pid }, exit, Vec::new(), None, events)
+        Session::begin(move |kicker| {
+            Ok(Start {
+                pid,
+                probes: Probes::new(Arc::clone(&binary), Place { file, pid }, events.clone()),
+                binary,
+                launched: None,
+                outputs: Outputs::default(),
+                exit,
+                events,
+                kicker,
+            })
+        })
     }
 
+    /// Starts the thread that owns the target. `make` runs on it.
     fn begin(
-        binary: Arc<Binary>,
-        place: Place,
-        exit: Receiver<ExitStatus>,
-        outputs: Vec<JoinHandle<()>>,
-        launched: Option<Launched>,
-        events: Sender<Event>,
+        make: impl FnOnce(KickerSlot) -> Result<Start, DebugError> + Send + 'static,
     ) -> Result<Session, DebugError> {
-        let pid = place.pid;
-        let was_launched = launched.is_some();
-        let shared = Arc::new(Shared {
-            pid,
-            running: AtomicBool::new(!was_launched),
-            breakpoints: Mutex::new(Breakpoints::new(binary, place, events.clone())),
-            events,
-        });
-        let watching = shared.clone();
-        let watcher = thread::Builder::new()
-            .name("session".into())
-            .spawn(move || {
-                let status = exit.recv().unwrap_or(ExitStatus::Unknown);
-                // All that the target logged and wrote comes before the news of its end.
-                for output in outputs {
-                    let _ = output.join();
+        let kicker = KickerSlot::default();
+        let slot = Arc::clone(&kicker);
+        let (jobs, queue) = unbounded::<Job>();
+        let (made, wait) = bounded(1);
+        let thread = thread::Builder::new()
+            .name("target".into())
+            .spawn(move || match make(slot) {
+                Ok(start) => {
+                    let _ = made.send(Ok(start.pid));
+                    Control::new(start).run(&queue);
                 }
-                watching.breakpoints().finish();
-                let _ = watching.events.send(Event::Exited {
-                    pid: watching.pid,
-                    status: status.number(),
-                });
+                Err(error) => {
+                    let _ = made.send(Err(error));
+                }
             })
             .map_err(failed)?;
+        let pid = wait.recv().map_err(|_| gone())??;
         Ok(Session {
-            shared,
-            launched: Mutex::new(launched),
-            watcher: Some(watcher),
-            was_launched,
+            pid,
+            jobs: Some(jobs),
+            kicker,
+            thread: Some(thread),
         })
+    }
+
+    /// Has something done by the thread that owns the target, whatever that waits for, and returns the answer.
+    fn call<R: Send + 'static>(&self, job: impl FnOnce(&mut Control) -> R + Send + 'static) -> Result<R, DebugError> {
+        let (answer, answered) = bounded(1);
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(Box::new(move |control| {
+            // Whoever asked may have gone away.
+            let _ = answer.send(job(control));
+        }))
+        .map_err(|_| gone())?;
+        self.kick();
+        answered.recv().map_err(|_| gone())
+    }
+
+    fn kick(&self) {
+        if let Some(kicker) = &*self.kicker.lock().unwrap_or_else(PoisonError::into_inner) {
+            kicker.kick();
+        }
+    }
+
+    /// As [`Session::call`] for what can fail by itself.
+    fn ask<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Control) -> Result<R, DebugError> + Send + 'static,
+    ) -> Result<R, DebugError> {
+        self.call(job)?
     }
 
     /// The target's process id.
     pub(crate) fn pid(&self) -> i32 {
-        self.shared.pid
+        self.pid
     }
 
-    /// Whether the target has been let go: always true for an attached one, false for a launched one before the first [`Session::resume`].
-    pub(crate) fn is_running(&self) -> bool {
-        self.shared.running.load(Ordering::Acquire)
-    }
-
-    /// Lets a launched target run. Does nothing when it already runs.
+    /// Lets the target run: a held one starts, a stopped one goes on, and with it the step that a breakpoint interrupted. Does nothing when it runs.
     pub(crate) fn resume(&self) -> Result<(), DebugError> {
-        let mut launched = self.launched.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.is_running() {
-            return Ok(());
-        }
-        if let Some(launched) = launched.as_mut() {
-            launched
-                .release()
-                .map_err(|error| failed(format!("could not launch process: {error}")))?;
-            self.check_identity();
-        }
-        self.shared.running.store(true, Ordering::Release);
-        Ok(())
+        self.ask(Control::resume)
     }
 
-    /// The file may have been replaced between its analysis and its execution: then every address is wrong.
-    fn check_identity(&self) {
-        let analysed = self.shared.breakpoints().build_id();
-        let running = BuildId::of_file(&PathBuf::from(format!("/proc/{}/exe", self.shared.pid)));
-        if let Ok(running) = running
-            && running != analysed
-        {
-            self.shared.breakpoints().refuse(&format!(
-                "the program was rebuilt while it was being started: build id {analysed} was analysed, {running} runs; start the session again"
-            ));
-        }
+    /// Stops the running target; [`Event::Stopped`] follows. Does nothing when it is stopped.
+    pub(crate) fn halt(&self) -> Result<(), DebugError> {
+        self.ask(Control::halt)
     }
 
-    /// Replaces all breakpoints of one source file; answers one state for each wanted breakpoint, in order. Works before and while the target runs.
+    /// Moves the stopped target on by a step of a goroutine; [`Event::Stopped`] or [`Event::Exited`] follows.
+    pub(crate) fn step(&self, whose: Whose, kind: StepKind) -> Result<(), DebugError> {
+        self.ask(move |control| control.start_step(whose, kind))
+    }
+
+    /// The stop the target is at; `None` while it runs or after its end.
+    pub(crate) fn stop(&self) -> Option<Stop> {
+        self.call(|control| control.current_stop()).ok().flatten()
+    }
+
+    /// Replaces all breakpoints of one source file; answers one state for each wanted breakpoint, in order. Works in every state of the target.
     pub(crate) fn set_source_breakpoints(&self, file: &str, wanted: &[SourceBreakpoint]) -> Vec<BreakpointState> {
-        self.shared.breakpoints().set_in_file(file, wanted)
+        let file = file.to_owned();
+        let wanted: Vec<_> = wanted.iter().map(|wanted| Wanted::line(&file, wanted)).collect();
+        self.call(move |control| control.set_breakpoints(&Group::File(file), &wanted))
+            .unwrap_or_default()
     }
 
     /// Replaces all function breakpoints; answers one state for each, in order.
     pub(crate) fn set_function_breakpoints(&self, wanted: &[FunctionBreakpoint]) -> Vec<BreakpointState> {
-        self.shared.breakpoints().set_on_functions(wanted)
+        let wanted: Vec<_> = wanted.iter().map(Wanted::function).collect();
+        self.call(move |control| control.set_breakpoints(&Group::Functions, &wanted))
+            .unwrap_or_default()
+    }
+
+    /// Replaces all instruction breakpoints; answers one state for each, in order.
+    pub(crate) fn set_instruction_breakpoints(&self, wanted: &[InstructionBreakpoint]) -> Vec<BreakpointState> {
+        let wanted = wanted.to_owned();
+        self.call(move |control| {
+            let bias = control.bias;
+            let wanted: Vec<_> = wanted.iter().map(|wanted| Wanted::instruction(wanted, bias)).collect();
+            control.set_breakpoints(&Group::Instructions, &wanted)
+        })
+        .unwrap_or_default()
+    }
+
+    /// Says which panics and throws stop the target from now on; answers the state of each filter that is on.
+    pub(crate) fn set_exception_filters(&self, filters: ExceptionFilters) -> Vec<BreakpointState> {
+        self.call(move |control| control.set_exception_filters(filters))
+            .unwrap_or_default()
+    }
+
+    /// Up to `count` goroutines from the `start`th on, and where to go on if there are more.
+    pub(crate) fn goroutines(&self, start: usize, count: usize) -> Result<(Vec<Goroutine>, Option<usize>), DebugError> {
+        self.ask(move |control| control.goroutines(start, count))
+    }
+
+    /// One goroutine.
+    pub(crate) fn goroutine(&self, id: i64) -> Result<Goroutine, DebugError> {
+        self.ask(move |control| control.goroutine(id))
+    }
+
+    /// The stack of a goroutine or thread, at most `depth` frames.
+    pub(crate) fn stack(&self, whose: Whose, depth: usize) -> Result<Stack, DebugError> {
+        self.ask(move |control| control.stack(whose, depth))
+    }
+
+    /// The variables of a frame.
+    pub(crate) fn locals(&self, frame: FrameRef, config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError> {
+        self.ask(move |control| control.locals(frame, config))
+    }
+
+    /// What the function that a step returned from has returned, when that was the last thing that happened.
+    pub(crate) fn return_values(&self, whose: Whose, config: LoadConfig) -> Result<Vec<Value>, DebugError> {
+        self.ask(move |control| control.return_values(whose, config))
+    }
+
+    /// The variables of a package.
+    pub(crate) fn package_variables(&self, package: &str, config: LoadConfig) -> Result<Vec<Value>, DebugError> {
+        let package = package.to_owned();
+        self.ask(move |control| control.package_variables(&package, config))
+    }
+
+    /// The registers of a frame, by name and as text.
+    pub(crate) fn registers(&self, frame: FrameRef) -> Result<Vec<(String, String)>, DebugError> {
+        self.ask(move |control| control.registers(frame))
+    }
+
+    /// Evaluates a Go expression in a frame.
+    pub(crate) fn evaluate(&self, frame: FrameRef, expression: &str, config: LoadConfig) -> Result<Value, DebugError> {
+        let expression = expression.to_owned();
+        self.ask(move |control| control.evaluate(frame, &expression, config))
+    }
+
+    /// Loads a value again, further.
+    pub(crate) fn reload(
+        &self,
+        frame: FrameRef,
+        value: &Value,
+        range: Option<Range<u64>>,
+        config: LoadConfig,
+    ) -> Result<Value, DebugError> {
+        let value = value.clone();
+        self.ask(move |control| control.reload(frame, &value, range, config))
+    }
+
+    /// Assigns the value of one expression to what another denotes.
+    pub(crate) fn set_variable(&self, frame: FrameRef, what: &str, to: &str) -> Result<(), DebugError> {
+        let (what, to) = (what.to_owned(), to.to_owned());
+        self.ask(move |control| control.set_variable(frame, &what, &to))
+    }
+
+    /// The source files that the target was built from, as the binary names them.
+    pub(crate) fn source_files(&self) -> Result<Vec<String>, DebugError> {
+        let binary = self.call(|control| Arc::clone(&control.binary))?;
+        Ok(binary.files().iter().map(ToString::to_string).collect())
     }
 
     /// Ends the session. All events of the target have been sent when this returns. A launched target cannot be left behind: it ends with its debugger.
-    pub(crate) fn end(mut self, how: EndWith) {
-        if how == EndWith::Detach && !self.was_launched {
-            return self.shared.breakpoints().finish();
-        }
-        // A process that is gone already is what was wanted.
-        let _ = kill(Pid::from_raw(self.shared.pid), Signal::SIGKILL);
-        if let Some(watcher) = self.watcher.take() {
-            let _ = watcher.join();
-        }
+    pub(crate) fn end(self, how: EndWith) {
+        // An error means that the thread is gone, and with it the target.
+        let _ = self.call(move |control| control.end(how));
     }
 }
 
-/// Sends what a target writes as events; the threads end when it and all that inherited its output have closed it.
-fn forward_output(launched: &mut Launched, events: &Sender<Event>) -> Vec<JoinHandle<()>> {
-    let mut threads = Vec::new();
-    let mut forward = |source: Option<std::fs::File>, name: &str, wrap: fn(Vec<u8>) -> Event| {
-        let Some(mut source) = source else { return };
-        let events = events.clone();
-        let thread = thread::Builder::new().name(name.into()).spawn(move || {
-            let mut buffer = vec![0; 8 << 10];
-            loop {
-                match source.read(&mut buffer) {
-                    Ok(0) => break,
-                    Ok(len) => {
-                        if events
-                            .send(wrap(buffer.get(..len).unwrap_or_default().to_vec()))
-                            .is_err()
-                        {
-                            break;
-                        }
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(_) => break,
-                }
-            }
-        });
-        threads.extend(thread.ok());
-    };
-    forward(launched.stdout.take(), "target-stdout", Event::Stdout);
-    forward(launched.stderr.take(), "target-stderr", Event::Stderr);
-    threads
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.jobs = None;
+        self.kick();
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has let its target go by unwinding.
+            let _ = thread.join();
+        }
+    }
 }

@@ -1,30 +1,178 @@
-//! Go expressions as a debugger's user writes them: parsed here, evaluated on a memory in `eval`.
+//! Go expressions as a debugger's user writes them: parsed here, evaluated on a memory.
+//!
+//! `lex` and `parse` turn text into an [`Expr`]; `eval` walks it over a [`Scope`], with `arith`, `convert` and `builtins` for what is computed and
+//! `type_expr` for what names a type. An [`Operand`] is what each step comes to: a place in memory as long as possible, so that nothing is read that is not
+//! needed.
 
+mod arith;
+mod builtins;
+mod constant;
+mod convert;
+mod display;
+mod error;
 mod eval;
+mod lex;
+mod load;
+mod operand;
 mod parse;
 mod template;
+mod type_expr;
 
-pub(crate) use eval::{EvalError, Operand, Scope, Variable, evaluate, field_path};
+pub(crate) use arith::fitted;
+pub(crate) use constant::Const;
+pub(crate) use error::EvalError;
+pub(crate) use eval::{Evaluator, Scope, Variable, field_path, find_global};
+pub(crate) use operand::{Operand, What};
 pub(crate) use parse::{ParseError, parse};
 pub(crate) use template::{Part, Template};
+pub(crate) use type_expr::{is_type, type_by_name};
 
 /// An expression of Go's grammar (The Go Programming Language Specification, "Expressions").
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Expr {
-    /// A variable, package or builtin.
+    /// A variable, package, type or builtin.
     Name(String),
-    /// An integer literal.
-    Integer(u64),
-    /// A string literal, unquoted.
-    Text(Vec<u8>),
+    /// A literal.
+    Literal(Literal),
     /// `x.f`.
     Field(Box<Expr>, String),
-    /// `x[i]`.
-    Index(Box<Expr>, Box<Expr>),
+    /// `x.(T)`.
+    Assert(Box<Expr>, Box<Expr>),
+    /// `x[i]`, and `T[A, B]` of a generic type.
+    Index(Box<Expr>, Vec<Expr>),
+    /// `x[low:high]`.
+    Slice(Box<Expr>, Option<Box<Expr>>, Option<Box<Expr>>),
     /// `*x`.
     Dereference(Box<Expr>),
-    /// `-x`.
-    Negative(Box<Expr>),
-    /// `f(a, b)`.
+    /// `-x` and the like; `&x` too.
+    Unary(Unary, Box<Expr>),
+    /// `x + y` and the like.
+    Binary(Binary, Box<Expr>, Box<Expr>),
+    /// `f(a, b)`, and the conversion `T(x)`.
     Call(Box<Expr>, Vec<Expr>),
+    /// `(x)`, kept for texts.
+    Paren(Box<Expr>),
+    /// A type that is no name: `[]int`, `map[string]int`, `func()`.
+    Type(TypeExpr),
+    /// A construct of Go that a debugger does not evaluate, by the name that Go's parser has for it.
+    Unimplemented(&'static str),
+}
+
+/// A literal: its text as it was written, for messages, and its value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Literal {
+    /// As written.
+    pub(crate) text: String,
+    /// What it means.
+    pub(crate) value: Const,
+}
+
+/// A type literal.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum TypeExpr {
+    /// `[]T`, `[N]T`.
+    Array(Option<Box<Expr>>, Box<Expr>),
+    /// `map[K]V`.
+    Map(Box<Expr>, Box<Expr>),
+    /// `chan T`; the text in front of the element's type.
+    Chan(&'static str, Box<Expr>),
+    /// `func(int) string`, `struct {}`, `interface {}`: the text as DWARF spells it.
+    Spelled(String),
+}
+
+/// A unary operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unary {
+    /// `+`
+    Plus,
+    /// `-`
+    Minus,
+    /// `!`
+    Not,
+    /// `^`
+    Complement,
+    /// `&`
+    Address,
+    /// `<-`
+    Receive,
+}
+
+/// A binary operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Binary {
+    /// `+`
+    Add,
+    /// `-`
+    Sub,
+    /// `*`
+    Mul,
+    /// `/`
+    Div,
+    /// `%`
+    Rem,
+    /// `&`
+    And,
+    /// `|`
+    Or,
+    /// `^`
+    Xor,
+    /// `&^`
+    AndNot,
+    /// `<<`
+    Shl,
+    /// `>>`
+    Shr,
+    /// `&&`
+    LogicalAnd,
+    /// `||`
+    LogicalOr,
+    /// `==`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterEqual,
+}
+
+impl Binary {
+    /// Whether the result is a bool whatever the operands are.
+    pub(crate) fn is_comparison(self) -> bool {
+        matches!(
+            self,
+            Binary::Equal
+                | Binary::NotEqual
+                | Binary::Less
+                | Binary::LessEqual
+                | Binary::Greater
+                | Binary::GreaterEqual
+        )
+    }
+
+    /// Go's precedence, 1 binding least.
+    pub(crate) fn precedence(self) -> u32 {
+        match self {
+            Binary::LogicalOr => 1,
+            Binary::LogicalAnd => 2,
+            _ if self.is_comparison() => 3,
+            Binary::Add | Binary::Sub | Binary::Or | Binary::Xor => 4,
+            _ => 5,
+        }
+    }
+}
+
+impl Expr {
+    /// The expression inside of parentheses.
+    pub(crate) fn bare(&self) -> &Expr {
+        let mut at = self;
+        while let Expr::Paren(inside) = at {
+            at = inside;
+        }
+        at
+    }
 }

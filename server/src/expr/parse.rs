@@ -1,283 +1,576 @@
 //! From text to [`Expr`].
 
-use super::Expr;
+use super::lex::{Token, TokenKind, tokens};
+use super::{Binary, Expr, TypeExpr, Unary};
+use crate::expr::constant::Const;
 
 /// Expressions nest at most this deep: they come from outside.
 const MAX_DEPTH: u32 = 100;
+/// Longer texts are no expressions that anybody writes.
+const MAX_LENGTH: usize = 1 << 16;
 
-/// Why a text is not an expression that is understood here.
+/// Why a text is not an expression: the text of Go's parser, with line and column in bytes, which Delve's clients know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ParseError {
-    /// Something else belongs at this place.
-    #[error("{column}: expected {expected}, found {found}")]
-    Expected {
-        /// 1-based column in characters.
-        column: usize,
-        /// What would fit.
-        expected: &'static str,
-        /// What stands there.
-        found: String,
-    },
-    /// A construct of Go that is not available here.
-    #[error("{column}: {what} cannot be used here yet")]
-    Unsupported {
-        /// 1-based column in characters.
-        column: usize,
-        /// The construct.
-        what: String,
-    },
-    /// Nested beyond any sense.
-    #[error("the expression is nested too deeply")]
-    TooDeep,
+#[error("{line}:{column}: {message}")]
+pub(crate) struct ParseError {
+    /// 1-based.
+    line: usize,
+    /// 1-based, in bytes.
+    column: usize,
+    message: String,
+}
+
+impl ParseError {
+    /// An error at an offset in bytes.
+    pub(super) fn new(text: &str, at: usize, message: impl Into<String>) -> ParseError {
+        let before = text.get(..at).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        ParseError {
+            line: before.matches('\n').count() + 1,
+            column: before.len() - line_start + 1,
+            message: message.into(),
+        }
+    }
+
+    /// Where a single `=` stands in an expression that would be an assignment, in bytes on its line.
+    pub(crate) fn assignment(&self) -> Option<usize> {
+        (self.message == "expected '==', found '='" && self.line == 1).then(|| self.column - 1)
+    }
 }
 
 /// Parses one expression; nothing may follow it.
 pub(crate) fn parse(text: &str) -> Result<Expr, ParseError> {
-    let mut parser = Parser { text, at: 0 };
-    let expr = parser.unary(0)?;
-    parser.skip_space();
-    match parser.peek() {
-        None => Ok(expr),
-        Some(c) if "+-*/%&|^<>=!.([:".contains(c) => Err(parser.unsupported(format!("operator {}", parser.operator()))),
-        Some(_) => Err(parser.expected("the end of the expression")),
+    if text.len() > MAX_LENGTH {
+        return Err(ParseError::new(text, 0, "the expression is too long"));
     }
+    let mut parser = Parser {
+        text,
+        tokens: tokens(text)?,
+        at: 0,
+    };
+    let expr = parser.binary(1, 0)?;
+    if parser.is("=") {
+        return Err(parser.expected("'=='"));
+    }
+    if parser.peek() != &TokenKind::End {
+        return Err(parser.expected("'EOF'"));
+    }
+    Ok(expr)
 }
 
 struct Parser<'a> {
     text: &'a str,
+    tokens: Vec<Token>,
     at: usize,
 }
 
 impl Parser<'_> {
-    fn rest(&self) -> &str {
-        &self.text[self.at..]
+    fn peek(&self) -> &TokenKind {
+        self.tokens.get(self.at).map_or(&TokenKind::End, |token| &token.kind)
     }
 
-    fn peek(&self) -> Option<char> {
-        self.rest().chars().next()
+    fn position(&self) -> usize {
+        self.tokens.get(self.at).map_or(self.text.len(), |token| token.at)
     }
 
-    fn skip_space(&mut self) {
-        self.at += self.rest().len() - self.rest().trim_start().len();
+    fn is(&self, operator: &str) -> bool {
+        matches!(self.peek(), TokenKind::Operator(found) if *found == operator)
     }
 
-    fn take(&mut self, c: char) -> bool {
-        self.skip_space();
-        let taken = self.peek() == Some(c);
-        if taken {
-            self.at += c.len_utf8();
-        }
+    fn take(&mut self, operator: &str) -> bool {
+        let taken = self.is(operator);
+        self.at += usize::from(taken);
         taken
     }
 
-    fn column(&self) -> usize {
-        self.text[..self.at].chars().count() + 1
-    }
-
-    fn expected(&self, expected: &'static str) -> ParseError {
-        let found = self.peek().map_or_else(|| "the end".to_owned(), |c| format!("{c:?}"));
-        ParseError::Expected {
-            column: self.column(),
-            expected,
-            found,
+    fn close(&mut self, operator: &str) -> Result<(), ParseError> {
+        if self.take(operator) {
+            return Ok(());
         }
+        Err(self.expected(&format!("'{operator}'")))
     }
 
-    fn unsupported(&self, what: String) -> ParseError {
-        ParseError::Unsupported {
-            column: self.column(),
-            what,
+    fn expected(&self, what: &str) -> ParseError {
+        let found = match self.peek() {
+            TokenKind::Name(name) if KEYWORDS.contains(&name.as_str()) => format!("'{name}'"),
+            TokenKind::Name(name) => name.clone(),
+            TokenKind::Literal(literal) => literal.text.clone(),
+            TokenKind::Operator(operator) => format!("'{operator}'"),
+            TokenKind::End => "'EOF'".to_owned(),
+        };
+        ParseError::new(self.text, self.position(), format!("expected {what}, found {found}"))
+    }
+
+    fn deeper(&self, depth: u32) -> Result<u32, ParseError> {
+        if depth >= MAX_DEPTH {
+            return Err(ParseError::new(
+                self.text,
+                self.position(),
+                "exceeded max nesting depth",
+            ));
         }
+        Ok(depth + 1)
     }
 
-    /// The run of operator characters at this place, for messages.
-    fn operator(&self) -> String {
-        self.rest()
-            .chars()
-            .take_while(|c| "+-*/%&|^<>=!.([:".contains(*c))
-            .take(2)
-            .collect()
+    fn binary(&mut self, least: u32, depth: u32) -> Result<Expr, ParseError> {
+        // A chain of operators is as deep as a tree as it is long.
+        let mut depth = self.deeper(depth)?;
+        let mut left = self.unary(depth)?;
+        while let Some(operator) = self.binary_operator().filter(|operator| operator.precedence() >= least) {
+            self.at += 1;
+            let right = self.binary(operator.precedence() + 1, depth)?;
+            left = Expr::Binary(operator, Box::new(left), Box::new(right));
+            depth = self.deeper(depth)?;
+        }
+        Ok(left)
+    }
+
+    fn binary_operator(&self) -> Option<Binary> {
+        let TokenKind::Operator(operator) = self.peek() else {
+            return None;
+        };
+        Some(match *operator {
+            "+" => Binary::Add,
+            "-" => Binary::Sub,
+            "*" => Binary::Mul,
+            "/" => Binary::Div,
+            "%" => Binary::Rem,
+            "&" => Binary::And,
+            "|" => Binary::Or,
+            "^" => Binary::Xor,
+            "&^" => Binary::AndNot,
+            "<<" => Binary::Shl,
+            ">>" => Binary::Shr,
+            "&&" => Binary::LogicalAnd,
+            "||" => Binary::LogicalOr,
+            "==" => Binary::Equal,
+            "!=" => Binary::NotEqual,
+            "<" => Binary::Less,
+            "<=" => Binary::LessEqual,
+            ">" => Binary::Greater,
+            ">=" => Binary::GreaterEqual,
+            _ => return None,
+        })
     }
 
     fn unary(&mut self, depth: u32) -> Result<Expr, ParseError> {
-        if depth > MAX_DEPTH {
-            return Err(ParseError::TooDeep);
+        let depth = self.deeper(depth)?;
+        if self.take("*") {
+            return Ok(Expr::Dereference(Box::new(self.unary(depth)?)));
         }
-        if self.take('*') {
-            return Ok(Expr::Dereference(Box::new(self.unary(depth + 1)?)));
+        let operator = match self.peek() {
+            TokenKind::Operator("+") => Unary::Plus,
+            TokenKind::Operator("-") => Unary::Minus,
+            TokenKind::Operator("!") => Unary::Not,
+            TokenKind::Operator("^") => Unary::Complement,
+            TokenKind::Operator("&") => Unary::Address,
+            TokenKind::Operator("<-") => Unary::Receive,
+            _ => return self.primary(depth),
+        };
+        self.at += 1;
+        if operator == Unary::Receive && matches!(self.peek(), TokenKind::Name(name) if name == "chan") {
+            self.at += 1;
+            return Ok(Expr::Type(TypeExpr::Chan("<-chan ", Box::new(self.ty(depth)?))));
         }
-        if self.take('-') {
-            return Ok(Expr::Negative(Box::new(self.unary(depth + 1)?)));
-        }
-        let mut expr = self.primary(depth)?;
+        Ok(Expr::Unary(operator, Box::new(self.unary(depth)?)))
+    }
+
+    fn primary(&mut self, depth: u32) -> Result<Expr, ParseError> {
+        let mut expr = self.operand(depth)?;
+        // A chain of selectors is as deep as a tree as it is long.
+        let mut depth = depth;
         loop {
-            if self.take('.') {
-                if self.take('(') {
-                    return Err(self.unsupported("a type assertion".to_owned()));
+            if self.take(".") {
+                if self.take("(") {
+                    let ty = if matches!(self.peek(), TokenKind::Name(name) if name == "type") {
+                        self.at += 1;
+                        Expr::Type(TypeExpr::Spelled("type".to_owned()))
+                    } else {
+                        self.ty(depth)?
+                    };
+                    self.close(")")?;
+                    expr = Expr::Assert(Box::new(expr), Box::new(ty));
+                } else {
+                    let TokenKind::Name(name) = self.peek().clone() else {
+                        return Err(self.expected("selector or type assertion"));
+                    };
+                    self.at += 1;
+                    expr = Expr::Field(Box::new(expr), name);
                 }
-                expr = Expr::Field(Box::new(expr), self.name()?);
-            } else if self.take('[') {
-                let index = self.unary(depth + 1)?;
-                self.skip_space();
-                if self.peek() == Some(':') {
-                    return Err(self.unsupported("a slice expression".to_owned()));
-                }
-                self.close(']', "`]`")?;
-                expr = Expr::Index(Box::new(expr), Box::new(index));
-            } else if self.take('(') {
+            } else if self.take("[") {
+                expr = self.index_or_slice(expr, depth)?;
+            } else if self.take("(") {
                 let mut arguments = Vec::new();
-                while !self.take(')') {
-                    arguments.push(self.unary(depth + 1)?);
-                    if !self.take(',') {
-                        self.close(')', "`)`")?;
+                while !self.take(")") {
+                    arguments.push(self.expr_or_type(depth)?);
+                    if self.take("...") || !self.take(",") {
+                        self.close(")").map_err(|_| self.expected("')'"))?;
                         break;
                     }
                 }
                 expr = Expr::Call(Box::new(expr), arguments);
+            } else if self.is("{") && names_type(&expr) {
+                self.skip_braces()?;
+                return Ok(Expr::Unimplemented("*ast.CompositeLit"));
             } else {
                 return Ok(expr);
             }
+            depth = self.deeper(depth)?;
         }
     }
 
-    fn close(&mut self, c: char, name: &'static str) -> Result<(), ParseError> {
-        if self.take(c) {
-            return Ok(());
+    fn index_or_slice(&mut self, base: Expr, depth: u32) -> Result<Expr, ParseError> {
+        if self.is("]") {
+            return Err(self.expected("operand"));
         }
-        match self.peek() {
-            Some(c) if "+-*/%&|^<>=!:".contains(c) => Err(self.unsupported(format!("operator {}", self.operator()))),
-            _ => Err(self.expected(name)),
-        }
-    }
-
-    fn primary(&mut self, depth: u32) -> Result<Expr, ParseError> {
-        self.skip_space();
-        match self.peek() {
-            Some('(') => {
-                self.at += 1;
-                let inside = self.unary(depth + 1)?;
-                self.close(')', "`)`")?;
-                Ok(inside)
-            }
-            Some('"' | '`') => self.string(),
-            Some(c) if c.is_ascii_digit() => self.integer(),
-            Some(c) if is_name_start(c) => Ok(Expr::Name(self.name()?)),
-            Some(c) if "&!^+<".contains(c) => Err(self.unsupported(format!("operator {c}"))),
-            _ => Err(self.expected("a name, a number or `(`")),
-        }
-    }
-
-    fn name(&mut self) -> Result<String, ParseError> {
-        self.skip_space();
-        if !self.peek().is_some_and(is_name_start) {
-            return Err(self.expected("a name"));
-        }
-        let rest = self.rest();
-        let end = rest
-            .find(|c: char| !is_name_start(c) && !c.is_numeric())
-            .unwrap_or(rest.len());
-        let name = rest[..end].to_owned();
-        self.at += end;
-        Ok(name)
-    }
-
-    fn integer(&mut self) -> Result<Expr, ParseError> {
-        let rest = self.rest();
-        let end = rest
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .unwrap_or(rest.len());
-        let digits: String = rest[..end]
-            .chars()
-            .filter(|c| *c != '_')
-            .collect::<String>()
-            .to_ascii_lowercase();
-        let parsed = match digits.get(..2) {
-            Some("0x") => u64::from_str_radix(&digits[2..], 16),
-            Some("0b") => u64::from_str_radix(&digits[2..], 2),
-            Some("0o") => u64::from_str_radix(&digits[2..], 8),
-            _ => digits.parse(),
+        let low = if self.is(":") {
+            None
+        } else {
+            Some(self.expr_or_type(depth)?)
         };
-        let number = parsed.map_err(|_| self.expected("an integer"))?;
-        self.at += end;
-        Ok(Expr::Integer(number))
+        if self.take(":") {
+            let high = if self.is("]") || self.is(":") {
+                None
+            } else {
+                Some(self.binary(1, depth)?)
+            };
+            if self.take(":") {
+                if !self.is("]") {
+                    self.binary(1, depth)?;
+                }
+                self.close("]")?;
+                return Ok(Expr::Unimplemented("3-index slice"));
+            }
+            self.close("]")?;
+            return Ok(Expr::Slice(Box::new(base), low.map(Box::new), high.map(Box::new)));
+        }
+        let mut indices: Vec<Expr> = low.into_iter().collect();
+        while self.take(",") && !self.is("]") {
+            indices.push(self.ty(depth)?);
+        }
+        self.close("]")?;
+        Ok(Expr::Index(Box::new(base), indices))
     }
 
-    fn string(&mut self) -> Result<Expr, ParseError> {
-        let raw = self.take('`');
-        if raw {
-            let end = self.rest().find('`').ok_or_else(|| self.expected("a closing quote"))?;
-            let text = self.rest().as_bytes()[..end].to_vec();
-            self.at += end + 1;
-            return Ok(Expr::Text(text));
+    fn operand(&mut self, depth: u32) -> Result<Expr, ParseError> {
+        match self.peek().clone() {
+            TokenKind::Operator("(") => {
+                self.at += 1;
+                let inside = self.expr_or_type(depth)?;
+                self.close(")")?;
+                Ok(Expr::Paren(Box::new(inside)))
+            }
+            TokenKind::Literal(literal) => {
+                self.at += 1;
+                Ok(Expr::Literal(literal))
+            }
+            TokenKind::Operator("[") => self.type_literal(depth),
+            TokenKind::Name(name) if TYPE_KEYWORDS.contains(&name.as_str()) => self.type_literal(depth),
+            TokenKind::Name(name) if !KEYWORDS.contains(&name.as_str()) => {
+                self.at += 1;
+                Ok(Expr::Name(name))
+            }
+            _ => Err(self.expected("operand")),
         }
-        self.at += 1;
-        let mut text = Vec::new();
-        loop {
-            let c = self.peek().ok_or_else(|| self.expected("a closing quote"))?;
-            self.at += c.len_utf8();
-            match c {
-                '"' => return Ok(Expr::Text(text)),
-                '\\' => {
-                    let escaped = self.peek().ok_or_else(|| self.expected("a closing quote"))?;
-                    let byte = match escaped {
-                        'n' => b'\n',
-                        't' => b'\t',
-                        'r' => b'\r',
-                        '"' => b'"',
-                        '\\' => b'\\',
-                        _ => return Err(self.unsupported(format!("the escape \\{escaped}"))),
+    }
+
+    fn expr_or_type(&mut self, depth: u32) -> Result<Expr, ParseError> {
+        self.binary(1, depth)
+    }
+
+    /// A type where nothing else can stand: a name, a pointer, or a literal.
+    fn ty(&mut self, depth: u32) -> Result<Expr, ParseError> {
+        let depth = self.deeper(depth)?;
+        if self.take("*") {
+            return Ok(Expr::Dereference(Box::new(self.ty(depth)?)));
+        }
+        if self.take("(") {
+            let inside = self.ty(depth)?;
+            self.close(")")?;
+            return Ok(Expr::Paren(Box::new(inside)));
+        }
+        if self.take("<-") {
+            return Ok(Expr::Type(TypeExpr::Chan(
+                "<-chan ",
+                Box::new(self.channel_element(depth)?),
+            )));
+        }
+        match self.peek().clone() {
+            // A type by its name in quotes, which Delve understands wherever a type may stand.
+            TokenKind::Literal(literal) if matches!(literal.value, Const::Text(_)) => {
+                self.at += 1;
+                Ok(Expr::Literal(literal))
+            }
+            TokenKind::Operator("[") => self.type_literal(depth),
+            TokenKind::Name(name) if TYPE_KEYWORDS.contains(&name.as_str()) => self.type_literal(depth),
+            TokenKind::Name(name) if !KEYWORDS.contains(&name.as_str()) => {
+                self.at += 1;
+                let mut expr = Expr::Name(name);
+                if self.take(".") {
+                    let TokenKind::Name(name) = self.peek().clone() else {
+                        return Err(self.expected("'IDENT'"));
                     };
                     self.at += 1;
-                    text.push(byte);
+                    expr = Expr::Field(Box::new(expr), name);
                 }
-                c => text.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                if self.take("[") {
+                    let mut arguments = vec![self.ty(depth)?];
+                    while self.take(",") {
+                        arguments.push(self.ty(depth)?);
+                    }
+                    self.close("]")?;
+                    expr = Expr::Index(Box::new(expr), arguments);
+                }
+                Ok(expr)
+            }
+            _ => Err(self.expected("type")),
+        }
+    }
+
+    fn channel_element(&mut self, depth: u32) -> Result<Expr, ParseError> {
+        match self.peek() {
+            TokenKind::Name(name) if name == "chan" => {
+                self.at += 1;
+                self.ty(depth)
+            }
+            _ => Err(self.expected("'chan'")),
+        }
+    }
+
+    fn type_literal(&mut self, depth: u32) -> Result<Expr, ParseError> {
+        let depth = self.deeper(depth)?;
+        if self.take("[") {
+            let len = if self.is("]") {
+                None
+            } else {
+                Some(Box::new(self.binary(1, depth)?))
+            };
+            self.close("]")?;
+            return Ok(Expr::Type(TypeExpr::Array(len, Box::new(self.ty(depth)?))));
+        }
+        let TokenKind::Name(keyword) = self.peek().clone() else {
+            return Err(self.expected("operand"));
+        };
+        self.at += 1;
+        match keyword.as_str() {
+            "map" => {
+                self.close("[")?;
+                let key = self.ty(depth)?;
+                self.close("]")?;
+                Ok(Expr::Type(TypeExpr::Map(Box::new(key), Box::new(self.ty(depth)?))))
+            }
+            "chan" => {
+                let direction = if self.take("<-") { "chan<- " } else { "chan " };
+                Ok(Expr::Type(TypeExpr::Chan(direction, Box::new(self.ty(depth)?))))
+            }
+            "func" => self.function_type(depth),
+            // DWARF's spelling has a blank before the brace.
+            _ => {
+                let body = self.braces()?;
+                Ok(Expr::Type(TypeExpr::Spelled(format!("{keyword} {body}"))))
             }
         }
     }
+
+    /// `func(A, B) R` from behind `func` on.
+    fn function_type(&mut self, depth: u32) -> Result<Expr, ParseError> {
+        let mut text = format!("func({})", self.parameter_types(depth)?);
+        if self.is("(") {
+            text.push_str(&format!(" ({})", self.parameter_types(depth)?));
+        } else if self.begins_type() {
+            text.push_str(&format!(" {}", self.ty(depth)?));
+        }
+        if self.is("{") {
+            self.skip_braces()?;
+            return Ok(Expr::Unimplemented("*ast.FuncLit"));
+        }
+        Ok(Expr::Type(TypeExpr::Spelled(text)))
+    }
+
+    fn begins_type(&self) -> bool {
+        match self.peek() {
+            TokenKind::Name(name) => TYPE_KEYWORDS.contains(&name.as_str()) || !KEYWORDS.contains(&name.as_str()),
+            TokenKind::Operator(operator) => matches!(*operator, "*" | "[" | "<-"),
+            _ => false,
+        }
+    }
+
+    fn parameter_types(&mut self, depth: u32) -> Result<String, ParseError> {
+        self.close("(")?;
+        let mut types = Vec::new();
+        while !self.take(")") {
+            let variadic = if self.take("...") { "..." } else { "" };
+            types.push(format!("{variadic}{}", self.ty(depth)?));
+            if !self.take(",") {
+                self.close(")")?;
+                break;
+            }
+        }
+        Ok(types.join(", "))
+    }
+
+    /// The source between braces, with blanks inside as DWARF spells it.
+    fn braces(&mut self) -> Result<String, ParseError> {
+        let start = self.position() + 1;
+        self.skip_braces()?;
+        let end = self
+            .tokens
+            .get(self.at.saturating_sub(1))
+            .map_or(start, |token| token.at);
+        let inside = self.text.get(start..end).unwrap_or("").trim();
+        Ok(if inside.is_empty() {
+            "{}".to_owned()
+        } else {
+            format!("{{ {inside} }}")
+        })
+    }
+
+    fn skip_braces(&mut self) -> Result<(), ParseError> {
+        self.close("{")?;
+        let mut open = 1u32;
+        while open > 0 {
+            match self.peek() {
+                TokenKind::Operator("{") => open += 1,
+                TokenKind::Operator("}") => open -= 1,
+                TokenKind::End => return Err(self.expected("'}'")),
+                _ => {}
+            }
+            self.at += 1;
+        }
+        Ok(())
+    }
 }
 
-fn is_name_start(c: char) -> bool {
-    c == '_' || c.is_alphabetic()
+/// Whether braces behind an expression make it a composite literal.
+fn names_type(expr: &Expr) -> bool {
+    match expr {
+        Expr::Name(_) => true,
+        Expr::Field(base, _) | Expr::Index(base, _) => names_type(base),
+        Expr::Type(ty) => !matches!(ty, TypeExpr::Chan(..)),
+        _ => false,
+    }
 }
+
+/// The keywords that begin a type.
+const TYPE_KEYWORDS: [&str; 5] = ["map", "chan", "func", "struct", "interface"];
+
+/// All keywords of Go.
+const KEYWORDS: [&str; 25] = [
+    "break",
+    "case",
+    "chan",
+    "const",
+    "continue",
+    "default",
+    "defer",
+    "else",
+    "fallthrough",
+    "for",
+    "func",
+    "go",
+    "goto",
+    "if",
+    "import",
+    "interface",
+    "map",
+    "package",
+    "range",
+    "return",
+    "select",
+    "struct",
+    "switch",
+    "type",
+    "var",
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> Expr {
-        Expr::Name(text.to_owned())
+    fn name(text: &str) -> Box<Expr> {
+        Box::new(Expr::Name(text.to_owned()))
     }
 
     fn refusal(text: &str) -> String {
         parse(text).expect_err("a refusal").to_string()
     }
 
-    #[test]
-    fn postfix_operators_chain() {
-        let items = Expr::Field(Box::new(Expr::Field(Box::new(name("a")), "b".into())), "items".into());
-        let first = Expr::Index(Box::new(items), Box::new(Expr::Integer(16)));
-        assert_eq!(
-            parse("a.b.items[0x10].Name"),
-            Ok(Expr::Field(Box::new(first), "Name".into()))
-        );
-        assert_eq!(
-            parse(" len( xs ) "),
-            Ok(Expr::Call(Box::new(name("len")), vec![Expr::Name("xs".into())]))
-        );
-        assert_eq!(parse("*(p)"), Ok(Expr::Dereference(Box::new(name("p")))));
-        assert_eq!(
-            parse("m[\"k\\n\"]"),
-            Ok(Expr::Index(Box::new(name("m")), Box::new(Expr::Text(b"k\n".to_vec()))))
-        );
+    fn printed(text: &str) -> String {
+        parse(text).expect("an expression").to_string()
     }
 
     #[test]
-    fn errors_say_where_and_what() {
-        assert_eq!(refusal("a + b"), "3: operator + cannot be used here yet");
-        assert_eq!(refusal("xs[1:2]"), "5: a slice expression cannot be used here yet");
-        assert_eq!(refusal(""), "1: expected a name, a number or `(`, found the end");
-        assert_eq!(refusal("a b"), "3: expected the end of the expression, found 'b'");
-        assert_eq!(parse(&"(".repeat(1000)), Err(ParseError::TooDeep));
-        assert!(parse("99999999999999999999").is_err());
+    fn postfix_operators_chain() {
+        let items = Expr::Field(Box::new(Expr::Field(name("a"), "b".into())), "items".into());
+        let parsed = parse("a.b.items[0x10].Name").expect("an expression");
+        let Expr::Field(element, last) = parsed else {
+            panic!("a selector")
+        };
+        assert_eq!(last, "Name");
+        assert!(matches!(&*element, Expr::Index(base, _) if **base == items));
+        assert_eq!(printed(" len( xs ) "), "len(xs)");
+        assert_eq!(printed("*(p)"), "*(p)");
+        assert_eq!(printed("m[\"k\\n\"]"), "m[\"k\\n\"]");
+        assert_eq!(printed("x.(*main.T).f"), "x.(*main.T).f");
+        assert_eq!(printed("s[1:n]"), "s[1:n]");
+        assert_eq!(printed("s[:]"), "s[:]");
+    }
+
+    #[test]
+    fn operators_bind_as_in_go() {
+        let grouped = |text: &str| {
+            fn group(expr: &Expr) -> String {
+                match expr {
+                    Expr::Binary(operator, left, right) => format!("({} {operator} {})", group(left), group(right)),
+                    Expr::Unary(operator, inside) => format!("({operator}{})", group(inside)),
+                    other => other.to_string(),
+                }
+            }
+            group(&parse(text).expect("an expression"))
+        };
+        assert_eq!(grouped("a + b * c"), "(a + (b * c))");
+        assert_eq!(grouped("a - b - c"), "((a - b) - c)");
+        assert_eq!(grouped("a == b && c < d || !e"), "(((a == b) && (c < d)) || (!e))");
+        assert_eq!(grouped("-a << 2 &^ b"), "(((-a) << 2) &^ b)");
+        assert_eq!(grouped("a & 1 != 0"), "((a & 1) != 0)");
+    }
+
+    #[test]
+    fn types_stand_where_values_do() {
+        for text in [
+            "[]byte(s)",
+            "*(*\"example.org/a.T\")(0xc000)",
+            "(*[4]int)(p)",
+            "map[string][]int(nil)",
+            "x.(chan<- int)",
+            "x.(func(int, *main.T) error)",
+            "x.(interface {})",
+            "*(*main.Pair[int, string])(0x1)",
+        ] {
+            assert_eq!(printed(text), text);
+        }
+        assert_eq!(printed("x.(struct{})"), "x.(struct {})");
+        assert_eq!(parse("main.T{1, 2}"), Ok(Expr::Unimplemented("*ast.CompositeLit")));
+    }
+
+    #[test]
+    fn errors_are_those_of_gos_parser() {
+        assert_eq!(refusal(""), "1:1: expected operand, found 'EOF'");
+        assert_eq!(refusal("a +"), "1:4: expected operand, found 'EOF'");
+        assert_eq!(refusal("a b"), "1:3: expected 'EOF', found b");
+        assert_eq!(refusal("a = 1"), "1:3: expected '==', found '='");
+        assert_eq!(parse("a = 1").expect_err("a refusal").assignment(), Some(2));
+        assert_eq!(refusal("f(1"), "1:4: expected ')', found 'EOF'");
+        assert_eq!(refusal("x[1"), "1:4: expected ']', found 'EOF'");
+        assert_eq!(refusal("if x"), "1:1: expected operand, found 'if'");
+        for deep in [
+            "(".repeat(1000),
+            "-".repeat(1000),
+            "[]".repeat(1000),
+            "a".to_owned() + &".b".repeat(10_000),
+            "a".to_owned() + &"+a".repeat(10_000),
+        ] {
+            assert!(parse(&deep).is_err());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Expr, ParseError, parse};
 
 /// One part of a log message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Part {
     /// Written as it is.
     Text(String),
@@ -12,7 +12,7 @@ pub(crate) enum Part {
 }
 
 /// A parsed log message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Template {
     /// In order.
     pub(crate) parts: Vec<Part>,

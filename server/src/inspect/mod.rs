@@ -3,9 +3,31 @@
 //! Everything here looks through [`Stopped`], which a process under ptrace implements, and a core file can. Nothing here knows ptrace or a protocol,
 //! and nothing here moves the program.
 
+mod assign;
+mod frame_memory;
+mod g;
+mod goroutine;
+mod labels;
+mod package_variables;
+mod places;
 mod registers;
+mod scope;
+mod stack;
+mod stack_window;
+mod start_function;
+#[cfg(test)]
+mod tests;
+mod unwind;
+mod wait_reason;
+mod walk;
 
+pub(crate) use assign::Write;
+pub(crate) use g::{RunningGoroutine, load_bias, running_goroutine};
+pub(crate) use goroutine::{goroutine, goroutine_of_thread, goroutines};
+pub(crate) use package_variables::package_variables;
 pub(crate) use registers::Registers;
+pub(crate) use scope::{FrameScope, GoroutineContext};
+pub(crate) use stack::{stack, unwind};
 
 use std::sync::Arc;
 

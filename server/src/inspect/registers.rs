@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use spelunk_dwarf::DwarfReg;
 
+use crate::expr::Const;
+
 /// How many general registers there are: RAX to R15, and RIP (System V ABI for AMD64, figure 3.36).
 const GENERAL: usize = 17;
 /// How many vector registers DWARF numbers from 17 on.
@@ -42,6 +44,29 @@ impl Registers {
     /// Sets or forgets all vector registers.
     pub(crate) fn set_vectors(&mut self, vectors: Option<Arc<[[u8; 16]; VECTORS]>>) {
         self.vectors = vectors;
+    }
+
+    /// A register by the name that Delve's expressions have for it: `RAX`, `_RIP`, `XMM0`; capital letters, with or without underscores in front. A vector
+    /// register is the text of its bytes in hexadecimal, the first one first.
+    pub(crate) fn by_name(&self, name: &str) -> Option<Const> {
+        let name = name.trim_start_matches('_');
+        if !name
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+        {
+            return None;
+        }
+        let name = name.to_ascii_lowercase();
+        if name == "rflags" || name == "eflags" {
+            return self.flags.map(|flags| Const::Int(i128::from(flags)));
+        }
+        let number = (0..(GENERAL + VECTORS) as u16).find(|number| DwarfReg(*number).name() == Some(&name))?;
+        if let Some(value) = self.general(DwarfReg(number)) {
+            return Some(Const::Int(i128::from(value)));
+        }
+        let bytes = self.vector(DwarfReg(number))?;
+        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(Const::Text(text.into_bytes()))
     }
 
     /// RIP.

@@ -5,33 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-/// Why a process cannot be worked on.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ProcessError {
-    /// There is no such process.
-    #[error("could not attach to pid {0}: there is no such process")]
-    Gone(i32),
-    /// A process of somebody else.
-    #[error(
-        "could not attach to pid {pid}: it belongs to user id {owner}, and spelunk runs as user id {us}; run spelunk as that user or as root"
-    )]
-    OtherUser {
-        /// The process.
-        pid: i32,
-        /// Its real user id.
-        owner: u32,
-        /// Ours.
-        us: u32,
-    },
-    /// Something in /proc could not be read.
-    #[error("could not read {path}: {error}")]
-    Proc {
-        /// What was read.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-}
+use super::error::ProcessError;
 
 /// The path that opens the executable a process runs, also when the file was deleted or lies in another mount namespace.
 pub(crate) fn executable(pid: i32) -> Result<PathBuf, ProcessError> {

@@ -1,15 +1,16 @@
 //! Starts a program and holds it before its first instruction, without tracing it.
 //!
-//! The child is forked and waits on a pipe; probes are attached to its process id and to the file it is about to execute, and then it is let go.
-//! It never has a tracer, so nothing about it changes but the probes.
+//! The child is forked and waits on a pipe; probes are attached to its process id and to the file it is about to execute, or it is seized, and then it is let
+//! go. Untraced it has no tracer, so nothing about it changes but the probes.
+//!
+//! `std::process::Command` does not return before the child has executed its program, so the thread that forks could neither hold nor trace it: the fork is
+//! made here (`spawn`).
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
@@ -17,18 +18,21 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::ExitStatus;
+use super::spawn::Spawn;
+use super::watch::watch;
 
 /// Where the program's standard output and error go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Output {
     /// Where the debugger's go.
+    #[default]
     Inherit,
     /// To the debugger, through [`Launched::stdout`] and [`Launched::stderr`].
     Capture,
 }
 
 /// What to start, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Launch {
     /// The executable.
     pub(crate) program: PathBuf,
@@ -42,6 +46,10 @@ pub(crate) struct Launch {
     pub(crate) output: Output,
     /// Whether the program reads the debugger's standard input; else it reads an empty one.
     pub(crate) inherit_stdin: bool,
+    /// Files for standard input, output and error in place of what they would be; the latter two are created, or emptied.
+    pub(crate) redirect: [Option<PathBuf>; 3],
+    /// Whether the kernel is to lay the program out the same way each time (`ADDR_NO_RANDOMIZE` of personality(2)).
+    pub(crate) disable_aslr: bool,
 }
 
 /// A program that was started and is held.
@@ -54,104 +62,84 @@ pub(crate) struct Launched {
     pub(crate) stderr: Option<File>,
     /// Told once, when it is gone.
     pub(crate) exit: Receiver<ExitStatus>,
-    hold: File,
-    started: Receiver<io::Result<()>>,
+    /// Names the process even when its number is another's.
+    pidfd: OwnedFd,
+    hold: Option<File>,
+    /// Tells the number of an error that kept the program from being executed, or ends when it is executed.
+    failure: File,
 }
 
 impl Launch {
-    /// Forks the program and holds it before it is executed.
+    /// Forks the program and holds it before it is executed. A thread of its own waits for its end.
     pub(crate) fn start(self) -> io::Result<Launched> {
-        let (held, hold) = pipe2(OFlag::O_CLOEXEC)?;
-        let (pid_read, pid_write) = pipe2(OFlag::O_CLOEXEC)?;
-        let (out_read, out_write) = captured(self.output)?;
-        let (err_read, err_write) = captured(self.output)?;
-        let mut command = self.command(out_write, err_write)?;
-        let hold_number = hold.as_raw_fd();
-        // SAFETY: between fork and exec only system calls are made that are safe there (prctl, close, write, read), on descriptors that
-        // live as long as the closure; nothing is allocated and no lock is taken.
-        unsafe {
-            command.pre_exec(move || wait_for_release(hold_number, &pid_write, &held));
-        }
         let (started_send, started) = bounded(1);
         let (exit_send, exit) = bounded(1);
         // The kernel sends the parent-death signal when the *thread* that forked ends, so that thread is the one that stays to wait.
         thread::Builder::new().name("target".into()).spawn(move || {
-            let spawned = command.spawn();
-            // The closure holds the child's ends of the pipes.
-            drop(command);
-            match spawned {
-                Ok(mut child) => {
-                    let _ = started_send.send(Ok(()));
-                    let status =
-                        child
-                            .wait()
-                            .map_or(ExitStatus::Unknown, |status| match (status.code(), status.signal()) {
-                                (Some(code), _) => ExitStatus::Code(code),
-                                (None, Some(signal)) => ExitStatus::Signal(signal),
-                                (None, None) => ExitStatus::Unknown,
-                            });
-                    let _ = exit_send.send(status);
-                }
-                Err(error) => {
-                    let _ = started_send.send(Err(error));
-                    let _ = exit_send.send(ExitStatus::Unknown);
-                }
+            let launched = self.start_here();
+            let pid = launched.as_ref().ok().map(|launched| launched.pid);
+            let _ = started_send.send(launched);
+            if let Some(pid) = pid {
+                let _ = exit_send.send(reap(pid));
             }
         })?;
-        let mut pid = [0u8; 4];
-        if let Err(error) = File::from(pid_read).read_exact(&mut pid) {
-            // The child could not even be forked, or its directory does not exist: the reason is with the thread.
-            return Err(match started.recv() {
-                Ok(Err(reason)) => reason,
-                _ => error,
-            });
-        }
-        Ok(Launched {
-            pid: i32::from_ne_bytes(pid),
-            stdout: out_read.map(File::from),
-            stderr: err_read.map(File::from),
-            exit,
-            hold: File::from(hold),
-            started,
-        })
+        let mut launched = started
+            .recv()
+            .map_err(|_| io::Error::other("the launching thread ended"))??;
+        launched.exit = exit;
+        Ok(launched)
     }
 
-    fn command(&self, stdout: Option<OwnedFd>, stderr: Option<OwnedFd>) -> io::Result<Command> {
-        let mut command = Command::new(with_directory(&self.program));
-        command.args(&self.args);
-        // The program sees the name it was asked for by, as under a shell.
-        command.arg0(&self.program);
-        for (name, value) in &self.env {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        if let Some(cwd) = &self.cwd {
-            if !cwd.is_dir() {
-                return Err(io::Error::new(
-                    io::ErrorKind::NotFound,
-                    format!("working directory {} does not exist", cwd.display()),
-                ));
-            }
-            command.current_dir(cwd);
-        }
-        if let Some(stdout) = stdout {
-            command.stdout(stdout);
-        }
-        if let Some(stderr) = stderr {
-            command.stderr(stderr);
-        }
-        if !self.inherit_stdin {
-            command.stdin(Stdio::null());
-        }
-        Ok(command)
+    /// Forks the program and holds it before it is executed, on the calling thread: the program ends with this thread, and only this thread can
+    /// trace it from its first instruction ([`super::Inferior::seize_held`]). The caller reaps it, by [`Launched::reap`] or by tracing it to its end.
+    pub(crate) fn start_here(self) -> io::Result<Launched> {
+        let (held, hold) = pipe2(OFlag::O_CLOEXEC)?;
+        let (failure, report_failure) = pipe2(OFlag::O_CLOEXEC)?;
+        let (out_read, out_write) = captured(self.output)?;
+        let (err_read, err_write) = captured(self.output)?;
+        let [stdin, stdout, stderr] = &self.redirect;
+        let stdin = match stdin {
+            Some(path) => Some(opened(path, OpenOptions::new().read(true))?),
+            None if self.inherit_stdin => None,
+            None => Some(opened(Path::new("/dev/null"), OpenOptions::new().read(true))?),
+        };
+        let redirected = |path: &Option<PathBuf>, captured: Option<OwnedFd>| match path {
+            Some(path) => opened(path, OpenOptions::new().write(true).create(true).truncate(true)).map(Some),
+            None => Ok(captured),
+        };
+        let stdout = redirected(stdout, out_write)?;
+        let stderr = redirected(stderr, err_write)?;
+        let spawn = Spawn::new(&self, [stdin, stdout, stderr])?;
+        let pid = spawn.fork(&held, &hold, &report_failure)?;
+        let pidfd = open_pidfd(pid)?;
+        Ok(Launched {
+            pid,
+            stdout: out_read.map(File::from),
+            stderr: err_read.map(File::from),
+            exit: watch(pid)?,
+            pidfd,
+            hold: Some(File::from(hold)),
+            failure: File::from(failure),
+        })
     }
 }
 
-/// A bare file name is looked up in PATH by exec, but means a file here.
-fn with_directory(program: &Path) -> PathBuf {
-    std::path::absolute(program).unwrap_or_else(|_| program.to_owned())
+fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two integers and returns a new descriptor or -1.
+    let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let number = i32::try_from(raw).map_err(io::Error::other)?;
+    if number < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was just made and is owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn opened(path: &Path, options: &OpenOptions) -> io::Result<OwnedFd> {
+    options
+        .open(path)
+        .map(OwnedFd::from)
+        .map_err(|error| io::Error::new(error.kind(), format!("could not open {}: {error}", path.display())))
 }
 
 fn captured(output: Output) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
@@ -164,24 +152,15 @@ fn captured(output: Output) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
     }
 }
 
-/// Runs in the child: tells its process id, then waits until the debugger lets it go, and refuses to go on when the debugger has died.
-fn wait_for_release(hold: i32, pid_write: &OwnedFd, held: &OwnedFd) -> io::Result<()> {
-    // SAFETY: plain system calls on descriptors of this process; `hold` is the child's own copy of the parent's end, closed so that the
-    // parent's death is seen as the end of the pipe.
-    unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        libc::close(hold);
-        let pid = libc::getpid().to_ne_bytes();
-        if libc::write(pid_write.as_raw_fd(), pid.as_ptr().cast(), pid.len()) != 4 {
-            return Err(io::Error::last_os_error());
-        }
-        let mut go = [0u8; 1];
-        loop {
-            match libc::read(held.as_raw_fd(), go.as_mut_ptr().cast(), 1) {
-                1 => return Ok(()),
-                -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-                _ => return Err(io::Error::from_raw_os_error(libc::ECANCELED)),
-            }
+/// Waits for the end of a child of this process.
+fn reap(pid: i32) -> ExitStatus {
+    let mut status = 0;
+    loop {
+        // SAFETY: the kernel writes one int to `status`.
+        match unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) } {
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            -1 => return ExitStatus::Unknown,
+            _ => return ExitStatus::from_wait_status(status),
         }
     }
 }
@@ -189,14 +168,44 @@ fn wait_for_release(hold: i32, pid_write: &OwnedFd, held: &OwnedFd) -> io::Resul
 impl Launched {
     /// Lets the program run. Fails when it cannot be executed.
     pub(crate) fn release(&mut self) -> io::Result<()> {
-        self.hold.write_all(b"g")?;
-        self.started
-            .recv()
-            .map_err(|_| io::Error::other("the launching thread ended"))?
+        self.let_go()?;
+        self.executed()
+    }
+
+    /// Lets the program run without waiting until it is executed.
+    pub(super) fn let_go(&mut self) -> io::Result<()> {
+        match self.hold.take() {
+            Some(mut hold) => hold.write_all(b"g"),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the program is executed, or tells why it cannot be.
+    pub(super) fn executed(&mut self) -> io::Result<()> {
+        let mut number = Vec::new();
+        (&mut self.failure).take(4).read_to_end(&mut number)?;
+        match <[u8; 4]>::try_from(number) {
+            Ok(number) => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number))),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Ends the program, held or running.
     pub(crate) fn kill(&self) {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), nix::sys::signal::Signal::SIGKILL);
+        // SAFETY: pidfd_send_signal takes integers and a null pointer. A process that is gone already is what was wanted.
+        unsafe {
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.pidfd.as_fd().as_raw_fd(),
+                libc::SIGKILL,
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            );
+        }
+    }
+
+    /// Waits until an untraced program that [`Launch::start_here`] started is gone; any thread may do so.
+    pub(crate) fn reap(&self) -> ExitStatus {
+        reap(self.pid)
     }
 }

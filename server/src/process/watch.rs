@@ -30,7 +30,7 @@ impl ExitStatus {
     }
 
     /// From the status word of wait(2).
-    fn from_wait_status(status: i32) -> ExitStatus {
+    pub(super) fn from_wait_status(status: i32) -> ExitStatus {
         if libc::WIFEXITED(status) {
             ExitStatus::Code(libc::WEXITSTATUS(status))
         } else if libc::WIFSIGNALED(status) {

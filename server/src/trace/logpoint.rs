@@ -10,9 +10,9 @@ use super::capture::{Captured, PlanBuilder};
 use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
 use super::line::canonical_frame_address;
-use super::paths::{Building, Named};
-use super::record::RecordMemory;
-use crate::expr::{EvalError, Expr, Operand, Part, Scope, Template, Variable, evaluate};
+use super::paths::{Building, Named, package_of};
+use super::record::{Live, RecordMemory};
+use crate::expr::{EvalError, Evaluator, Expr, Operand, Part, Scope, Template, Variable, What, find_global};
 use crate::value::{LoadConfig, Loader, Style, Value};
 
 /// A logpoint at one address.
@@ -112,10 +112,12 @@ struct RecordScope<'a> {
     variables: Vec<Variable>,
     memory: &'a RecordMemory<'a>,
     binary: &'a Binary,
+    /// The function's package.
+    package: &'a str,
 }
 
 impl RecordScope<'_> {
-    fn find(&self, name: &str) -> Result<Option<Variable>, EvalError> {
+    fn find(&self, name: &str) -> Result<Option<Operand>, EvalError> {
         use crate::value::Memory;
         let Some(index) = self
             .names
@@ -127,35 +129,42 @@ impl RecordScope<'_> {
         let Some(variable) = self.variables.get(index).copied() else {
             return Ok(None);
         };
-        if !self.names.get(index).is_some_and(|named| named.escaped) {
-            return Ok(Some(variable));
+        if self.names.get(index).is_some_and(|named| named.escaped)
+            && let Kind::Pointer { elem } = self.binary.type_info(variable.ty)?.kind
+        {
+            let target = self.memory.read_uint(variable.addr, 8)?;
+            let addr = ProcAddr(target);
+            return Variable { ty: elem, addr }.operand(self.binary).map(Some);
         }
-        let Kind::Pointer { elem } = self.binary.type_info(variable.ty)?.kind else {
-            return Ok(Some(variable));
-        };
-        let target = self.memory.read_uint(variable.addr, 8)?;
-        Ok(Some(Variable {
-            ty: elem,
-            addr: ProcAddr(target),
-        }))
+        variable.operand(self.binary).map(Some)
     }
 }
 
 impl Scope for RecordScope<'_> {
-    fn variable(&self, name: &str) -> Result<Option<Variable>, EvalError> {
+    fn variable(&self, name: &str) -> Result<Option<Operand>, EvalError> {
         self.find(name)
     }
 
-    fn package_variable(&self, package: &str, name: &str) -> Result<Option<Variable>, EvalError> {
-        self.find(&format!("{package}.{name}"))
+    fn global(&self, package: Option<&str>, name: &str) -> Result<Option<Operand>, EvalError> {
+        // A variable of the function's own package was captured under its bare name, which `variable` answers.
+        let found = match package {
+            Some(package) => self.find(&format!("{package}.{name}"))?,
+            None => None,
+        };
+        if found.is_some() {
+            return Ok(found);
+        }
+        // Constants and functions are in the file.
+        let found = find_global(self.binary, self.memory.bias(), package.unwrap_or(self.package), name)?;
+        Ok(found.filter(|found| !matches!(found.what, What::Place(_))))
     }
 }
 
 impl LogSite {
-    /// The message of a record.
-    pub(crate) fn message(&self, binary: &Binary, record: &RecordView<'_>) -> String {
+    /// The message of a record; with `live`, of one that was made at a stop.
+    pub(crate) fn message(&self, binary: &Binary, record: &RecordView<'_>, live: Option<Live<'_>>) -> String {
         let site = &self.site;
-        let mut memory = RecordMemory::new(binary, site.addr, record);
+        let mut memory = RecordMemory::new(binary, site.addr, record, live);
         let cfa = canonical_frame_address(site, record);
         let place = |(number, variable): (usize, &Captured)| Variable {
             ty: variable.ty,
@@ -167,6 +176,7 @@ impl LogSite {
             variables,
             memory: &memory,
             binary,
+            package: package_of(&site.function),
         };
         let loader = Loader {
             binary,
@@ -174,14 +184,14 @@ impl LogSite {
             memory: &memory,
             config: LoadConfig::DAP,
         };
+        let evaluator = Evaluator { loader, scope: &scope };
         let mut text = String::new();
         for part in &self.parts {
             match part {
                 LogPart::Text(plain) => text.push_str(plain),
                 LogPart::Error(why) => text.extend(["{eval err: ", why, "}"]),
-                LogPart::Value(expr) => match evaluate(expr, binary, &memory, &scope) {
-                    Ok(Operand::Integer(number)) => text.push_str(&number.to_string()),
-                    Ok(Operand::Place(place)) => text.push_str(&message_text(&loader.load("", place.ty, place.addr))),
+                LogPart::Value(expr) => match evaluator.operand(expr) {
+                    Ok(operand) => text.push_str(&message_text(&evaluator.load(&operand, ""))),
                     Err(error) => text.extend(["{eval err: ", &error.to_string(), "}"]),
                 },
             }

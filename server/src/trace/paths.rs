@@ -3,15 +3,12 @@
 //! The walk follows `expr::eval` step by step: what the evaluator will read is captured.
 
 use spelunk_bpf::{Follow, FollowKind, Index};
-use spelunk_dwarf::{
-    Binary, FileAddr, FunctionInfo, Kind, Location, LocationError, PieceKind, TypeId, Variable as DwarfVariable,
-};
+use spelunk_dwarf::{Binary, FileAddr, FunctionInfo, Kind, LoadBias, LocationError, TypeId, Variable as DwarfVariable};
 
-use super::abi::AbiRegister;
-use super::capture::{Captured, Home, PlanBuilder, abi_register};
+use super::capture::{Captured, Home, PlanBuilder};
 use super::function::{location_home, may_be_a_part};
-use super::sites::FunctionCode;
-use crate::expr::{EvalError, Expr, field_path};
+use super::growth::may_be_overwritten;
+use crate::expr::{Const, EvalError, Expr, Literal, Unary, What, field_path, find_global, is_type};
 
 /// The most bytes of an array that are copied so that a variable can index it.
 const MAX_INDEXED_ARRAY: u64 = 8 << 10;
@@ -69,12 +66,33 @@ impl Building<'_, '_, '_> {
     /// Sees to it that a record holds all that evaluating and showing `expr` reads.
     pub(super) fn capture(&mut self, expr: &Expr) -> Result<(), EvalError> {
         match expr {
-            Expr::Integer(_) => Ok(()),
-            Expr::Negative(inside) => self.capture(inside),
+            Expr::Literal(_) => Ok(()),
+            Expr::Paren(inside) => self.capture(inside),
+            Expr::Unary(Unary::Address | Unary::Receive, _) | Expr::Type(_) | Expr::Unimplemented(_) => {
+                Err(EvalError::NeedsStop(expr.to_string()))
+            }
+            Expr::Unary(_, inside) => self.capture(inside),
+            Expr::Binary(_, left, right) => {
+                self.capture(left)?;
+                self.capture(right)
+            }
+            // What lies beyond the limits of a record will say that it was not captured.
+            Expr::Slice(base, low, high) => {
+                for bound in low.iter().chain(high) {
+                    self.capture(bound)?;
+                }
+                self.capture(base)
+            }
+            Expr::Assert(base, _) => self.capture(base),
             Expr::Call(function, arguments) => match (&**function, arguments.as_slice()) {
                 (Expr::Name(name), [argument]) if name == "len" || name == "cap" => self.capture_head(argument),
-                _ => Err(EvalError::Call(function.to_string())),
+                (Expr::Name(name), _) if matches!(name.as_str(), "min" | "max" | "real" | "imag" | "complex") => {
+                    arguments.iter().try_for_each(|argument| self.capture(argument))
+                }
+                (function, [argument]) if is_type(self.binary, function) => self.capture(argument),
+                _ => Err(EvalError::Call),
             },
+            _ if self.is_constant(expr)? => Ok(()),
             _ => {
                 let path = self.path(expr)?;
                 let size = self.builder.layouts().extent(path.ty, 0);
@@ -82,6 +100,23 @@ impl Building<'_, '_, '_> {
                 self.capture_path(&path, size, &leads)
             }
         }
+    }
+
+    /// Whether a name stands for something that needs no memory: `true`, `nil`, a constant.
+    fn is_constant(&mut self, expr: &Expr) -> Result<bool, EvalError> {
+        let (package, name) = match expr {
+            Expr::Name(name) if self.named(name)?.is_none() => (package_of(&self.info.name), name),
+            Expr::Field(base, name) => match &**base {
+                Expr::Name(package) if self.named(package)?.is_none() => (package.as_str(), name),
+                _ => return Ok(false),
+            },
+            _ => return Ok(false),
+        };
+        if matches!(expr, Expr::Name(name) if matches!(name.as_str(), "true" | "false" | "nil")) {
+            return Ok(true);
+        }
+        let found = find_global(self.binary, LoadBias::default(), package, name)?;
+        Ok(found.is_some_and(|found| matches!(found.what, What::Declared(_))))
     }
 
     /// What `len` and `cap` read.
@@ -189,7 +224,11 @@ impl Building<'_, '_, '_> {
                 self.start(variable)
             }
             Expr::Field(base, field) => self.field(base, field),
-            Expr::Index(base, index) => self.index(base, index),
+            Expr::Index(base, indices) => match indices.as_slice() {
+                [index] => self.index(base, index),
+                _ => Err(EvalError::NeedsStop(expr.to_string())),
+            },
+            Expr::Paren(inside) => self.path(inside),
             Expr::Dereference(inside) => {
                 let path = self.path(inside)?;
                 let info = self.binary.type_info(path.ty)?;
@@ -198,7 +237,7 @@ impl Building<'_, '_, '_> {
                     _ => Err(EvalError::NotPointer(inside.to_string(), info.name.to_string())),
                 }
             }
-            _ => Err(EvalError::NotValue(expr.to_string())),
+            _ => Err(EvalError::NeedsStop(expr.to_string())),
         }
     }
 
@@ -262,13 +301,13 @@ impl Building<'_, '_, '_> {
             info = self.binary.type_info(elem)?;
         }
         match &info.kind {
-            Kind::Array { elem, len, stride } => match index {
-                Expr::Integer(n) if n < len => {
+            Kind::Array { elem, len, stride } => match written(index)? {
+                Some(n) if n < *len => {
                     path.offset += n * stride;
                     path.ty = *elem;
                     Ok(path)
                 }
-                Expr::Integer(_) => Err(EvalError::OutOfBounds),
+                Some(_) => Err(EvalError::OutOfBounds),
                 // Which element will be known at the hit: the array is captured whole.
                 _ => {
                     self.capture(index)?;
@@ -285,8 +324,8 @@ impl Building<'_, '_, '_> {
             },
             Kind::Slice { elem } => {
                 let stride = self.binary.type_info(*elem)?.size;
-                let element = match index {
-                    Expr::Integer(n) => Element::Fixed(n.saturating_mul(stride)),
+                let element = match written(index)? {
+                    Some(n) => Element::Fixed(n.saturating_mul(stride)),
                     _ => Element::Indexed {
                         stride,
                         index: self.root_index(index)?,
@@ -370,7 +409,7 @@ impl Building<'_, '_, '_> {
             missing: None,
         };
         let (parts, home) = match self.binary.location(self.info, variable, self.pc) {
-            Ok(location) if self.may_be_overwritten(variable, &location) => {
+            Ok(location) if may_be_overwritten(self.binary, self.info, variable, &location) => {
                 named.missing = Some("optimized out: the function does not use it".to_owned());
                 (Vec::new(), Home::Nowhere)
             }
@@ -402,42 +441,6 @@ impl Building<'_, '_, '_> {
         self.usable(self.names.len() - 1)
     }
 
-    /// Whether a parameter is said to be still in the register in which it was passed, but that register does not survive the growth of the stack.
-    fn may_be_overwritten(&self, variable: &DwarfVariable, location: &Location) -> bool {
-        if !self.info.optimized || !variable.is_param {
-            return false;
-        }
-        let len = self
-            .info
-            .high_pc
-            .distance_from(self.info.low_pc)
-            .and_then(|len| usize::try_from(len).ok())
-            .unwrap_or(0);
-        let code = self
-            .binary
-            .code(self.info.low_pc, len)
-            .and_then(|code| FunctionCode::decode(code, self.info.low_pc).ok());
-        let growth = match code.map(|code| code.stack_growth()) {
-            Some(Ok(None)) => return false,
-            Some(Ok(growth)) => growth,
-            // Where the growth is not understood, nothing is known to survive it.
-            Some(Err(_)) | None => None,
-        };
-        let survives = |n| growth.as_ref().is_some_and(|growth| growth.saves(n));
-        let Ok(passed) = self.binary.location(self.info, variable, self.info.low_pc) else {
-            return false;
-        };
-        location.pieces.iter().any(|piece| match piece.kind {
-            PieceKind::Register(register) => match abi_register(register.0) {
-                Some(AbiRegister::Integer(n)) => {
-                    !survives(n) && passed.pieces.iter().any(|first| first.kind == piece.kind)
-                }
-                _ => false,
-            },
-            _ => false,
-        })
-    }
-
     fn add_global(&mut self, name: &str, full: &str) -> Option<usize> {
         let (ty, addr) = self.binary.global_named(full)?;
         self.names.push(Named {
@@ -452,6 +455,20 @@ impl Building<'_, '_, '_> {
             parts: Vec::new(),
         });
         Some(self.names.len() - 1)
+    }
+}
+
+/// The number that an index is written as, if it is.
+fn written(index: &Expr) -> Result<Option<u64>, EvalError> {
+    match index.bare() {
+        Expr::Literal(Literal {
+            value: Const::Int(n), ..
+        }) => u64::try_from(*n).map(Some).map_err(|_| EvalError::OutOfBounds),
+        Expr::Literal(literal) => Err(EvalError::Refused(format!(
+            "can not convert constant {} to int",
+            literal.value
+        ))),
+        _ => Ok(None),
     }
 }
 
@@ -505,8 +522,8 @@ impl Wanted {
     }
 }
 
-/// The package of a function's name: `a/b.c` of `a/b.c.(*T).M`.
-fn package_of(function: &str) -> &str {
+/// The package of a function's name: `a/b` of `a/b.(*T).M`.
+pub(crate) fn package_of(function: &str) -> &str {
     let path = function.rfind('/').map_or(0, |slash| slash + 1);
     let end = function[path..].find('.').map_or(function.len(), |dot| path + dot);
     &function[..end]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use spelunk_dwarf::{Binary, Field, FileAddr, Kind, LoadBias, ProcAddr, Type, TypeId};
 
-use super::{Content, Memory, Value, go_time};
+use super::{Content, MapWalk, Memory, Value, go_time};
 
 /// How much of a value is loaded; the fields and their meaning are those of Delve's `LoadConfig` (service/api/types.go).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,15 @@ impl LoadConfig {
         max_struct_fields: None,
     };
 
+    /// What Delve loads of a value that it looks at for itself (`LoadFullValue` in pkg/proc/variables.go): of a channel, of an operand.
+    pub(crate) const FULL: LoadConfig = LoadConfig {
+        follow_pointers: true,
+        max_variable_recurse: 1,
+        max_string_len: 64,
+        max_array_values: 64,
+        max_struct_fields: None,
+    };
+
     /// A scalar, or the head of something larger.
     const SINGLE: LoadConfig = LoadConfig {
         follow_pointers: false,
@@ -43,6 +52,8 @@ impl LoadConfig {
 
 /// After this many unreadable elements the rest of an array or slice is not tried.
 const MAX_ELEMENT_ERRORS: usize = 3;
+/// Room for elements is made for this many at once; lengths are read from the target.
+const MAX_RESERVED: usize = 1 << 12;
 /// Pointers to pointers, arrays of arrays and the like nest at most this deep, whatever the limits say: a type read from a hostile binary may be endless.
 const MAX_DEPTH: u32 = 64;
 
@@ -59,26 +70,41 @@ pub(crate) struct Loader<'a> {
     pub(crate) config: LoadConfig,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
     /// Loads the value of type `ty` at `addr`.
     ///
     /// Never fails as a whole: what cannot be read says so in its place.
     pub(crate) fn load(&self, name: &str, ty: TypeId, addr: ProcAddr) -> Value {
-        self.load_at(name, ty, addr, Level { recurse: 0, depth: 0 })
+        self.load_at(name, ty, addr, Level::TOP)
     }
 
     /// The type, or a stand-in that makes the value unreadable with the reason.
-    fn type_or_error(&self, ty: TypeId) -> Result<Arc<Type>, (Arc<Type>, String)> {
+    pub(super) fn type_or_error(&self, ty: TypeId) -> Result<Arc<Type>, (Arc<Type>, String)> {
         self.binary
             .type_info(ty)
             .map_err(|error| (Arc::new(unknown_type(ty)), format!("type: {error}")))
     }
 
-    fn load_at(&self, name: &str, ty: TypeId, addr: ProcAddr, level: Level) -> Value {
-        let (ty, broken) = match self.type_or_error(ty) {
-            Ok(ty) => (ty, None),
-            Err((ty, why)) => (ty, Some(why)),
-        };
+    /// Loads the value of a type that is at hand, at `addr`.
+    pub(crate) fn load_typed(&self, name: &str, ty: Arc<Type>, addr: ProcAddr) -> Value {
+        self.load_of(name, ty, None, addr, Level::TOP)
+    }
+
+    pub(super) fn load_at(&self, name: &str, ty: TypeId, addr: ProcAddr, level: Level) -> Value {
+        match self.type_or_error(ty) {
+            Ok(ty) => self.load_of(name, ty, None, addr, level),
+            Err((ty, why)) => self.load_of(name, ty, Some(why), addr, level),
+        }
+    }
+
+    pub(super) fn load_of(
+        &self,
+        name: &str,
+        ty: Arc<Type>,
+        broken: Option<String>,
+        addr: ProcAddr,
+        level: Level,
+    ) -> Value {
         let mut value = Value {
             name: name.to_owned(),
             addr,
@@ -98,11 +124,7 @@ impl Loader<'_> {
             Ok(content) => value.content = content,
             Err(why) => value.unreadable = Some(why),
         }
-        if let Content::Int(n) = value.content {
-            value.constant = self.constant_name(&value.ty, n);
-        } else if let Content::Uint(n) = value.content {
-            value.constant = self.constant_name(&value.ty, n as i64);
-        }
+        value.constant = self.constant_of(&value);
         value
     }
 
@@ -148,51 +170,15 @@ impl Loader<'_> {
             Kind::Pointer { elem } => Content::Pointer(Box::new(self.pointee(*elem, word(0)?, level))),
             Kind::UnsafePointer => Content::UnsafePointer(word(0)?),
             Kind::Interface { empty } => self.interface(addr, *empty, level)?,
-            Kind::Map { .. } => {
-                let base = word(0)?;
-                // Both the hash maps before Go 1.24 (runtime/map.go, hmap.count) and the Swiss tables since
-                // (internal/runtime/maps/map.go, Map.used) begin with the number of entries.
-                let len = if base == 0 {
-                    0
-                } else {
-                    self.uint(ProcAddr(base), 8)? as i64
-                };
-                let wanted = level.recurse <= self.config.max_variable_recurse && self.config.max_array_values > 0;
-                let missing = (wanted && len > 0).then(|| "entries of maps are not captured".to_owned());
-                Content::Map {
-                    base,
-                    len,
-                    entries: Vec::new(),
-                    missing,
-                }
-            }
-            Kind::Chan { .. } => match word(0)? {
-                0 => Content::NilChan,
-                // runtime/chan.go: hchan begins with qcount and dataqsiz.
-                base => Content::Chan {
-                    queued: self.uint(ProcAddr(base), 8)?,
-                    buffer: self.uint(offset(ProcAddr(base), 8), 8)?,
-                },
-            },
-            Kind::Func => match word(0)? {
-                0 => Content::Func(String::new()),
-                closure => {
-                    let pc = ProcAddr(self.uint(ProcAddr(closure), 8)?);
-                    let function = self.binary.function_at(self.bias.to_file(pc));
-                    Content::Func(
-                        function
-                            .ok_or_else(|| format!("could not find function for {pc}"))?
-                            .name
-                            .to_string(),
-                    )
-                }
-            },
+            Kind::Map { .. } => self.map(ty, addr, 0, level)?,
+            Kind::Chan { .. } => self.chan(ty, addr, word(0)?)?,
+            Kind::Func => self.function(word(0)?, level)?,
             Kind::Void => return Err("a value without a type".to_owned()),
             Kind::Other(what) => return Err(format!("unknown or unsupported kind: {what}")),
         })
     }
 
-    fn uint(&self, addr: ProcAddr, size: u64) -> Result<u64, String> {
+    pub(super) fn uint(&self, addr: ProcAddr, size: u64) -> Result<u64, String> {
         self.memory.read_uint(addr, size).map_err(|error| error.to_string())
     }
 
@@ -204,7 +190,8 @@ impl Loader<'_> {
         Ok(f32::from_bits(self.uint(addr, 4)? as u32))
     }
 
-    fn string(&self, base: u64, len: u64) -> Result<Content, String> {
+    /// The string of `len` bytes at `base`.
+    pub(super) fn string(&self, base: u64, len: u64) -> Result<Content, String> {
         let len = len as i64;
         if len < 0 {
             return Err(format!("invalid length: {len}"));
@@ -233,7 +220,7 @@ impl Loader<'_> {
         {
             return Err(format!("bad array base address {base:#x}"));
         }
-        let mut elements = Vec::with_capacity(count as usize);
+        let mut elements = Vec::with_capacity((count as usize).min(MAX_RESERVED));
         let mut errors = 0;
         for i in 0..count {
             let element = self.load_at("", elem, ProcAddr(base + i * stride), level.inside());
@@ -246,7 +233,164 @@ impl Loader<'_> {
         Ok(elements)
     }
 
-    fn structure(&self, value: &Value, fields: &[Field], level: Level) -> Content {
+    /// A map's length and entries, the first `skip` left out.
+    fn map(&self, ty: &Type, addr: ProcAddr, skip: u64, level: Level) -> Result<Content, String> {
+        let Kind::Map { key, elem, .. } = ty.kind else {
+            return Err("not a map".to_owned());
+        };
+        let mut walk = match MapWalk::new(self, ty, addr) {
+            Ok(walk) => walk,
+            // A record holds the length, with which every map begins (see `map`), and nothing else.
+            Err(error) if error.is_not_captured() => {
+                let base = self.uint(addr, 8)?;
+                let len = self.uint(ProcAddr(base), 8)? as i64;
+                let wanted = level.recurse <= self.config.max_variable_recurse && self.config.max_array_values > 0;
+                return Ok(Content::Map {
+                    base,
+                    len,
+                    entries: Vec::new(),
+                    missing: (wanted && len > 0).then(|| "entries of maps are not captured".to_owned()),
+                });
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let (base, len) = (walk.base, walk.len);
+        let mut entries = Vec::new();
+        let mut missing = None;
+        if level.recurse <= self.config.max_variable_recurse && self.config.max_array_values > 0 {
+            let left = u64::try_from(len).unwrap_or(0).saturating_sub(skip);
+            let wanted = u64::from(self.config.max_array_values).min(left);
+            let mut skipped = 0;
+            let mut errors = 0;
+            while (entries.len() as u64) < wanted && errors <= MAX_ELEMENT_ERRORS {
+                match walk.next() {
+                    Some(Ok(_)) if skipped < skip => skipped += 1,
+                    Some(Ok((key_at, elem_at))) => {
+                        let key = self.load_at("", key, key_at, level.inside());
+                        let elem = self.load_at("", elem, elem_at, level.inside());
+                        errors += usize::from(key.unreadable.is_some() || elem.unreadable.is_some());
+                        entries.push((key, elem));
+                    }
+                    Some(Err(error)) if entries.is_empty() && skip == 0 => return Err(error.to_string()),
+                    Some(Err(error)) => {
+                        missing = Some(error.to_string());
+                        break;
+                    }
+                    None => break,
+                }
+            }
+        }
+        Ok(Content::Map {
+            base,
+            len,
+            entries,
+            missing,
+        })
+    }
+
+    /// A part of an array, slice or map: `count` elements or entries from `start` on, or as many as there are. The length that the value has stays that of the
+    /// whole. Of anything else, all of it.
+    pub(crate) fn load_range(&self, name: &str, ty: Arc<Type>, addr: ProcAddr, start: u64, count: u64) -> Value {
+        let limit = u32::try_from(count).unwrap_or(u32::MAX);
+        let part = Loader {
+            config: LoadConfig {
+                max_array_values: limit,
+                ..self.config
+            },
+            ..*self
+        };
+        // The elements beyond are not read, and the value is otherwise as it always is.
+        let none = Loader {
+            config: LoadConfig {
+                max_array_values: 0,
+                ..self.config
+            },
+            ..*self
+        };
+        let kind = ty.kind.clone();
+        if let Kind::Map { .. } = kind {
+            let mut value = none.load_typed(name, Arc::clone(&ty), addr);
+            match part.map(&ty, addr, start, Level::TOP) {
+                Ok(content) => value.content = content,
+                Err(why) => value.unreadable = Some(why),
+            }
+            return value;
+        }
+        let mut value = match kind {
+            Kind::Slice { .. } | Kind::Array { .. } => none.load_typed(name, ty, addr),
+            _ => return self.load_typed(name, ty, addr),
+        };
+        let (elem, base, len, stride) = match (&kind, &value.content) {
+            (Kind::Array { elem, stride, .. }, Content::Array { len, .. }) => (*elem, addr.0, *len, *stride),
+            (Kind::Slice { elem }, Content::Slice { base, len, .. }) => {
+                let stride = self.type_or_error(*elem).map_or(0, |ty| ty.size);
+                (*elem, *base, *len, stride)
+            }
+            _ => return value,
+        };
+        let left = len.saturating_sub_unsigned(start).max(0);
+        match part.elements(
+            elem,
+            stride,
+            base.wrapping_add(start.wrapping_mul(stride)),
+            left,
+            Level::TOP,
+        ) {
+            Ok(loaded) => match &mut value.content {
+                Content::Array { elements, .. } | Content::Slice { elements, .. } => *elements = loaded,
+                _ => {}
+            },
+            Err(why) => value.unreadable = Some(why),
+        }
+        value
+    }
+
+    /// A slice that stands in no memory.
+    pub(crate) fn load_slice(&self, name: &str, ty: Arc<Type>, base: u64, len: i64, cap: i64) -> Value {
+        let mut value = Value::not_loaded(ty, ProcAddr(0));
+        value.name = name.to_owned();
+        let elements = match value.ty.kind {
+            Kind::Slice { elem } => self
+                .type_or_error(elem)
+                .map_err(|(_, why)| why)
+                .and_then(|info| self.elements(elem, info.size, base, len, Level::TOP)),
+            _ => Err("not a slice".to_owned()),
+        };
+        match elements {
+            Ok(elements) => {
+                value.content = Content::Slice {
+                    base,
+                    len,
+                    cap,
+                    elements,
+                }
+            }
+            Err(why) => value.unreadable = Some(why),
+        }
+        value
+    }
+
+    /// The string of `len` bytes at `base`, which stands in no variable.
+    pub(crate) fn load_string(&self, base: u64, len: i64) -> Result<Content, String> {
+        self.string(base, len as u64)
+    }
+
+    /// The named constant that an integer stands for.
+    pub(crate) fn constant_of(&self, value: &Value) -> Option<String> {
+        match value.content {
+            Content::Int(n) => self.constant_name(&value.ty, n),
+            Content::Uint(n) => self.constant_name(&value.ty, n as i64),
+            _ => None,
+        }
+    }
+
+    /// A map without its first entries.
+    pub(crate) fn load_map_from(&self, name: &str, ty: Arc<Type>, addr: ProcAddr, skip: u64) -> Value {
+        let count = u64::from(self.config.max_array_values);
+        self.load_range(name, ty, addr, skip, count)
+    }
+
+    pub(super) fn structure(&self, value: &Value, fields: &[Field], level: Level) -> Content {
         let opened = level.recurse <= self.config.max_variable_recurse;
         let wanted = match self.config.max_struct_fields {
             _ if !opened => 0,
@@ -271,6 +415,9 @@ impl Loader<'_> {
     }
 
     fn field(&self, base: ProcAddr, field: &Field, level: Level) -> Value {
+        if let Some(name) = field.name.strip_prefix('&') {
+            return self.captured_by_reference(name, base, field, level);
+        }
         self.load_at(&field.name, field.ty, offset(base, field.offset), level)
     }
 
@@ -295,10 +442,7 @@ impl Loader<'_> {
                 return None;
             };
             let name = fields.iter().find(|field| &*field.name == "name")?;
-            match single
-                .field(ProcAddr(pointer), name, Level { recurse: 0, depth: 0 })
-                .content
-            {
+            match single.field(ProcAddr(pointer), name, Level::TOP).content {
                 Content::String { bytes, .. } => String::from_utf8(bytes).ok(),
                 _ => None,
             }
@@ -309,7 +453,7 @@ impl Loader<'_> {
     /// What a pointer points to, loaded if the limits allow.
     ///
     /// Following a pointer does not count as a level, except where it could go round in circles: to an interface and to another pointer.
-    fn pointee(&self, elem: TypeId, target: u64, level: Level) -> Value {
+    pub(super) fn pointee(&self, elem: TypeId, target: u64, level: Level) -> Value {
         let ty = self.type_or_error(elem).unwrap_or_else(|(ty, _)| ty);
         let counts = matches!(ty.kind, Kind::Interface { .. } | Kind::Pointer { .. });
         let too_deep = matches!(ty.kind, Kind::Pointer { .. }) && level.recurse > self.config.max_variable_recurse;
@@ -330,10 +474,10 @@ impl Loader<'_> {
 
     /// What an interface holds: its first word leads to the runtime type (through the itab unless the interface is empty; Go's internal/abi/iface.go),
     /// the second is the data, or points to it.
-    fn interface(&self, addr: ProcAddr, empty: bool, level: Level) -> Result<Content, String> {
+    pub(crate) fn held(&self, addr: ProcAddr, empty: bool) -> Result<Option<(TypeId, ProcAddr)>, String> {
         let first = self.word(addr, 0)?;
         if first == 0 {
-            return Ok(Content::NilInterface);
+            return Ok(None);
         }
         let runtime_type = ProcAddr(if empty { first } else { self.itab_type(ProcAddr(first))? });
         let file = self.bias.to_file(runtime_type);
@@ -345,6 +489,13 @@ impl Loader<'_> {
             data
         } else {
             ProcAddr(self.uint(data, 8)?)
+        };
+        Ok(Some((concrete, place)))
+    }
+
+    fn interface(&self, addr: ProcAddr, empty: bool, level: Level) -> Result<Content, String> {
+        let Some((concrete, place)) = self.held(addr, empty)? else {
+            return Ok(Content::NilInterface);
         };
         if level.recurse <= self.config.max_variable_recurse {
             let held = self.load_at(
@@ -373,7 +524,8 @@ impl Loader<'_> {
         if !ty.name.contains('.') || ty.name.starts_with("C.") {
             return None;
         }
-        let constants = self.binary.constants_of(ty.id);
+        let mut constants = self.binary.constants_of(ty.id).to_vec();
+        constants.sort_by_key(|(_, value)| *value);
         let package = ty.name.rsplit_once('.').map_or("", |(package, _)| package);
         let short = |name: &str| {
             name.strip_prefix(package)
@@ -422,14 +574,17 @@ fn unknown_type(id: TypeId) -> Type {
 
 /// How far inside the loaded value we are.
 #[derive(Clone, Copy)]
-struct Level {
+pub(super) struct Level {
     /// Levels that the limits count.
-    recurse: u32,
+    pub(super) recurse: u32,
     /// All levels, pointers included.
-    depth: u32,
+    pub(super) depth: u32,
 }
 
 impl Level {
+    /// The value that was asked for.
+    pub(super) const TOP: Level = Level { recurse: 0, depth: 0 };
+
     fn inside(self) -> Level {
         Level {
             recurse: self.recurse + 1,
@@ -439,6 +594,6 @@ impl Level {
 }
 
 /// Addresses wrap: a length that was read may be anything, and the memory then has nothing there.
-fn offset(addr: ProcAddr, by: u64) -> ProcAddr {
+pub(super) fn offset(addr: ProcAddr, by: u64) -> ProcAddr {
     ProcAddr(addr.0.wrapping_add(by))
 }

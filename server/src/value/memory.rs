@@ -32,6 +32,40 @@ pub(crate) trait Memory {
         self.read(addr, &mut raw[..wanted])?;
         Ok(u64::from_le_bytes(raw))
     }
+
+    /// Does many reads; what became of each is in it. A process can do them in few system calls, so whoever knows beforehand what it will need asks this way.
+    fn read_many(&self, reads: &mut [BulkRead]) {
+        for read in reads {
+            read.result = self.read(read.addr, &mut read.bytes);
+        }
+    }
+}
+
+/// One of many reads that are done together.
+#[derive(Clone, Debug)]
+pub(crate) struct BulkRead {
+    /// Where to read.
+    pub(crate) addr: ProcAddr,
+    /// What was read; as long as what is to be read.
+    pub(crate) bytes: Vec<u8>,
+    /// Whether `bytes` was filled; otherwise its content is unspecified.
+    pub(crate) result: Result<(), ReadError>,
+}
+
+impl BulkRead {
+    /// A read of `len` bytes that has not been done yet.
+    pub(crate) fn new(addr: ProcAddr, len: usize) -> BulkRead {
+        BulkRead {
+            addr,
+            bytes: vec![0; len],
+            result: Err(ReadError::Fault(addr)),
+        }
+    }
+
+    /// What was read; `None` where nothing could be.
+    pub(crate) fn done(&self) -> Option<&[u8]> {
+        self.result.is_ok().then_some(&*self.bytes)
+    }
 }
 
 /// Why bytes could not be read. Each text reads well behind "unreadable".
@@ -46,6 +80,14 @@ pub(crate) enum ReadError {
     /// The bytes are in a register that a kernel probe cannot see.
     #[error("in register {0}")]
     InRegister(String),
+    /// The bytes are in a register whose value in this frame nobody kept: a callee may have changed it since. The text is Delve's.
+    #[error("could not read {size} bytes from register {register} (size: 0)")]
+    UnknownRegister {
+        /// By its number in DWARF.
+        register: u16,
+        /// How many bytes of it were wanted.
+        size: u64,
+    },
     /// The compiler kept no copy.
     #[error("optimized out")]
     OptimizedOut,

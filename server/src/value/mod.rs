@@ -3,15 +3,20 @@
 //! Architecture invariant: there is one loader and one printer. A stopped process, a core file, an eBPF
 //! record and a value in registers are four [`Memory`]s; nothing here knows which one it reads.
 
+mod channel;
+mod closure;
 mod go_time;
 mod load;
+mod map;
 mod memory;
 mod print;
 mod quote;
 
 pub(crate) use load::{LoadConfig, Loader, is_direct_in_interface};
-pub(crate) use memory::{Memory, ReadError, is_made_up, made_up_address};
+pub(crate) use map::{MapError, MapWalk};
+pub(crate) use memory::{BulkRead, Memory, ReadError, is_made_up, made_up_address};
 pub(crate) use print::{Style, shorten_type};
+pub(crate) use quote::push_quoted;
 
 use std::sync::Arc;
 
@@ -114,9 +119,22 @@ pub(crate) enum Content {
         queued: u64,
         /// Size of the buffer.
         buffer: u64,
+        /// Address of the runtime's structure.
+        base: u64,
+        /// The fields of that structure, as far as they could be read.
+        fields: Vec<Value>,
+        /// How many fields it has.
+        len: usize,
     },
-    /// A function value by its function's name; empty for nil.
-    Func(String),
+    /// A function value.
+    Func {
+        /// Its function's name; empty for nil.
+        name: String,
+        /// What its closure captured, as far as it was loaded.
+        captured: Vec<Value>,
+        /// How many variables it captured.
+        len: usize,
+    },
 }
 
 impl Value {

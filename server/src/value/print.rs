@@ -98,7 +98,7 @@ impl Printer {
         if let Some(why) = &value.unreadable {
             return self.put(format_args!("(unreadable {why})"));
         }
-        if !at.top && value.addr.0 == 0 {
+        if !at.top && value.addr.0 == 0 && !value.is_loaded() {
             if at.with_type && !matches!(value.ty.kind, Kind::Void) {
                 self.type_name(value, at.style);
                 self.push(" ");
@@ -106,6 +106,7 @@ impl Printer {
             return self.push("nil");
         }
         match &value.content {
+            Content::NotLoaded if value.addr.0 == 0 => self.push("nil"),
             Content::NotLoaded => self.put(format_args!("(not loaded {})", value.addr)),
             Content::Bool(b) => self.put(format_args!("{b}")),
             Content::Int(n) => self.integer(value, format_args!("{n}")),
@@ -166,13 +167,44 @@ impl Printer {
                 self.type_name(value, at.style);
                 self.push(" nil");
             }
-            Content::Chan { queued, buffer } => {
+            Content::Chan { fields, len, .. } if at.style.newlines && !fields.is_empty() => {
+                self.structure(value, *len, fields, None, at);
+            }
+            Content::Chan { queued, buffer, .. } => {
                 self.type_name(value, at.style);
                 self.put(format_args!(" {queued}/{buffer}"));
             }
-            Content::Func(name) if name.is_empty() => self.push("nil"),
-            Content::Func(name) => self.push(name),
+            Content::Func { name, .. } if name.is_empty() => self.push("nil"),
+            Content::Func { name, captured, .. } => {
+                self.push(name);
+                if at.style.newlines && !captured.is_empty() {
+                    self.captured(captured, at);
+                }
+            }
         }
+    }
+
+    /// What a closure captured, a line each.
+    fn captured(&mut self, captured: &[Value], at: Context) {
+        self.push(" {\n");
+        for variable in captured {
+            for _ in 0..=at.indent {
+                self.push("\t");
+            }
+            self.put(format_args!("{} ", variable.name));
+            self.type_name(variable, at.style);
+            self.push(" = ");
+            let inner = Context {
+                indent: at.indent + 1,
+                ..at.below(false)
+            };
+            self.value(variable, inner);
+            self.push("\n");
+        }
+        for _ in 0..at.indent {
+            self.push("\t");
+        }
+        self.push("}");
     }
 
     fn leading_type(&mut self, value: &Value, at: Context) {
@@ -321,7 +353,7 @@ impl Printer {
         let lines = at.style.newlines && !entries.is_empty();
         let inner = at.indented(lines);
         self.push("[");
-        for (i, (key, entry)) in entries.iter().enumerate() {
+        for (key, entry) in entries {
             if lines {
                 self.line(inner.indent);
             }
@@ -334,9 +366,8 @@ impl Printer {
             );
             self.push(": ");
             self.value(entry, inner.below(false));
-            if i + 1 != entries.len() || lines {
-                self.push(", ");
-            }
+            // Behind the last one, too: so does Delve.
+            self.push(", ");
         }
         self.rest(entries.len(), len, lines, inner);
         if lines {

@@ -21,7 +21,7 @@ fn is_print(c: char) -> bool {
 }
 
 /// Appends `bytes` in double quotes, escaped as Go's `%q` does.
-pub(super) fn push_quoted(out: &mut String, bytes: &[u8]) {
+pub(crate) fn push_quoted(out: &mut String, bytes: &[u8]) {
     use std::fmt::Write;
     out.push('"');
     for chunk in bytes.utf8_chunks() {

@@ -62,6 +62,7 @@ fn plan() -> Plan {
         goroutine: GoroutineSource::None,
         runtime: RuntimeOffsets::default(),
         max_record: 256,
+        stops: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `attach`: debug a process that runs already. It goes on running.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use dap::{
     events::{CapabilitiesEventBody, Event as DapEvent},
@@ -10,7 +10,7 @@ use dap::{
 use super::launch::check_backend;
 use crate::dap::{
     config::AttachConfig,
-    debuggee::{Debuggee, Origin, State},
+    debuggee::{Debuggee, Origin},
     errors::FAILED_TO_ATTACH,
     message::Request,
     outgoing::NO_BODY,
@@ -70,11 +70,6 @@ impl Session {
         }
         check_backend(&config.common.backend)
             .map_err(|error| format!("could not attach to pid {}: {error}", config.process_id))?;
-        if config.common.stop_on_entry {
-            return Err(
-                "stopOnEntry would stop the process, which this version of spelunk does not do; without it, logpoints work while the process runs".to_owned()
-            );
-        }
         let pid = if config.wait_for.is_empty() {
             existing(config.process_id)
                 .ok_or_else(|| format!("could not attach to pid {}: no such process", config.process_id))?
@@ -88,15 +83,10 @@ impl Session {
             .await
             .map_err(|gone| gone.to_string())?
             .map_err(|error| error.to_string())?;
-        self.phase = Phase::Debugging(Box::new(Debuggee {
-            pid,
-            state: State::Configuring,
-            stop_on_entry: false,
-            paths: config.common.substitute_path,
-            origin: Origin::Attached,
-            source_breakpoints: BTreeMap::new(),
-            function_breakpoints: Vec::new(),
-        }));
+        let mut debuggee = Debuggee::new(pid, Origin::Attached);
+        debuggee.stop_on_entry = config.common.stop_on_entry;
+        self.phase = Phase::Debugging(Box::new(debuggee));
+        self.settings.configure(&config.common);
         // The user chooses at the end whether the process ends with the session.
         let capabilities = Capabilities {
             support_terminate_debuggee: Some(true),

@@ -5,17 +5,23 @@ use std::path::Path;
 use dap::types::{Breakpoint, Source};
 use serde::Deserialize;
 use serde_json::json;
+use spelunk_dwarf::ProcAddr;
 
 use crate::{
     dap::{
-        debuggee::State,
         errors::{NO_DATA_BREAKPOINTS_NOW, UNABLE_TO_SET_BREAKPOINTS},
         message::Request,
         session::Session,
         substitute_path::SubstitutePath,
+        target::Target,
     },
-    debugger::{BreakpointState, FunctionBreakpoint, SourceBreakpoint},
+    debugger::{BreakpointState, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, SourceBreakpoint},
 };
+
+/// The filter for panics that nothing recovers; Delve's name.
+pub(super) const UNRECOVERED_PANIC: &str = "unrecovered-panic";
+/// The filter for fatal errors of the runtime; Delve's name.
+pub(super) const FATAL_THROW: &str = "runtime-fatal-throw";
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -53,6 +59,27 @@ struct WantedFunction {
     hit_condition: String,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct InstructionArguments {
+    breakpoints: Vec<WantedInstruction>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct WantedInstruction {
+    instruction_reference: String,
+    offset: i64,
+    condition: String,
+    hit_condition: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct ExceptionArguments {
+    filters: Vec<String>,
+}
+
 /// For the other kinds only the number counts.
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -75,13 +102,9 @@ impl Session {
         if arguments.source.path.is_empty() {
             return self.out.refuse(request, UNABLE_TO_SET_BREAKPOINTS, "empty file path");
         }
-        let Some(debuggee) = self.debuggee() else { return };
-        let (state, paths, pid) = (debuggee.state, debuggee.paths.clone(), debuggee.pid);
-        let file = paths.to_server(&arguments.source.path);
-
-        // One line, one breakpoint: a client that sends two gets an answer for each, and the first counts.
+        let file = self.settings.paths.to_server(&arguments.source.path);
         let mut wanted: Vec<SourceBreakpoint> = Vec::with_capacity(arguments.breakpoints.len());
-        let places: Vec<Result<usize, String>> = arguments
+        let places: Vec<Place> = arguments
             .breakpoints
             .into_iter()
             .map(|breakpoint| {
@@ -94,37 +117,22 @@ impl Session {
                             breakpoint.line
                         )
                     })?;
-                if wanted.iter().any(|other| other.line == line) {
-                    return Err("breakpoint already exists".to_owned());
-                }
-                wanted.push(SourceBreakpoint {
+                let one = SourceBreakpoint {
                     line,
                     log_message: given(breakpoint.log_message),
                     condition: given(breakpoint.condition),
                     hit_condition: given(breakpoint.hit_condition),
-                });
-                Ok(wanted.len() - 1)
+                };
+                once(&mut wanted, one, |other| other.line == line)
             })
             .collect();
-        debuggee.source_breakpoints.insert(file.clone(), wanted.clone());
-
-        let states = if let State::Exited(status) = state {
-            let obituary = self
-                .debuggee()
-                .map_or_else(String::new, |debuggee| debuggee.obituary(status));
-            Err(obituary)
-        } else {
-            self.call(move |target| {
-                target
-                    .as_ref()
-                    .map(|target| target.set_source_breakpoints(&file, &wanted))
-            })
-            .await
-            .map_err(|gone| gone.to_string())
-            .and_then(|states| states.ok_or_else(|| format!("Process {pid} is no longer debugged")))
-        };
-        let breakpoints: Vec<Breakpoint> = places.into_iter().map(|place| answer(place, &states, &paths)).collect();
-        self.out.respond(request, Some(&json!({"breakpoints": breakpoints})));
+        if let Some(debuggee) = self.debuggee() {
+            debuggee.source_breakpoints.insert(file.clone(), wanted.clone());
+        }
+        let states = self
+            .set(move |target| target.set_source_breakpoints(&file, &wanted))
+            .await;
+        self.answer_breakpoints(request, places, &states);
     }
 
     /// Answers `setFunctionBreakpoints`.
@@ -133,50 +141,94 @@ impl Session {
             Ok(arguments) => arguments,
             Err(text) => return self.out.refuse(request, UNABLE_TO_SET_BREAKPOINTS, &text),
         };
-        let Some(debuggee) = self.debuggee() else { return };
-        let (state, paths, pid) = (debuggee.state, debuggee.paths.clone(), debuggee.pid);
         let mut wanted: Vec<FunctionBreakpoint> = Vec::with_capacity(arguments.breakpoints.len());
-        let places: Vec<Result<usize, String>> = arguments
+        let places: Vec<Place> = arguments
             .breakpoints
             .into_iter()
             .map(|breakpoint| {
                 check_function_name(&breakpoint.name)?;
-                if wanted.iter().any(|other| other.function == breakpoint.name) {
-                    return Err("breakpoint already exists".to_owned());
-                }
-                wanted.push(FunctionBreakpoint {
+                let one = FunctionBreakpoint {
                     function: breakpoint.name,
                     condition: given(breakpoint.condition),
                     hit_condition: given(breakpoint.hit_condition),
-                });
-                Ok(wanted.len() - 1)
+                };
+                let name = one.function.clone();
+                once(&mut wanted, one, |other| other.function == name)
             })
             .collect();
-        debuggee.function_breakpoints.clone_from(&wanted);
-        let states = if let State::Exited(status) = state {
-            Err(self
-                .debuggee()
-                .map_or_else(String::new, |debuggee| debuggee.obituary(status)))
-        } else {
-            self.call(move |target| target.as_ref().map(|target| target.set_function_breakpoints(&wanted)))
-                .await
-                .map_err(|gone| gone.to_string())
-                .and_then(|states| states.ok_or_else(|| format!("Process {pid} is no longer debugged")))
-        };
-        let breakpoints: Vec<Breakpoint> = places.into_iter().map(|place| answer(place, &states, &paths)).collect();
-        self.out.respond(request, Some(&json!({"breakpoints": breakpoints})));
+        if let Some(debuggee) = self.debuggee() {
+            debuggee.function_breakpoints.clone_from(&wanted);
+        }
+        let states = self.set(move |target| target.set_function_breakpoints(&wanted)).await;
+        if let (Ok(states), Some(debuggee)) = (&states, self.debuggee()) {
+            debuggee.on_functions = states.iter().map(|state| state.id).collect();
+        }
+        self.answer_breakpoints(request, places, &states);
     }
 
-    /// Answers requests for breakpoints that can only stop the program.
-    pub(super) fn on_set_stopping_breakpoints(&mut self, request: &Request) {
+    /// Answers `setInstructionBreakpoints`.
+    pub(super) async fn on_set_instruction_breakpoints(&mut self, request: &Request) {
+        let arguments: InstructionArguments = match request.arguments() {
+            Ok(arguments) => arguments,
+            Err(text) => return self.out.refuse(request, UNABLE_TO_SET_BREAKPOINTS, &text),
+        };
+        let mut wanted: Vec<InstructionBreakpoint> = Vec::with_capacity(arguments.breakpoints.len());
+        let places: Vec<Place> = arguments
+            .breakpoints
+            .into_iter()
+            .map(|breakpoint| {
+                let addr = address(&breakpoint.instruction_reference)?.wrapping_add_signed(breakpoint.offset);
+                let one = InstructionBreakpoint {
+                    addr: ProcAddr(addr),
+                    condition: given(breakpoint.condition),
+                    hit_condition: given(breakpoint.hit_condition),
+                };
+                once(&mut wanted, one, |other| other.addr == ProcAddr(addr))
+            })
+            .collect();
+        if let Some(debuggee) = self.debuggee() {
+            debuggee.instruction_breakpoints.clone_from(&wanted);
+        }
+        let states = self
+            .set(move |target| target.set_instruction_breakpoints(&wanted))
+            .await;
+        if let (Ok(states), Some(debuggee)) = (&states, self.debuggee()) {
+            debuggee.on_instructions = states.iter().map(|state| state.id).collect();
+        }
+        self.answer_breakpoints(request, places, &states);
+    }
+
+    /// Answers `setExceptionBreakpoints`.
+    pub(super) async fn on_set_exception_breakpoints(&mut self, request: &Request) {
+        let arguments: ExceptionArguments = match request.arguments() {
+            Ok(arguments) => arguments,
+            Err(text) => return self.out.refuse(request, UNABLE_TO_SET_BREAKPOINTS, &text),
+        };
+        let on = |name: &str| arguments.filters.iter().any(|filter| filter == name);
+        let filters = ExceptionFilters {
+            unrecovered_panic: on(UNRECOVERED_PANIC),
+            fatal_throw: on(FATAL_THROW),
+        };
+        if let Some(debuggee) = self.debuggee() {
+            debuggee.exception_filters = filters;
+        }
+        let states = self.set(move |target| target.set_exception_filters(filters)).await;
+        let places: Vec<Place> = (0..states.as_ref().map_or(0, Vec::len)).map(Ok).collect();
+        if places.is_empty() {
+            return self.out.respond(request, Some(&json!({})));
+        }
+        self.answer_breakpoints(request, places, &states);
+    }
+
+    /// Answers `setDataBreakpoints`, which is not announced.
+    pub(super) fn on_set_data_breakpoints(&mut self, request: &Request) {
         let arguments: AnyArguments = match request.arguments() {
             Ok(arguments) => arguments,
             Err(text) => return self.out.refuse(request, UNABLE_TO_SET_BREAKPOINTS, &text),
         };
-        let why = "it would stop the program, which this version of spelunk does not do; set a logpoint instead";
         let refused = Breakpoint {
             verified: false,
-            message: Some(why.to_owned()),
+            message: Some("watching a variable is not available in this version of spelunk".to_owned()),
             ..Breakpoint::default()
         };
         let breakpoints = vec![refused; arguments.breakpoints.len()];
@@ -189,10 +241,58 @@ impl Session {
             .refuse(request, NO_DATA_BREAKPOINTS_NOW, NO_DATA_BREAKPOINTS_NOW.summary);
     }
 
-    /// Answers `setExceptionBreakpoints`: no filter was announced, so none is active.
-    pub(super) fn on_set_exception_breakpoints(&mut self, request: &Request) {
-        self.out.respond(request, Some(&json!({})));
+    /// Sets breakpoints in the program, if there still is one.
+    async fn set(
+        &mut self,
+        set: impl FnOnce(&dyn Target) -> Vec<BreakpointState> + Send + 'static,
+    ) -> Result<Vec<BreakpointState>, String> {
+        let Some(debuggee) = self.debuggee() else {
+            return Err("the program is no longer debugged".to_owned());
+        };
+        let (state, pid) = (debuggee.state, debuggee.pid);
+        if let Some(obituary) = self.obituary(state) {
+            return Err(obituary);
+        }
+        let states = self.call(move |target| target.as_deref().map(set)).await;
+        states
+            .map_err(|gone| gone.to_string())?
+            .ok_or_else(|| format!("Process {pid} is no longer debugged"))
     }
+
+    fn answer_breakpoints(
+        &mut self,
+        request: &Request,
+        places: Vec<Place>,
+        states: &Result<Vec<BreakpointState>, String>,
+    ) {
+        let breakpoints: Vec<Breakpoint> = places
+            .into_iter()
+            .map(|place| answer(place, states, &self.settings.paths))
+            .collect();
+        self.out.respond(request, Some(&json!({"breakpoints": breakpoints})));
+    }
+}
+
+/// The place of a wanted breakpoint among those that the debugger is asked for, or why it is not asked.
+type Place = Result<usize, String>;
+
+/// One place, one breakpoint: a client that sends two gets an answer for each, and the first counts.
+fn once<T>(wanted: &mut Vec<T>, one: T, is_same: impl Fn(&T) -> bool) -> Place {
+    if wanted.iter().any(is_same) {
+        return Err("breakpoint already exists".to_owned());
+    }
+    wanted.push(one);
+    Ok(wanted.len() - 1)
+}
+
+/// An instruction's address, in C's notation; a failure reads as Go's `strconv` says it.
+fn address(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, radix) = match lower.strip_prefix("0x") {
+        Some(digits) => (digits, 16),
+        None => (lower.as_str(), 10),
+    };
+    u64::from_str_radix(digits, radix).map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
 }
 
 /// Refuses names that are no functions, in Delve's words.
@@ -209,11 +309,7 @@ fn check_function_name(name: &str) -> Result<(), String> {
 }
 
 /// The client's view of what became of one breakpoint.
-fn answer(
-    place: Result<usize, String>,
-    states: &Result<Vec<BreakpointState>, String>,
-    paths: &SubstitutePath,
-) -> Breakpoint {
+fn answer(place: Place, states: &Result<Vec<BreakpointState>, String>, paths: &SubstitutePath) -> Breakpoint {
     let state = match (place, states) {
         (Err(why), _) => Err(why),
         (Ok(_), Err(why)) => Err(why.clone()),

@@ -116,14 +116,14 @@ impl Session {
         {
             debuggee.state = State::Ending;
         }
-        self.release_events();
+        self.release_events().await;
         let ended = self
             .call(move |target| target.take().map_or(Ok(()), |target| target.end(how)))
             .await;
         // All of the target's events have been sent by now.
         self.events.close();
         while let Some(event) = self.events.next_of_last().await {
-            self.on_event(event);
+            self.on_event(event).await;
         }
         match ended {
             Ok(ended) => ended.map_err(|error| error.to_string()),

@@ -1,38 +1,81 @@
-//! `configurationDone`, `continue`, `pause` and the steps.
+//! `configurationDone`, `continue` and `pause`.
 
-use dap::{
-    events::{Event as DapEvent, StoppedEventBody},
-    types::{OutputEventCategory, StoppedEventReason},
-};
+use std::time::Duration;
+
 use serde_json::json;
 
-use crate::dap::{debuggee::State, errors::UNABLE_TO_HALT, message::Request, outgoing::NO_BODY, session::Session};
+use crate::{
+    dap::{debuggee::State, errors::UNABLE_TO_HALT, message::Request, outgoing::NO_BODY, session::Session},
+    debugger::Event,
+};
+
+/// How long a program that was running may take to stand still.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Session {
-    /// Answers `configurationDone`, and lets the program run unless it is to stay at its entry.
+    /// Answers `configurationDone`, and lets the program run unless it is to stay where it is.
     pub(super) async fn on_configuration_done(&mut self, request: &Request, state: State) {
-        let stop_on_entry =
-            self.debuggee().is_some_and(|debuggee| debuggee.stop_on_entry) && state == State::Configuring;
+        let debuggee = self.debuggee();
+        let stop_on_entry = state == State::Configuring && debuggee.is_some_and(|debuggee| debuggee.stop_on_entry);
+        let mut held = stop_on_entry;
         if stop_on_entry {
-            self.out.event(&DapEvent::Stopped(StoppedEventBody {
-                reason: StoppedEventReason::Entry,
-                description: None,
-                thread_id: Some(1),
-                preserve_focus_hint: None,
-                text: None,
-                all_threads_stopped: Some(true),
-                hit_breakpoint_ids: None,
-            }));
+            if self.debuggee().is_some_and(|debuggee| debuggee.is_attached()) {
+                held = self.stop_attached().await;
+            }
+            self.out.event_with(
+                "stopped",
+                &json!({"reason": "entry", "threadId": 1, "allThreadsStopped": true}),
+            );
         }
         self.out.console("Type 'dlv help' for list of commands.");
         self.out.respond(request, NO_BODY);
         match state {
             State::Configuring if stop_on_entry => {
-                self.set_state(State::HeldAtEntry);
-                self.release_events();
+                self.set_state(if held { State::Stopped } else { State::Running });
+                self.release_events().await;
             }
             State::Exited(status) => self.tell_exit(status),
             _ => self.resume().await,
+        }
+    }
+
+    /// Stops a program that runs, without telling; answers whether it stands still.
+    async fn stop_attached(&mut self) -> bool {
+        let (halted, meanwhile) = self
+            .call_first(|target| {
+                let target = target.as_ref()?;
+                // Something may have stopped it before; its event is kept for after the configuration.
+                let stood = target.stop().is_some();
+                (stood || target.halt().is_ok()).then_some(stood)
+            })
+            .await;
+        let mut meanwhile = meanwhile.into_iter();
+        match halted {
+            Ok(Some(false)) => {}
+            Ok(Some(true)) => return true,
+            _ => return false,
+        }
+        loop {
+            let event = match meanwhile.next() {
+                Some(event) => event,
+                None => match tokio::time::timeout(PATIENCE, self.events.next()).await {
+                    Ok(event) => event,
+                    Err(_) => return false,
+                },
+            };
+            match event {
+                Event::Stopped(_) => {
+                    for event in meanwhile {
+                        self.on_event(event).await;
+                    }
+                    return true;
+                }
+                Event::Exited { .. } => {
+                    self.on_event(event).await;
+                    return false;
+                }
+                other => self.on_event(other).await,
+            }
         }
     }
 
@@ -47,10 +90,10 @@ impl Session {
     }
 
     async fn resume(&mut self) {
-        self.set_state(State::Running);
+        self.let_run();
         // The client should have the answer before the program's first event.
         let _ = self.out.flush().await;
-        self.release_events();
+        self.release_events().await;
         let resumed = self
             .call(|target| target.as_ref().map_or(Ok(()), |target| target.resume()))
             .await;
@@ -59,40 +102,44 @@ impl Session {
             Ok(Err(error)) => error.to_string(),
             Err(gone) => gone.to_string(),
         };
-        self.out.output(
-            OutputEventCategory::Important,
-            format!("Unable to continue: {failed}\n"),
-        );
+        self.tell_failure(&failed).await;
     }
 
-    /// Answers `pause`.
-    pub(super) fn on_pause(&mut self, request: &Request, state: State) {
-        match state {
-            State::HeldAtEntry => self.out.respond(request, NO_BODY),
-            State::Exited(status) => {
-                let obituary = self
-                    .debuggee()
-                    .map_or_else(String::new, |debuggee| debuggee.obituary(status));
-                self.out.refuse(request, UNABLE_TO_HALT, &obituary);
-            }
-            State::Configuring | State::Running | State::Ending => {
-                self.out.refuse(
-                    request,
-                    UNABLE_TO_HALT,
-                    "this version of spelunk does not stop a running program; set a logpoint to look into it",
-                );
-            }
+    /// The program moves from here on.
+    pub(super) fn let_run(&mut self) {
+        if let Some(debuggee) = self.debuggee() {
+            debuggee.state = State::Running;
+            debuggee.pause_requested = false;
+            debuggee.step_interrupted = false;
+            debuggee.failure = None;
         }
     }
 
-    /// Answers requests for a step.
-    pub(super) fn on_step(&mut self, request: &Request, state: State) {
-        let why = match state {
-            State::Exited(status) => self
-                .debuggee()
-                .map_or_else(String::new, |debuggee| debuggee.obituary(status)),
-            _ => "this version of spelunk does not step; continue lets the program run".to_owned(),
+    /// Answers `pause`. The stop is told when it has come about.
+    pub(super) async fn on_pause(&mut self, request: &Request, state: State) {
+        if let Some(obituary) = self.obituary(state) {
+            return self.out.refuse(request, UNABLE_TO_HALT, &obituary);
+        }
+        if state != State::Running {
+            return self.out.respond(request, NO_BODY);
+        }
+        if let Some(debuggee) = self.debuggee() {
+            debuggee.pause_requested = true;
+        }
+        let (halted, meanwhile) = self
+            .call_first(|target| target.as_ref().map_or(Ok(()), |target| target.halt()))
+            .await;
+        let failed = match halted {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(gone) => Some(gone.to_string()),
         };
-        self.out.refuse_as_unimplemented(request, &why);
+        match failed {
+            None => self.out.respond(request, NO_BODY),
+            Some(why) => self.out.refuse(request, UNABLE_TO_HALT, &why),
+        }
+        for event in meanwhile {
+            self.on_event(event).await;
+        }
     }
 }

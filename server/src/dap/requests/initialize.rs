@@ -1,9 +1,10 @@
 //! `initialize`: what the client wants, and what the server can do.
 
-use dap::types::Capabilities;
+use dap::types::{Capabilities, ExceptionBreakpointsFilter};
 use serde::Deserialize;
 
-use crate::dap::{errors::FAILED_TO_INITIALIZE, message::Request, session::Session};
+use super::breakpoints::{FATAL_THROW, UNRECOVERED_PANIC};
+use crate::dap::{errors::FAILED_TO_INITIALIZE, message::Request, session::Session, settings::ClientCapabilities};
 
 /// The arguments that matter. Missing ones mean what Delve takes them to mean.
 #[derive(Deserialize)]
@@ -12,6 +13,9 @@ struct Arguments {
     path_format: String,
     lines_start_at1: bool,
     columns_start_at1: bool,
+    supports_variable_type: bool,
+    supports_variable_paging: bool,
+    supports_invalidated_event: bool,
 }
 
 impl Default for Arguments {
@@ -20,6 +24,9 @@ impl Default for Arguments {
             path_format: "path".to_owned(),
             lines_start_at1: true,
             columns_start_at1: true,
+            supports_variable_type: false,
+            supports_variable_paging: false,
+            supports_invalidated_event: false,
         }
     }
 }
@@ -30,6 +37,11 @@ impl Session {
         let arguments: Arguments = match request.arguments() {
             Ok(arguments) => arguments,
             Err(text) => return self.out.refuse(request, FAILED_TO_INITIALIZE, &text),
+        };
+        self.settings.client = ClientCapabilities {
+            variable_type: arguments.supports_variable_type,
+            variable_paging: arguments.supports_variable_paging,
+            invalidated_event: arguments.supports_invalidated_event,
         };
         let wrong = if arguments.path_format != "path" {
             format!("Unsupported 'pathFormat' value '{}'.", arguments.path_format)
@@ -44,12 +56,32 @@ impl Session {
     }
 }
 
-/// Delve's capabilities, without those that need a stopped program.
+/// Delve's capabilities, without those of requests that are refused here: memory, instructions, watched variables.
 fn capabilities() -> Capabilities {
+    let filter = |filter: &str, label: &str| ExceptionBreakpointsFilter {
+        filter: filter.to_owned(),
+        label: label.to_owned(),
+        default: Some(true),
+        ..ExceptionBreakpointsFilter::default()
+    };
     Capabilities {
         supports_configuration_done_request: Some(true),
-        supports_log_points: Some(true),
+        supports_function_breakpoints: Some(true),
+        supports_conditional_breakpoints: Some(true),
+        supports_hit_conditional_breakpoints: Some(true),
+        supports_evaluate_for_hovers: Some(true),
+        exception_breakpoint_filters: Some(vec![
+            filter(UNRECOVERED_PANIC, "Unrecovered Panics"),
+            filter(FATAL_THROW, "Fatal Throws"),
+        ]),
+        supports_set_variable: Some(true),
         supports_restart_request: Some(true),
+        supports_exception_info_request: Some(true),
+        supports_delayed_stack_trace_loading: Some(true),
+        supports_log_points: Some(true),
+        supports_clipboard_context: Some(true),
+        supports_stepping_granularity: Some(true),
+        supports_instruction_breakpoints: Some(true),
         ..Capabilities::default()
     }
 }

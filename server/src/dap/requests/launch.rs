@@ -14,7 +14,7 @@ use super::no_debug;
 use crate::{
     dap::{
         config::LaunchConfig,
-        debuggee::{Debuggee, Origin, State},
+        debuggee::{Debuggee, Origin},
         errors::FAILED_TO_LAUNCH,
         message::Request,
         outgoing::NO_BODY,
@@ -100,7 +100,8 @@ impl Session {
             env: config.env.clone(),
             cwd: Some(self.working_directory(&config).await),
             capture_output: remote_output,
-            redirect: [None, None, None],
+            redirect: [&config.stdin_from, &config.stdout_to, &config.stderr_to]
+                .map(|file| (!file.is_empty()).then(|| self.directory.join(file))),
             disable_aslr: false,
         };
 
@@ -111,21 +112,16 @@ impl Session {
             return Ok(());
         }
         check_backend(&config.common.backend).map_err(could_not_launch)?;
-        if !(config.stdin_from.is_empty() && config.stdout_to.is_empty() && config.stderr_to.is_empty()) {
-            return Err(could_not_launch(
-                "stdinFrom, stdoutTo and stderrTo are not available in this version of spelunk; \"outputMode\": \"remote\" sends the program's output to the client",
-            ));
-        }
         self.start(&spec).await?;
         let pid = self.debuggee().map_or(0, |debuggee| debuggee.pid);
         if let Some(debuggee) = self.debuggee() {
             debuggee.stop_on_entry = config.common.stop_on_entry;
-            debuggee.paths = config.common.substitute_path.clone();
             debuggee.origin = Origin::Launched {
                 spec: spec.clone(),
                 build: build.map(Box::new),
             };
         }
+        self.settings.configure(&config.common);
         self.out.event(&DapEvent::Process(ProcessEventBody {
             name: command_line(&spec),
             system_process_id: Some(i64::from(pid)),
@@ -255,18 +251,11 @@ impl Session {
             Ok(Err(error)) => return Err(could_not_launch(error)),
             Err(gone) => return Err(could_not_launch(gone)),
         };
-        self.phase = Phase::Debugging(Box::new(Debuggee {
-            pid,
-            state: State::Configuring,
-            stop_on_entry: false,
-            paths: crate::dap::substitute_path::SubstitutePath::default(),
-            origin: Origin::Launched {
-                spec: spec.clone(),
-                build: None,
-            },
-            source_breakpoints: std::collections::BTreeMap::new(),
-            function_breakpoints: Vec::new(),
-        }));
+        let origin = Origin::Launched {
+            spec: spec.clone(),
+            build: None,
+        };
+        self.phase = Phase::Debugging(Box::new(Debuggee::new(pid, origin)));
         Ok(())
     }
 }

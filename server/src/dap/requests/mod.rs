@@ -2,14 +2,21 @@
 
 mod attach;
 mod breakpoints;
+mod console;
 mod disconnect;
+mod evaluate;
+mod exception;
 mod execution;
 mod initialize;
-mod inspect;
 mod launch;
+mod memory;
 pub(crate) mod no_debug;
 mod restart;
+mod scopes;
+mod stack;
+mod stepping;
 mod threads;
+mod variables;
 
 use super::{
     debuggee::State,
@@ -34,25 +41,8 @@ const UNSUPPORTED: [&str; 9] = [
 /// Requests of the protocol that Delve announces for later.
 const UNIMPLEMENTED: [&str; 3] = ["setExpression", "loadedSources", "cancel"];
 
-/// Requests that look into a stopped program.
-const INSPECTION: [&str; 10] = [
-    "stackTrace",
-    "scopes",
-    "variables",
-    "evaluate",
-    "setVariable",
-    "exceptionInfo",
-    "disassemble",
-    "readMemory",
-    "writeMemory",
-    "dataBreakpointInfo",
-];
-
-/// Requests that move a stopped program.
-const STEPS: [&str; 5] = ["next", "stepIn", "stepOut", "stepBack", "reverseContinue"];
-
 /// Requests that are served one by one.
-const OTHERS: [&str; 13] = [
+const SERVED: [&str; 24] = [
     "initialize",
     "launch",
     "attach",
@@ -63,25 +53,36 @@ const OTHERS: [&str; 13] = [
     "threads",
     "continue",
     "configurationDone",
+    "next",
+    "stepIn",
+    "stepOut",
     "setBreakpoints",
     "setFunctionBreakpoints",
+    "setInstructionBreakpoints",
     "setExceptionBreakpoints",
+    "setDataBreakpoints",
+    "stackTrace",
+    "scopes",
+    "variables",
+    "setVariable",
+    "evaluate",
+    "exceptionInfo",
 ];
 
-/// Breakpoints of the kinds that can only stop.
-const STOPPING_BREAKPOINTS: [&str; 2] = ["setInstructionBreakpoints", "setDataBreakpoints"];
+/// Requests that are known and refused, as they are not announced.
+const NOT_ANNOUNCED: [&str; 6] = [
+    "stepBack",
+    "reverseContinue",
+    "disassemble",
+    "readMemory",
+    "writeMemory",
+    "dataBreakpointInfo",
+];
 
 fn is_known(command: &str) -> bool {
-    [
-        &UNSUPPORTED[..],
-        &UNIMPLEMENTED,
-        &INSPECTION,
-        &STEPS,
-        &OTHERS,
-        &STOPPING_BREAKPOINTS,
-    ]
-    .iter()
-    .any(|known| known.contains(&command))
+    [&UNSUPPORTED[..], &UNIMPLEMENTED, &SERVED, &NOT_ANNOUNCED]
+        .iter()
+        .any(|known| known.contains(&command))
 }
 
 impl Session {
@@ -125,23 +126,37 @@ impl Session {
 
     /// Answers a request that needs a program.
     async fn on_request_to(&mut self, request: &Request, state: State) {
-        match request.command.as_str() {
-            "pause" => self.on_pause(request, state),
-            "threads" => self.on_threads(request, state),
-            "setBreakpoints" => self.on_set_breakpoints(request).await,
-            "setFunctionBreakpoints" => self.on_set_function_breakpoints(request).await,
+        let command = request.command.as_str();
+        match command {
+            "pause" => return self.on_pause(request, state).await,
+            "threads" => return self.on_threads(request, state).await,
+            "setBreakpoints" => return self.on_set_breakpoints(request).await,
+            "setFunctionBreakpoints" => return self.on_set_function_breakpoints(request).await,
+            "setInstructionBreakpoints" => return self.on_set_instruction_breakpoints(request).await,
             "setDataBreakpoints" | "dataBreakpointInfo" if state == State::Running => {
-                self.refuse_data_breakpoint(request);
+                return self.refuse_data_breakpoint(request);
             }
-            "setInstructionBreakpoints" | "setDataBreakpoints" => self.on_set_stopping_breakpoints(request),
-            _ if state == State::Running => self.out.refuse_while_running(request),
-            "setExceptionBreakpoints" => self.on_set_exception_breakpoints(request),
+            _ if state == State::Running => return self.out.refuse_while_running(request),
+            _ => {}
+        }
+        match command {
+            "setExceptionBreakpoints" => self.on_set_exception_breakpoints(request).await,
+            "setDataBreakpoints" => self.on_set_data_breakpoints(request),
             "configurationDone" => self.on_configuration_done(request, state).await,
             "continue" => self.on_continue(request, state).await,
-            command if STEPS.contains(&command) => self.on_step(request, state),
-            command if UNIMPLEMENTED.contains(&command) => self.out.refuse_as_unimplemented(request, ""),
-            command if UNSUPPORTED.contains(&command) => self.out.refuse_as_unsupported(request),
-            _ => self.on_inspection(request, state),
+            "next" | "stepIn" | "stepOut" => self.on_step(request, state).await,
+            "stackTrace" => self.on_stack_trace(request, state).await,
+            "scopes" => self.on_scopes(request).await,
+            "variables" => self.on_variables(request).await,
+            "setVariable" => self.on_set_variable(request).await,
+            "evaluate" => self.on_evaluate(request, state).await,
+            "exceptionInfo" => self.on_exception_info(request, state).await,
+            "stepBack" | "reverseContinue" => self
+                .out
+                .refuse_as_unimplemented(request, "a program runs forwards only"),
+            _ if UNIMPLEMENTED.contains(&command) => self.out.refuse_as_unimplemented(request, ""),
+            _ if UNSUPPORTED.contains(&command) => self.out.refuse_as_unsupported(request),
+            _ => self.refuse_raw_access(request, state),
         }
     }
 }

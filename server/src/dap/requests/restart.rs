@@ -32,9 +32,10 @@ impl Session {
         let (mut spec, build) = (spec.clone(), build.clone());
         let was_gone = matches!(debuggee.state, State::Exited(_));
         let mut stop_on_entry = debuggee.stop_on_entry;
-        let mut paths = debuggee.paths.clone();
         let sources = debuggee.source_breakpoints.clone();
         let functions = debuggee.function_breakpoints.clone();
+        let instructions = debuggee.instruction_breakpoints.clone();
+        let exceptions = debuggee.exception_filters;
 
         let mut rebuild = true;
         if let Some(arguments) = launch_arguments(&request.arguments) {
@@ -45,7 +46,7 @@ impl Session {
             };
             rebuild = arguments.get("rebuild").and_then(Value::as_bool).unwrap_or(true);
             stop_on_entry = config.common.stop_on_entry;
-            paths = config.common.substitute_path;
+            self.settings.configure(&config.common);
             if arguments.get("args").is_some_and(|args| !args.is_null()) {
                 spec.args = config.args;
             }
@@ -73,24 +74,34 @@ impl Session {
         }
         if let Some(debuggee) = self.debuggee() {
             debuggee.stop_on_entry = stop_on_entry;
-            debuggee.paths = paths;
             debuggee.origin = Origin::Launched { spec, build };
             debuggee.source_breakpoints.clone_from(&sources);
             debuggee.function_breakpoints.clone_from(&functions);
+            debuggee.instruction_breakpoints.clone_from(&instructions);
+            debuggee.exception_filters = exceptions;
         }
         // Clients send their breakpoints again after `initialized`; those that do not, keep what they had.
         let restored = self
             .call(move |target| {
+                let mut set = (Vec::new(), Vec::new());
                 if let Some(target) = target {
                     for (file, wanted) in &sources {
                         target.set_source_breakpoints(file, wanted);
                     }
-                    target.set_function_breakpoints(&functions);
+                    set.0 = target.set_function_breakpoints(&functions);
+                    set.1 = target.set_instruction_breakpoints(&instructions);
+                    target.set_exception_filters(exceptions);
                 }
+                set
             })
             .await;
-        if let Err(gone) = restored {
-            return self.out.refuse(request, FAILED_TO_RESTART, &gone.to_string());
+        match (restored, self.debuggee()) {
+            (Ok((functions, instructions)), Some(debuggee)) => {
+                debuggee.on_functions = functions.iter().map(|state| state.id).collect();
+                debuggee.on_instructions = instructions.iter().map(|state| state.id).collect();
+            }
+            (Ok(_), None) => {}
+            (Err(gone), _) => return self.out.refuse(request, FAILED_TO_RESTART, &gone.to_string()),
         }
         self.out.event(&DapEvent::Initialized);
     }

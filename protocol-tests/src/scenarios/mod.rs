@@ -1,0 +1,32 @@
+//! What is played with Delve and with spelunk: ordinary sessions, and mistakes, one function each.
+
+mod attaching;
+mod breakpoints;
+mod ending;
+mod failing;
+mod goroutines;
+mod launching;
+mod stepping;
+mod values;
+
+use crate::transcripts::Scenario;
+
+/// All scenarios.
+pub fn all() -> Vec<Scenario> {
+    [
+        launching::SCENARIOS,
+        breakpoints::SCENARIOS,
+        stepping::SCENARIOS,
+        failing::SCENARIOS,
+        goroutines::SCENARIOS,
+        values::SCENARIOS,
+        attaching::SCENARIOS,
+        ending::SCENARIOS,
+    ]
+    .concat()
+}
+
+/// A scenario, by the name of its function's subject.
+const fn scenario(name: &'static str, play: fn(&mut crate::play::Play) -> crate::failure::Result<()>) -> Scenario {
+    Scenario { name, play }
+}

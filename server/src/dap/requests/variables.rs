@@ -1,0 +1,158 @@
+//! `variables` and `setVariable`.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    dap::{
+        bench::Look,
+        container::{Container, Parts, Variable},
+        errors::{Refusal, UNABLE_TO_LOOKUP_TO_SET, UNABLE_TO_LOOKUP_VARIABLE, UNABLE_TO_SET_VARIABLE},
+        message::Request,
+        session::Session,
+    },
+    value::Content,
+};
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct Arguments {
+    variables_reference: i64,
+    filter: String,
+    start: i64,
+    count: i64,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
+struct SetArguments {
+    variables_reference: i64,
+    name: String,
+    value: String,
+}
+
+impl Session {
+    /// Answers `variables`.
+    pub(super) async fn on_variables(&mut self, request: &Request) {
+        let arguments: Arguments = match request.arguments() {
+            Ok(arguments) => arguments,
+            Err(text) => return self.out.refuse(request, UNABLE_TO_LOOKUP_VARIABLE, &text),
+        };
+        match self.inspect(move |at| variables(at, &arguments)).await {
+            Ok(variables) => self.out.respond(request, Some(&json!({"variables": variables}))),
+            Err(why) => self.out.refuse(request, UNABLE_TO_LOOKUP_VARIABLE, &why),
+        }
+    }
+
+    /// Answers `setVariable`.
+    pub(super) async fn on_set_variable(&mut self, request: &Request) {
+        let arguments: SetArguments = match request.arguments() {
+            Ok(arguments) => arguments,
+            Err(text) => return self.out.refuse(request, UNABLE_TO_SET_VARIABLE, &text),
+        };
+        let value = arguments.value.clone();
+        let set = self.inspect(move |at| Ok(set(at, &arguments))).await;
+        match set.unwrap_or_else(|why| Err((UNABLE_TO_SET_VARIABLE, why))) {
+            Ok(type_name) => {
+                let mut body = json!({"value": value});
+                if !type_name.is_empty() {
+                    body["type"] = type_name.into();
+                }
+                self.out.respond(request, Some(&body));
+                if self.settings.client.invalidated_event {
+                    self.out.event_with("invalidated", &json!({"areas": ["all"]}));
+                }
+            }
+            Err((refusal, why)) => self.out.refuse(request, refusal, &why),
+        }
+    }
+}
+
+fn variables(at: &mut Look<'_>, arguments: &Arguments) -> Result<Vec<Variable>, String> {
+    let reference = arguments.variables_reference;
+    let mut container = at
+        .containers
+        .get(reference)
+        .cloned()
+        .ok_or_else(|| format!("unknown reference {reference}"))?;
+    let (named, indexed) = match arguments.filter.as_str() {
+        "" => (true, true),
+        filter => (filter == "named", filter == "indexed"),
+    };
+    if arguments.filter == "indexed" {
+        let start = u64::try_from(arguments.start).unwrap_or(0);
+        let count = u64::try_from(arguments.count).unwrap_or(0);
+        if let Some(portion) = portion(at, &container, start, count)? {
+            container = Arc::new(portion);
+        }
+    }
+    let mut variables = Vec::new();
+    if named {
+        variables.extend(at.told_of_the_whole(&container));
+    }
+    if indexed {
+        variables.extend(at.parts(&container));
+    }
+    Ok(variables)
+}
+
+/// The part of a list or map from `start` on; `None` where that is what is there already.
+fn portion(at: &Look<'_>, container: &Container, start: u64, count: u64) -> Result<Option<Container>, String> {
+    const NO_LIST: &str = "variable to reslice is not an array, slice, or map";
+    let Parts::Value(value) = &container.parts else {
+        return Err(NO_LIST.to_owned());
+    };
+    let (loaded, len) = match &value.content {
+        Content::Slice { elements, len, .. } | Content::Array { elements, len } => (elements.len(), *len),
+        Content::Map { entries, len, .. } => (entries.len(), *len),
+        _ => return Err(NO_LIST.to_owned()),
+    };
+    if start == 0 && count == loaded as u64 {
+        return Ok(None);
+    }
+    let len = u64::try_from(len).unwrap_or(0);
+    let range = start.min(len)..start.saturating_add(count).min(len);
+    let mut config = at.settings.load_config();
+    config.max_array_values = u32::try_from(count).unwrap_or(u32::MAX);
+    let frame = container.frame.unwrap_or_else(|| at.selected_frame());
+    let part = at
+        .target
+        .reload(frame, value, Some(range), config)
+        .map_err(|error| error.to_string())?;
+    Ok(Some(Container {
+        parts: Parts::Value(Box::new(part)),
+        expression: container.expression.clone(),
+        start,
+        frame: container.frame,
+    }))
+}
+
+/// Assigns; answers the variable's type.
+fn set(at: &mut Look<'_>, arguments: &SetArguments) -> Result<String, (Refusal, String)> {
+    let reference = arguments.variables_reference;
+    let container = at
+        .containers
+        .get(reference)
+        .cloned()
+        .ok_or_else(|| (UNABLE_TO_LOOKUP_TO_SET, format!("unknown reference {reference}")))?;
+    let failed = |why: String| (UNABLE_TO_SET_VARIABLE, why);
+    let part = at
+        .parts(&container)
+        .into_iter()
+        .find(|part| part.name == arguments.name)
+        .ok_or_else(|| failed("failed to find the named variable".to_owned()))?;
+    if part.evaluate_name.is_empty() {
+        return Err(failed("cannot set the variable without evaluate name".to_owned()));
+    }
+    let frame = container.frame.unwrap_or_else(|| at.selected_frame());
+    let before = at
+        .target
+        .evaluate(frame, &part.evaluate_name, at.settings.load_config())
+        .map_err(|why| (UNABLE_TO_LOOKUP_TO_SET, why.to_string()))?;
+    at.target
+        .set_variable(frame, &part.evaluate_name, &arguments.value)
+        .map_err(|why| failed(why.to_string()))?;
+    Ok(at.type_name(&before))
+}

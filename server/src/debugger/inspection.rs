@@ -1,0 +1,315 @@
+//! Looking at the stopped program: stacks, goroutines, variables, expressions. What was looked at once at a stop is kept until the program moves.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use spelunk_dwarf::{Binary, DwarfReg, LoadBias};
+
+use super::control::{Control, Phase, failed};
+use super::{DebugError, Stop, StopReason};
+use crate::inspect::{
+    self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Registers, ScopedValue, Stack,
+    Stopped, Tid, Whose, Write,
+};
+use crate::process::Inferior;
+use crate::value::{LoadConfig, Memory, Value};
+
+/// Delve's depth where a client asks for one frame and the search for it must end somewhere.
+const MAX_DEPTH: usize = 10_000;
+
+/// What was looked at during one stop.
+#[derive(Default)]
+pub(super) struct Seen {
+    stacks: HashMap<Whose, (Arc<Stack>, usize)>,
+    contexts: HashMap<i64, GoroutineContext>,
+    /// What the function that the last step returned from has left, and to whom.
+    pub(super) returned: Option<(Whose, super::returns::Returned)>,
+}
+
+impl Seen {
+    /// The program has moved.
+    pub(super) fn forget(&mut self) {
+        *self = Seen::default();
+    }
+
+    /// Something was written to the program: what it shows may differ.
+    fn forget_stacks(&mut self) {
+        self.stacks.clear();
+    }
+}
+
+/// The stopped target as `inspect` looks at it.
+pub(super) struct View<'a> {
+    binary: &'a Arc<Binary>,
+    bias: LoadBias,
+    memory: &'a dyn Memory,
+    inferior: &'a Inferior,
+}
+
+impl Stopped for View<'_> {
+    fn binary(&self) -> &Arc<Binary> {
+        self.binary
+    }
+
+    fn bias(&self) -> LoadBias {
+        self.bias
+    }
+
+    fn memory(&self) -> &dyn Memory {
+        self.memory
+    }
+
+    fn threads(&self) -> Vec<Tid> {
+        self.inferior.threads()
+    }
+
+    fn registers(&self, thread: Tid) -> Result<Registers, InspectError> {
+        self.inferior
+            .registers(thread)
+            .map_err(|error| InspectError::Failed(error.to_string()))
+    }
+}
+
+impl Control {
+    /// The stop the target is at. One that is held is at its entry.
+    pub(super) fn current_stop(&self) -> Option<Stop> {
+        match self.phase {
+            Phase::Held => Some(Stop {
+                reason: StopReason::Entry,
+                whose: Whose::Thread(Tid(self.pid)),
+                step_interrupted: false,
+            }),
+            _ => self.stop.clone(),
+        }
+    }
+
+    /// The target must be stopped to be looked at. A held one is brought to its first instruction.
+    pub(super) fn require_stopped(&mut self) -> Result<(), DebugError> {
+        match self.phase {
+            Phase::Stopped => Ok(()),
+            Phase::Held => self.seize(),
+            Phase::Running => Err(DebugError::Failed("the program is running".to_owned())),
+            Phase::Exited => Err(DebugError::Failed(format!("Process {} has exited", self.pid))),
+            Phase::Released => Err(DebugError::Failed("the program was let go".to_owned())),
+        }
+    }
+
+    /// The target as it can be looked at; also while only some threads are stopped, as far as these go.
+    pub(super) fn view(&self) -> Result<View<'_>, DebugError> {
+        match (&self.inferior, &self.memory) {
+            (Some(inferior), Some(memory)) => Ok(View {
+                binary: &self.binary,
+                bias: self.bias,
+                memory: &**memory,
+                inferior,
+            }),
+            _ => Err(DebugError::Failed("the program is not traced".to_owned())),
+        }
+    }
+
+    /// As [`super::Session::goroutines`].
+    pub(super) fn goroutines(
+        &mut self,
+        start: usize,
+        count: usize,
+    ) -> Result<(Vec<Goroutine>, Option<usize>), DebugError> {
+        self.require_stopped()?;
+        inspect::goroutines(&self.view()?, start, count).map_err(failed)
+    }
+
+    /// As [`super::Session::goroutine`].
+    pub(super) fn goroutine(&mut self, id: i64) -> Result<Goroutine, DebugError> {
+        self.require_stopped()?;
+        inspect::goroutine(&self.view()?, id).map_err(failed)
+    }
+
+    /// As [`super::Session::stack`].
+    pub(super) fn stack(&mut self, whose: Whose, depth: usize) -> Result<Stack, DebugError> {
+        let stack = self.kept_stack(whose, depth)?;
+        let mut stack = Stack::clone(&stack);
+        if stack.frames.len() > depth {
+            stack.frames.truncate(depth);
+            stack.complete = false;
+            stack.error = None;
+        }
+        Ok(stack)
+    }
+
+    /// A stack of at least `depth` frames, if it has as many.
+    pub(super) fn kept_stack(&mut self, whose: Whose, depth: usize) -> Result<Arc<Stack>, DebugError> {
+        self.require_stopped()?;
+        if let Some((stack, asked)) = self.seen.stacks.get(&whose)
+            && (*asked >= depth || stack.frames.len() < *asked)
+        {
+            return Ok(Arc::clone(stack));
+        }
+        let stack = Arc::new(inspect::stack(&self.view()?, whose, depth).map_err(failed)?);
+        self.seen.stacks.insert(whose, (Arc::clone(&stack), depth));
+        Ok(stack)
+    }
+
+    /// What the runtime's made-up variables mean in an expression about a goroutine.
+    fn context(&mut self, whose: Whose) -> Option<GoroutineContext> {
+        let Whose::Goroutine(id) = whose else { return None };
+        if let Some(known) = self.seen.contexts.get(&id) {
+            return Some(*known);
+        }
+        let goroutine = self.goroutine(id).ok()?;
+        let context = GoroutineContext {
+            addr: goroutine.addr,
+            stack_hi: goroutine.stack_hi,
+            thread: goroutine.thread,
+        };
+        self.seen.contexts.insert(id, context);
+        Some(context)
+    }
+
+    fn frame(&mut self, frame: FrameRef) -> Result<Frame, DebugError> {
+        // Clients ask for many frames of a stack one after the other.
+        let depth = frame
+            .frame
+            .saturating_add(50)
+            .min(MAX_DEPTH)
+            .max(frame.frame.saturating_add(1));
+        let stack = self.kept_stack(frame.whose, depth)?;
+        stack.frames.get(frame.frame).cloned().ok_or_else(|| {
+            failed(InspectError::UnknownFrame {
+                goroutine: match frame.whose {
+                    Whose::Goroutine(id) => id,
+                    Whose::Thread(_) => 0,
+                },
+                frame: frame.frame,
+            })
+        })
+    }
+
+    fn scope<'a>(&'a self, frame: &'a Frame, context: Option<GoroutineContext>) -> Result<FrameScope<'a>, DebugError> {
+        let memory = self
+            .memory
+            .as_ref()
+            .ok_or_else(|| failed("the program is not traced"))?;
+        Ok(FrameScope::new(&self.binary, self.bias, &**memory, frame).with_goroutine(context))
+    }
+
+    /// As [`super::Session::locals`].
+    pub(super) fn locals(&mut self, frame: FrameRef, config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError> {
+        let context = self.context(frame.whose);
+        let frame = self.frame(frame)?;
+        Ok(self.scope(&frame, context)?.locals(config))
+    }
+
+    /// As [`super::Session::evaluate`].
+    pub(super) fn evaluate(
+        &mut self,
+        frame: FrameRef,
+        expression: &str,
+        config: LoadConfig,
+    ) -> Result<Value, DebugError> {
+        let context = self.context(frame.whose);
+        let frame = self.frame(frame)?;
+        self.scope(&frame, context)?
+            .evaluate(expression, config)
+            .map_err(failed)
+    }
+
+    /// As [`super::Session::reload`].
+    pub(super) fn reload(
+        &mut self,
+        frame: FrameRef,
+        value: &Value,
+        range: Option<Range<u64>>,
+        config: LoadConfig,
+    ) -> Result<Value, DebugError> {
+        let context = self.context(frame.whose);
+        let frame = self.frame(frame)?;
+        self.scope(&frame, context)?
+            .reload(value, range, config)
+            .map_err(failed)
+    }
+
+    /// As [`super::Session::package_variables`].
+    pub(super) fn package_variables(&mut self, package: &str, config: LoadConfig) -> Result<Vec<Value>, DebugError> {
+        self.require_stopped()?;
+        let memory = self.memory().ok_or_else(|| failed("the program is not traced"))?;
+        Ok(inspect::package_variables(
+            &self.binary,
+            self.bias,
+            &*memory,
+            package,
+            config,
+        ))
+    }
+
+    /// As [`super::Session::set_variable`].
+    pub(super) fn set_variable(&mut self, at: FrameRef, what: &str, to: &str) -> Result<(), DebugError> {
+        let context = self.context(at.whose);
+        let frame = self.frame(at)?;
+        let thread = self.thread_of(at.whose)?;
+        let mut writes = Vec::new();
+        self.scope(&frame, context)?
+            .assign(what, to, &mut |write| {
+                writes.push(write);
+                Ok(())
+            })
+            .map_err(failed)?;
+        for write in writes {
+            self.write(at, thread, write)?;
+        }
+        self.seen.forget_stacks();
+        Ok(())
+    }
+
+    /// Writes what an assignment asks for. A register can be written where it is the thread's own: in the innermost frame.
+    fn write(&mut self, at: FrameRef, thread: Option<Tid>, write: Write) -> Result<(), DebugError> {
+        let inferior = self
+            .inferior
+            .as_mut()
+            .ok_or_else(|| failed("the program is not traced"))?;
+        match write {
+            Write::Memory(addr, bytes) => inferior.memory().write(addr, &bytes).map_err(failed),
+            Write::Register(register, bytes) => {
+                let (Some(thread), true) = (thread, at.frame == 0) else {
+                    return Err(failed(
+                        "the variable is in a register, which can only be set in the innermost frame of a goroutine that is running",
+                    ));
+                };
+                write_register(inferior, thread, register, &bytes)
+            }
+        }
+    }
+
+    /// The thread that runs a goroutine; `None` when it is parked.
+    pub(super) fn thread_of(&mut self, whose: Whose) -> Result<Option<Tid>, DebugError> {
+        match whose {
+            Whose::Thread(thread) => Ok(Some(thread)),
+            Whose::Goroutine(id) => Ok(self.goroutine(id)?.thread),
+        }
+    }
+
+    /// As [`super::Session::registers`].
+    pub(super) fn registers(&mut self, at: FrameRef) -> Result<Vec<(String, String)>, DebugError> {
+        let frame = self.frame(at)?;
+        Ok(super::register_list::of(&frame.registers))
+    }
+}
+
+fn write_register(inferior: &mut Inferior, thread: Tid, register: DwarfReg, bytes: &[u8]) -> Result<(), DebugError> {
+    if register.is_xmm() {
+        let mut value = [0; 16];
+        if let Some(known) = inferior.registers(thread).map_err(failed)?.vector(register) {
+            value = known;
+        }
+        for (to, from) in value.iter_mut().zip(bytes) {
+            *to = *from;
+        }
+        return inferior.set_vector(thread, register, value).map_err(failed);
+    }
+    let mut registers = inferior.registers(thread).map_err(failed)?;
+    let mut value = registers.general(register).unwrap_or(0).to_le_bytes();
+    for (to, from) in value.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    registers.set_general(register, Some(u64::from_le_bytes(value)));
+    inferior.set_registers(thread, &registers).map_err(failed)
+}

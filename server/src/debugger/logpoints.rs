@@ -1,0 +1,156 @@
+//! Logpoints as kernel probes: what carries them while nothing stops the program.
+
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::Sender;
+use spelunk_bpf::{Link, RecordView};
+use spelunk_dwarf::{Binary, FileAddr};
+
+use super::{BreakpointId, Event};
+use crate::expr::Template;
+use crate::trace::{Engine, Installed, LogPlanner, LogSite, Place, Reader};
+use crate::value::LoadConfig;
+
+/// The kernel probes of a session.
+pub(super) struct Probes {
+    binary: Arc<Binary>,
+    place: Place,
+    events: Sender<Event>,
+    engine: Option<Engine<Owner>>,
+    reader: Option<Reader>,
+    /// Why this machine or this user has no kernel probes; found out at the first one.
+    unavailable: Option<String>,
+    lost: u64,
+}
+
+/// What the reader of records needs of a logpoint.
+struct Owner {
+    site: LogSite,
+    file: String,
+    line: u32,
+}
+
+/// Why a logpoint has no probes.
+pub(super) enum NoProbes {
+    /// This machine or this user has none at all; with the reason.
+    Unavailable(String),
+    /// This one cannot be carried by probes; with the reason.
+    ThisOne(String),
+}
+
+impl Probes {
+    pub(super) fn new(binary: Arc<Binary>, place: Place, events: Sender<Event>) -> Probes {
+        Probes {
+            binary,
+            place,
+            events,
+            engine: None,
+            reader: None,
+            unavailable: None,
+            lost: 0,
+        }
+    }
+
+    /// Puts a logpoint into the target. The probes come out when the link is dropped.
+    pub(super) fn install(
+        &mut self,
+        id: BreakpointId,
+        places: &[FileAddr],
+        at: &(String, u32),
+        template: &Template,
+    ) -> Result<Link, NoProbes> {
+        if let Some(why) = &self.unavailable {
+            return Err(NoProbes::Unavailable(why.clone()));
+        }
+        if let Err(why) = self.start() {
+            self.unavailable = Some(why.clone());
+            return Err(NoProbes::Unavailable(why));
+        }
+        let this_one = |why: &str| NoProbes::ThisOne(why.to_owned());
+        let engine = self.engine.as_mut().ok_or_else(|| this_one("the engine is gone"))?;
+        let (binary, runtime) = (self.binary.clone(), engine.runtime());
+        let (file, line) = at;
+        let planned = engine.with_layouts(|layouts| {
+            let mut planner = LogPlanner {
+                binary: &binary,
+                runtime,
+                layouts,
+            };
+            let plan = |addr: &FileAddr| {
+                let function = binary.function_at(*addr).ok_or("no function there")?;
+                planner.plan(id.0.unsigned_abs(), function, *addr, *line, template)
+            };
+            places.iter().map(plan).collect::<Result<Vec<_>, String>>()
+        });
+        let owned = planned
+            .map_err(|why| this_one(&why))?
+            .into_iter()
+            .map(|site| {
+                let owner = Owner {
+                    site,
+                    file: file.clone(),
+                    line: *line,
+                };
+                (owner.site.site.clone(), owner)
+            })
+            .collect();
+        engine
+            .install(&self.place, owned)
+            .map_err(|error| this_one(&error.to_string()))
+    }
+
+    /// The first logpoint makes the tables and the reader; a session without any needs no privileges.
+    fn start(&mut self) -> Result<(), String> {
+        if self.engine.is_some() {
+            return Ok(());
+        }
+        let mut engine = Engine::new(self.binary.clone(), LoadConfig::DAP).map_err(|error| error.to_string())?;
+        let (binary, events) = (self.binary.clone(), self.events.clone());
+        let log = move |site: &Arc<Installed<Owner>>, record: &RecordView<'_>| {
+            let owner = &site.owner;
+            let _ = events.send(Event::Log {
+                goroutine: record.goroutine(),
+                text: owner.site.message(&binary, record, None),
+                file: owner.file.clone(),
+                line: owner.line,
+            });
+        };
+        self.reader = engine.read(log, || {});
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// Returns when everything that the probes have recorded so far has been sent.
+    pub(super) fn drain(&self) {
+        if let Some(reader) = &self.reader {
+            reader.drain();
+        }
+    }
+
+    /// Hands over what was recorded, after all links have been closed, and says what was lost.
+    pub(super) fn finish(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.finish();
+        }
+        let Some(engine) = self.engine.take() else { return };
+        let counters = engine.counters();
+        if counters.ring_full > self.lost {
+            self.lost = counters.ring_full;
+            let text = format!(
+                "{} of {} log messages were lost because the ring was full",
+                counters.ring_full, counters.hits
+            );
+            let _ = self.events.send(Event::Notice(text));
+        }
+    }
+}
+
+/// Takes links out: each takes some 40 ms, whatever its size, so they go in parallel.
+pub(super) fn close_links(links: Vec<Link>) {
+    thread::scope(|scope| {
+        for link in links {
+            scope.spawn(move || drop(link));
+        }
+    });
+}

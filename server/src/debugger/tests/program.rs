@@ -1,0 +1,271 @@
+//! A Go program under debug.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use crate::debugger::{
+    BreakpointState, EndWith, Event, FunctionBreakpoint, LaunchSpec, Session, SourceBreakpoint, StepKind, Stop,
+    StopReason,
+};
+use crate::inspect::{FrameRef, Stack, Whose};
+use crate::value::{LoadConfig, Style};
+
+/// How long a test waits for something that must come; two loaded cores may take their time.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The flags a program is built with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Build {
+    /// Nothing optimised, nothing inlined.
+    Debug,
+    /// Not optimised, but inlined.
+    Inlined,
+    /// Position independent, nothing optimised.
+    Pie,
+}
+
+impl Build {
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Build::Debug => &["-gcflags=all=-N -l"],
+            Build::Inlined => &["-gcflags=-N"],
+            Build::Pie => &["-gcflags=all=-N -l", "-buildmode=pie"],
+        }
+    }
+}
+
+/// Says on standard error why a test does not run here, past the test runner's capture: a skipped test must be seen.
+fn skip(reason: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIP: {reason}");
+}
+
+/// `SPELUNK_GO`, which `make test` sets, else the `go` on the `PATH`.
+fn go() -> PathBuf {
+    std::env::var_os("SPELUNK_GO").map_or_else(|| "go".into(), PathBuf::from)
+}
+
+/// The program in a folder beside this file, built once for each set of flags; `None`, with a message, without a Go toolchain.
+pub(super) fn build(flags: Build) -> Option<PathBuf> {
+    static BUILT: Mutex<Vec<(Build, Option<PathBuf>)>> = Mutex::new(Vec::new());
+    static SCRATCH: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, known)) = built.iter().find(|(with, _)| *with == flags) {
+        return known.clone();
+    }
+    let able = Command::new(go())
+        .arg("version")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    let path = if able {
+        let scratch = SCRATCH.get_or_init(|| tempfile::tempdir().expect("a scratch folder can be made"));
+        let path = scratch.path().join(format!("steps-{flags:?}"));
+        let output = Command::new(go())
+            .current_dir(fixture())
+            .env("GOFLAGS", "")
+            .env("GOWORK", "off")
+            .env("GOTOOLCHAIN", "local")
+            .arg("build")
+            .args(flags.flags())
+            .arg("-o")
+            .arg(&path)
+            .arg(".")
+            .stdin(Stdio::null())
+            .output()
+            .expect("go runs");
+        assert!(
+            output.status.success(),
+            "go build: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Some(path)
+    } else {
+        skip("there is no go to build the program with");
+        None
+    };
+    built.push((flags, path.clone()));
+    path
+}
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/debugger/tests/fixture")
+}
+
+/// The program's source file, as the binary names it.
+pub(super) fn source() -> String {
+    fixture().join("main.go").display().to_string()
+}
+
+/// The line of the source that contains a text; there must be one alone.
+pub(super) fn line_of(text: &str) -> u32 {
+    let source = std::fs::read_to_string(source()).expect("the fixture can be read");
+    let mut lines = (1u32..).zip(source.lines()).filter(|(_, line)| line.contains(text));
+    let (number, _) = lines.next().unwrap_or_else(|| panic!("no line has {text:?}"));
+    assert!(lines.next().is_none(), "several lines have {text:?}");
+    number
+}
+
+/// A session, and what it has told.
+pub(super) struct Debugged {
+    pub(super) session: Session,
+    pub(super) events: Receiver<Event>,
+}
+
+/// What ends a run.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Stopped(Stop),
+    Exited(Option<i32>),
+}
+
+impl Debugged {
+    /// Launches the program, held.
+    pub(super) fn launch(flags: Build, args: &[&str]) -> Option<Debugged> {
+        let spec = LaunchSpec {
+            program: build(flags)?,
+            args: args.iter().map(ToString::to_string).collect(),
+            capture_output: true,
+            ..LaunchSpec::default()
+        };
+        let (events, receiver) = crossbeam_channel::unbounded();
+        Some(Debugged {
+            session: Session::launch(&spec, events).expect("the program launches"),
+            events: receiver,
+        })
+    }
+
+    /// Launches the program and lets it run to a function.
+    pub(super) fn at(flags: Build, function: &str, args: &[&str]) -> Option<Debugged> {
+        let debugged = Debugged::launch(flags, args)?;
+        debugged.break_at_function(function);
+        debugged.go();
+        debugged.stopped();
+        debugged.session.set_function_breakpoints(&[]);
+        Some(debugged)
+    }
+
+    pub(super) fn break_at_function(&self, function: &str) -> BreakpointState {
+        let wanted = FunctionBreakpoint {
+            function: function.to_owned(),
+            condition: None,
+            hit_condition: None,
+        };
+        let states = self.session.set_function_breakpoints(&[wanted]);
+        assert!(states[0].verified, "{states:?}");
+        states[0].clone()
+    }
+
+    pub(super) fn break_at(&self, wanted: &[SourceBreakpoint]) -> Vec<BreakpointState> {
+        self.session.set_source_breakpoints(&source(), wanted)
+    }
+
+    pub(super) fn go(&self) {
+        self.session.resume().expect("the program can go on");
+    }
+
+    pub(super) fn step(&self, kind: StepKind) {
+        let stop = self.session.stop().expect("the program is stopped");
+        self.session.step(stop.whose, kind).expect("a step can be made");
+    }
+
+    /// The next event that is no output.
+    pub(super) fn next(&self) -> Event {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.events.recv_deadline(deadline) {
+                Ok(Event::Stdout(_) | Event::Stderr(_)) => {}
+                Ok(event) => return event,
+                Err(RecvTimeoutError::Timeout) => panic!("nothing happened for {PATIENCE:?}"),
+                Err(RecvTimeoutError::Disconnected) => panic!("the session is gone"),
+            }
+        }
+    }
+
+    /// What ends the run, and the log messages before it.
+    pub(super) fn ended_with_log(&self) -> (Ended, Vec<String>) {
+        let mut log = Vec::new();
+        loop {
+            match self.next() {
+                Event::Stopped(stop) => return (Ended::Stopped(stop), log),
+                Event::Exited { status, .. } => return (Ended::Exited(status), log),
+                Event::Log { text, .. } => log.push(text),
+                Event::Notice(text) => eprintln!("notice: {text}"),
+                Event::Stdout(_) | Event::Stderr(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn ended(&self) -> Ended {
+        self.ended_with_log().0
+    }
+
+    /// The stop that must come now.
+    pub(super) fn stopped(&self) -> Stop {
+        match self.ended() {
+            Ended::Stopped(stop) => stop,
+            Ended::Exited(status) => panic!("the program has ended with {status:?}"),
+        }
+    }
+
+    pub(super) fn exited(&self) -> Option<i32> {
+        match self.ended() {
+            Ended::Exited(status) => status,
+            Ended::Stopped(stop) => panic!("the program has stopped: {stop:?} at {}", self.place()),
+        }
+    }
+
+    pub(super) fn stack(&self, whose: Whose) -> Stack {
+        self.session.stack(whose, 50).expect("there is a stack")
+    }
+
+    /// `function:line` where the stop is.
+    pub(super) fn place(&self) -> String {
+        let stop = self.session.stop().expect("the program is stopped");
+        let stack = self.stack(stop.whose);
+        let top = stack.frames.first().expect("a stack has a frame");
+        format!(
+            "{}:{}",
+            top.location.function.as_deref().unwrap_or("?"),
+            top.location.line
+        )
+    }
+
+    /// A variable of the innermost frame as text.
+    pub(super) fn value(&self, expression: &str) -> String {
+        let stop = self.session.stop().expect("the program is stopped");
+        let frame = FrameRef {
+            whose: stop.whose,
+            frame: 0,
+        };
+        match self.session.evaluate(frame, expression, LoadConfig::DAP) {
+            Ok(value) => value.text(Style::default()),
+            Err(error) => format!("error: {error}"),
+        }
+    }
+
+    /// Kills the program and waits for its last event.
+    pub(super) fn kill(self) {
+        self.session.end(EndWith::Kill);
+        let last = self.events.try_iter().last();
+        assert!(matches!(last, Some(Event::Exited { .. })), "{last:?}");
+    }
+}
+
+/// A line breakpoint without terms.
+pub(super) fn plain(line: u32) -> SourceBreakpoint {
+    SourceBreakpoint {
+        line,
+        log_message: None,
+        condition: None,
+        hit_condition: None,
+    }
+}
+
+/// Whether a stop is at a user's breakpoint.
+pub(super) fn is_breakpoint(stop: &Stop) -> bool {
+    matches!(stop.reason, StopReason::Breakpoint(_))
+}

@@ -1,0 +1,370 @@
+//! Operators on operands, with Go's typing.
+
+use std::sync::Arc;
+
+use spelunk_dwarf::{Kind, ProcAddr, Type};
+
+use super::constant::{self, Const};
+use super::eval::Evaluator;
+use super::operand::{Operand, What};
+use super::{Binary, EvalError, Expr, Unary};
+
+/// Structs in structs are compared to this depth.
+const MAX_DEPTH: u32 = 32;
+/// Arrays are compared up to this many elements.
+const MAX_ELEMENTS: u64 = 1 << 16;
+
+impl Evaluator<'_> {
+    /// Whether an untyped constant or nil can have the type `ty`; the error is Delve's.
+    pub(crate) fn fits(&self, x: &Operand, ty: &Type) -> Result<(), EvalError> {
+        fits(x, ty)
+    }
+
+    pub(super) fn unary(&self, operator: Unary, inside: &Expr) -> Result<Operand, EvalError> {
+        let x = self.operand(inside)?;
+        match operator {
+            Unary::Address => return self.address_of(x, inside),
+            Unary::Receive => return Err(not_applicable(operator, inside)),
+            _ => {}
+        }
+        let value = self.scalar(&x)?.ok_or_else(|| not_applicable(operator, inside))?;
+        let result = constant::unary(operator, &value)?;
+        Ok(match x.ty {
+            Some(ty) => Operand::computed(Arc::clone(&ty), fitted(&ty, result)),
+            None => Operand::constant(result),
+        })
+    }
+
+    fn address_of(&self, x: Operand, inside: &Expr) -> Result<Operand, EvalError> {
+        let (Some(ty), What::Place(addr) | What::MapFrom { addr, .. }) = (&x.ty, &x.what) else {
+            return Err(match x.what {
+                What::Unreadable(why) => EvalError::Unreadable(why),
+                _ => EvalError::Refused(format!("can not take address of \"{inside}\"")),
+            });
+        };
+        let pointer = self.loader.binary.type_info(self.loader.binary.pointer_to(ty.id)?)?;
+        Ok(Operand {
+            ty: Some(pointer),
+            what: What::Pointer(addr.0),
+        })
+    }
+
+    pub(super) fn binary(&self, operator: Binary, left: &Expr, right: &Expr) -> Result<Operand, EvalError> {
+        if let Binary::LogicalAnd | Binary::LogicalOr = operator {
+            return self.logical(operator, left, right);
+        }
+        let x = self.operand(left)?;
+        let y = self.operand(right)?;
+        for operand in [&x, &y] {
+            if let What::Unreadable(why) = &operand.what {
+                return Err(EvalError::Unreadable(why.clone()));
+            }
+        }
+        if operator.is_comparison() {
+            self.negotiate(operator, &x, &y)?;
+            return Ok(Operand::constant(Const::Bool(self.compare(operator, &x, &y, 0)?)));
+        }
+        let ty = self.negotiate(operator, &x, &y)?;
+        let a = self.scalar(&x)?.ok_or_else(|| not_applicable(operator, left))?;
+        let b = self.scalar(&y)?.ok_or_else(|| not_applicable(operator, right))?;
+        let whole = ty
+            .as_ref()
+            .is_none_or(|ty| !matches!(ty.kind, Kind::Float | Kind::Complex));
+        let result = if let (Some(ty), Binary::Shl | Binary::Shr) = (&ty, operator) {
+            shifted(operator, ty, &a, &b)?
+        } else {
+            constant::binary(operator, &a, &b, whole)?
+        };
+        Ok(match ty {
+            Some(ty) => Operand::computed(Arc::clone(&ty), fitted(&ty, result)),
+            None => Operand::constant(result),
+        })
+    }
+
+    /// `&&` and `||`: the right side is evaluated only if it decides.
+    fn logical(&self, operator: Binary, left: &Expr, right: &Expr) -> Result<Operand, EvalError> {
+        let truth = |expr: &Expr| -> Result<bool, EvalError> {
+            let x = self.operand(expr)?;
+            match self.scalar(&x)? {
+                Some(Const::Bool(b)) => Ok(b),
+                _ => Err(EvalError::Refused(format!(
+                    "expression \"{expr}\" should be boolean not {}",
+                    x.kind_name()
+                ))),
+            }
+        };
+        let first = truth(left)?;
+        let decided = first == (operator == Binary::LogicalOr);
+        Ok(Operand::constant(Const::Bool(if decided {
+            first
+        } else {
+            truth(right)?
+        })))
+    }
+
+    /// The type of the result of an operator that is no comparison, or the type in which a comparison is made; `None` between constants.
+    fn negotiate(&self, operator: Binary, x: &Operand, y: &Operand) -> Result<Option<Arc<Type>>, EvalError> {
+        if x.is_nil() {
+            return with_nil(operator, y);
+        }
+        if y.is_nil() {
+            return with_nil(operator, x);
+        }
+        if let Binary::Shl | Binary::Shr = operator {
+            if !matches!(x.kind(), Some(Kind::Int | Kind::Uint | Kind::Uintptr)) {
+                return Err(EvalError::Refused(format!("shift of type {}", x.kind_name())));
+            }
+            if !matches!(y.kind(), Some(Kind::Int | Kind::Uint | Kind::Uintptr)) {
+                let name = y.kind_name();
+                return Err(EvalError::Refused(format!(
+                    "shift count type {name}, must be unsigned integer"
+                )));
+            }
+            if matches!(self.scalar(y)?, Some(Const::Int(n)) if n < 0) {
+                return Err(EvalError::Refused("shift count must not be negative".to_owned()));
+            }
+            return Ok(x.ty.clone());
+        }
+        match (&x.ty, &y.ty) {
+            (None, None) => Ok(None),
+            (Some(a), Some(b)) if a.id == b.id || a.name == b.name => Ok(Some(Arc::clone(a))),
+            (Some(a), Some(b)) => Err(EvalError::Refused(format!(
+                "mismatched types \"{}\" and \"{}\"",
+                a.name, b.name
+            ))),
+            (Some(ty), None) => {
+                fits(y, ty)?;
+                Ok(Some(Arc::clone(ty)))
+            }
+            (None, Some(ty)) => {
+                fits(x, ty)?;
+                Ok(Some(Arc::clone(ty)))
+            }
+        }
+    }
+
+    /// Compares two operands whose types go together.
+    pub(super) fn compare(&self, operator: Binary, x: &Operand, y: &Operand, depth: u32) -> Result<bool, EvalError> {
+        let equality = matches!(operator, Binary::Equal | Binary::NotEqual);
+        if let Some(Kind::String) = x.kind()
+            && equality
+            && let (Some(a), Some(b)) = (self.string_length(x)?, self.string_length(y)?)
+            && a != b
+        {
+            return Ok(operator == Binary::NotEqual);
+        }
+        if !x.is_nil()
+            && !y.is_nil()
+            && let (Some(a), Some(b)) = (self.scalar(x)?, self.scalar(y)?)
+        {
+            return constant::compare(operator, &a, &b);
+        }
+        if !equality {
+            return Err(EvalError::Refused(format!(
+                "operator {operator} not defined on {}",
+                x.kind_name()
+            )));
+        }
+        let equal = if x.is_nil() {
+            self.holds_nil(y)?
+        } else if y.is_nil() {
+            self.holds_nil(x)?
+        } else {
+            self.equal(x, y, depth)?
+        };
+        Ok(equal == (operator == Binary::Equal))
+    }
+
+    fn equal(&self, x: &Operand, y: &Operand, depth: u32) -> Result<bool, EvalError> {
+        if depth > MAX_DEPTH {
+            return Err(EvalError::Refused("structure too deep for comparison".to_owned()));
+        }
+        match x.kind() {
+            Some(Kind::Pointer { .. } | Kind::UnsafePointer) => Ok(self.pointer(x)? == self.pointer(y)?),
+            Some(Kind::Struct { fields }) => {
+                let (Some(a), Some(b)) = (place(x), place(y)) else {
+                    return Err(unimplemented(x));
+                };
+                for field in fields.iter() {
+                    if &*field.name == "_" {
+                        continue;
+                    }
+                    let ty = self.loader.binary.type_info(field.ty)?;
+                    let at =
+                        |base: ProcAddr| Operand::place(Arc::clone(&ty), ProcAddr(base.0.wrapping_add(field.offset)));
+                    if !self.compare(Binary::Equal, &at(a), &at(b), depth + 1)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Some(Kind::Array { elem, len, stride }) => {
+                let (Some(a), Some(b)) = (place(x), place(y)) else {
+                    return Err(unimplemented(x));
+                };
+                if len > MAX_ELEMENTS {
+                    return Err(EvalError::Refused("array too long for comparison".to_owned()));
+                }
+                let ty = self.loader.binary.type_info(elem)?;
+                for i in 0..len {
+                    let at = |base: ProcAddr| {
+                        let offset = i.wrapping_mul(stride);
+                        Operand::place(Arc::clone(&ty), ProcAddr(base.0.wrapping_add(offset)))
+                    };
+                    if !self.compare(Binary::Equal, &at(a), &at(b), depth + 1)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Some(Kind::Slice { .. } | Kind::Map { .. } | Kind::Func | Kind::Chan { .. }) => Err(EvalError::Refused(
+                format!("can not compare {} variables", x.kind_name()),
+            )),
+            Some(Kind::Interface { .. }) => match (self.held(x)?, self.held(y)?) {
+                (None, None) => Ok(true),
+                (Some(a), Some(b)) => {
+                    let same_type = a.ty.as_ref().map(|ty| &ty.name) == b.ty.as_ref().map(|ty| &ty.name);
+                    Ok(same_type && self.compare(Binary::Equal, &a, &b, depth + 1)?)
+                }
+                _ => Ok(false),
+            },
+            _ => Err(unimplemented(x)),
+        }
+    }
+
+    /// Whether a value of a kind that has a nil is it.
+    fn holds_nil(&self, x: &Operand) -> Result<bool, EvalError> {
+        Ok(match &x.what {
+            What::Nil => true,
+            What::Pointer(address) => *address == 0,
+            What::Slice { base, .. } => *base == 0,
+            What::Elements { .. } | What::Function { .. } => false,
+            What::Place(addr) | What::MapFrom { addr, .. } => self.loader.memory.read_uint(*addr, 8)? == 0,
+            What::Unreadable(why) => return Err(EvalError::Unreadable(why.clone())),
+            What::Const(_) | What::Declared(_) | What::Part { .. } | What::NoGoroutine => false,
+        })
+    }
+}
+
+fn place(x: &Operand) -> Option<ProcAddr> {
+    match x.what {
+        What::Place(addr) => Some(addr),
+        _ => None,
+    }
+}
+
+fn unimplemented(x: &Operand) -> EvalError {
+    EvalError::Refused(format!("unimplemented comparison of {} variables", x.kind_name()))
+}
+
+fn not_applicable(operator: impl std::fmt::Display, to: &Expr) -> EvalError {
+    EvalError::Refused(format!("operator {operator} can not be applied to \"{to}\""))
+}
+
+fn with_nil(operator: Binary, other: &Operand) -> Result<Option<Arc<Type>>, EvalError> {
+    if !matches!(operator, Binary::Equal | Binary::NotEqual) {
+        return Err(EvalError::Refused(format!(
+            "operator {operator} can not be applied to \"nil\""
+        )));
+    }
+    if other.is_nil() || other.ty.as_ref().is_some_and(|ty| has_nil(&ty.kind)) {
+        return Ok(None);
+    }
+    Err(EvalError::Refused(format!(
+        "can not compare {} to nil",
+        other.kind_name()
+    )))
+}
+
+/// Whether nil is a value of the kind.
+pub(super) fn has_nil(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Pointer { .. }
+            | Kind::UnsafePointer
+            | Kind::Chan { .. }
+            | Kind::Map { .. }
+            | Kind::Interface { .. }
+            | Kind::Slice { .. }
+            | Kind::Func
+    )
+}
+
+/// Whether an untyped constant can have the type `ty`.
+pub(super) fn fits(x: &Operand, ty: &Type) -> Result<(), EvalError> {
+    let value = match &x.what {
+        What::Const(value) => value,
+        What::Nil if has_nil(&ty.kind) => return Ok(()),
+        _ => return Err(EvalError::Refused(format!("mismatched types nil and {}", ty.name))),
+    };
+    let fits = match ty.kind {
+        Kind::Int | Kind::Uint | Kind::Uintptr => matches!(value, Const::Int(_)),
+        Kind::Float => matches!(value, Const::Int(_) | Const::Float(_)),
+        Kind::Complex => matches!(value, Const::Int(_) | Const::Float(_) | Const::Complex(..)),
+        Kind::Bool => matches!(value, Const::Bool(_)),
+        Kind::String => matches!(value, Const::Text(_)),
+        _ => false,
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(EvalError::Refused(format!(
+        "can not convert {value} constant to {}",
+        ty.name
+    )))
+}
+
+/// A number as a value of a type: integers wrap round at its size, and floating-point numbers are rounded.
+pub(crate) fn fitted(ty: &Type, value: Const) -> Const {
+    match (&ty.kind, value) {
+        (Kind::Int, Const::Int(n)) => Const::Int(wrapped(n, ty.size, true)),
+        (Kind::Uint | Kind::Uintptr, Const::Int(n)) => Const::Int(wrapped(n, ty.size, false)),
+        (Kind::Float, value) if ty.size == 4 => match value.real() {
+            Some(x) => Const::Float(f64::from(x as f32)),
+            None => value,
+        },
+        (Kind::Float, Const::Int(n)) => Const::Float(n as f64),
+        (_, value) => value,
+    }
+}
+
+/// The low `size` bytes of a number, as a number of that size.
+pub(super) fn wrapped(n: i128, size: u64, signed: bool) -> i128 {
+    let bits = 8 * u32::try_from(size).unwrap_or(8).clamp(1, 8);
+    let low = n & ((1i128 << bits) - 1);
+    if signed && low >> (bits - 1) & 1 == 1 {
+        low - (1i128 << bits)
+    } else {
+        low
+    }
+}
+
+/// A shift of a typed integer, whose bits beyond its size are lost.
+fn shifted(operator: Binary, ty: &Type, x: &Const, by: &Const) -> Result<Const, EvalError> {
+    let (Const::Int(x), Const::Int(by)) = (x, by) else {
+        return constant::binary(operator, x, by, true);
+    };
+    let distance = u32::try_from(*by).unwrap_or(u32::MAX);
+    let bits = 8 * u32::try_from(ty.size).unwrap_or(8).clamp(1, 8);
+    Ok(Const::Int(match operator {
+        Binary::Shl if distance >= bits => 0,
+        // 64 bits shifted by less than 64 fit into 128.
+        Binary::Shl => x.wrapping_shl(distance),
+        _ => x >> distance.min(127),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_wrap_round_at_their_size() {
+        assert_eq!(wrapped(256, 1, false), 0);
+        assert_eq!(wrapped(-1, 1, false), 255);
+        assert_eq!(wrapped(128, 1, true), -128);
+        assert_eq!(wrapped(-129, 1, true), 127);
+        assert_eq!(wrapped(1 << 64, 8, false), 0);
+        assert_eq!(wrapped(i128::from(u64::MAX), 8, true), -1);
+    }
+}

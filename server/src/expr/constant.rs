@@ -1,0 +1,245 @@
+//! Numbers, strings and truth values that an expression computes (Go specification, "Constants").
+//!
+//! Go's constants are exact. Here integers are exact within 128 bits and refuse to overflow, and other numbers are those of a float64.
+
+use super::{Binary, EvalError, Unary};
+
+/// A computed value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Const {
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i128),
+    /// A floating-point number.
+    Float(f64),
+    /// Real and imaginary part.
+    Complex(f64, f64),
+    /// The bytes of a string.
+    Text(Vec<u8>),
+}
+
+impl Const {
+    /// The type that the constant has by default, by its name.
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Const::Bool(_) => "bool",
+            Const::Int(n) if *n > i128::from(i64::MAX) => "uint64",
+            Const::Int(_) => "int",
+            Const::Float(_) => "float64",
+            Const::Complex(..) => "complex128",
+            Const::Text(_) => "string",
+        }
+    }
+
+    /// As a number of the complex plane; `None` for what is no number.
+    fn complex(&self) -> Option<(f64, f64)> {
+        match self {
+            Const::Int(n) => Some((*n as f64, 0.0)),
+            Const::Float(x) => Some((*x, 0.0)),
+            Const::Complex(re, im) => Some((*re, *im)),
+            _ => None,
+        }
+    }
+
+    /// As a real number; `None` for what is none.
+    pub(crate) fn real(&self) -> Option<f64> {
+        match self {
+            Const::Int(n) => Some(*n as f64),
+            Const::Float(x) => Some(*x),
+            Const::Complex(re, im) if *im == 0.0 => Some(*re),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Const {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Const::Bool(b) => write!(f, "{b}"),
+            Const::Int(n) => write!(f, "{n}"),
+            Const::Float(x) => write!(f, "{x}"),
+            Const::Complex(re, im) => write!(f, "({re} + {im}i)"),
+            Const::Text(bytes) => {
+                let mut text = String::new();
+                crate::value::push_quoted(&mut text, bytes);
+                f.write_str(&text)
+            }
+        }
+    }
+}
+
+fn overflow() -> EvalError {
+    EvalError::Refused("constant overflow".to_owned())
+}
+
+/// Applies a unary operator other than `&` and `<-`.
+pub(super) fn unary(operator: Unary, x: &Const) -> Result<Const, EvalError> {
+    let refuse = || EvalError::Refused(format!("invalid unary operation {operator}{x}"));
+    Ok(match (operator, x) {
+        (Unary::Plus, Const::Int(_) | Const::Float(_) | Const::Complex(..)) => x.clone(),
+        (Unary::Minus, Const::Int(n)) => Const::Int(n.checked_neg().ok_or_else(overflow)?),
+        (Unary::Minus, Const::Float(x)) => Const::Float(-x),
+        (Unary::Minus, Const::Complex(re, im)) => Const::Complex(-re, -im),
+        (Unary::Complement, Const::Int(n)) => Const::Int(!n),
+        (Unary::Not, Const::Bool(b)) => Const::Bool(!b),
+        _ => return Err(refuse()),
+    })
+}
+
+/// Applies a binary operator other than a comparison. Integers divide as integers where `whole` says so.
+pub(super) fn binary(operator: Binary, x: &Const, y: &Const, whole: bool) -> Result<Const, EvalError> {
+    let refuse = || EvalError::Refused(format!("invalid binary operation {x} {operator} {y}"));
+    match (x, y) {
+        (Const::Bool(a), Const::Bool(b)) => match operator {
+            Binary::LogicalAnd => Ok(Const::Bool(*a && *b)),
+            Binary::LogicalOr => Ok(Const::Bool(*a || *b)),
+            _ => Err(refuse()),
+        },
+        (Const::Text(a), Const::Text(b)) if operator == Binary::Add => Ok(Const::Text([&a[..], &b[..]].concat())),
+        (Const::Int(a), Const::Int(b)) if whole || operator != Binary::Div => integers(operator, *a, *b, refuse),
+        (Const::Complex(..), _) | (_, Const::Complex(..)) => {
+            let (Some(a), Some(b)) = (x.complex(), y.complex()) else {
+                return Err(refuse());
+            };
+            complexes(operator, a, b, refuse)
+        }
+        _ => {
+            let (Some(a), Some(b)) = (x.real(), y.real()) else {
+                return Err(refuse());
+            };
+            Ok(Const::Float(match operator {
+                Binary::Add => a + b,
+                Binary::Sub => a - b,
+                Binary::Mul => a * b,
+                Binary::Div if b == 0.0 => return Err(EvalError::Refused("division by zero".to_owned())),
+                Binary::Div => a / b,
+                _ => return Err(refuse()),
+            }))
+        }
+    }
+}
+
+fn integers(operator: Binary, a: i128, b: i128, refuse: impl Fn() -> EvalError) -> Result<Const, EvalError> {
+    let by_zero = || EvalError::Refused("runtime error: integer divide by zero".to_owned());
+    // What a shift by more leaves is the same, and no target computes with wider numbers.
+    let distance = || u32::try_from(b).unwrap_or(u32::MAX);
+    let result = match operator {
+        Binary::Add => a.checked_add(b),
+        Binary::Sub => a.checked_sub(b),
+        Binary::Mul => a.checked_mul(b),
+        Binary::Div if b == 0 => return Err(by_zero()),
+        Binary::Div => a.checked_div(b),
+        Binary::Rem if b == 0 => return Err(by_zero()),
+        Binary::Rem => a.checked_rem(b),
+        Binary::And => Some(a & b),
+        Binary::Or => Some(a | b),
+        Binary::Xor => Some(a ^ b),
+        Binary::AndNot => Some(a & !b),
+        Binary::Shl => match distance() {
+            _ if a == 0 => Some(0),
+            n if n < 127 => Some(a << n).filter(|shifted| shifted >> n == a),
+            _ => None,
+        },
+        Binary::Shr => Some(a >> distance().min(127)),
+        _ => return Err(refuse()),
+    };
+    result.map(Const::Int).ok_or_else(overflow)
+}
+
+fn complexes(
+    operator: Binary,
+    (a, b): (f64, f64),
+    (c, d): (f64, f64),
+    refuse: impl Fn() -> EvalError,
+) -> Result<Const, EvalError> {
+    Ok(match operator {
+        Binary::Add => Const::Complex(a + c, b + d),
+        Binary::Sub => Const::Complex(a - c, b - d),
+        Binary::Mul => Const::Complex(a * c - b * d, b * c + a * d),
+        Binary::Div => {
+            let norm = c * c + d * d;
+            if norm == 0.0 {
+                return Err(EvalError::Refused("division by zero".to_owned()));
+            }
+            Const::Complex((a * c + b * d) / norm, (b * c - a * d) / norm)
+        }
+        _ => return Err(refuse()),
+    })
+}
+
+/// Compares two values of one kind.
+pub(super) fn compare(operator: Binary, x: &Const, y: &Const) -> Result<bool, EvalError> {
+    use std::cmp::Ordering;
+    let refuse = || EvalError::Refused(format!("invalid comparison {x} {operator} {y}"));
+    let ordered = |ordering: Option<Ordering>| match operator {
+        Binary::Equal => ordering == Some(Ordering::Equal),
+        Binary::NotEqual => ordering != Some(Ordering::Equal),
+        Binary::Less => ordering == Some(Ordering::Less),
+        Binary::LessEqual => matches!(ordering, Some(Ordering::Less | Ordering::Equal)),
+        Binary::Greater => ordering == Some(Ordering::Greater),
+        _ => matches!(ordering, Some(Ordering::Greater | Ordering::Equal)),
+    };
+    let only_equality = matches!(operator, Binary::Equal | Binary::NotEqual);
+    match (x, y) {
+        (Const::Bool(a), Const::Bool(b)) if only_equality => Ok(ordered(Some(a.cmp(b)))),
+        (Const::Int(a), Const::Int(b)) => Ok(ordered(Some(a.cmp(b)))),
+        (Const::Text(a), Const::Text(b)) => Ok(ordered(Some(a.cmp(b)))),
+        (Const::Complex(..), _) | (_, Const::Complex(..)) if only_equality => match (x.complex(), y.complex()) {
+            (Some(a), Some(b)) => Ok(ordered((a == b).then_some(Ordering::Equal))),
+            _ => Err(refuse()),
+        },
+        _ => match (x.real(), y.real()) {
+            (Some(a), Some(b)) => Ok(ordered(a.partial_cmp(&b))),
+            _ => Err(refuse()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn int(operator: Binary, a: i128, b: i128) -> Result<Const, String> {
+        binary(operator, &Const::Int(a), &Const::Int(b), true).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn integers_are_exact_or_refused() {
+        assert_eq!(int(Binary::Add, 1 << 64, -1), Ok(Const::Int((1 << 64) - 1)));
+        assert_eq!(int(Binary::Div, -7, 2), Ok(Const::Int(-3)));
+        assert_eq!(int(Binary::Rem, -7, 2), Ok(Const::Int(-1)));
+        assert_eq!(int(Binary::Shl, 1, 100), Ok(Const::Int(1 << 100)));
+        assert_eq!(int(Binary::Shl, 1, 200), Err("constant overflow".to_owned()));
+        assert_eq!(int(Binary::Shr, -8, 1000), Ok(Const::Int(-1)));
+        assert_eq!(int(Binary::AndNot, 0b111, 0b010), Ok(Const::Int(0b101)));
+        assert_eq!(
+            int(Binary::Div, 1, 0),
+            Err("runtime error: integer divide by zero".to_owned())
+        );
+        assert_eq!(int(Binary::Mul, i128::MAX, 2), Err("constant overflow".to_owned()));
+        assert!(unary(Unary::Minus, &Const::Int(i128::MIN)).is_err());
+    }
+
+    #[test]
+    fn kinds_mix_as_in_go() {
+        let half = binary(Binary::Div, &Const::Int(1), &Const::Float(2.0), true);
+        assert_eq!(half, Ok(Const::Float(0.5)));
+        let product = binary(Binary::Mul, &Const::Complex(0.0, 1.0), &Const::Complex(0.0, 1.0), true);
+        assert_eq!(product, Ok(Const::Complex(-1.0, 0.0)));
+        let refused = binary(Binary::Add, &Const::Text(b"a".to_vec()), &Const::Int(1), true);
+        assert_eq!(
+            refused.map_err(|error| error.to_string()),
+            Err("invalid binary operation \"a\" + 1".to_owned())
+        );
+        assert_eq!(compare(Binary::Equal, &Const::Int(1), &Const::Float(1.0)), Ok(true));
+        assert_eq!(
+            compare(Binary::Less, &Const::Text(b"a".to_vec()), &Const::Text(b"b".to_vec())),
+            Ok(true)
+        );
+        assert!(compare(Binary::Less, &Const::Bool(true), &Const::Bool(false)).is_err());
+        let nan = Const::Float(f64::NAN);
+        assert_eq!(compare(Binary::Equal, &nan, &nan), Ok(false));
+        assert_eq!(compare(Binary::NotEqual, &nan, &nan), Ok(true));
+    }
+}

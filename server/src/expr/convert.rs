@@ -1,0 +1,219 @@
+//! Conversions: `T(x)`.
+
+use std::sync::Arc;
+
+use spelunk_dwarf::{Binary, Kind, Type};
+
+use super::arith::fitted;
+use super::constant::Const;
+use super::eval::Evaluator;
+use super::operand::{Operand, What};
+use super::type_expr::find_type;
+use super::{EvalError, Expr};
+
+impl Evaluator<'_> {
+    /// `function(argument)` if that is a conversion; `None` if it must be a call.
+    pub(super) fn conversion(&self, function: &Expr, argument: &Expr) -> Result<Option<Operand>, EvalError> {
+        let mut core = function.bare();
+        while let Expr::Dereference(inside) = core {
+            core = inside.bare();
+        }
+        let must_be_type = match core {
+            Expr::Literal(_) | Expr::Type(_) => true,
+            Expr::Name(_) | Expr::Index(..) => false,
+            Expr::Field(package, _) => {
+                if !matches!(package.bare(), Expr::Name(_) | Expr::Literal(_)) {
+                    return Ok(None);
+                }
+                false
+            }
+            _ => return Ok(None),
+        };
+        let ty = match find_type(self.loader.binary, function) {
+            Ok(ty) => self.loader.binary.type_info(ty)?,
+            Err(error) if must_be_type => return Err(error),
+            Err(_) => return Ok(None),
+        };
+        let x = self.operand(argument)?;
+        if let What::Unreadable(why) = &x.what {
+            return Err(EvalError::Unreadable(why.clone()));
+        }
+        let refuse = || EvalError::Refused(format!("can not convert \"{argument}\" to {}", ty.name));
+        self.converted(x, &ty)?.map(Some).ok_or_else(refuse)
+    }
+
+    /// `x` as a value of `ty`; `None` if Go has no such conversion, or Delve does not make it.
+    fn converted(&self, x: Operand, ty: &Arc<Type>) -> Result<Option<Operand>, EvalError> {
+        if let Some(from) = &x.ty
+            && compatible(self.loader.binary, from, ty, 0)
+            && !matches!(x.what, What::Const(_))
+        {
+            return Ok(Some(Operand {
+                ty: Some(Arc::clone(ty)),
+                what: x.what,
+            }));
+        }
+        let computed = |value| Ok(Some(Operand::computed(Arc::clone(ty), fitted(ty, value))));
+        match &ty.kind {
+            Kind::Pointer { .. } | Kind::UnsafePointer => {
+                let address = match x.kind() {
+                    Some(Kind::Pointer { .. } | Kind::UnsafePointer) => self.pointer(&x)?,
+                    _ => match self.scalar(&x)? {
+                        Some(Const::Int(n)) => n as u64,
+                        _ if x.is_nil() => 0,
+                        _ => return Ok(None),
+                    },
+                };
+                Ok(Some(Operand {
+                    ty: Some(Arc::clone(ty)),
+                    what: What::Pointer(address),
+                }))
+            }
+            Kind::Int | Kind::Uint | Kind::Uintptr => match x.kind() {
+                Some(Kind::Pointer { .. } | Kind::UnsafePointer) if ty.kind != Kind::Int => {
+                    computed(Const::Int(i128::from(self.pointer(&x)?)))
+                }
+                _ => match self.scalar(&x)? {
+                    Some(Const::Int(n)) => computed(Const::Int(n)),
+                    // Out of range the language leaves the result open; the cast saturates.
+                    Some(Const::Float(x)) => computed(Const::Int(x as i128)),
+                    _ => Ok(None),
+                },
+            },
+            Kind::Float => match self.scalar(&x)? {
+                Some(value @ (Const::Int(_) | Const::Float(_))) => computed(value),
+                _ => Ok(None),
+            },
+            Kind::Complex => match self.scalar(&x)? {
+                Some(value @ Const::Complex(..)) => computed(value),
+                Some(value) => match value.real() {
+                    Some(real) => computed(Const::Complex(real, 0.0)),
+                    None => Ok(None),
+                },
+                None => Ok(None),
+            },
+            Kind::Bool => match self.scalar(&x)? {
+                Some(value @ Const::Bool(_)) => computed(value),
+                _ => Ok(None),
+            },
+            Kind::String => self.to_string(x, ty),
+            Kind::Slice { elem } => {
+                let elem = self.loader.binary.type_info(*elem)?;
+                if !matches!(x.kind(), Some(Kind::String)) {
+                    return Ok(None);
+                }
+                self.string_elements(&x, ty, &elem)
+            }
+            kind if x.is_nil() && super::arith::has_nil(kind) => Ok(Some(Operand {
+                ty: Some(Arc::clone(ty)),
+                what: What::Nil,
+            })),
+            _ => Ok(None),
+        }
+    }
+
+    fn to_string(&self, x: Operand, ty: &Arc<Type>) -> Result<Option<Operand>, EvalError> {
+        let computed = |bytes| Ok(Some(Operand::computed(Arc::clone(ty), Const::Text(bytes))));
+        let elem = match x.kind() {
+            Some(Kind::String) => {
+                return Ok(Some(Operand {
+                    ty: Some(Arc::clone(ty)),
+                    what: x.what,
+                }));
+            }
+            Some(Kind::Int | Kind::Uint | Kind::Uintptr) => {
+                let Some(Const::Int(n)) = self.scalar(&x)? else {
+                    return Ok(None);
+                };
+                let c = u32::try_from(n)
+                    .ok()
+                    .and_then(char::from_u32)
+                    .unwrap_or(char::REPLACEMENT_CHARACTER);
+                return computed(c.to_string().into_bytes());
+            }
+            Some(Kind::Slice { elem } | Kind::Array { elem, .. }) => self.loader.binary.type_info(elem)?,
+            _ => return Ok(None),
+        };
+        let Some((base, len)) = self.elements(&x)? else {
+            return Ok(None);
+        };
+        let limit = i64::from(self.loader.config.max_string_len);
+        match &*elem.name {
+            // The bytes are a string where they are.
+            "uint8" | "byte" => Ok(Some(Operand {
+                ty: Some(Arc::clone(ty)),
+                what: What::Part { base, len },
+            })),
+            "int32" | "rune" => {
+                let mut text = String::new();
+                for i in 0..len.min(limit) {
+                    let at = base.wrapping_add(4 * i as u64);
+                    let code = self.loader.memory.read_uint(spelunk_dwarf::ProcAddr(at), 4)? as u32;
+                    text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+                }
+                computed(text.into_bytes())
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The bytes or runes of a string as a slice.
+    fn string_elements(&self, x: &Operand, ty: &Arc<Type>, elem: &Type) -> Result<Option<Operand>, EvalError> {
+        let limit = self.loader.config.max_array_values as usize;
+        let (bytes, len) = self.string_start(x, limit.saturating_mul(4))?;
+        let number = |n: u32| Const::Int(i128::from(n));
+        let what = match (&elem.kind, elem.size) {
+            (Kind::Uint, 1) => What::Elements {
+                values: bytes.iter().take(limit).map(|byte| number(u32::from(*byte))).collect(),
+                len,
+            },
+            (Kind::Int, 4) => {
+                let text = String::from_utf8_lossy(&bytes);
+                let values: Vec<Const> = text.chars().map(|c| number(u32::from(c))).collect();
+                What::Elements {
+                    len: values.len() as i64,
+                    values: values.into_iter().take(limit).collect(),
+                }
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Operand {
+            ty: Some(Arc::clone(ty)),
+            what,
+        }))
+    }
+}
+
+/// Whether a value of type `a` is, byte for byte, one of type `b` (Go specification, "Conversions": identical underlying types).
+fn compatible(binary: &Binary, a: &Type, b: &Type, depth: u32) -> bool {
+    if a.size != b.size || depth > 16 {
+        return false;
+    }
+    if a.name == b.name || a.id == b.id {
+        return true;
+    }
+    let same = |x, y| match (binary.type_info(x), binary.type_info(y)) {
+        (Ok(x), Ok(y)) => x.id == y.id || x.name == y.name,
+        _ => false,
+    };
+    match (&a.kind, &b.kind) {
+        (Kind::Pointer { .. } | Kind::UnsafePointer, Kind::UnsafePointer)
+        | (Kind::UnsafePointer, Kind::Pointer { .. }) => true,
+        (Kind::Pointer { elem: x }, Kind::Pointer { elem: y }) => match (binary.type_info(*x), binary.type_info(*y)) {
+            (Ok(x), Ok(y)) => compatible(binary, &x, &y, depth + 1),
+            _ => false,
+        },
+        (Kind::Struct { fields: x }, Kind::Struct { fields: y }) => x == y,
+        (Kind::Slice { elem: x }, Kind::Slice { elem: y }) => same(*x, *y),
+        (Kind::Array { elem: x, len: n, .. }, Kind::Array { elem: y, len: m, .. }) => n == m && same(*x, *y),
+        (Kind::Map { key: k, elem: x, .. }, Kind::Map { key: l, elem: y, .. }) => same(*k, *l) && same(*x, *y),
+        (Kind::Chan { elem: x, .. }, Kind::Chan { elem: y, .. }) => same(*x, *y),
+        (Kind::String, Kind::String)
+        | (Kind::Complex, Kind::Complex)
+        | (Kind::Float, Kind::Float)
+        | (Kind::Int, Kind::Int)
+        | (Kind::Uint, Kind::Uint)
+        | (Kind::Bool, Kind::Bool) => true,
+        _ => false,
+    }
+}

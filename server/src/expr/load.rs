@@ -1,0 +1,156 @@
+//! An operand as a value, within limits.
+
+use std::sync::Arc;
+
+use spelunk_dwarf::{Kind, ProcAddr};
+
+use super::constant::Const;
+use super::eval::Evaluator;
+use super::operand::{Operand, What, default_type, plain_type};
+use crate::value::{Content, LoadConfig, Loader, Value};
+
+/// Parts whose bounds are written as numbers are loaded whole, but not beyond this.
+const MAX_EXACT: i64 = 1 << 16;
+
+impl Evaluator<'_> {
+    /// The operand as a value, within the loader's limits.
+    pub(crate) fn load(&self, x: &Operand, name: &str) -> Value {
+        let ty = match (&x.ty, &x.what) {
+            (Some(ty), _) => Arc::clone(ty),
+            (None, What::Const(value)) => default_type(value),
+            (None, _) => plain_type("nil", 8, Kind::UnsafePointer),
+        };
+        let mut value = Value::not_loaded(Arc::clone(&ty), ProcAddr(0));
+        value.name = name.to_owned();
+        match &x.what {
+            What::Place(addr) => return self.loader.load_typed(name, ty, *addr),
+            What::MapFrom { addr, skip } => return self.loader.load_map_from(name, ty, *addr, *skip),
+            What::Slice { base, len, cap, exact } => {
+                let mut loader = self.loader;
+                if *exact {
+                    let wanted = u32::try_from((*len).clamp(0, MAX_EXACT)).unwrap_or(0);
+                    loader.config.max_array_values = loader.config.max_array_values.max(wanted);
+                }
+                return loader.load_slice(name, ty, *base, *len, *cap);
+            }
+            What::Unreadable(why) => value.unreadable = Some(why.clone()),
+            What::Const(constant) | What::Declared(constant) => {
+                match self.constant_content(&ty.kind, ty.size, constant) {
+                    Some(content) => {
+                        value.content = content;
+                        // A constant was asked for by its name.
+                        if matches!((&x.ty, &x.what), (Some(_), What::Const(_))) {
+                            value.constant = self.loader.constant_of(&value);
+                        }
+                    }
+                    None => value.unreadable = Some(format!("{constant} is no {}", ty.name)),
+                }
+            }
+            What::Nil => value.content = self.nil_content(&ty.kind),
+            What::Pointer(address) => {
+                value.content = match ty.kind {
+                    Kind::Pointer { elem } => match self.loader.binary.type_info(elem) {
+                        Ok(elem) => Content::Pointer(Box::new(Value::not_loaded(elem, ProcAddr(*address)))),
+                        Err(error) => {
+                            value.unreadable = Some(error.to_string());
+                            Content::NotLoaded
+                        }
+                    },
+                    _ => Content::UnsafePointer(*address),
+                };
+            }
+            What::Part { base, len } => match self.loader.load_string(*base, *len) {
+                Ok(content) => value.content = content,
+                Err(why) => value.unreadable = Some(why),
+            },
+            What::Elements { values, len } => {
+                let elem = match ty.kind {
+                    Kind::Slice { elem } => self.loader.binary.type_info(elem).ok(),
+                    _ => None,
+                };
+                let elements = values.iter().filter_map(|value| {
+                    let elem = elem.as_ref()?;
+                    // Delve gives these elements no address either, but marks them as loaded.
+                    Some(self.load(&Operand::computed(Arc::clone(elem), value.clone()), ""))
+                });
+                value.content = Content::Slice {
+                    base: 0,
+                    len: *len,
+                    cap: *len,
+                    elements: elements.collect(),
+                };
+            }
+            What::Function { name, .. } => {
+                value.content = Content::Func {
+                    name: name.to_string(),
+                    captured: Vec::new(),
+                    len: 0,
+                };
+            }
+            What::NoGoroutine => {
+                let goid = self.load(&Operand::constant(Const::Int(0)), "goid");
+                value.content = Content::Struct {
+                    len: 1,
+                    fields: vec![goid],
+                    summary: None,
+                };
+            }
+        }
+        value
+    }
+
+    fn constant_content(&self, kind: &Kind, size: u64, constant: &Const) -> Option<Content> {
+        Some(match (kind, constant) {
+            (_, Const::Bool(b)) => Content::Bool(*b),
+            (Kind::Uint | Kind::Uintptr, Const::Int(n)) => Content::Uint(u64::try_from(*n).ok()?),
+            (Kind::Int, Const::Int(n)) => Content::Int(i64::try_from(*n).ok()?),
+            (Kind::Float, value) if size == 4 => Content::Float32(value.real()? as f32),
+            (Kind::Float, value) => Content::Float64(value.real()?),
+            (Kind::Complex, Const::Complex(re, im)) if size == 8 => Content::Complex64(*re as f32, *im as f32),
+            (Kind::Complex, Const::Complex(re, im)) => Content::Complex128(*re, *im),
+            (Kind::Complex, value) => Content::Complex128(value.real()?, 0.0),
+            (Kind::String, Const::Text(bytes)) => Content::String {
+                bytes: bytes
+                    .iter()
+                    .take(self.loader.config.max_string_len as usize)
+                    .copied()
+                    .collect(),
+                len: bytes.len() as i64,
+            },
+            _ => return None,
+        })
+    }
+
+    fn nil_content(&self, kind: &Kind) -> Content {
+        match kind {
+            Kind::Slice { .. } => Content::Slice {
+                base: 0,
+                len: 0,
+                cap: 0,
+                elements: Vec::new(),
+            },
+            Kind::Map { .. } => Content::Map {
+                base: 0,
+                len: 0,
+                entries: Vec::new(),
+                missing: None,
+            },
+            Kind::Chan { .. } => Content::NilChan,
+            Kind::Interface { .. } => Content::NilInterface,
+            Kind::Func => Content::Func {
+                name: String::new(),
+                captured: Vec::new(),
+                len: 0,
+            },
+            _ => Content::NotLoaded,
+        }
+    }
+
+    /// The same in other limits.
+    pub(crate) fn with_config(&self, config: LoadConfig) -> Self {
+        Evaluator {
+            loader: Loader { config, ..self.loader },
+            ..*self
+        }
+    }
+}

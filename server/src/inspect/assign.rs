@@ -1,0 +1,251 @@
+//! Assigns to what an expression denotes, as far as no call into the program is needed.
+
+use std::sync::Arc;
+
+use spelunk_dwarf::{DwarfReg, Kind, ProcAddr, Type};
+
+use super::FrameScope;
+use super::frame_memory::Source;
+use crate::expr::{Const, EvalError, Evaluator, Operand, What, fitted, parse};
+use crate::value::{LoadConfig, Memory as _, is_direct_in_interface, is_made_up};
+
+/// Values up to this size are copied, in bytes.
+const MAX_COPY: u64 = 1 << 20;
+
+/// A change to make in the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// These bytes from this address on.
+    Memory(ProcAddr, Vec<u8>),
+    /// The whole register of the thread that runs the frame: eight bytes for a general one, sixteen for a vector one.
+    Register(DwarfReg, Vec<u8>),
+}
+
+impl FrameScope<'_> {
+    /// Assigns the value of the Go expression `to` to what the Go expression `what` denotes. `write` is called for each change, in order; the first that fails
+    /// ends it. Nothing is written unless types and values allow it.
+    pub(crate) fn assign(
+        &self,
+        what: &str,
+        to: &str,
+        write: &mut dyn FnMut(Write) -> Result<(), String>,
+    ) -> Result<(), EvalError> {
+        let loader = self.loader(LoadConfig::FULL);
+        let evaluator = self.evaluator(&loader);
+        let (what_parsed, to_parsed) = (parse(what)?, parse(to)?);
+        let value = evaluator.evaluate(&to_parsed)?;
+        let target = evaluator.operand(&what_parsed)?;
+        let bytes = self.bytes_of(&evaluator, &target, &value, to)?;
+        let (ty, addr) = match (&target.ty, &target.what) {
+            (Some(ty), What::Place(addr)) => (ty, *addr),
+            (_, What::Unreadable(why)) => return Err(EvalError::Unreadable(why.clone())),
+            (_, What::Function { name, .. }) => return Err(EvalError::Refused(format!("can not assign to {name}"))),
+            _ => return Err(EvalError::Refused(format!("can not assign to \"{what}\""))),
+        };
+        debug_assert_eq!(bytes.len() as u64, ty.size, "a value has the size of its type");
+        let mut failed = None;
+        for change in self.changes(addr, &bytes)? {
+            if let Err(why) = write(change) {
+                failed = Some(why);
+                break;
+            }
+        }
+        self.memory.forget();
+        failed.map_or(Ok(()), |why| Err(EvalError::Refused(why)))
+    }
+
+    /// The bytes that make `target` hold `value`.
+    fn bytes_of(
+        &self,
+        evaluator: &Evaluator<'_>,
+        target: &Operand,
+        value: &Operand,
+        source: &str,
+    ) -> Result<Vec<u8>, EvalError> {
+        if let What::Unreadable(why) = &value.what {
+            return Err(EvalError::Refused(format!(
+                "Expression \"{source}\" is unreadable: {why}"
+            )));
+        }
+        if let What::Unreadable(why) = &target.what {
+            return Err(EvalError::Unreadable(why.clone()));
+        }
+        let Some(ty) = &target.ty else {
+            return Err(EvalError::Refused("can not assign to a constant".to_owned()));
+        };
+        if value.is_nil() {
+            if !can_be_nil(&ty.kind) {
+                return Err(EvalError::Refused(format!("mismatched types nil and {}", ty.name)));
+            }
+            return Ok(vec![0; ty.size.min(MAX_COPY) as usize]);
+        }
+        match &value.ty {
+            None => evaluator.fits(value, ty)?,
+            Some(from) if same_type(self, from, ty, 0) => {}
+            Some(from) if matches!(ty.kind, Kind::Interface { empty: true }) => return self.boxed(value, from, ty),
+            Some(from) => return Err(mismatch(from, ty)),
+        }
+        let addr = match &value.what {
+            What::Const(constant) | What::Declared(constant) => return scalar_bytes(constant, ty),
+            What::Pointer(address) => return Ok(address.to_le_bytes().to_vec()),
+            What::Slice { base, len, cap, .. } => {
+                return Ok([*base, *len as u64, *cap as u64]
+                    .iter()
+                    .flat_map(|word| word.to_le_bytes())
+                    .collect());
+            }
+            What::Part { base, len } => {
+                return Ok([*base, *len as u64]
+                    .iter()
+                    .flat_map(|word| word.to_le_bytes())
+                    .collect());
+            }
+            What::Place(addr) | What::MapFrom { addr, .. } => *addr,
+            _ => {
+                let kind = value.kind_name();
+                return Err(EvalError::Refused(format!(
+                    "can not set variables of type {kind} (not implemented)"
+                )));
+            }
+        };
+        if ty.size > MAX_COPY {
+            return Err(EvalError::Refused(format!("{} is too large to be copied", ty.name)));
+        }
+        let mut bytes = vec![0; ty.size as usize];
+        self.memory.read(addr, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// A value as an `interface {}`: an interface gives what it holds, and what is a pointer by itself stands in the interface; anything else would have to be
+    /// allocated.
+    fn boxed(&self, value: &Operand, from: &Arc<Type>, to: &Type) -> Result<Vec<u8>, EvalError> {
+        let runtime_type = match (&from.kind, &value.what) {
+            (Kind::Interface { .. }, What::Place(addr)) => {
+                let table = self.memory.read_uint(*addr, 8)?;
+                let data = self.memory.read_uint(ProcAddr(addr.0.wrapping_add(8)), 8)?;
+                // The second word of an itab is the type (internal/abi/iface.go).
+                let ty = if table == 0 {
+                    0
+                } else {
+                    self.memory.read_uint(ProcAddr(table.wrapping_add(8)), 8)?
+                };
+                return Ok([ty, data].iter().flat_map(|word| word.to_le_bytes()).collect());
+            }
+            _ => from.runtime_type.filter(|ty| is_direct_in_interface(self.binary, *ty)),
+        };
+        let Some(runtime_type) = runtime_type else {
+            return Err(mismatch(from, to));
+        };
+        let data = match &value.what {
+            What::Pointer(address) => *address,
+            What::Place(addr) => self.memory.read_uint(*addr, 8)?,
+            _ => return Err(mismatch(from, to)),
+        };
+        let ty = self.bias.to_proc(runtime_type).0;
+        Ok([ty, data].iter().flat_map(|word| word.to_le_bytes()).collect())
+    }
+
+    /// Where bytes go that are written at an address of this frame's memory.
+    fn changes(&self, addr: ProcAddr, bytes: &[u8]) -> Result<Vec<Write>, EvalError> {
+        if !is_made_up(addr) {
+            return Ok(vec![Write::Memory(addr, bytes.to_vec())]);
+        }
+        let nowhere = || EvalError::Refused("the variable is in a register of another frame".to_owned());
+        let (start, parts) = self.memory.parts_at(addr).ok_or_else(nowhere)?;
+        let end = start + bytes.len() as u64;
+        let mut changes = Vec::new();
+        for part in &parts {
+            let (from, to) = (start.max(part.offset), end.min(part.offset + part.size));
+            if from >= to {
+                continue;
+            }
+            let new = bytes
+                .get((from - start) as usize..(to - start) as usize)
+                .unwrap_or_default();
+            let within = (from - part.offset) as usize;
+            changes.push(match &part.source {
+                Source::Memory(at) => Write::Memory(ProcAddr(at.0.wrapping_add(within as u64)), new.to_vec()),
+                Source::Register(register, _) => {
+                    let mut whole = self.memory.whole_register(*register).ok_or_else(nowhere)?;
+                    let slot = whole.get_mut(within..within + new.len()).ok_or_else(nowhere)?;
+                    slot.copy_from_slice(new);
+                    // The register of an outer frame is not that of the thread.
+                    if !self.memory.is_innermost() {
+                        return Err(EvalError::Refused("can not write registers".to_owned()));
+                    }
+                    Write::Register(*register, whole)
+                }
+                Source::Constant(_) => {
+                    return Err(EvalError::Refused("the compiler replaced it by a constant".to_owned()));
+                }
+                Source::Missing(why) => return Err(why.clone().into()),
+            });
+        }
+        Ok(changes)
+    }
+}
+
+fn mismatch(from: &Type, to: &Type) -> EvalError {
+    EvalError::Refused(format!("can not convert value of type {} to {}", from.name, to.name))
+}
+
+fn can_be_nil(kind: &Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Slice { .. }
+            | Kind::Map { .. }
+            | Kind::Func
+            | Kind::Pointer { .. }
+            | Kind::Chan { .. }
+            | Kind::Interface { .. }
+            | Kind::UnsafePointer
+    )
+}
+
+/// Whether two types are one; pointers and slices are if their elements are.
+fn same_type(scope: &FrameScope<'_>, a: &Type, b: &Type, depth: u32) -> bool {
+    if a.id == b.id || a.name == b.name {
+        return true;
+    }
+    let elements = |x, y| match (scope.binary.type_info(x), scope.binary.type_info(y)) {
+        (Ok(x), Ok(y)) => depth < 16 && same_type(scope, &x, &y, depth + 1),
+        _ => false,
+    };
+    match (&a.kind, &b.kind) {
+        (Kind::Pointer { elem: x }, Kind::Pointer { elem: y }) | (Kind::Slice { elem: x }, Kind::Slice { elem: y }) => {
+            elements(*x, *y)
+        }
+        _ => false,
+    }
+}
+
+/// A computed value in memory.
+fn scalar_bytes(constant: &Const, ty: &Type) -> Result<Vec<u8>, EvalError> {
+    let refuse = || EvalError::Refused(format!("can not convert {constant} constant to {}", ty.name));
+    let float = |x: f64, size: u64| match size {
+        4 => (x as f32).to_le_bytes().to_vec(),
+        _ => x.to_le_bytes().to_vec(),
+    };
+    Ok(match (&ty.kind, fitted(ty, constant.clone())) {
+        (Kind::Bool, Const::Bool(b)) => vec![u8::from(b)],
+        (Kind::Int | Kind::Uint | Kind::Uintptr, Const::Int(n)) => {
+            n.to_le_bytes().iter().take(ty.size as usize).copied().collect()
+        }
+        (Kind::Float, value) => float(value.real().ok_or_else(refuse)?, ty.size),
+        (Kind::Complex, value) => {
+            let (re, im) = match value {
+                Const::Complex(re, im) => (re, im),
+                value => (value.real().ok_or_else(refuse)?, 0.0),
+            };
+            [float(re, ty.size / 2), float(im, ty.size / 2)].concat()
+        }
+        (Kind::String, Const::Text(bytes)) if bytes.is_empty() => vec![0; 16],
+        (Kind::String, Const::Text(_)) => {
+            return Err(EvalError::Refused(
+                "literal string can not be allocated because function calls are not allowed without using 'call'"
+                    .to_owned(),
+            ));
+        }
+        _ => return Err(refuse()),
+    })
+}

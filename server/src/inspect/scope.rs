@@ -1,0 +1,287 @@
+//! The variables and expressions of one frame.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use spelunk_dwarf::{Binary, Kind, LoadBias, ProcAddr, Type, TypeId, Variable};
+
+use super::frame_memory::{FrameMemory, Place};
+use super::{Frame, ScopedValue, Tid};
+use crate::expr::{Const, EvalError, Evaluator, Expr, Operand, Scope, find_global, parse};
+use crate::trace::package_of;
+use crate::value::{Content, LoadConfig, Loader, Memory, Value};
+
+/// What the compiler calls the dictionary of a generic function.
+const DICTIONARY: &str = ".dict";
+
+/// The goroutine that a frame belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GoroutineContext {
+    /// Where its `runtime.g` is.
+    pub(crate) addr: ProcAddr,
+    /// The upper end of its stack.
+    pub(crate) stack_hi: ProcAddr,
+    /// The thread that runs it.
+    pub(crate) thread: Option<Tid>,
+}
+
+/// The variables and expressions of one frame. Variables in registers, or in pieces, are at made-up addresses (see [`crate::value::is_made_up`]), which mean
+/// the same variable whenever a scope of this frame is made.
+pub(crate) struct FrameScope<'a> {
+    pub(super) binary: &'a Arc<Binary>,
+    pub(super) bias: LoadBias,
+    pub(super) memory: FrameMemory<'a>,
+    frame: &'a Frame,
+    goroutine: Option<GoroutineContext>,
+}
+
+impl<'a> FrameScope<'a> {
+    /// The scope of `frame`, one of a process that `binary` describes. Cheap: nothing is read before it is asked for.
+    pub(crate) fn new(
+        binary: &'a Arc<Binary>,
+        bias: LoadBias,
+        memory: &'a dyn Memory,
+        frame: &'a Frame,
+    ) -> FrameScope<'a> {
+        FrameScope {
+            binary,
+            bias,
+            memory: FrameMemory::new(binary, bias, memory, frame),
+            frame,
+            goroutine: None,
+        }
+    }
+
+    /// The same with what `runtime.curg`, `runtime.frameoff` and `runtime.threadid` mean.
+    pub(crate) fn with_goroutine(self, goroutine: Option<GoroutineContext>) -> FrameScope<'a> {
+        FrameScope { goroutine, ..self }
+    }
+
+    /// Parameters and results, then locals, each sorted by the depth of their block and their line.
+    pub(crate) fn locals(&self, config: LoadConfig) -> Vec<ScopedValue> {
+        let loader = self.loader(config);
+        let mut found: Vec<ScopedValue> = Vec::with_capacity(self.memory.variables.len());
+        for (number, scoped) in self.memory.variables.iter().enumerate() {
+            let variable = scoped.variable;
+            let name = variable.display_name();
+            let value = match self.operand(variable, self.memory.place(number)) {
+                Ok(operand) => self.evaluator(&loader).load(&operand, name),
+                Err(error) => unreadable(name, variable.ty, &error.to_string()),
+            };
+            found.push(ScopedValue {
+                value,
+                is_parameter: variable.is_param && !variable.is_result,
+                is_result: variable.is_result,
+                shadowed: scoped.shadowed,
+                decl_line: variable.decl_line,
+            });
+        }
+        found.sort_by_key(|scoped| !(scoped.is_parameter || scoped.is_result));
+        found
+    }
+
+    /// Evaluates a Go expression; the value's name is the expression.
+    pub(crate) fn evaluate(&self, expr: &str, config: LoadConfig) -> Result<Value, EvalError> {
+        let parsed = parse(expr)?;
+        let loader = self.loader(config);
+        let evaluator = self.evaluator(&loader);
+        let operand = evaluator.evaluate(&parsed)?;
+        Ok(evaluator.load(&operand, expr))
+    }
+
+    /// Whether a condition holds here.
+    pub(crate) fn truth(&self, condition: &Expr) -> Result<bool, EvalError> {
+        let loader = self.loader(LoadConfig::FULL);
+        self.evaluator(&loader).truth(condition)
+    }
+
+    /// Loads a value again, further: as a whole, or of an array, slice or map the elements or entries that `range` names; its length stays that of the whole.
+    /// The value must come from a scope of this frame.
+    pub(crate) fn reload(
+        &self,
+        value: &Value,
+        range: Option<Range<u64>>,
+        config: LoadConfig,
+    ) -> Result<Value, EvalError> {
+        let loader = self.loader(config);
+        let (start, count) = match &range {
+            Some(range) => (range.start, range.end.saturating_sub(range.start)),
+            None => (0, u64::from(config.max_array_values)),
+        };
+        if value.addr.0 != 0 {
+            let ty = Arc::clone(&value.ty);
+            return Ok(match range {
+                Some(_) => loader.load_range(&value.name, ty, value.addr, start, count),
+                None => loader.load_typed(&value.name, ty, value.addr),
+            });
+        }
+        let mut again = value.clone();
+        match (&value.ty.kind, &value.content) {
+            (Kind::Pointer { .. }, Content::Pointer(pointee)) if pointee.addr.0 != 0 => {
+                let ty = Arc::clone(&pointee.ty);
+                let pointee = loader.load_typed(&pointee.name, ty, pointee.addr);
+                again.content = Content::Pointer(Box::new(pointee));
+            }
+            // A part of a slice stands in no memory, but its elements do.
+            (Kind::Slice { elem }, Content::Slice { base, len, cap, .. }) if *base != 0 => {
+                let stride = self.binary.type_info(*elem)?.size;
+                let first = base.wrapping_add(start.wrapping_mul(stride));
+                let left = len.saturating_sub_unsigned(start).max(0);
+                let limited = self.loader(LoadConfig {
+                    max_array_values: u32::try_from(count).unwrap_or(u32::MAX),
+                    ..config
+                });
+                let part = limited.load_slice(&value.name, Arc::clone(&value.ty), first, left, *cap);
+                again.unreadable = part.unreadable;
+                if let Content::Slice { elements, .. } = part.content {
+                    again.content = Content::Slice {
+                        base: *base,
+                        len: *len,
+                        cap: *cap,
+                        elements,
+                    };
+                }
+            }
+            _ => {}
+        }
+        Ok(again)
+    }
+
+    pub(super) fn loader(&self, config: LoadConfig) -> Loader<'_> {
+        Loader {
+            binary: self.binary,
+            bias: self.bias,
+            memory: &self.memory,
+            config,
+        }
+    }
+
+    pub(super) fn evaluator<'s>(&'s self, loader: &Loader<'s>) -> Evaluator<'s> {
+        Evaluator {
+            loader: *loader,
+            scope: self,
+        }
+    }
+
+    /// A variable where it is. One that escaped is where the pointer says that stands for it.
+    fn operand(&self, variable: &Variable, place: Place) -> Result<Operand, EvalError> {
+        let ty = self.binary.type_info(self.actual_type(variable.ty))?;
+        let addr = match place {
+            Place::Memory(addr) | Place::Parts(addr, _) => addr,
+            Place::Nowhere(why) => {
+                let ty = match ty.kind {
+                    Kind::Pointer { elem } if variable.escaped() => self.binary.type_info(elem)?,
+                    _ => ty,
+                };
+                return Ok(Operand::unreadable(Some(ty), why));
+            }
+        };
+        let Kind::Pointer { elem } = ty.kind else {
+            return Ok(Operand::place(ty, addr));
+        };
+        if !variable.escaped() {
+            return Ok(Operand::place(ty, addr));
+        }
+        let elem = self.binary.type_info(self.actual_type(elem))?;
+        Ok(match self.memory.read_uint(addr, 8) {
+            Ok(0) => Operand::unreadable(Some(elem), "no address for escaped variable"),
+            Ok(target) => Operand::place(elem, ProcAddr(target)),
+            Err(why) => Operand::unreadable(Some(elem), why.to_string()),
+        })
+    }
+
+    /// The type a variable really has: that of a generic function's variable is a shape that many types share, with an index into the dictionary.
+    fn actual_type(&self, declared: TypeId) -> TypeId {
+        let index = self.binary.type_info(declared).ok().and_then(|info| info.dict_index);
+        index.and_then(|index| self.type_argument(index)).unwrap_or(declared)
+    }
+
+    fn type_argument(&self, index: u64) -> Option<TypeId> {
+        let word = self.dictionary()?.0.checked_add(index.checked_mul(8)?)?;
+        let runtime_type = self.memory.read_uint(ProcAddr(word), 8).ok()?;
+        self.binary.type_by_runtime(self.bias.to_file(ProcAddr(runtime_type)))
+    }
+
+    /// Where the dictionary of the generic function is.
+    fn dictionary(&self) -> Option<ProcAddr> {
+        let info = self.frame.info.as_deref()?;
+        let pc = self.frame.lookup_pc;
+        let (params, scope) = match self.frame.inline_depth.checked_sub(1) {
+            None => (&info.params, &info.scope),
+            Some(call) => {
+                let scope = *info.scope.inlined_at(pc).get(call)?;
+                (&scope.params, scope)
+            }
+        };
+        let dictionary = params
+            .iter()
+            .chain(&scope.variables)
+            .find(|variable| &*variable.name == DICTIONARY)?;
+        match self.memory.place_of(dictionary) {
+            Place::Memory(addr) => Some(ProcAddr(self.memory.read_uint(addr, 8).ok()?)),
+            Place::Parts(_, parts) => match &parts.first()?.source {
+                super::frame_memory::Source::Register(_, bytes) => {
+                    Some(ProcAddr(u64::from_le_bytes(bytes.as_slice().try_into().ok()?)))
+                }
+                super::frame_memory::Source::Memory(at) => Some(ProcAddr(self.memory.read_uint(*at, 8).ok()?)),
+                _ => None,
+            },
+            Place::Nowhere(_) => None,
+        }
+    }
+}
+
+impl Scope for FrameScope<'_> {
+    fn variable(&self, name: &str) -> Result<Option<Operand>, EvalError> {
+        // Inner variables come last and shadow the outer ones.
+        let mut variables = self.memory.variables.iter().enumerate().rev();
+        match variables.find(|(_, scoped)| scoped.variable.display_name() == name) {
+            Some((number, scoped)) => self.operand(scoped.variable, self.memory.place(number)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn global(&self, package: Option<&str>, name: &str) -> Result<Option<Operand>, EvalError> {
+        let function = self.frame.location.function.as_deref();
+        let own = function
+            .or(self.frame.info.as_deref().map(|info| &*info.name))
+            .map(package_of);
+        match package.or(own) {
+            Some(package) => find_global(self.binary, self.bias, package, name),
+            None => Ok(None),
+        }
+    }
+
+    fn goroutine(&self) -> Option<ProcAddr> {
+        self.goroutine.map(|goroutine| goroutine.addr)
+    }
+
+    fn frame_offset(&self) -> Option<i64> {
+        let stack_hi = self.goroutine.map_or(0, |goroutine| goroutine.stack_hi.0);
+        Some(self.frame.cfa.0.wrapping_sub(stack_hi).cast_signed())
+    }
+
+    fn thread(&self) -> Option<i64> {
+        let thread = self.goroutine.and_then(|goroutine| goroutine.thread);
+        Some(thread.map_or(0, |thread| i64::from(thread.0)))
+    }
+
+    fn register(&self, name: &str) -> Option<Const> {
+        self.frame.registers.by_name(name)
+    }
+}
+
+fn unreadable(name: &str, ty: TypeId, why: &str) -> Value {
+    let ty = Type {
+        id: ty,
+        name: "?".into(),
+        size: 0,
+        kind: Kind::Void,
+        runtime_type: None,
+        dict_index: None,
+    };
+    let mut value = Value::not_loaded(Arc::new(ty), ProcAddr(0));
+    value.name = name.to_owned();
+    value.unreadable = Some(why.to_owned());
+    value
+}

@@ -1,0 +1,129 @@
+//! Stacks as the source shows them: calls, inlined ones included.
+
+use std::sync::Arc;
+
+use spelunk_dwarf::{Binary, LoadBias, ProcAddr, Scope};
+
+use super::g::{G, goroutine_of_g, thread_g};
+use super::goroutine::{find, works_for};
+use super::places::Places;
+use super::walk::{Call, Start, Walk, saved_registers};
+use super::{Frame, InspectError, Location, Registers, Stack, Stopped, Whose};
+use crate::value::Memory;
+
+/// More frames than this are not given, whatever was asked for: a gigabyte of stack, which is where Go's runtime gives up, has fewer of any useful kind.
+const MAX_FRAMES: usize = 1 << 20;
+
+/// The innermost `depth` frames of a stack. That of a goroutine which runs is its thread's; if the thread is on a system stack, its frames come first.
+pub(crate) fn stack(p: &dyn Stopped, whose: Whose, depth: usize) -> Result<Stack, InspectError> {
+    let layout = p.binary().runtime_layout();
+    let (goroutine, registers) = match whose {
+        Whose::Thread(thread) => (works_for(p, thread)?, p.registers(thread)?),
+        Whose::Goroutine(id) => {
+            let (goroutine, thread) = find(p, id)?;
+            let registers = match thread {
+                Some(thread) => p.registers(thread)?,
+                None => saved_registers(goroutine.sched),
+            };
+            (Some(goroutine), registers)
+        }
+    };
+    let places = Places::new(p.binary(), p.bias());
+    let start = Start {
+        layout: layout.as_ref().ok(),
+        m: goroutine.as_ref().map_or(ProcAddr(0), |goroutine| goroutine.m),
+        goroutine: goroutine.as_ref(),
+        registers,
+    };
+    Ok(collect(&places, Walk::new(&places, p.memory(), start), depth))
+}
+
+/// The innermost `depth` frames from the registers of a thread. The other threads may run.
+pub(crate) fn unwind(
+    binary: &Arc<Binary>,
+    bias: LoadBias,
+    memory: &dyn Memory,
+    registers: &Registers,
+    depth: usize,
+) -> Stack {
+    let layout = binary.runtime_layout().ok();
+    let g = layout
+        .as_ref()
+        .and_then(|layout| thread_g(memory, layout, registers).ok()?);
+    let m = g.as_ref().map_or(ProcAddr(0), |g: &G| g.m);
+    let goroutine = layout
+        .as_ref()
+        .zip(g)
+        .and_then(|(layout, g)| goroutine_of_g(memory, layout, g).ok()?);
+    let places = Places::new(binary, bias);
+    let start = Start {
+        layout: layout.as_ref(),
+        goroutine: goroutine.as_ref(),
+        m,
+        registers: registers.clone(),
+    };
+    collect(&places, Walk::new(&places, memory, start), depth)
+}
+
+fn collect<'b>(places: &Places<'b>, mut walk: Walk<'_, 'b>, depth: usize) -> Stack {
+    let depth = depth.min(MAX_FRAMES);
+    let mut frames = Vec::new();
+    let mut cut = false;
+    while frames.len() < depth {
+        let Some(call) = walk.next() else { break };
+        frames.extend(frames_of(places, call));
+        if frames.len() > depth {
+            frames.truncate(depth);
+            cut = true;
+        }
+    }
+    Stack {
+        frames,
+        complete: walk.is_complete() && !cut,
+        error: walk.error().filter(|_| !cut).map(ToString::to_string),
+    }
+}
+
+/// The frames of one call: those of the calls inlined there, innermost first, then its own.
+fn frames_of<'b>(places: &Places<'b>, call: Call<'b>) -> Vec<Frame> {
+    let info = places.info(&call.place);
+    let inlined: Vec<&Scope> = info
+        .as_ref()
+        .map_or_else(Vec::new, |info| info.scope.inlined_at(call.place.addr));
+    let mut location = places.location(&call.place, call.pc);
+    let mut frames = Vec::with_capacity(inlined.len() + 1);
+    for (depth, scope) in inlined.iter().enumerate().rev() {
+        let Some(inlined) = &scope.inlined else { continue };
+        location.function = Some(Arc::clone(&inlined.name));
+        let of_the_call = Location {
+            pc: call.pc,
+            file: inlined.call_file.clone(),
+            line: inlined.call_line,
+            function: None,
+        };
+        frames.push(Frame {
+            pc: call.pc,
+            lookup_pc: call.place.addr,
+            location: std::mem::replace(&mut location, of_the_call),
+            info: info.clone(),
+            inline_depth: depth + 1,
+            cfa: call.cfa,
+            registers: call.registers.clone(),
+            on_system_stack: call.on_system_stack,
+            return_address_at: None,
+        });
+    }
+    location.function.clone_from(&call.place.name);
+    frames.push(Frame {
+        pc: call.pc,
+        lookup_pc: call.place.addr,
+        location,
+        info,
+        inline_depth: 0,
+        cfa: call.cfa,
+        registers: call.registers,
+        on_system_stack: call.on_system_stack,
+        return_address_at: call.return_address_at,
+    });
+    frames
+}

@@ -1,0 +1,10 @@
+//! Tests on real Go programs, stopped by ptrace.
+
+mod against_dlv;
+mod cgo;
+mod goroutines;
+mod hostile;
+mod moving;
+mod program;
+mod stacks;
+mod values;

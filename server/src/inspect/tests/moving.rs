@@ -1,0 +1,98 @@
+//! Stacks at random moments of programs that keep the runtime busy: whatever is interrupted, every stack must lead to its end.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::program::{Build, Program};
+use crate::inspect::{Stack, Stopped as _, Whose, goroutines, stack};
+
+fn text(stack: &Stack) -> String {
+    let frames = stack.frames.iter().map(|frame| {
+        let name = frame.location.function.as_deref().unwrap_or("?");
+        format!(
+            "{name} {}:{} pc {} cfa {} {}",
+            frame.location.file.as_deref().unwrap_or("?"),
+            frame.location.line,
+            frame.pc,
+            frame.cfa,
+            if frame.on_system_stack { "system" } else { "" }
+        )
+    });
+    frames.collect::<Vec<_>>().join("\n")
+}
+
+/// Stops a program over and over, and looks at all its stacks: at least as often as is said, and until one of the functions `wanted` was seen on them.
+fn stop_often(program: &Program, times: u32, wanted: &[&str]) {
+    let mut seen = BTreeSet::new();
+    let end = Instant::now() + Duration::from_secs(30);
+    for round in 0.. {
+        let missing: Vec<&&str> = wanted.iter().filter(|name| !seen.contains(**name)).collect();
+        if round >= times && missing.is_empty() {
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "after {round} rounds {missing:?} was not seen among {seen:#?}"
+        );
+        // Moments that do not repeat with the program's own rhythm.
+        std::thread::sleep(Duration::from_micros(u64::from(round * 7919 % 3000)));
+        let stopped = program.stop();
+        let (all, _) = goroutines(&stopped, 0, 0).expect("the list can be read");
+        let threads = stopped.threads().into_iter().map(Whose::Thread);
+        for whose in all.iter().map(|g| Whose::Goroutine(g.id)).chain(threads) {
+            let stack = stack(&stopped, whose, 10_000).expect("it exists");
+            let error = &stack.error;
+            assert!(
+                stack.complete && error.is_none(),
+                "round {round}, {whose:?}, {error:?}:\n{}",
+                text(&stack)
+            );
+            let names = stack
+                .frames
+                .iter()
+                .filter_map(|frame| frame.location.function.as_deref());
+            if let Whose::Goroutine(_) = whose {
+                assert_eq!(
+                    names.clone().last(),
+                    Some("runtime.goexit"),
+                    "round {round}, {whose:?}:\n{}",
+                    text(&stack)
+                );
+            }
+            seen.extend(names.map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn stacks_are_whole_at_any_moment() {
+    for build in [Build::Debug, Build::Optimized] {
+        let Some(program) = Program::start("fixture", build, &["busy"]) else {
+            return;
+        };
+        let wanted = [
+            "runtime.systemstack",
+            "runtime.mcall",
+            "main.spin",
+            "main.recurse",
+            "runtime.gcBgMarkWorker",
+        ];
+        stop_often(&program, 150, &wanted);
+    }
+}
+
+#[test]
+fn signal_handlers_show_what_they_interrupt() {
+    let Some(program) = Program::start("fixture", Build::Optimized, &["signals"]) else {
+        return;
+    };
+    stop_often(&program, 100, &["runtime.sigtrampgo", "runtime.sighandler"]);
+}
+
+#[test]
+fn a_fatal_panic_can_be_looked_at() {
+    let Some(program) = Program::start("fixture", Build::Debug, &["crash"]) else {
+        return;
+    };
+    stop_often(&program, 1, &["runtime.mapassign_faststr", "main.crash.func1"]);
+}

@@ -1,0 +1,3 @@
+module example.org/values/fixture
+
+go 1.21

@@ -1,0 +1,171 @@
+//! Processes that the traced one makes.
+//!
+//! The kernel seizes them with their parent, since they begin with its int3s. A child with memory of its own gets its code as it was and is let go at once.
+//! A child of vfork(2) runs in its parent's memory until it executes a program (Go starts all its processes so), and would die of the first int3; it stays
+//! traced that long, passing sites as if they were not there, and is let go when it has memory of its own.
+
+use std::ffi::c_int;
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+
+use nix::errno::Errno;
+
+use super::events::{Failure, event_of};
+use super::inferior::Inferior;
+use super::ptrace;
+use super::signals::SI_KERNEL;
+use super::slots::How;
+use super::wait::Report;
+use crate::inspect::Tid;
+
+/// A process that the traced one has made, and that is still traced.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Child {
+    /// Whether it runs in the memory of the traced process.
+    shares_memory: bool,
+}
+
+/// `KCMP_VM` of kcmp(2): whether two processes have the same memory.
+const KCMP_VM: c_int = 1;
+
+fn same_memory(one: i32, other: Tid) -> bool {
+    // SAFETY: kcmp takes five integers.
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, one, other.0, KCMP_VM, 0, 0) };
+    order == 0
+}
+
+impl Inferior {
+    /// A thread or a child has made a process.
+    pub(super) fn child_is_born(&mut self, tid: Tid) -> Result<(), Failure> {
+        self.children.insert(
+            tid,
+            Child {
+                shares_memory: same_memory(self.pid, tid),
+            },
+        );
+        match self.strangers.remove(&tid) {
+            Some(report) => self.child_has_stopped(report),
+            None => Ok(()),
+        }
+    }
+
+    /// Handles a stop of a child, which goes on in each case.
+    pub(super) fn child_has_stopped(&mut self, report: Report) -> Result<(), Failure> {
+        match self.try_child(report) {
+            // Killed; its end is going to be reported.
+            Err(Failure::Gone) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn try_child(&mut self, Report { tid, status }: Report) -> Result<(), Failure> {
+        let shares_memory = self.children.get(&tid).is_some_and(|child| child.shares_memory);
+        if !shares_memory {
+            return self.let_child_go(tid, libc::WSTOPSIG(status), event_of(status));
+        }
+        match event_of(status) {
+            0 => self.child_got_signal(tid, libc::WSTOPSIG(status))?,
+            libc::PTRACE_EVENT_EXEC => {
+                self.children.remove(&tid);
+                ptrace::detach(tid, 0)?;
+            }
+            libc::PTRACE_EVENT_STOP if libc::WSTOPSIG(status) != libc::SIGTRAP => ptrace::listen(tid)?,
+            libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => {
+                let new = ptrace::event_message(tid)?;
+                ptrace::cont(tid, 0)?;
+                if let Ok(new) = i32::try_from(new) {
+                    self.child_is_born(Tid(new))?;
+                }
+            }
+            _ => ptrace::cont(tid, 0)?,
+        }
+        Ok(())
+    }
+
+    /// A child in our process's memory passes sites without a word.
+    fn child_got_signal(&mut self, tid: Tid, signal: c_int) -> Result<(), Failure> {
+        let mut raw = ptrace::registers(tid)?;
+        if signal == libc::SIGTRAP && ptrace::siginfo(tid)?.code() == SI_KERNEL {
+            let addr = raw.rip.wrapping_sub(1);
+            if let Some(slot) = self.slots.of_instruction(addr) {
+                raw.rip = addr;
+                if self.memory.is_patched(addr) {
+                    match &slot.how {
+                        How::Emulate(emulation) => emulation.apply(&mut raw),
+                        How::Run(at, _) => raw.rip = *at,
+                    }
+                }
+                ptrace::set_registers(tid, &raw)?;
+                return Ok(ptrace::cont(tid, 0)?);
+            }
+        }
+        if let Some(place) = self.slots.place(raw.rip) {
+            (raw.rip, raw.rsp) = place.original(raw.rsp);
+            ptrace::set_registers(tid, &raw)?;
+        }
+        Ok(ptrace::cont(tid, signal)?)
+    }
+
+    /// Lets a stopped child with memory of its own go, with its code as it would be without us.
+    fn let_child_go(&mut self, tid: Tid, signal: c_int, event: c_int) -> Result<(), Failure> {
+        self.children.remove(&tid);
+        let patches = self.memory.all_patches();
+        if !patches.is_empty() {
+            let memory = OpenOptions::new().write(true).open(format!("/proc/{}/mem", tid.0));
+            // A child that is gone needs nothing.
+            if let Ok(memory) = memory {
+                for (addr, original) in patches {
+                    let _ = memory.write_all_at(&[original], addr);
+                }
+            }
+        }
+        self.leave_slot(tid)?;
+        let signal = if event == 0 { signal } else { 0 };
+        Ok(ptrace::detach(tid, signal)?)
+    }
+
+    /// Moves a stopped child out of a slot.
+    fn leave_slot(&self, tid: Tid) -> Result<(), Errno> {
+        let mut raw = ptrace::registers(tid)?;
+        if let Some(place) = self.slots.place(raw.rip) {
+            (raw.rip, raw.rsp) = place.original(raw.rsp);
+            ptrace::set_registers(tid, &raw)?;
+        }
+        Ok(())
+    }
+
+    /// Lets all children go, for the end of the tracing. Those in our process's memory find it without int3s.
+    pub(super) fn let_children_go(&mut self) {
+        let children: Vec<Tid> = self.children.keys().copied().collect();
+        for tid in children {
+            if ptrace::interrupt(tid).is_err() {
+                continue;
+            }
+            let Ok(report) = self.reports.of(tid) else { continue };
+            if libc::WIFSTOPPED(report.status) {
+                let signal = if event_of(report.status) == 0 {
+                    libc::WSTOPSIG(report.status)
+                } else {
+                    0
+                };
+                let int3 = signal == libc::SIGTRAP && self.rewind_child(tid);
+                let _ = self.leave_slot(tid);
+                let _ = ptrace::detach(tid, if int3 { 0 } else { signal });
+            }
+        }
+        self.children.clear();
+    }
+
+    /// Whether the child was stopped by an int3 of ours, behind which it then stands no more.
+    fn rewind_child(&self, tid: Tid) -> bool {
+        let (Ok(info), Ok(mut raw)) = (ptrace::siginfo(tid), ptrace::registers(tid)) else {
+            return false;
+        };
+        let addr = raw.rip.wrapping_sub(1);
+        if info.code() != SI_KERNEL || self.slots.of_instruction(addr).is_none() {
+            return false;
+        }
+        raw.rip = addr;
+        ptrace::set_registers(tid, &raw).is_ok()
+    }
+}

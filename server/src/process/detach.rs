@@ -1,0 +1,156 @@
+//! The end of tracing: the process goes on as it was, or is killed.
+
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::error::ProcessError;
+use super::inferior::Inferior;
+use super::ptrace;
+use super::slots::ARENA_SIZE;
+use super::threads::{Halt, Purpose, State};
+use super::watch::ExitStatus;
+use crate::inspect::Tid;
+
+/// How long threads that are stuck in the kernel are waited for before the process is let go without them.
+const STUCK: Duration = Duration::from_secs(2);
+/// How long the end of a killed process is waited for.
+const DYING: Duration = Duration::from_secs(10);
+
+impl Inferior {
+    /// Lets the process go as it was: sites out, program counters at instructions of the program, our own signals taken back, the program's own delivered.
+    pub(crate) fn detach(mut self) -> Result<(), ProcessError> {
+        self.let_go()
+    }
+
+    /// Kills the process and waits until it is gone.
+    pub(crate) fn kill(mut self) -> ExitStatus {
+        self.end()
+    }
+
+    fn let_go(&mut self) -> Result<(), ProcessError> {
+        if self.ended.is_some() {
+            return Ok(());
+        }
+        self.stop_threads()?;
+        let all_here = self.await_stuck_threads()?;
+        if self.ended.is_some() {
+            return Ok(());
+        }
+        self.queue.clear();
+        for (addr, _) in self.memory.all_patches() {
+            // What cannot be written any more is not mapped any more.
+            let _ = self.memory.restore(addr);
+        }
+        self.let_children_go();
+        for tid in self.threads() {
+            self.leave_slot_of(tid);
+        }
+        // Who is still in the kernel may come back to a slot.
+        if all_here {
+            for base in self.slots.arenas() {
+                let _ = self.call_in_process(libc::SYS_munmap, [base, ARENA_SIZE, 0, 0, 0, 0]);
+            }
+        }
+        for tid in self.threads() {
+            match self.detach_thread(tid) {
+                // It was killed, or is the first thread and has ended.
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => return Err(ProcessError::system("let a thread go")(error)),
+            }
+        }
+        // Nothing is left to be done when this is dropped.
+        self.ended = Some(ExitStatus::Unknown);
+        self.threads.clear();
+        Ok(())
+    }
+
+    /// Waits for the threads that did not stop yet; whether all have stopped.
+    fn await_stuck_threads(&mut self) -> Result<bool, ProcessError> {
+        let begun = Instant::now();
+        loop {
+            let mut any = false;
+            for thread in self.threads.values_mut() {
+                if thread.state == State::InKernel {
+                    thread.state = State::Running;
+                    any = true;
+                }
+            }
+            if !any || self.ended.is_some() {
+                return Ok(true);
+            }
+            if begun.elapsed() > STUCK {
+                return Ok(false);
+            }
+            self.stop_threads()?;
+        }
+    }
+
+    fn leave_slot_of(&mut self, tid: Tid) {
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
+        if let Ok(mut raw) = thread.registers()
+            && let Some(place) = self.slots.place(raw.rip)
+        {
+            (raw.rip, raw.rsp) = place.original(raw.rsp);
+            thread.set_registers(raw);
+        }
+    }
+
+    fn detach_thread(&mut self, tid: Tid) -> Result<(), Errno> {
+        let pid = self.pid;
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return Ok(());
+        };
+        let State::Stopped(halt) = thread.state else {
+            return Ok(());
+        };
+        thread.purpose = Purpose::Run;
+        if thread.deliver.is_none()
+            && halt == Halt::Signal
+            && let Some(info) = thread.held.take()
+        {
+            thread.inject(&info)?;
+        }
+        // Of several, only one can be given back with all that is known of it.
+        while let Some(info) = thread.held.take() {
+            ptrace::tgkill(pid, tid, info.signal())?;
+        }
+        thread.let_go(ptrace::detach)
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        if let Some(status) = self.ended {
+            return status;
+        }
+        self.queue.clear();
+        // SAFETY: kill takes two integers. The number is still the process's, as nobody but us, its tracer, can reap it.
+        unsafe { libc::kill(self.pid, libc::SIGKILL) };
+        self.let_children_go();
+        let begun = Instant::now();
+        let _ = self.set_timer(Duration::from_millis(20));
+        while self.ended.is_none() && begun.elapsed() < DYING {
+            match self.reports.next() {
+                Ok(Some(report)) => {
+                    let _ = self.handle(report);
+                }
+                Ok(None) => {}
+                Err(_) => break,
+            }
+        }
+        let _ = self.set_timer(Duration::ZERO);
+        *self.ended.get_or_insert(ExitStatus::Unknown)
+    }
+}
+
+impl Drop for Inferior {
+    fn drop(&mut self) {
+        if self.kill_with_us {
+            self.end();
+        } else {
+            // Whoever drops has no use for the reason; what could be let go has been.
+            let _ = self.let_go();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What can go wrong with a process.
+
+use std::io;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use spelunk_dwarf::ProcAddr;
+
+use super::displaced::CannotDisplace;
+use crate::inspect::Tid;
+
+/// Why a process cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProcessError {
+    /// There is no such process.
+    #[error("could not attach to pid {0}: there is no such process")]
+    Gone(i32),
+    /// A process of somebody else.
+    #[error(
+        "could not attach to pid {pid}: it belongs to user id {owner}, and spelunk runs as user id {us}; run spelunk as that user or as root"
+    )]
+    OtherUser {
+        /// The process.
+        pid: i32,
+        /// Its real user id.
+        owner: u32,
+        /// Ours.
+        us: u32,
+    },
+    /// Something in /proc could not be read.
+    #[error("could not read {path}: {error}")]
+    Proc {
+        /// What was read.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Another debugger has it.
+    #[error("could not attach to pid {pid}: process {tracer} is debugging or tracing it already; end that first")]
+    AlreadyTraced {
+        /// The process.
+        pid: i32,
+        /// Its tracer.
+        tracer: i32,
+    },
+    /// The system does not let us.
+    #[error(
+        "could not attach to pid {pid}: operation not permitted; run spelunk as root, give it the capability CAP_SYS_PTRACE, or where /proc/sys/kernel/yama/ptrace_scope is 1, write 0 there"
+    )]
+    NotPermitted {
+        /// The process.
+        pid: i32,
+    },
+    /// The program ended before or while something was done to it.
+    #[error("process {0} has ended")]
+    Ended(i32),
+    /// The program could not be executed.
+    #[error("could not launch process: {0}")]
+    Launch(io::Error),
+    /// No thread has this number.
+    #[error("process has no thread {}", .0.0)]
+    NoThread(Tid),
+    /// Something that can only be done to a stopped thread.
+    #[error("could not {attempted} thread {}: it is running", .thread.0)]
+    NotStopped {
+        /// The thread.
+        thread: Tid,
+        /// A verb.
+        attempted: &'static str,
+    },
+    /// A breakpoint instruction cannot be placed.
+    #[error("could not set a breakpoint at {addr}: {why}")]
+    Site {
+        /// Where.
+        addr: ProcAddr,
+        /// Why.
+        why: SiteError,
+    },
+    /// The system refused a step of the work.
+    #[error("could not {attempted}: {error}")]
+    System {
+        /// What was being done.
+        attempted: &'static str,
+        /// What the system said.
+        error: Errno,
+    },
+}
+
+/// Why a breakpoint instruction cannot be placed, or taken out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SiteError {
+    /// Nothing can be read there.
+    #[error("there is no memory")]
+    NoMemory,
+    /// The memory could not be patched.
+    #[error("{0}")]
+    Write(io::Error),
+    /// The instruction could not be stepped over.
+    #[error(transparent)]
+    Instruction(CannotDisplace),
+    /// Somebody else has put an int3 there.
+    #[error("a kernel probe or another debugger has a breakpoint there already")]
+    Occupied,
+    /// Memory for slots could not be mapped.
+    #[error("memory to step over it could not be mapped in the process: {0}")]
+    NoSlot(Errno),
+}
+
+impl ProcessError {
+    /// For a step of the work that the system refused.
+    pub(super) fn system(attempted: &'static str) -> impl FnOnce(Errno) -> ProcessError {
+        move |error| ProcessError::System { attempted, error }
+    }
+}

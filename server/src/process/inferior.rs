@@ -1,0 +1,697 @@
+//! A process under ptrace.
+//!
+//! All of ptrace(2) for one process must be called by one thread, so an [`Inferior`] stays on the thread that made it. Its state is a table of threads,
+//! each with what it was let go for ([`Purpose`]) and whether the caller wants it to run. What the kernel reports is handled in `events`, letting a thread
+//! go in `resume`, the end in `detach`.
+//!
+//! A thread may be killed between any two requests. Each then fails with `ESRCH`, which is never an error here: the kernel tells the thread's end.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigEvent, SigevNotify};
+use nix::sys::time::TimeSpec;
+use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
+use nix::time::ClockId;
+use nix::unistd::gettid;
+use spelunk_dwarf::{DwarfReg, ProcAddr};
+
+use super::children::Child;
+use super::error::ProcessError;
+use super::kick::{KICK, Kicked, Kicker};
+use super::launch::Launched;
+use super::memory::ProcessMemory;
+use super::ptrace;
+use super::registers;
+use super::slots::Slots;
+use super::threads::{Halt, Purpose, State, Thread};
+use super::wait::{Report, Reports};
+use super::watch::ExitStatus;
+use crate::inspect::{Registers, Tid};
+
+/// How a process is taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seize {
+    /// It was launched by us, and is to end with us, however we end.
+    pub(crate) kill_with_us: bool,
+}
+
+/// Something that happened in a traced process.
+///
+/// The thread that is named has stopped and waits for [`Inferior::resume`], except where the text says otherwise; all others are as they were.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProcessEvent {
+    /// A thread has come to a site; its program counter is at the site's instruction, which has not been executed.
+    Site {
+        /// The thread.
+        thread: Tid,
+        /// The site.
+        addr: ProcAddr,
+    },
+    /// The instruction that [`Inferior::resume`] was asked to step has been executed. There may be a site where the thread stands now: it counts as told.
+    Stepped {
+        /// The thread.
+        thread: Tid,
+    },
+    /// A thread has executed an `int3` of the program's own, and stands behind it.
+    HardcodedBreakpoint {
+        /// The thread.
+        thread: Tid,
+    },
+    /// Somebody used the [`Kicker`]. No thread was stopped.
+    Kicked,
+    /// A thread was created; it runs.
+    ThreadBorn(Tid),
+    /// A thread has ended.
+    ThreadGone(Tid),
+    /// The process executes another program: there is one thread, stopped before the first instruction, and no site.
+    Exec,
+    /// The process is gone. This is told once, and nothing afterwards.
+    Exited(ExitStatus),
+}
+
+/// How often [`Inferior::stop_all`] looks why a thread does not stop.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+/// A process under ptrace. Dropped, it is let go as it was, or killed if it was to end with us; also when the thread panics.
+#[derive(Debug)]
+pub(crate) struct Inferior {
+    pub(super) pid: i32,
+    pub(super) kill_with_us: bool,
+    pub(super) threads: BTreeMap<Tid, Thread>,
+    pub(super) children: HashMap<Tid, Child>,
+    /// Stops of threads or processes that nobody has told us of yet.
+    pub(super) strangers: HashMap<Tid, Report>,
+    pub(super) memory: Arc<ProcessMemory>,
+    pub(super) slots: Slots,
+    pub(super) reports: Reports,
+    /// Events that wait to be told.
+    pub(super) queue: VecDeque<ProcessEvent>,
+    /// All threads are being stopped: whoever reports stays stopped.
+    pub(super) stopping: bool,
+    /// How it ended.
+    pub(super) ended: Option<ExitStatus>,
+    /// A `syscall` instruction in the process.
+    pub(super) syscall_at: Option<u64>,
+    kicked: Kicked,
+    timer: Timer,
+    /// Requests of ptrace must come from the thread that made this.
+    on_this_thread: PhantomData<*const ()>,
+}
+
+fn proc_error(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> ProcessError {
+    let path = path.into();
+    move |error| ProcessError::Proc { path, error }
+}
+
+impl Inferior {
+    fn new(pid: i32, how: Seize) -> Result<Inferior, ProcessError> {
+        let kicked = Kicked::here().map_err(|error| ProcessError::System {
+            attempted: "prepare the tracing thread",
+            error: Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
+        })?;
+        let to_us = SigevNotify::SigevThreadId {
+            signal: KICK,
+            thread_id: gettid().as_raw(),
+            si_value: 0,
+        };
+        let timer =
+            Timer::new(ClockId::CLOCK_MONOTONIC, SigEvent::new(to_us)).map_err(ProcessError::system("make a timer"))?;
+        let memory = ProcessMemory::open(pid).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ESRCH) => ProcessError::Gone(pid),
+            Some(libc::EACCES | libc::EPERM) => ProcessError::NotPermitted { pid },
+            _ => proc_error(format!("/proc/{pid}/mem"))(error),
+        })?;
+        Ok(Inferior {
+            pid,
+            kill_with_us: how.kill_with_us,
+            threads: BTreeMap::new(),
+            children: HashMap::new(),
+            strangers: HashMap::new(),
+            memory: Arc::new(memory),
+            slots: Slots::default(),
+            reports: Reports::default(),
+            queue: VecDeque::new(),
+            stopping: false,
+            ended: None,
+            syscall_at: None,
+            kicked,
+            timer,
+            on_this_thread: PhantomData,
+        })
+    }
+
+    /// Takes a running process, all its threads, and stops them. From now on the calling thread is its tracer.
+    ///
+    /// A process that job control has stopped (Ctrl-Z) stays so when it is resumed, until somebody continues it.
+    pub(crate) fn seize(pid: i32, how: Seize) -> Result<Inferior, ProcessError> {
+        let mut inferior = Inferior::new(pid, how)?;
+        inferior.seize_threads()?;
+        inferior.stop_all()?;
+        if inferior.ended.is_some() {
+            return Err(ProcessError::Gone(pid));
+        }
+        // Threads that came meanwhile are in the table, and nobody knew the others either.
+        inferior
+            .queue
+            .retain(|event| !matches!(event, ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_)));
+        Ok(inferior)
+    }
+
+    /// As [`Inferior::seize`], for a process that a probe's program has stopped, or is about to, by SIGSTOP: that stop is ended, as it was ours.
+    pub(crate) fn seize_after_probe(pid: i32, how: Seize) -> Result<Inferior, ProcessError> {
+        let mut inferior = Inferior::seize(pid, how)?;
+        // Whoever sends this takes a pending SIGSTOP away with it, and the SIGCONT itself is told from others by its sender, and not delivered.
+        // SAFETY: kill takes two integers.
+        if unsafe { libc::kill(pid, libc::SIGCONT) } == -1 {
+            return Err(ProcessError::System {
+                attempted: "continue a process that a probe has stopped",
+                error: Errno::last(),
+            });
+        }
+        for thread in inferior.threads.values_mut() {
+            if thread.state == State::Stopped(Halt::Group) {
+                thread.state = State::Stopped(Halt::Event);
+            }
+        }
+        Ok(inferior)
+    }
+
+    /// Takes a program that [`super::Launch::start_here`] forked on this thread and holds, and lets it run until it is executed: it is stopped before its
+    /// first instruction, or that of the dynamic linker.
+    pub(crate) fn seize_held(launched: &mut Launched) -> Result<Inferior, ProcessError> {
+        let pid = launched.pid;
+        let mut inferior = Inferior::new(pid, Seize { kill_with_us: true })?;
+        inferior.seize_threads()?;
+        launched.let_go().map_err(ProcessError::Launch)?;
+        loop {
+            match inferior.next_event()? {
+                ProcessEvent::Exec => {
+                    inferior.leave_exec()?;
+                    return Ok(inferior);
+                }
+                ProcessEvent::Exited(_) => {
+                    return Err(match launched.executed() {
+                        Err(error) => ProcessError::Launch(error),
+                        Ok(()) => ProcessError::Ended(pid),
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Lets the thread out of execve(2) without executing an instruction of the program: within it, the kernel would overwrite a register that is set.
+    fn leave_exec(&mut self) -> Result<(), ProcessError> {
+        let tid = Tid(self.pid);
+        let failed = || ProcessError::system("start the process");
+        ptrace::interrupt(tid).map_err(failed())?;
+        self.thread_mut(tid)?.let_go(ptrace::cont).map_err(failed())?;
+        self.stop_threads()
+    }
+
+    fn options(&self) -> i32 {
+        if self.kill_with_us {
+            ptrace::OPTIONS | libc::PTRACE_O_EXITKILL
+        } else {
+            ptrace::OPTIONS
+        }
+    }
+
+    fn seize_threads(&mut self) -> Result<(), ProcessError> {
+        let path = PathBuf::from(format!("/proc/{}/task", self.pid));
+        // A thread that is not seized yet may make others; those of seized threads are seized by the kernel.
+        loop {
+            let mut found_new = false;
+            let tasks = match fs::read_dir(&path) {
+                Ok(tasks) => tasks,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(ProcessError::Gone(self.pid)),
+                Err(error) => return Err(proc_error(path)(error)),
+            };
+            for task in tasks.flatten() {
+                let Some(number) = task.file_name().to_str().and_then(|name| name.parse().ok()) else {
+                    continue;
+                };
+                let tid = Tid(number);
+                if !self.threads.contains_key(&tid) {
+                    found_new |= self.seize_thread(tid)?;
+                }
+            }
+            if !found_new {
+                break;
+            }
+        }
+        if self.threads.is_empty() {
+            return Err(ProcessError::Gone(self.pid));
+        }
+        Ok(())
+    }
+
+    /// Whether the thread is new in the table.
+    fn seize_thread(&mut self, tid: Tid) -> Result<bool, ProcessError> {
+        match ptrace::seize(tid, self.options()) {
+            Ok(()) => {}
+            Err(Errno::ESRCH) => return Ok(false),
+            Err(error) => {
+                let status = ThreadStatus::of(self.pid, tid);
+                match status {
+                    None => return Ok(false),
+                    Some(status) if status.state == 'Z' || status.state == 'X' => {
+                        // The first thread may have ended before the others; its process id lives on.
+                        if tid.0 != self.pid {
+                            return Ok(false);
+                        }
+                        let mut thread = Thread::new(tid);
+                        thread.state = State::Ended;
+                        self.threads.insert(tid, thread);
+                        return Ok(true);
+                    }
+                    // The kernel has seized it with the thread that made it.
+                    Some(status) if status.tracer == gettid().as_raw() => {}
+                    Some(status) if status.tracer != 0 => {
+                        return Err(ProcessError::AlreadyTraced {
+                            pid: self.pid,
+                            tracer: status.tracer,
+                        });
+                    }
+                    _ if error == Errno::EPERM => return Err(ProcessError::NotPermitted { pid: self.pid }),
+                    _ => return Err(ProcessError::system("seize a thread")(error)),
+                }
+            }
+        }
+        self.threads.insert(tid, Thread::new(tid));
+        Ok(true)
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Its threads, in ascending order.
+    pub(crate) fn threads(&self) -> Vec<Tid> {
+        self.threads.keys().copied().collect()
+    }
+
+    /// Whether a thread is stopped, so that its registers can be had. After [`Inferior::stop_all`] this is so for all but those that are stuck in the
+    /// kernel and those that have ended.
+    pub(crate) fn is_stopped(&self, thread: Tid) -> bool {
+        self.threads.get(&thread).is_some_and(Thread::is_stopped)
+    }
+
+    pub(super) fn thread(&self, thread: Tid) -> Result<&Thread, ProcessError> {
+        self.threads.get(&thread).ok_or(ProcessError::NoThread(thread))
+    }
+
+    pub(super) fn thread_mut(&mut self, thread: Tid) -> Result<&mut Thread, ProcessError> {
+        self.threads.get_mut(&thread).ok_or(ProcessError::NoThread(thread))
+    }
+
+    /// A stopped thread's registers, the vector registers included.
+    pub(crate) fn registers(&self, thread: Tid) -> Result<Registers, ProcessError> {
+        let mut registers = self.general_registers(thread)?;
+        let vectors = ptrace::fp_registers(thread).map_err(ProcessError::system("read vector registers"))?;
+        registers.set_vectors(Some(registers::vectors(&vectors)));
+        Ok(registers)
+    }
+
+    /// A stopped thread's registers without the vector registers: no system call after the first time.
+    pub(crate) fn general_registers(&self, thread: Tid) -> Result<Registers, ProcessError> {
+        Ok(registers::general(
+            &self.original_registers(thread, "read registers of")?,
+        ))
+    }
+
+    /// The registers as they would be without slots.
+    fn original_registers(&self, thread: Tid, attempted: &'static str) -> Result<libc::user_regs_struct, ProcessError> {
+        let known = self.thread(thread)?;
+        if !known.is_stopped() {
+            return Err(ProcessError::NotStopped { thread, attempted });
+        }
+        let mut raw = known.registers().map_err(ProcessError::system("read registers"))?;
+        if let Some(place) = self.slots.place(raw.rip) {
+            (raw.rip, raw.rsp) = place.original(raw.rsp);
+        }
+        Ok(raw)
+    }
+
+    /// Sets what is known in `registers`: the general registers and the flags. A site at a new program counter counts as told.
+    pub(crate) fn set_registers(&mut self, thread: Tid, registers: &Registers) -> Result<(), ProcessError> {
+        let mut raw = self.original_registers(thread, "set registers of")?;
+        let in_slot = self
+            .slots
+            .place(
+                self.thread(thread)?
+                    .registers()
+                    .map_err(ProcessError::system("read registers"))?
+                    .rip,
+            )
+            .is_some();
+        let before = raw.rip;
+        registers::apply(registers, &mut raw);
+        let thread = self.thread_mut(thread)?;
+        if raw.rip != before {
+            // An interrupted system call is not begun again somewhere else.
+            raw.orig_rax = u64::MAX;
+        }
+        if raw.rip != before || in_slot {
+            thread.told_at = Some(raw.rip);
+        }
+        thread.set_registers(raw);
+        thread.write_registers().map_err(ProcessError::system("set registers"))
+    }
+
+    /// Sets one of XMM0 to XMM15, by DWARF's number.
+    pub(crate) fn set_vector(&mut self, thread: Tid, register: DwarfReg, value: [u8; 16]) -> Result<(), ProcessError> {
+        if !self.thread(thread)?.is_stopped() {
+            return Err(ProcessError::NotStopped {
+                thread,
+                attempted: "set a vector register of",
+            });
+        }
+        let failed = ProcessError::system("set a vector register");
+        let set = || {
+            let mut raw = ptrace::fp_registers(thread)?;
+            if !registers::set_vector(&mut raw, register, value) {
+                return Err(Errno::EINVAL);
+            }
+            ptrace::set_fp_registers(thread, &raw)
+        };
+        set().map_err(failed)
+    }
+
+    /// The process's memory, for any thread and at any time.
+    pub(crate) fn memory(&self) -> Arc<ProcessMemory> {
+        self.memory.clone()
+    }
+
+    /// What calls the tracing thread out of [`Inferior::next_event`].
+    pub(crate) fn kicker(&self) -> Kicker {
+        self.kicked.kicker()
+    }
+
+    /// The events that [`Inferior::next_event`] will tell without waiting, in order.
+    pub(crate) fn queued(&self) -> impl Iterator<Item = ProcessEvent> {
+        self.queue.iter().copied().filter(|event| !self.is_stale(event))
+    }
+
+    /// A hit of a site that was removed before it could be told.
+    fn is_stale(&self, event: &ProcessEvent) -> bool {
+        matches!(event, ProcessEvent::Site { addr, .. } if !self.memory.is_patched(addr.0))
+    }
+
+    /// Waits for the next event. Events that were queued come first, but a kick comes before them.
+    pub(crate) fn next_event(&mut self) -> Result<ProcessEvent, ProcessError> {
+        loop {
+            if self.kicked.take() {
+                return Ok(ProcessEvent::Kicked);
+            }
+            if let Some(event) = self.queue.pop_front() {
+                if let Some(event) = self.tell(event)? {
+                    return Ok(event);
+                }
+                continue;
+            }
+            if self.ended.is_some() {
+                return Err(ProcessError::Ended(self.pid));
+            }
+            let report = if let Some(report) = self.reports.pop() {
+                Ok(Some(report))
+            } else {
+                let reports = &mut self.reports;
+                self.kicked.interruptible(|| reports.next()).unwrap_or(Ok(None))
+            };
+            match report {
+                Ok(Some(report)) => {
+                    if let Some(event) = self.handle(report)? {
+                        return Ok(event);
+                    }
+                }
+                Ok(None) => {}
+                Err(Errno::ECHILD) => return Ok(self.has_ended(ExitStatus::Unknown)),
+                Err(error) => return Err(ProcessError::system("wait for the process")(error)),
+            }
+        }
+    }
+
+    /// Makes a queued event one that is told; `None` for one that has become void, whose thread goes on.
+    fn tell(&mut self, event: ProcessEvent) -> Result<Option<ProcessEvent>, ProcessError> {
+        let stale = self.is_stale(&event);
+        let Some(tid) = event.stopped_thread(self.pid) else {
+            return Ok(Some(event));
+        };
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return Ok(None);
+        };
+        thread.queued = false;
+        if stale {
+            thread.told_at = None;
+            self.carry_on(tid)?;
+            return Ok(None);
+        }
+        thread.wanted = false;
+        Ok(Some(event))
+    }
+
+    /// Stops every thread and waits until it has stopped. What happens meanwhile is queued for [`Inferior::next_event`].
+    ///
+    /// A thread that the kernel does not let stop, because it waits there for something that no signal interrupts, is left: it executes nothing of the program
+    /// before it stops.
+    pub(crate) fn stop_all(&mut self) -> Result<(), ProcessError> {
+        self.stop_threads()?;
+        for thread in self.threads.values_mut() {
+            thread.wanted = false;
+        }
+        Ok(())
+    }
+
+    /// As [`Inferior::stop_all`], but what the caller wants of each thread stays.
+    pub(super) fn stop_threads(&mut self) -> Result<(), ProcessError> {
+        if !self.is_any_running() {
+            return Ok(());
+        }
+        self.stopping = true;
+        let stopped = self.stop_running();
+        self.stopping = false;
+        let _ = self.set_timer(Duration::ZERO);
+        stopped
+    }
+
+    fn is_any_running(&self) -> bool {
+        self.threads.values().any(|thread| thread.state == State::Running)
+    }
+
+    fn stop_running(&mut self) -> Result<(), ProcessError> {
+        let failed = || ProcessError::system("stop the process");
+        match self.reports.gather() {
+            Ok(()) | Err(Errno::ECHILD) => {}
+            Err(error) => return Err(failed()(error)),
+        }
+        for thread in self.threads.values() {
+            if thread.state == State::Running && !self.reports.has(thread.tid) {
+                match ptrace::interrupt(thread.tid) {
+                    Ok(()) | Err(Errno::ESRCH) => {}
+                    Err(error) => return Err(failed()(error)),
+                }
+            }
+        }
+        self.set_timer(PATIENCE)?;
+        let mut looked = HashMap::new();
+        while self.is_any_running() {
+            match self.reports.next() {
+                Ok(Some(report)) => {
+                    if let Some(event) = self.handle(report)? {
+                        self.enqueue(event);
+                    }
+                }
+                Ok(None) => self.look_at_unresponsive(&mut looked),
+                Err(Errno::ECHILD) => {
+                    let event = self.has_ended(ExitStatus::Unknown);
+                    self.enqueue(event);
+                }
+                Err(error) => return Err(failed()(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the signals that end a wait, one after each `period`; zero ends them.
+    pub(super) fn set_timer(&mut self, period: Duration) -> Result<(), ProcessError> {
+        let expiration = if period.is_zero() {
+            Expiration::OneShot(TimeSpec::from_duration(period))
+        } else {
+            Expiration::Interval(TimeSpec::from_duration(period))
+        };
+        self.timer
+            .set(expiration, TimerSetTimeFlags::empty())
+            .map_err(ProcessError::system("set a timer"))
+    }
+
+    /// Finds out why threads do not stop. `looked` counts how often each was found in the kernel.
+    fn look_at_unresponsive(&mut self, looked: &mut HashMap<Tid, u32>) {
+        let pid = self.pid;
+        let mut vanished = Vec::new();
+        for thread in self
+            .threads
+            .values_mut()
+            .filter(|thread| thread.state == State::Running)
+        {
+            match ThreadStatus::of(pid, thread.tid).map(|status| status.state) {
+                None => vanished.push(thread.tid),
+                Some('Z' | 'X') if thread.tid.0 == pid => thread.state = State::Ended,
+                Some('D') => {
+                    let times = looked.entry(thread.tid).or_default();
+                    *times += 1;
+                    if *times > 1 {
+                        thread.state = State::InKernel;
+                    }
+                }
+                Some(_) => {
+                    looked.remove(&thread.tid);
+                    // It may have been resumed by the kernel's own doing, such as SIGCONT; asking again harms nothing.
+                    let _ = ptrace::interrupt(thread.tid);
+                }
+            }
+        }
+        for tid in vanished {
+            // The number of a thread that has executed a program becomes the process's, and no end is told of it.
+            if !self.reports.has(tid) {
+                self.forget(tid);
+            }
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, event: ProcessEvent) {
+        if let Some(tid) = event.stopped_thread(self.pid)
+            && let Some(thread) = self.threads.get_mut(&tid)
+        {
+            thread.queued = true;
+        }
+        self.queue.push_back(event);
+    }
+
+    /// The thread is no more, and with it what was to be told of its stops.
+    pub(super) fn forget(&mut self, tid: Tid) -> bool {
+        let pid = self.pid;
+        self.queue.retain(|event| event.stopped_thread(pid) != Some(tid));
+        self.threads.remove(&tid).is_some()
+    }
+
+    pub(super) fn has_ended(&mut self, status: ExitStatus) -> ProcessEvent {
+        self.ended = Some(status);
+        self.threads.clear();
+        self.queue.clear();
+        ProcessEvent::Exited(status)
+    }
+
+    /// Lets one stopped thread go on. With `step`, for one instruction (a call is entered), told as [`ProcessEvent::Stepped`]; signals are held back
+    /// meanwhile, except those that the instruction causes.
+    ///
+    /// A site that was told of this thread where it stands, or set while it stood there, is passed without the int3 being lifted, and so is any with `step`. A site
+    /// that the thread has only arrived at is told first. For a thread whose event waits to be told this does nothing but remember the wish.
+    pub(crate) fn resume(&mut self, thread: Tid, step: bool) -> Result<(), ProcessError> {
+        if self.ended.is_some() {
+            return Ok(());
+        }
+        let known = self.thread_mut(thread)?;
+        known.wanted = true;
+        known.purpose = if step { Purpose::Step } else { Purpose::Run };
+        if known.state == State::InKernel {
+            known.state = State::Running;
+        }
+        if known.queued || !known.is_stopped() {
+            return Ok(());
+        }
+        if step
+            && let Ok(raw) = known.registers()
+            && known.state != State::Stopped(Halt::Group)
+        {
+            known.told_at = Some(raw.rip);
+        }
+        self.go(thread)
+    }
+
+    /// Lets all stopped threads go on; those whose event waits to be told, after that.
+    pub(crate) fn resume_all(&mut self) -> Result<(), ProcessError> {
+        for thread in self.threads() {
+            if self.threads.contains_key(&thread) {
+                self.resume(thread, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the threads go on that were stopped for our own work.
+    pub(super) fn carry_on_all(&mut self) -> Result<(), ProcessError> {
+        for tid in self.threads() {
+            self.carry_on(tid)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a thread go on, if the caller wants it to.
+    pub(super) fn carry_on(&mut self, tid: Tid) -> Result<(), ProcessError> {
+        let goes = self
+            .threads
+            .get(&tid)
+            .is_some_and(|thread| thread.wanted && !thread.queued && thread.is_stopped());
+        if goes && !self.stopping { self.go(tid) } else { Ok(()) }
+    }
+}
+
+impl ProcessEvent {
+    /// The thread of process `pid` that stands still because of the event.
+    fn stopped_thread(&self, pid: i32) -> Option<Tid> {
+        match self {
+            ProcessEvent::Exec => Some(Tid(pid)),
+            ProcessEvent::Site { thread, .. }
+            | ProcessEvent::Stepped { thread }
+            | ProcessEvent::HardcodedBreakpoint { thread } => Some(*thread),
+            ProcessEvent::Kicked
+            | ProcessEvent::ThreadBorn(_)
+            | ProcessEvent::ThreadGone(_)
+            | ProcessEvent::Exited(_) => None,
+        }
+    }
+}
+
+/// What /proc/PID/task/TID/status says (proc(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ThreadStatus {
+    /// `R`, `S`, `D`, `Z`, ...
+    pub(super) state: char,
+    /// The process it belongs to.
+    pub(super) process: i32,
+    /// The thread that traces it, or 0.
+    pub(super) tracer: i32,
+}
+
+impl ThreadStatus {
+    /// Of a thread of a process; `None` when there is no such thread.
+    pub(super) fn of(pid: i32, tid: Tid) -> Option<ThreadStatus> {
+        ThreadStatus::parse(&fs::read_to_string(format!("/proc/{pid}/task/{}/status", tid.0)).ok()?)
+    }
+
+    /// Of a thread of any process.
+    pub(super) fn of_any(tid: Tid) -> Option<ThreadStatus> {
+        ThreadStatus::parse(&fs::read_to_string(format!("/proc/{}/status", tid.0)).ok()?)
+    }
+
+    fn parse(text: &str) -> Option<ThreadStatus> {
+        let field = |name: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .map(str::trim)
+        };
+        Some(ThreadStatus {
+            state: field("State")?.chars().next()?,
+            process: field("Tgid")?.parse().ok()?,
+            tracer: field("TracerPid")?.parse().ok()?,
+        })
+    }
+}
