@@ -333,7 +333,9 @@ pub(super) fn find_places(binary: &Binary, origin: &Origin) -> Result<Vec<FileAd
         Origin::Function(name) => find_function(binary, name),
         Origin::Instruction(addr) => match binary.function_at(*addr) {
             Some(_) => Ok(vec![*addr]),
-            None => Err(format!("invalid address {addr:#x}: no function has an instruction there")),
+            None => Err(format!(
+                "invalid address {addr:#x}: no function has an instruction there"
+            )),
         },
     }
 }

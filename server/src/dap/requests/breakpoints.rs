@@ -108,13 +108,12 @@ impl Session {
             .breakpoints
             .into_iter()
             .map(|breakpoint| {
-                let line = u32::try_from(breakpoint.line)
-                    .map_err(|_| {
-                        format!(
-                            "could not find statement at {file}:{}, please use a line with a statement",
-                            breakpoint.line
-                        )
-                    })?;
+                let line = u32::try_from(breakpoint.line).map_err(|_| {
+                    format!(
+                        "could not find statement at {file}:{}, please use a line with a statement",
+                        breakpoint.line
+                    )
+                })?;
                 let one = SourceBreakpoint {
                     line,
                     log_message: given(breakpoint.log_message),
