@@ -325,13 +325,12 @@ impl<'p> Survey<'p> {
 
     /// The rule of `runtime.isSystemGoroutine`: what the runtime started with a function of its own, unless that calls the user's code.
     fn is_system(&self, g: &G, start: Option<&str>) -> bool {
-        match start {
-            Some("runtime.main" | "runtime.corostart" | "runtime.handleAsyncEvent") => false,
+        match start.and_then(|name| name.strip_prefix("runtime.")) {
+            None | Some("main" | "corostart" | "handleAsyncEvent") => false,
             // Renamed in Go 1.25.
-            Some("runtime.runfinq" | "runtime.runFinalizers") => !self.finalizer_runs,
-            Some("runtime.runCleanups") => !g.running_cleanups,
-            Some(name) => name.starts_with("runtime."),
-            None => false,
+            Some("runfinq" | "runFinalizers") => !self.finalizer_runs,
+            Some("runCleanups") => !g.running_cleanups,
+            Some(_) => true,
         }
     }
 }
