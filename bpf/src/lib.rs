@@ -18,6 +18,7 @@ mod layout;
 mod link;
 mod loader;
 mod maps;
+mod moment;
 mod plan;
 mod probeset;
 mod record;
@@ -29,6 +30,7 @@ pub use error::{BTF_VARIABLE, BpfError};
 pub use features::{Feature, Features, Support, kernel_release};
 pub use layout::{Edge, EdgeKind, Layout, LayoutId, RuntimeTypeEntry};
 pub use link::{Link, Target};
+pub use moment::{Moment, Shown};
 pub use plan::{
     Follow, FollowKind, GoroutineSource, Index, MAX_DEPTH, MAX_FOLLOWS, MAX_ROOTS, Plan, PlanError, RECORD_CLASSES,
     Reg, Root, RootSource, RuntimeOffsets,

@@ -34,6 +34,11 @@ impl PlanId {
 pub struct SiteId(pub(crate) u32);
 
 impl SiteId {
+    /// The site of that number, for sites that no [`ProbeSet`] has.
+    pub fn numbered(number: u32) -> SiteId {
+        SiteId(number)
+    }
+
     /// The number itself: from 0, without gaps.
     pub fn number(self) -> u32 {
         self.0

@@ -16,6 +16,7 @@ pub mod peer;
 pub mod play;
 pub mod rpc_client;
 pub mod scenarios;
+pub mod session_cost;
 pub mod toolchain;
 pub mod trace;
 pub mod trace_text;

@@ -15,6 +15,7 @@ use crate::trace_text::{self, Entry};
 #[derive(Clone, Debug)]
 pub struct Tracer {
     program: PathBuf,
+    flags: &'static [&'static str],
     limit: Duration,
 }
 
@@ -23,7 +24,17 @@ impl Tracer {
     pub fn spelunk() -> Result<Tracer> {
         Ok(Tracer {
             program: paths::spelunk()?,
+            flags: &[],
             limit: Duration::from_secs(60),
+        })
+    }
+
+    /// `spelunk`, tracing with ptrace.
+    pub fn spelunk_by_stops() -> Result<Tracer> {
+        Ok(Tracer {
+            flags: &["--ebpf=false"],
+            limit: Duration::from_secs(120),
+            ..Tracer::spelunk()?
         })
     }
 
@@ -31,6 +42,7 @@ impl Tracer {
     pub fn dlv(what: &str) -> Option<Tracer> {
         Some(Tracer {
             program: peer::dlv_or_skip(what)?,
+            flags: &[],
             limit: Duration::from_secs(120),
         })
     }
@@ -38,7 +50,7 @@ impl Tracer {
     /// The command `PROGRAM trace ARGS`, with the toolchain of this run on its `PATH`.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("trace").args(args);
+        command.arg("trace").args(self.flags).args(args);
         if let Ok(go) = Go::find() {
             command.env("PATH", go.path_variable());
         }

@@ -1,20 +1,34 @@
-//! `make bench`: what a traced call costs with nothing, spelunk and dlv, and an HTTP service under load, as a Markdown table.
+//! `make bench`: what a session costs in spelunk and dlv, what a traced call costs with nothing, spelunk and dlv, and an HTTP service under load, as a Markdown table.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use protocol_tests::failure::Result;
 use protocol_tests::measure::{By, Cost, Hot, cost, hot, load};
-use protocol_tests::peer;
 use protocol_tests::toolchain::{Build, Go};
+use protocol_tests::{paths, peer, session_cost};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const LOAD_SECONDS: u32 = 6;
+/// How many steps a session makes.
+const STEPS: usize = 100;
+/// How often the first stop is measured.
+const RUNS: usize = 5;
 
 fn main() -> Result<()> {
     machine()?;
-    calls()?;
-    service();
+    // One part alone, while working on it: `bench session`.
+    let only = std::env::args().nth(1);
+    let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
+    if wanted("session") {
+        session()?;
+    }
+    if wanted("calls") {
+        calls()?;
+    }
+    if wanted("service") {
+        service();
+    }
     Ok(())
 }
 
@@ -99,6 +113,67 @@ fn cell(by: &By, cost: &Cost, untraced: &mut f64) -> String {
         cost.right,
         cost.expected
     )
+}
+
+/// The debuggers whose sessions are measured.
+fn debuggers() -> Result<Vec<(&'static str, PathBuf)>> {
+    let mut all = vec![("spelunk", paths::spelunk()?)];
+    match peer::dlv_or_skip("dlv's rows of the benchmark of sessions") {
+        Some(dlv) => all.push(("dlv", dlv)),
+        None => println!("dlv is not installed, so its rows are missing.\n"),
+    }
+    Ok(all)
+}
+
+fn session() -> Result<()> {
+    let built = session_cost::program()?;
+    println!(
+        "A session over DAP (`PROGRAM dap`), medians over {STEPS} steps through a program with so many goroutines, 45 frames deep:\n"
+    );
+    println!(
+        "| debugger | goroutines | next | threads (listed) | stackTrace, 45 frames | scopes and locals | peak memory |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for goroutines in [10, 1_000, 10_000] {
+        for (name, debugger) in debuggers()? {
+            match session_cost::steps(&debugger, &built, goroutines, STEPS) {
+                Ok(seen) => println!(
+                    "| {name} | {goroutines} | {} | {} ({}) | {} | {} | {} MB |",
+                    milliseconds(seen.next),
+                    milliseconds(seen.threads),
+                    seen.listed,
+                    milliseconds(seen.stack),
+                    milliseconds(seen.locals),
+                    seen.peak >> 20
+                ),
+                Err(failure) => eprintln!("{name}, {goroutines} goroutines: {failure}"),
+            }
+        }
+    }
+    println!();
+    let go = &Go::find()?.program;
+    println!(
+        "The first stop in a large program, the go command ({} MB): from starting the debugger to the stack in `main.main`, the best of {RUNS}:\n",
+        std::fs::metadata(go).map_or(0, |data| data.len()) >> 20
+    );
+    println!("| debugger | first stop | peak memory |");
+    println!("|---|---|---|");
+    for (name, debugger) in debuggers()? {
+        let runs: Result<Vec<_>> = (0..RUNS)
+            .map(|_| session_cost::first_stop(&debugger, go, &["version"]))
+            .collect();
+        match runs.map(|runs| runs.into_iter().min()) {
+            Ok(Some((took, peak))) => println!("| {name} | {} | {} MB |", milliseconds(took), peak >> 20),
+            Ok(None) => {}
+            Err(failure) => eprintln!("{name}: {failure}"),
+        }
+    }
+    println!();
+    Ok(())
+}
+
+fn milliseconds(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1e3)
 }
 
 /// 1234567.8 as `1,234,568`.

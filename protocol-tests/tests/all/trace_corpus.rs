@@ -42,7 +42,11 @@ fn compare_after(tracer: &Tracer, build: Build, verbosity: u8, edit: fn(Vec<Entr
 }
 
 fn is_right(build: Build, verbosity: u8) -> Result<()> {
-    let tally = compare(&Tracer::spelunk()?, build, verbosity)?;
+    is_right_by(&Tracer::spelunk()?, build, verbosity).map(drop)
+}
+
+fn is_right_by(tracer: &Tracer, build: Build, verbosity: u8) -> Result<Tally> {
+    let tally = compare(tracer, build, verbosity)?;
     let plain = tally.plain();
     assert!(tally.lines > 1000, "the corpus made {} calls and returns", tally.lines);
     assert_eq!(
@@ -57,7 +61,7 @@ fn is_right(build: Build, verbosity: u8) -> Result<()> {
         "{:.1} % of integers, strings, slices and pointers are unreadable",
         plain.unreadable_percent()
     );
-    Ok(())
+    Ok(tally)
 }
 
 #[test]
@@ -83,6 +87,28 @@ fn optimised_in_full() -> Result<()> {
 #[test]
 fn position_independent() -> Result<()> {
     is_right(Build::Pie, 0)
+}
+
+#[test]
+fn not_optimised_by_stops() -> Result<()> {
+    is_right_by(&Tracer::spelunk_by_stops()?, Build::NoOpt, 4).map(drop)
+}
+
+/// A stop shows what a probe cannot: floating-point registers, and pages that nobody has touched.
+#[test]
+fn optimised_by_stops() -> Result<()> {
+    let tally = is_right_by(&Tracer::spelunk_by_stops()?, Build::Opt, 0)?;
+    assert!(
+        !tally.unreadable.iter().any(|text| text.contains("in register")),
+        "{:?}",
+        tally.unreadable
+    );
+    Ok(())
+}
+
+#[test]
+fn position_independent_by_stops() -> Result<()> {
+    is_right_by(&Tracer::spelunk_by_stops()?, Build::Pie, 0).map(drop)
 }
 
 /// dlv stops twice at the end of a function with deferred calls: once before they ran, with results that are not yet set. The second line is the one that counts.

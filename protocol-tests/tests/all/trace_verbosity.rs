@@ -25,9 +25,12 @@ fn like_dlv(verbosity: &str) -> Result<()> {
     let program = fixture("verbosity", Build::NoOpt)?.program;
     let program = program.to_string_lossy();
     let args = ["-v", verbosity, "--exec", &program, FUNCTIONS];
-    let (theirs, ours) = (dlv.run(&args)?, Tracer::spelunk()?.run(&args)?);
+    let theirs = dlv.run(&args)?;
     assert!(theirs.stderr.contains("main.nested"), "{}", theirs.stderr);
-    assert_eq!(normalised(&ours.stderr), normalised(&theirs.stderr));
+    for tracer in [Tracer::spelunk()?, Tracer::spelunk_by_stops()?] {
+        let ours = tracer.run(&args)?;
+        assert_eq!(normalised(&ours.stderr), normalised(&theirs.stderr), "{tracer:?}");
+    }
     Ok(())
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct TraceArgs {
     pub(crate) debug_file: Option<PathBuf>,
     /// The working directory of a program that is started.
     pub(crate) directory: Option<PathBuf>,
+    /// Whether to trace in the kernel or by stopping the program; as the machine allows when absent.
+    pub(crate) in_kernel: Option<bool>,
 }
 
 /// A program to be traced.
@@ -128,9 +130,6 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
     if given >= 3 && flags.follow_calls <= 0 {
         return Err("Need to specify a trace depth of at least 1".to_owned());
     }
-    if flags.ebpf == Some(false) {
-        return Err("the ptrace backend (--ebpf=false) is not yet available in this version; without the flag, functions are traced in the kernel".to_owned());
-    }
     for (given, flag) in [(flags.stack, "--stack"), (flags.follow_calls, "--follow-calls")] {
         if given > 0 {
             return Err(format!(
@@ -146,6 +145,7 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
         timestamp: flags.timestamp,
         timing: flags.timing,
         debug_file: (flags.pid != 0 && !flags.exec.is_empty()).then(|| flags.exec.into()),
+        in_kernel: flags.ebpf,
         directory: (!global.wd.is_empty()).then(|| global.wd.clone().into()),
     })
 }

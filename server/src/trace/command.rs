@@ -3,19 +3,28 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded, select};
 use regex::Regex;
-use spelunk_bpf::Link;
+use spelunk_bpf::{Link, Losses};
 use spelunk_dwarf::{Binary, BuildId, Function, OpenError};
 
-use super::engine::{Engine, Place};
+use super::engine::{Engine, EngineError, Place, check_code};
+use super::function::{Runtime, SitePlan};
+use super::layouts::Layouts;
 use super::line::Verbosity;
+use super::planning;
 use super::printer::Printer;
+use super::stops::{Over, Stops};
 use crate::cli::trace::{TraceArgs, TraceTarget};
-use crate::process::{ExitStatus, Launch, Launched, Output, executable, same_user_or_root, watch};
+use crate::inspect::load_bias;
+use crate::process::{
+    ExitStatus, Inferior, Kicker, Launch, Launched, Output, Seize, executable, same_user_or_root, watch,
+};
 use crate::signals::Interrupts;
 use crate::toolchain;
 
@@ -33,6 +42,9 @@ pub(crate) fn run(args: &TraceArgs) -> ExitCode {
 /// A message names at most so many functions.
 const MAX_NAMED: usize = 5;
 
+/// How long a program that was launched may take to end after an interrupt.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// A message for the user that ends the command.
 type Failure = String;
 
@@ -47,19 +59,86 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let subject = Subject::find(args)?;
     let binary = Arc::new(subject.open(args)?);
     let pattern = Regex::new(&args.regexp).map_err(|error| format!("invalid filter argument: {error}"))?;
-    let verbosity = verbosity(args);
-    let (functions, engine) = rayon::join(
-        || matching(&binary, &pattern),
-        || Engine::<()>::new(binary.clone(), verbosity.load_config()),
-    );
+    let (functions, engine) = rayon::join(|| matching(&binary, &pattern), || kernel_engine(&binary, args));
     if functions.is_empty() {
         return Err(nothing_matches(&binary, &pattern));
     }
     tracing::debug!("{} functions found after {:?}", functions.len(), begun.elapsed());
-    let mut engine = engine.map_err(fail)?;
-    tracing::debug!("tables made after {:?}", begun.elapsed());
-    let (mut sites, refused) = engine.plan_functions(&functions);
+    let mut engine = engine?;
+    let sites = plan(&binary, engine.as_mut(), &functions, args)?;
     tracing::debug!("{} sites planned after {:?}", sites.len(), begun.elapsed());
+    let mut trace = Trace {
+        args,
+        binary,
+        pattern,
+        interrupts,
+        running: subject.start(args)?,
+    };
+    let ended = match engine {
+        Some(mut engine) => match trace.in_kernel(&mut engine, &sites) {
+            Err(NotInKernel::Refused(why)) if args.in_kernel.is_none() => {
+                say_why_not_in_kernel(&why);
+                trace.by_stops(sites)?
+            }
+            Err(NotInKernel::Refused(why) | NotInKernel::Failed(why)) => {
+                trace.running.abandon();
+                return Err(why);
+            }
+            Ok(ended) => ended,
+        },
+        None => trace.by_stops(sites)?,
+    };
+    if let Some(status) = ended {
+        let pid = trace.running.place.pid;
+        match status.number() {
+            Some(number) => eprintln!("Process {pid} has exited with status {number}"),
+            None => eprintln!("Process {pid} has exited"),
+        }
+    }
+    Ok(())
+}
+
+/// What traces in the kernel; nothing where stops were asked for, or are all there is.
+fn kernel_engine(binary: &Arc<Binary>, args: &TraceArgs) -> Result<Option<Engine<()>>, Failure> {
+    if args.in_kernel == Some(false) {
+        return Ok(None);
+    }
+    match Engine::new(binary.clone(), verbosity(args).load_config()) {
+        Ok(engine) => Ok(Some(engine)),
+        Err(error) if args.in_kernel.is_none() => {
+            say_why_not_in_kernel(&error.to_string());
+            Ok(None)
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn say_why_not_in_kernel(why: &str) {
+    eprintln!(
+        "spelunk: tracing with ptrace, which stops the program at each call, because the kernel cannot be used: {why}"
+    );
+}
+
+/// The sites of all functions, and those that tell where calls end otherwise.
+fn plan(
+    binary: &Arc<Binary>,
+    engine: Option<&mut Engine<()>>,
+    functions: &[&Function],
+    args: &TraceArgs,
+) -> Result<Vec<SitePlan>, Failure> {
+    let ((mut sites, refused), endings) = match engine {
+        Some(engine) => (engine.plan_functions(functions), engine.plan_endings()),
+        None => {
+            let runtime = Runtime::of(binary).map_err(fail)?;
+            // What lies behind pointers is read from the program itself.
+            let mut nowhere = |_: &spelunk_bpf::Layout| None;
+            let mut layouts = Layouts::new(binary, verbosity(args).load_config(), &mut nowhere);
+            (
+                planning::functions(binary, runtime, &mut layouts, functions),
+                planning::endings(binary, runtime, &mut layouts),
+            )
+        }
+    };
     for (function, why) in &refused {
         eprintln!("unable to set tracepoint on function {function}: {why}");
     }
@@ -67,62 +146,133 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
         return Err("no breakpoints set".to_owned());
     }
     let traced: HashSet<_> = sites.iter().map(|site| site.addr).collect();
-    sites.extend(
-        engine
-            .plan_endings()
-            .into_iter()
-            .filter(|site| !traced.contains(&site.addr)),
-    );
-    let sites = sites.into_iter().map(|site| (site, ())).collect();
+    sites.extend(endings.into_iter().filter(|site| !traced.contains(&site.addr)));
+    Ok(sites)
+}
 
-    let mut running = subject.start(args)?;
-    let printer = Printer::new(binary.clone(), verbosity, engine.losses(), args.timing, args.timestamp);
-    let shared = Arc::new(Mutex::new(printer));
-    let flushing = shared.clone();
-    let handled = shared.clone();
-    let (closed_send, closed) = bounded(1);
-    let flush = move || {
-        if lock(&flushing).flush().is_err() {
-            // Nobody reads any more. One message is enough.
-            let _ = closed_send.try_send(());
-        }
-    };
-    let reader = engine
-        .read(move |site, record| lock(&handled).record(site, record), flush)
-        .ok_or("the trace's reader could not be started")?;
-    let link = match engine.install(&running.place, sites) {
-        Ok(link) => link,
-        Err(error) => {
-            running.abandon();
-            return Err(fail(error));
-        }
-    };
-    tracing::debug!("probes attached after {:?}", begun.elapsed());
-    report_refused(&engine, &link);
-    running.release()?;
-    report_inlined(&binary, &pattern);
+/// Why the kernel does not trace.
+enum NotInKernel {
+    /// It would not take the probes; the program has not been let go yet.
+    Refused(Failure),
+    /// Something else is wrong.
+    Failed(Failure),
+}
 
-    let ended = running.wait(&interrupts, &closed);
-    let detaching = Instant::now();
-    link.detach();
-    tracing::debug!("probes detached in {:?}", detaching.elapsed());
-    reader.finish();
-    drop(shared);
-    if let Some(status) = ended {
-        match status.number() {
-            Some(number) => eprintln!("Process {} has exited with status {number}", running.place.pid),
-            None => eprintln!("Process {} has exited", running.place.pid),
+/// A trace that is about to begin.
+struct Trace<'a> {
+    args: &'a TraceArgs,
+    binary: Arc<Binary>,
+    pattern: Regex,
+    interrupts: Interrupts,
+    running: Running,
+}
+
+impl Trace<'_> {
+    /// Traces with probes; answers how the program ended, if it did.
+    fn in_kernel(&mut self, engine: &mut Engine<()>, sites: &[SitePlan]) -> Result<Option<ExitStatus>, NotInKernel> {
+        let failed = |error: String| NotInKernel::Failed(error);
+        let sites = sites.iter().map(|site| (site.clone(), ())).collect();
+        let link = engine
+            .install(&self.running.place, sites)
+            .map_err(|error| match error {
+                EngineError::Bpf(error) => NotInKernel::Refused(error.to_string()),
+                error => NotInKernel::Failed(error.to_string()),
+            })?;
+        let printer = self.printer(Some(engine.losses()));
+        let shared = Arc::new(Mutex::new(printer));
+        let flushing = shared.clone();
+        let handled = shared.clone();
+        let (closed_send, closed) = bounded(1);
+        let flush = move || {
+            if lock(&flushing).flush().is_err() {
+                // Nobody reads any more. One message is enough.
+                let _ = closed_send.try_send(());
+            }
+        };
+        let reader = engine
+            .read(move |site, record| lock(&handled).record(site, record, None), flush)
+            .ok_or_else(|| failed("the trace's reader could not be started".to_owned()))?;
+        report_refused(engine, &link);
+        self.running.release().map_err(failed)?;
+        report_inlined(&self.binary, &self.pattern);
+
+        let ended = self.running.wait(&self.interrupts, &closed);
+        let detaching = Instant::now();
+        link.detach();
+        tracing::debug!("probes detached in {:?}", detaching.elapsed());
+        reader.finish();
+        let counters = engine.counters();
+        if counters.ring_full > 0 {
+            eprintln!(
+                "spelunk: {} of {} records were lost because the ring was full; trace fewer functions, or set SPELUNK_RING_BYTES to a larger size",
+                counters.ring_full, counters.hits
+            );
+        }
+        Ok(ended)
+    }
+
+    /// Traces by stopping the program at each call and return; answers how it ended, if it did.
+    fn by_stops(&mut self, sites: Vec<SitePlan>) -> Result<Option<ExitStatus>, Failure> {
+        let place = self.running.place.clone();
+        check_code(&self.binary, &place, sites.iter()).map_err(fail)?;
+        let inferior = match &mut self.running.launched {
+            Some(launched) => Inferior::seize_held(launched),
+            None => Inferior::seize(place.pid, Seize { kill_with_us: false }),
+        };
+        let inferior = inferior.map_err(|error| format!("could not trace process {}: {error}", place.pid))?;
+        let bias = std::fs::read(format!("/proc/{}/auxv", place.pid))
+            .ok()
+            .and_then(|auxv| load_bias(&self.binary, &auxv))
+            .ok_or_else(|| format!("could not find out where process {} was loaded", place.pid))?;
+        let told = self.told_to_end(inferior.kicker())?;
+        let mut stops = Stops::new(inferior, &self.binary, bias, sites).map_err(fail)?;
+        report_inlined(&self.binary, &self.pattern);
+        let mut printer = self.printer(None);
+        let over = stops
+            .run(&mut printer, &|| told.load(Ordering::Acquire))
+            .map_err(fail)?;
+        let launched = self.running.launched.is_some();
+        match over {
+            Over::Exited(status) => Ok(Some(status)),
+            Over::Told | Over::Unread if launched => Ok(Some(stops.into_inferior().kill())),
+            Over::Told | Over::Unread => {
+                stops.into_inferior().detach().map_err(fail)?;
+                Ok(None)
+            }
         }
     }
-    let counters = engine.counters();
-    if counters.ring_full > 0 {
-        eprintln!(
-            "spelunk: {} of {} records were lost because the ring was full; trace fewer functions, or set SPELUNK_RING_BYTES to a larger size",
-            counters.ring_full, counters.hits
-        );
+
+    /// Becomes true when the user has had enough; a program that was launched is given time to end by itself, as a terminal's Ctrl-C reached it too.
+    fn told_to_end(&self, kicker: Kicker) -> Result<Arc<AtomicBool>, Failure> {
+        let told = Arc::new(AtomicBool::new(false));
+        let (tell, received) = (told.clone(), self.interrupts.received().clone());
+        let grace = self.running.launched.is_some().then_some(GRACE);
+        thread::Builder::new()
+            .name("interrupts".into())
+            .spawn(move || {
+                if received.recv().is_err() {
+                    return;
+                }
+                if let Some(grace) = grace {
+                    let _ = received.recv_timeout(grace);
+                }
+                tell.store(true, Ordering::Release);
+                kicker.kick();
+            })
+            .map_err(fail)?;
+        Ok(told)
     }
-    running.finish();
-    Ok(())
+
+    fn printer(&self, losses: Option<Losses>) -> Printer {
+        let args = self.args;
+        Printer::new(
+            self.binary.clone(),
+            verbosity(args),
+            losses,
+            args.timing,
+            args.timestamp,
+        )
+    }
 }
 
 /// The verbosity asked for; Delve takes other numbers too, and shows as little as for 0 or as much as for 4.
@@ -270,7 +420,7 @@ impl Subject {
             };
             let file = self.path().to_owned();
             let launched = launch
-                .start()
+                .start_here()
                 .map_err(|error| format!("could not launch process: {error}"))?;
             let exit = launched.exit.clone();
             return Ok(Running {
@@ -323,7 +473,7 @@ impl Running {
             recv(interrupts.received()) -> _ => {
                 let launched = self.launched.as_ref()?;
                 // A terminal's Ctrl-C reached the program too: what it does to end well, and its last calls, are still traced.
-                let grace = crossbeam_channel::after(std::time::Duration::from_secs(2));
+                let grace = crossbeam_channel::after(GRACE);
                 select! {
                     recv(self.exit) -> status => status.ok(),
                     recv(interrupts.received()) -> _ => { launched.kill(); self.exit.recv().ok() }

@@ -5,17 +5,18 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rayon::prelude::*;
 use spelunk_bpf::{BpfError, Counters, Link, Losses, Options, ProbeSet, RecordView, Ring, Site, SiteId, Target, Waker};
 use spelunk_dwarf::{Binary, DwarfError, Function};
 
-use super::function::{FunctionPlanner, Runtime, SiteKind, SitePlan};
+use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
+use super::planning;
 use crate::value::{LoadConfig, is_direct_in_interface};
 
 /// How long a record may lie in the ring before it is looked at. The kernel wakes the reader earlier when the ring fills.
@@ -67,6 +68,8 @@ pub(crate) struct Installed<T> {
     pub(crate) owner: T,
     /// For a call: the site at which the function's stack is seen to grow.
     pub(crate) growth: Option<SiteId>,
+    /// Its number in records.
+    pub(crate) id: SiteId,
 }
 
 /// Sites by their number in records. A site that was taken out stays here: records of it may still lie in the ring.
@@ -89,7 +92,8 @@ pub(crate) struct Reader {
     stop: Arc<AtomicBool>,
     waker: Waker,
     /// Those who wait until everything that is in the ring now has been handled.
-    waiting: Sender<Sender<()>>,
+    waiting: Sender<Sender<u64>>,
+    hurry: Arc<Hurry>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -112,48 +116,16 @@ impl<T: Send + Sync + 'static> Engine<T> {
         })
     }
 
-    /// Plans functions; what cannot be traced is answered with the reason.
+    /// As [`planning::functions`].
     pub(crate) fn plan_functions(&mut self, functions: &[&Function]) -> (Vec<SitePlan>, Vec<(String, String)>) {
-        let binary = self.binary.clone();
-        let runtime = self.runtime;
-        self.with_layouts(|layouts| {
-            let mut planner = FunctionPlanner {
-                binary: &binary,
-                runtime,
-                layouts,
-            };
-            let (mut sites, mut refused) = (Vec::new(), Vec::new());
-            for function in functions {
-                match planner.plan(function) {
-                    Ok(planned) => sites.extend(planned),
-                    Err(why) => refused.push((function.name.to_string(), why.to_string())),
-                }
-            }
-            (sites, refused)
-        })
+        let (binary, runtime) = (self.binary.clone(), self.runtime);
+        self.with_layouts(|layouts| planning::functions(&binary, runtime, layouts, functions))
     }
 
-    /// The sites that tell where calls end without returning.
+    /// As [`planning::endings`].
     pub(crate) fn plan_endings(&mut self) -> Vec<SitePlan> {
-        let endings = [
-            ("runtime.recovery", SiteKind::Recovery),
-            ("runtime.goexit0", SiteKind::GoroutineExit),
-        ];
-        let binary = self.binary.clone();
-        let mut sites = Vec::new();
-        for (name, kind) in endings {
-            let Some(function) = binary.function_named(name) else {
-                continue;
-            };
-            let (planned, _) = self.plan_functions(&[function]);
-            sites.extend(
-                planned
-                    .into_iter()
-                    .filter(|site| site.kind == SiteKind::Call)
-                    .map(|site| SitePlan { kind, ..site }),
-            );
-        }
-        sites
+        let (binary, runtime) = (self.binary.clone(), self.runtime);
+        self.with_layouts(|layouts| planning::endings(&binary, runtime, layouts))
     }
 
     /// Runs a planner with the layouts of this engine's table.
@@ -194,7 +166,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
 
     /// Attaches probes, all on one link. They come out when the link is dropped. The second part tells what the kernel refused.
     pub(crate) fn install(&mut self, place: &Place, sites: Vec<(SitePlan, T)>) -> Result<Link, EngineError> {
-        self.check_code(place, sites.iter().map(|(site, _)| site))?;
+        check_code(&self.binary, place, sites.iter().map(|(site, _)| site))?;
         let plans: Vec<_> = sites.iter().map(|(site, _)| (*site.plan).clone()).collect();
         let plans = self.probes.add_plans(&plans)?;
         let distinct: HashSet<_> = plans.iter().collect();
@@ -221,7 +193,12 @@ impl<T: Send + Sync + 'static> Engine<T> {
                 SiteKind::Call => growths.get(&plan.entry).copied(),
                 _ => None,
             };
-            table[number] = Some(Arc::new(Installed { plan, owner, growth }));
+            table[number] = Some(Arc::new(Installed {
+                plan,
+                owner,
+                growth,
+                id: site,
+            }));
             self.sites.push(site);
             probes.push((offset.0, site));
         }
@@ -232,32 +209,6 @@ impl<T: Send + Sync + 'static> Engine<T> {
             },
             &probes,
         )?)
-    }
-
-    /// A probe in the wrong place would break the program: the code there must be what was analysed.
-    fn check_code<'s>(&self, place: &Place, sites: impl Iterator<Item = &'s SitePlan>) -> Result<(), EngineError> {
-        let name = place.file.display().to_string();
-        let file = File::open(&place.file).map_err(|error| EngineError::Read(name.clone(), error))?;
-        for site in sites {
-            let analysed = self
-                .binary
-                .file_offset(site.addr)
-                .zip(self.binary.code(site.addr, CHECKED));
-            let Some((offset, expected)) = analysed else { continue };
-            let mut found = [0; CHECKED];
-            let same = file
-                .read_exact_at(&mut found, offset.0)
-                .is_ok_and(|()| found == *expected);
-            if !same {
-                let analysed = self.binary.path().display().to_string();
-                return Err(EngineError::OtherCode {
-                    running: name,
-                    analysed,
-                    function: site.function.to_string(),
-                });
-            }
-        }
-        Ok(())
     }
 
     /// Starts the thread that hands records to `handle`; after each batch it calls `flush`.
@@ -273,14 +224,21 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let waker = ring.waker();
-        let (waiting, asked): (Sender<Sender<()>>, Receiver<Sender<()>>) = unbounded();
+        let (waiting, asked): (Sender<Sender<u64>>, Receiver<Sender<u64>>) = unbounded();
+        let hurry = Arc::new(Hurry::default());
+        let hurrying = hurry.clone();
         let thread = thread::Builder::new().name("trace-reader".into()).spawn(move || {
+            let mut skipped = 0;
             loop {
                 let last = stopped.load(Ordering::Acquire);
                 // Whoever asked before this drain began has seen its records enter the ring.
                 let asked: Vec<_> = asked.try_iter().collect();
                 let at_once = last || !asked.is_empty();
                 let drained = ring.drain(if at_once { Duration::ZERO } else { POLL }, |record| {
+                    if hurrying.is_over() {
+                        skipped += 1;
+                        return;
+                    }
                     let sites = table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
                     let site = sites.get(record.site().number() as usize).and_then(Option::clone);
                     drop(sites);
@@ -299,7 +257,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
                 }
                 // One who has gone away does not wait any more.
                 for waiting in asked {
-                    let _ = waiting.send(());
+                    let _ = waiting.send(std::mem::take(&mut skipped));
                 }
             }
             flush();
@@ -308,6 +266,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
             stop,
             waker,
             waiting,
+            hurry,
             thread: thread.ok(),
         })
     }
@@ -331,14 +290,44 @@ impl<T: Send + Sync + 'static> Engine<T> {
     }
 }
 
-impl Reader {
-    /// Returns when all that was in the ring has been handled, or when the thread has ended.
-    pub(crate) fn drain(&self) {
-        let (done, wait) = bounded(1);
-        if self.waiting.send(done).is_ok() {
-            self.waker.wake();
-            let _ = wait.recv();
+/// Until when a reader may take its time. A stop is waited for by a person, while records may come faster than any client reads.
+#[derive(Default)]
+struct Hurry(Mutex<Option<Instant>>, AtomicBool);
+
+impl Hurry {
+    fn begin(&self, patience: Duration) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now().checked_add(patience);
+        self.1.store(true, Ordering::Release);
+    }
+
+    fn end(&self) {
+        self.1.store(false, Ordering::Release);
+    }
+
+    fn is_over(&self) -> bool {
+        // Most of the time nobody hurries, and each record asks.
+        if !self.1.load(Ordering::Acquire) {
+            return false;
         }
+        let until = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() >= until)
+    }
+}
+
+impl Reader {
+    /// Returns when all that was in the ring has been handled, or when the thread has ended. What has not been handled after `patience` is passed over;
+    /// answers how many records that were.
+    pub(crate) fn drain(&self, patience: Duration) -> u64 {
+        let (done, wait) = bounded(1);
+        self.hurry.begin(patience);
+        let skipped = if self.waiting.send(done).is_ok() {
+            self.waker.wake();
+            wait.recv().unwrap_or(0)
+        } else {
+            0
+        };
+        self.hurry.end();
+        skipped
     }
 
     /// Handles what is left and ends the thread.
@@ -348,6 +337,33 @@ impl Reader {
             let _ = thread.join();
         }
     }
+}
+
+/// A probe or a breakpoint in the wrong place would break the program: the code there must be what was analysed.
+pub(super) fn check_code<'s>(
+    binary: &Binary,
+    place: &Place,
+    sites: impl Iterator<Item = &'s SitePlan>,
+) -> Result<(), EngineError> {
+    let name = place.file.display().to_string();
+    let file = File::open(&place.file).map_err(|error| EngineError::Read(name.clone(), error))?;
+    for site in sites {
+        let analysed = binary.file_offset(site.addr).zip(binary.code(site.addr, CHECKED));
+        let Some((offset, expected)) = analysed else { continue };
+        let mut found = [0; CHECKED];
+        let same = file
+            .read_exact_at(&mut found, offset.0)
+            .is_ok_and(|()| found == *expected);
+        if !same {
+            let analysed = binary.path().display().to_string();
+            return Err(EngineError::OtherCode {
+                running: name,
+                analysed,
+                function: site.function.to_string(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The ring's size can be set for machines with little memory, or to see how losses are told.

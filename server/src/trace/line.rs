@@ -7,7 +7,7 @@ use spelunk_dwarf::{Binary, ProcAddr, TypeId};
 
 use super::capture::Captured;
 use super::function::{SiteKind, SitePlan};
-use super::record::RecordMemory;
+use super::record::{Live, RecordMemory};
 use crate::value::{LoadConfig, Loader, Memory, Style, Value, shorten_type};
 
 /// How much of each value is shown, as `--verbose` says.
@@ -60,9 +60,14 @@ impl Verbosity {
 pub(crate) type TypeArguments = Vec<Option<TypeId>>;
 
 /// Reads a generic function's dictionary at its call: its address, and the types it names.
-pub(crate) fn dictionary(binary: &Binary, site: &SitePlan, record: &RecordView<'_>) -> Option<(u64, TypeArguments)> {
+pub(crate) fn dictionary(
+    binary: &Binary,
+    site: &SitePlan,
+    record: &RecordView<'_>,
+    live: Option<Live<'_>>,
+) -> Option<(u64, TypeArguments)> {
     let dictionary = site.dictionary.as_ref()?;
-    let mut memory = RecordMemory::new(binary, site.addr, record);
+    let mut memory = RecordMemory::new(binary, site.addr, record, live);
     let place = memory.variable(
         &dictionary.pointer,
         &site.plan,
@@ -93,8 +98,9 @@ pub(crate) fn values(
     record: &RecordView<'_>,
     config: LoadConfig,
     arguments: &[Option<TypeId>],
+    live: Option<Live<'_>>,
 ) -> Vec<Value> {
-    let mut memory = RecordMemory::new(binary, site.addr, record);
+    let mut memory = RecordMemory::new(binary, site.addr, record, live);
     let cfa = canonical_frame_address(site, record);
     let place = |(number, variable): (usize, &Captured)| memory.variable(variable, &site.plan, record, cfa, number);
     let places: Vec<ProcAddr> = site.variables.iter().enumerate().map(place).collect();

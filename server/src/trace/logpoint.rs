@@ -11,7 +11,7 @@ use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
 use super::line::canonical_frame_address;
 use super::paths::{Building, Named, package_of};
-use super::record::RecordMemory;
+use super::record::{Live, RecordMemory};
 use crate::expr::{EvalError, Evaluator, Expr, Operand, Part, Scope, Template, Variable, What, find_global};
 use crate::value::{LoadConfig, Loader, Style, Value};
 
@@ -161,10 +161,10 @@ impl Scope for RecordScope<'_> {
 }
 
 impl LogSite {
-    /// The message of a record.
-    pub(crate) fn message(&self, binary: &Binary, record: &RecordView<'_>) -> String {
+    /// The message of a record; with `live`, of one that was made at a stop.
+    pub(crate) fn message(&self, binary: &Binary, record: &RecordView<'_>, live: Option<Live<'_>>) -> String {
         let site = &self.site;
-        let mut memory = RecordMemory::new(binary, site.addr, record);
+        let mut memory = RecordMemory::new(binary, site.addr, record, live);
         let cfa = canonical_frame_address(site, record);
         let place = |(number, variable): (usize, &Captured)| Variable {
             ty: variable.ty,

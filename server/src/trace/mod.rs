@@ -14,10 +14,12 @@ mod line;
 mod logpoint;
 mod pairing;
 mod paths;
+mod planning;
 mod printer;
 mod record;
 mod signature;
 mod sites;
+mod stops;
 
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use capture::placed;

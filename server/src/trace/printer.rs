@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use spelunk_bpf::{Losses, RecordView};
+use spelunk_bpf::{Losses, RecordView, SiteId};
 use spelunk_dwarf::{Binary, FileAddr, TypeId};
 
 use super::clock::WallClock;
@@ -12,6 +12,7 @@ use super::engine::Installed;
 use super::function::SiteKind;
 use super::line::{TypeArguments, Verbosity, depth, dictionary, push_line, values};
 use super::pairing::{Call, Pairing};
+use super::record::Live;
 use crate::value::{Content, Value};
 
 /// Text is written out when there is so much of it, in bytes.
@@ -26,13 +27,15 @@ type CallKey = (i64, u64, FileAddr);
 struct Grown {
     site: Arc<Installed<()>>,
     record: Vec<u8>,
+    /// What was passed, where it could be read only then.
+    values: Option<(u64, Vec<Value>)>,
 }
 
 /// Prints a trace to standard error.
 pub(crate) struct Printer {
     binary: Arc<Binary>,
     verbosity: Verbosity,
-    losses: Losses,
+    losses: Option<Losses>,
     timing: bool,
     clock: Option<WallClock>,
     pairing: Pairing,
@@ -43,11 +46,11 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    /// A printer of functions of `binary`. `timing` adds to a return how long the call took, `timestamp` puts the time in front of each line.
+    /// A printer of functions of `binary`. Without `losses` no record is ever lost. `timing` adds to a return how long the call took, `timestamp` puts the time in front of each line.
     pub(crate) fn new(
         binary: Arc<Binary>,
         verbosity: Verbosity,
-        losses: Losses,
+        losses: Option<Losses>,
         timing: bool,
         timestamp: bool,
     ) -> Printer {
@@ -64,8 +67,8 @@ impl Printer {
         }
     }
 
-    /// Takes one record.
-    pub(crate) fn record(&mut self, site: &Arc<Installed<()>>, record: &RecordView<'_>) {
+    /// Takes one record; with `live`, one that was made at a stop.
+    pub(crate) fn record(&mut self, site: &Arc<Installed<()>>, record: &RecordView<'_>, live: Option<Live<'_>>) {
         let plan = &site.plan;
         let (goroutine, time) = (record.goroutine(), record.time());
         let key = (goroutine, depth(plan, record), plan.entry);
@@ -74,24 +77,35 @@ impl Printer {
                 if self.grown.len() >= MAX_GROWN {
                     self.grown.clear();
                 }
+                let values = live.map(|live| {
+                    let dictionary = self.remember_dictionary(site, record, Some(live));
+                    (dictionary, self.values(site, record, dictionary, Some(live)))
+                });
                 self.grown.insert(
                     key,
                     Grown {
                         site: site.clone(),
                         record: record.bytes().to_vec(),
+                        values,
                     },
                 );
             }
             SiteKind::Call => {
                 let grown = self.grown.remove(&key);
-                let before = grown
-                    .as_ref()
-                    .and_then(|grown| Some((&*grown.site, RecordView::new(&grown.record).ok()?)));
-                let dictionary = self.remember_dictionary(
-                    before
-                        .as_ref()
-                        .map_or((&**site, record), |(site, record)| (site, record)),
-                );
+                let (dictionary, earlier) = match grown {
+                    Some(Grown {
+                        values: Some((dictionary, values)),
+                        ..
+                    }) => (dictionary, Some(values)),
+                    Some(grown) => match RecordView::new(&grown.record) {
+                        Ok(before) => {
+                            let dictionary = self.remember_dictionary(&grown.site, &before, None);
+                            (dictionary, Some(self.values(&grown.site, &before, dictionary, None)))
+                        }
+                        Err(_) => (0, None),
+                    },
+                    None => (self.remember_dictionary(site, record, live), None),
+                };
                 self.pairing.call(
                     goroutine,
                     key.1,
@@ -102,15 +116,16 @@ impl Printer {
                         dictionary,
                     },
                 );
-                let values = self.call_values(site, record, before.as_ref(), dictionary);
+                let values = self.values(site, record, dictionary, live);
+                let values = self.with_fragile(site, values, earlier);
                 self.line(site, record, &values, None);
             }
             SiteKind::Return => {
                 let ended = self.pairing.ret(goroutine, key.1, plan.entry);
                 let call = ended
-                    .filter(|(call, doubtful)| !doubtful || !self.losses.any(call.site))
+                    .filter(|(call, doubtful)| !doubtful || !self.has_lost(call.site))
                     .map(|(call, _)| call);
-                let values = self.values(site, record, call.map_or(0, |call| call.dictionary));
+                let values = self.values(site, record, call.map_or(0, |call| call.dictionary), live);
                 let took = call
                     .and_then(|call| time.checked_sub(call.time))
                     .filter(|_| self.timing);
@@ -122,9 +137,14 @@ impl Printer {
         }
     }
 
+    /// Whether records of a site were lost.
+    fn has_lost(&self, site: SiteId) -> bool {
+        self.losses.as_ref().is_some_and(|losses| losses.any(site))
+    }
+
     /// Notes what a generic function's dictionary says, and answers its address, or 0.
-    fn remember_dictionary(&mut self, (site, record): (&Installed<()>, &RecordView<'_>)) -> u64 {
-        let Some((address, arguments)) = dictionary(&self.binary, &site.plan, record) else {
+    fn remember_dictionary(&mut self, site: &Installed<()>, record: &RecordView<'_>, live: Option<Live<'_>>) -> u64 {
+        let Some((address, arguments)) = dictionary(&self.binary, &site.plan, record, live) else {
             return 0;
         };
         // Methods of one type share a dictionary, and each captures as much of it as it needs.
@@ -135,7 +155,13 @@ impl Printer {
         address
     }
 
-    fn values(&self, site: &Installed<()>, record: &RecordView<'_>, dictionary: u64) -> Vec<Value> {
+    fn values(
+        &self,
+        site: &Installed<()>,
+        record: &RecordView<'_>,
+        dictionary: u64,
+        live: Option<Live<'_>>,
+    ) -> Vec<Value> {
         let arguments: &[Option<TypeId>] = self.dictionaries.get(&dictionary).map_or(&[], Vec::as_slice);
         values(
             &self.binary,
@@ -143,24 +169,14 @@ impl Printer {
             record,
             self.verbosity.load_config(),
             arguments,
+            live,
         )
     }
 
-    /// A call's arguments. Those that do not survive the growth of the stack come from the record before it, if it grew.
-    fn call_values(
-        &self,
-        site: &Installed<()>,
-        record: &RecordView<'_>,
-        before: Option<&(&Installed<()>, RecordView<'_>)>,
-        dictionary: u64,
-    ) -> Vec<Value> {
-        let mut values = self.values(site, record, dictionary);
-        if site.plan.fragile.is_empty() {
-            return values;
-        }
-        let earlier = before.map(|(site, record)| self.values(site, record, dictionary));
+    /// A call's arguments. Those that do not survive the growth of the stack come from before it, if it grew.
+    fn with_fragile(&self, site: &Installed<()>, mut values: Vec<Value>, earlier: Option<Vec<Value>>) -> Vec<Value> {
         // Whether the stack grew is known only as long as no record of that was lost.
-        let uncertain = earlier.is_none() && site.growth.is_some_and(|growth| self.losses.any(growth));
+        let uncertain = earlier.is_none() && site.growth.is_some_and(|growth| self.has_lost(growth));
         for index in &site.plan.fragile {
             let Some(value) = values.get_mut(*index) else { continue };
             match earlier.as_ref().and_then(|earlier| earlier.get(*index)) {

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use spelunk_bpf::{Plan, RecordView, RootError, Status};
-use spelunk_dwarf::{Binary, FileAddr, LoadBias, ProcAddr};
+use spelunk_dwarf::{Binary, DwarfReg, FileAddr, LoadBias, ProcAddr};
 
 use super::capture::{Captured, Home, Source};
+use crate::inspect::Registers;
 use crate::value::{Memory, ReadError, made_up_address};
 
 /// Bytes that are known, from an address on.
@@ -21,9 +22,19 @@ struct Gap {
     why: ReadError,
 }
 
+/// What can be read beyond a record, while the thread that it is of is stopped.
+#[derive(Clone, Copy)]
+pub(crate) struct Live<'a> {
+    /// The program's memory.
+    pub(crate) memory: &'a dyn Memory,
+    /// The thread's registers.
+    pub(crate) registers: &'a Registers,
+}
+
 /// What a record holds.
 pub(crate) struct RecordMemory<'r> {
     binary: &'r Binary,
+    live: Option<Live<'r>>,
     bias: LoadBias,
     /// What the variables hold, which comes first: a register is newer than the memory it will be spilled to.
     variables: Vec<Range<'r>>,
@@ -35,10 +46,18 @@ pub(crate) struct RecordMemory<'r> {
 
 impl<'r> RecordMemory<'r> {
     /// Reads a record that was made by `plan` at the site `site_addr`. The chunks are in place; variables are added by [`RecordMemory::variable`].
-    pub(crate) fn new(binary: &'r Binary, site_addr: FileAddr, record: &RecordView<'r>) -> RecordMemory<'r> {
+    ///
+    /// With `live`, what the record does not hold is read from the program.
+    pub(crate) fn new(
+        binary: &'r Binary,
+        site_addr: FileAddr,
+        record: &RecordView<'r>,
+        live: Option<Live<'r>>,
+    ) -> RecordMemory<'r> {
         let bias = LoadBias::between(site_addr, ProcAddr(record.ip()));
         let mut memory = RecordMemory {
             binary,
+            live,
             bias,
             variables: Vec::new(),
             missing: Vec::new(),
@@ -110,10 +129,26 @@ impl<'r> RecordMemory<'r> {
                     start: at,
                     bytes: Cow::Owned(bytes.clone()),
                 }),
-                Source::Missing(why) => self.missing.push(missing(why.clone())),
+                Source::Missing(why) => match self.in_vector_register(why, part.size) {
+                    Some(bytes) => self.variables.push(Range {
+                        start: at,
+                        bytes: Cow::Owned(bytes),
+                    }),
+                    None => self.missing.push(missing(why.clone())),
+                },
             }
         }
         ProcAddr(start)
+    }
+
+    /// What is missing because it is in a register that the kernel does not show a probe: a stopped thread shows it.
+    fn in_vector_register(&self, why: &ReadError, size: u64) -> Option<Vec<u8>> {
+        let ReadError::InRegister(name) = why else { return None };
+        // Go's assembler calls them X0 to X15; DWARF numbers them from 17 on.
+        let number: u16 = name.strip_prefix('X')?.parse().ok()?;
+        let register = DwarfReg(number.checked_add(17)?);
+        let bytes = self.live?.registers.vector(register)?;
+        bytes.get(..usize::try_from(size).ok()?).map(<[u8]>::to_vec)
     }
 
     /// The bytes from `addr` on, as far as one piece of knowledge goes.
@@ -156,7 +191,20 @@ impl Memory for RecordMemory<'_> {
         while done < buf.len() {
             let at = addr.0.checked_add(done as u64).ok_or(ReadError::Fault(addr))?;
             let rest = buf.get_mut(done..).unwrap_or_default();
-            let run = self.run(at, rest.len())?;
+            let run = match (self.run(at, rest.len()), self.live) {
+                (Err(ReadError::NotCaptured(_)), Some(live)) => {
+                    // Up to where the record knows better again.
+                    let known = self.variables.iter().chain(&self.chunks).map(|range| range.start);
+                    let unread = self.missing.iter().map(|gap| gap.start);
+                    let until = known.chain(unread).filter(|start| *start > at).min();
+                    let len = until.map_or(rest.len(), |until| rest.len().min((until - at) as usize));
+                    live.memory
+                        .read(ProcAddr(at), rest.get_mut(..len).unwrap_or_default())?;
+                    done += len;
+                    continue;
+                }
+                (run, _) => run?,
+            };
             let len = run.len().min(rest.len());
             if len == 0 {
                 return Err(ReadError::NotCaptured(ProcAddr(at)));
