@@ -63,9 +63,11 @@ impl Session {
                 file: program,
                 pid: launched.pid,
             };
+            let (stopped, probe_stops) = unbounded();
             Ok(Start {
                 pid: launched.pid,
-                probes: Probes::new(Arc::clone(&binary), place, events.clone()),
+                probes: Probes::new(Arc::clone(&binary), place, events.clone(), stopped),
+                probe_stops,
                 binary,
                 exit: launched.exit.clone(),
                 launched: Some(launched),
@@ -83,9 +85,11 @@ impl Session {
         let file = executable(pid).map_err(failed)?;
         let binary = Arc::new(Binary::open(&file).map_err(failed)?);
         Session::begin(move |kicker| {
+            let (stopped, probe_stops) = unbounded();
             Ok(Start {
                 pid,
-                probes: Probes::new(Arc::clone(&binary), Place { file, pid }, events.clone()),
+                probes: Probes::new(Arc::clone(&binary), Place { file, pid }, events.clone(), stopped),
+                probe_stops,
                 binary,
                 launched: None,
                 outputs: Outputs::default(),

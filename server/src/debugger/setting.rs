@@ -285,6 +285,10 @@ impl Control {
         self.exceptions = filters;
         if self.inferior.is_some() {
             self.set_exceptions();
+        } else if self.exception_link.is_some()
+            && let Err(why) = self.watch_exceptions()
+        {
+            let _ = self.events.send(Event::Notice(why));
         }
         wanted_exceptions(filters)
             .map(|exception| self.exception_state(exception))
