@@ -54,7 +54,6 @@ function scenario(name, files, play) {
             fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
             fs.writeFileSync(path.join(folder, file), contents);
         }
-        fs.rmSync(MESSAGES, { force: true });
         const page = await browser.newPage({ viewport: { width: 1280, height: 960 } });
         const slug = name.replace(/[^a-z0-9]+/gi, '-').toLowerCase();
         const shot = (what) => page.screenshot({ path: path.join(SCREENSHOTS, `${slug}-${what}.png`) });
@@ -65,12 +64,14 @@ function scenario(name, files, play) {
         } catch (error) {
             await shot('failure');
             const messages = fs.existsSync(MESSAGES) ? fs.readFileSync(MESSAGES, 'utf8').trimEnd().split('\n') : [];
-            fs.writeFileSync(path.join(OUT, `${slug}.jsonl`), messages.join('\n'));
             console.error(`\n${name}: screenshot ${slug}-failure.png in ${SCREENSHOTS}; the last of ${messages.length} messages of ${OUT}/${slug}.jsonl:`);
             console.error(messages.slice(-25).map((one) => one.slice(0, 600)).join('\n'));
             throw error;
         } finally {
             await page.close();
+            if (fs.existsSync(MESSAGES)) {
+                fs.renameSync(MESSAGES, path.join(OUT, `${slug}.jsonl`));
+            }
         }
     });
 }
