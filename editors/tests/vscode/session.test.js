@@ -47,14 +47,14 @@ after(async () => {
  */
 function scenario(name, files, play) {
     test(name, { timeout: 240000 }, async () => {
-        const folder = path.join(fs.mkdtempSync(path.join(OUT, 'work-')), 'shop');
+        const folder = path.join(fs.mkdtempSync(path.join(OUT, 'src-')), 'shop');
         fs.cpSync(PROGRAM, folder, { recursive: true });
         const { open = 'main.go', ...written } = files;
         for (const [file, contents] of Object.entries(written)) {
             fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
             fs.writeFileSync(path.join(folder, file), contents);
         }
-        const page = await browser.newPage({ viewport: { width: 1280, height: 960 } });
+        const page = await browser.newPage({ viewport: { width: 1360, height: 960 } });
         const slug = name.replace(/[^a-z0-9]+/gi, '-').toLowerCase();
         const shot = (what) => page.screenshot({ path: path.join(SCREENSHOTS, `${slug}-${what}.png`) });
         try {
@@ -102,6 +102,7 @@ scenario('a session from breakpoint to stop', { '.vscode/launch.json': LAUNCH },
     await bench.stopsAt(line('// breakpoint'));
     await bench.shows(STACK, /main\.main/);
     await bench.shows(BREAKPOINTS, `main.go`);
+    await bench.widenSideBar(400);
     await bench.shows(VARIABLES, /^rebate[=: ]+/);
     await bench.shows(VARIABLES, /^first[=: ]+\*main\.Order/);
     await shot('1-breakpoint');
@@ -132,6 +133,9 @@ scenario('a session from breakpoint to stop', { '.vscode/launch.json': LAUNCH },
     await bench.key('F10');
     await bench.stopsAt(line('first.ID, "costs"'));
     await bench.shows(VARIABLES, /^total[=: ]+1150$/);
+    await bench.expand(VARIABLES, /^\s*first =/);
+    await bench.expand(VARIABLES, /^\s*=main\.Order/);
+    await bench.expand(VARIABLES, /^\s*Items =/);
     await shot('3-stepped-out');
 
     await bench.key('F5');
