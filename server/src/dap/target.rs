@@ -4,6 +4,7 @@
 //! messages can be tested without a process and without privileges.
 
 use crossbeam_channel::Sender;
+use spelunk_dwarf::ProcAddr;
 
 use crate::debugger::{
     BreakpointState, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint,
@@ -68,6 +69,10 @@ pub(crate) trait Target {
     fn set_variable(&self, frame: FrameRef, what: &str, to: &str) -> Result<(), DebugError>;
     /// The source files that the target was built from, as the binary names them.
     fn source_files(&self) -> Result<Vec<String>, DebugError>;
+    /// As [`Session::read_memory`].
+    fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError>;
+    /// As [`Session::write_memory`].
+    fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError>;
     /// As [`Session::end`].
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError>;
 }
@@ -170,6 +175,14 @@ impl Target for Session {
 
     fn source_files(&self) -> Result<Vec<String>, DebugError> {
         Session::source_files(self)
+    }
+
+    fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError> {
+        Session::read_memory(self, addr, len)
+    }
+
+    fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
+        Session::write_memory(self, addr, bytes)
     }
 
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {

@@ -156,6 +156,12 @@ pub(super) struct ParsedTerms {
 }
 
 impl ParsedTerms {
+    /// What is wrong with the message alone.
+    pub(super) fn message_error(terms: &Terms) -> Option<String> {
+        let text = terms.log_message.as_ref().filter(|text| !text.is_empty())?;
+        Template::parse(text).err().map(|error| error.to_string())
+    }
+
     /// Parses them. The errors are Delve's texts; a message is looked at first, as there.
     pub(super) fn of(terms: &Terms) -> Result<ParsedTerms, String> {
         // Clients send empty strings for fields that the user left empty.
@@ -327,7 +333,9 @@ pub(super) fn find_places(binary: &Binary, origin: &Origin) -> Result<Vec<FileAd
         Origin::Function(name) => find_function(binary, name),
         Origin::Instruction(addr) => match binary.function_at(*addr) {
             Some(_) => Ok(vec![*addr]),
-            None => Err(format!("Invalid address {addr:#x}\n")),
+            None => Err(format!(
+                "invalid address {addr:#x}: no function has an instruction there"
+            )),
         },
     }
 }

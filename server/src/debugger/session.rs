@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
-use spelunk_dwarf::Binary;
+use spelunk_dwarf::{Binary, ProcAddr};
 
 use super::breakpoints::{Group, Wanted};
 use super::control::{Control, Job, KickerSlot, Start, failed};
@@ -273,6 +273,17 @@ impl Session {
     pub(crate) fn source_files(&self) -> Result<Vec<String>, DebugError> {
         let binary = self.call(|control| Arc::clone(&control.binary))?;
         Ok(binary.files().iter().map(ToString::to_string).collect())
+    }
+
+    /// Reads the stopped target's memory: at most `len` bytes from `addr` on, fewer where there are no more.
+    pub(crate) fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError> {
+        self.ask(move |control| control.read_memory(addr, len))
+    }
+
+    /// Writes into the stopped target's memory.
+    pub(crate) fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
+        let bytes = bytes.to_vec();
+        self.ask(move |control| control.write_memory(addr, &bytes))
     }
 
     /// Ends the session. All events of the target have been sent when this returns. A launched target cannot be left behind: it ends with its debugger.

@@ -1,7 +1,7 @@
 //! Breakpoints into the program, and out of it.
 
 use super::breakpoints::{
-    Carrier, Exception, Group, Logical, ParsedTerms, Wanted, find_places, refused, wanted_exceptions,
+    Carrier, Exception, Group, Logical, Origin, ParsedTerms, Wanted, find_places, refused, wanted_exceptions,
 };
 use super::control::Control;
 use super::logpoints::{NoProbes, close_links};
@@ -38,15 +38,25 @@ impl Control {
     }
 
     fn create(&mut self, wanted: &Wanted) -> BreakpointState {
+        let found = find_places(&self.binary, &wanted.origin);
+        // Delve takes a number before it looks for a line or at a condition, and after it has found a function and read a message. Its clients see the
+        // numbers.
+        let unnumbered = match &found {
+            Err(why) if matches!(wanted.origin, Origin::Function(_)) => Some(why.clone()),
+            _ => ParsedTerms::message_error(&wanted.terms),
+        };
+        if let Some(why) = unnumbered {
+            return refused(BreakpointId(0), why);
+        }
+        let id = self.breakpoints.next_id();
         let parsed = match ParsedTerms::of(&wanted.terms) {
             Ok(parsed) => parsed,
             Err(why) => return refused(BreakpointId(0), why),
         };
-        let id = self.breakpoints.next_id();
         if let Some(why) = &self.refused {
             return refused(id, why.clone());
         }
-        let places = match find_places(&self.binary, &wanted.origin) {
+        let places = match found {
             Ok(places) => places,
             Err(why) => return refused(id, why),
         };
@@ -282,16 +292,20 @@ impl Control {
     }
 
     fn exception_state(&self, exception: Exception) -> BreakpointState {
-        let at = exception
-            .places(&self.binary)
-            .first()
-            .and_then(|addr| self.binary.line_at(*addr));
+        let places = exception.places(&self.binary);
+        let at = places.first().and_then(|addr| self.binary.line_at(*addr));
+        let (file, line) = match at {
+            // Delve's words where there is more than one.
+            Some(_) if places.len() > 1 => (Some("<multiple locations>".to_owned()), None),
+            Some((file, line)) => (Some(file.to_string()), Some(line)),
+            None => (None, None),
+        };
         BreakpointState {
             id: exception.id(),
             verified: true,
             message: None,
-            file: at.as_ref().map(|(file, _)| file.to_string()),
-            line: at.as_ref().map(|(_, line)| *line),
+            file,
+            line,
         }
     }
 }

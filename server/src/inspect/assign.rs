@@ -35,13 +35,13 @@ impl FrameScope<'_> {
         let (what_parsed, to_parsed) = (parse(what)?, parse(to)?);
         let value = evaluator.evaluate(&to_parsed)?;
         let target = evaluator.operand(&what_parsed)?;
-        let bytes = self.bytes_of(&evaluator, &target, &value, to)?;
         let (ty, addr) = match (&target.ty, &target.what) {
             (Some(ty), What::Place(addr)) => (ty, *addr),
             (_, What::Unreadable(why)) => return Err(EvalError::Unreadable(why.clone())),
             (_, What::Function { name, .. }) => return Err(EvalError::Refused(format!("can not assign to {name}"))),
             _ => return Err(EvalError::Refused(format!("can not assign to \"{what}\""))),
         };
+        let bytes = self.bytes_of(&evaluator, &target, &value, to)?;
         debug_assert_eq!(bytes.len() as u64, ty.size, "a value has the size of its type");
         let mut failed = None;
         for change in self.changes(addr, &bytes)? {

@@ -28,6 +28,7 @@ pub(crate) struct GoroutineContext {
 /// The variables and expressions of one frame. Variables in registers, or in pieces, are at made-up addresses (see [`crate::value::is_made_up`]), which mean
 /// the same variable whenever a scope of this frame is made.
 pub(crate) struct FrameScope<'a> {
+    /// Whose types describe the memory.
     pub(super) binary: &'a Arc<Binary>,
     pub(super) bias: LoadBias,
     pub(super) memory: FrameMemory<'a>,

@@ -9,8 +9,8 @@ use spelunk_dwarf::{Binary, DwarfError, Field, Kind, ProcAddr, Type, TypeId};
 
 use super::{Loader, Memory, ReadError};
 
-/// Groups and buckets that are looked at before a map is taken for damaged. It holds some thirty million entries.
-const MAX_STEPS: u32 = 1 << 22;
+/// Groups and buckets that are looked at before a map is taken for damaged. They hold some thirty million entries.
+pub(super) const MAX_STEPS: u32 = 1 << 22;
 /// A group or bucket has eight entries; more than this is no map.
 const MAX_SLOTS: u64 = 64;
 
@@ -53,7 +53,7 @@ pub(crate) struct MapWalk<'a> {
     pub(crate) len: i64,
     layout: Layout,
     entries: VecDeque<(ProcAddr, ProcAddr)>,
-    steps: u32,
+    steps_left: u32,
     ended: bool,
 }
 
@@ -178,7 +178,7 @@ impl<'a> MapWalk<'a> {
             len: 0,
             layout: Layout::Nil,
             entries: VecDeque::new(),
-            steps: 0,
+            steps_left: MAX_STEPS,
             ended: false,
         };
         if base == 0 {
@@ -201,11 +201,16 @@ impl<'a> MapWalk<'a> {
         Ok(walk)
     }
 
-    fn advance(&mut self) -> Result<bool, MapError> {
-        self.steps += 1;
-        if self.steps > MAX_STEPS {
-            return Err(MapError::Endless);
+    /// The same with fewer steps before it is given up.
+    pub(super) fn limited(self, steps: u32) -> MapWalk<'a> {
+        MapWalk {
+            steps_left: steps,
+            ..self
         }
+    }
+
+    fn advance(&mut self) -> Result<bool, MapError> {
+        self.steps_left = self.steps_left.checked_sub(1).ok_or(MapError::Endless)?;
         match &mut self.layout {
             Layout::Nil => Ok(false),
             Layout::Swiss(swiss) => swiss.advance(self.memory, &mut self.entries),
@@ -265,6 +270,10 @@ impl Head<'_> {
         let group_fields = fields_of(binary, group)?;
         let slots = swiss_slots(binary, &group_fields, key, elem)?;
         let (directory, tables) = (self.uint("dirPtr")?, self.uint("dirLen")?);
+        // Both the directory and a table's groups double when they grow.
+        if tables != 0 && !tables.is_power_of_two() {
+            return Err(MapError::Endless);
+        }
         let mut swiss = Swiss {
             slots,
             group_size: binary.type_info(group)?.size,
@@ -415,6 +424,9 @@ impl Swiss {
         if word(self.index, self.index_size)? == number {
             self.groups = word(self.data, 8)?;
             self.group_count = word(self.length_mask, 8)?.checked_add(1).ok_or(MapError::Endless)?;
+            if !self.group_count.is_power_of_two() {
+                return Err(MapError::Endless);
+            }
             self.next_group = 0;
         }
         Ok(true)

@@ -54,7 +54,7 @@ fn next_goes_over_calls_and_returns_to_the_caller() {
         Build::Debug,
         "main.calls",
         StepKind::Over,
-        "calls:44 45 46 47 48 49 main:216 217 218",
+        "calls:44 45 46 47 48 49 main:218 219 220",
     );
 }
 
@@ -64,7 +64,7 @@ fn next_goes_through_deferred_calls_on_return() {
         Build::Debug,
         "main.defers",
         StepKind::Over,
-        "defers:55 56 57 60 61 62 61 62 main:217 218",
+        "defers:55 56 57 60 61 62 61 62 main:219 220",
     );
 }
 
@@ -74,7 +74,7 @@ fn next_stops_behind_a_recovered_panic() {
         Build::Debug,
         "main.recovers",
         StepKind::Over,
-        "recovers:74 75 76 77 78 main:218",
+        "recovers:74 75 76 77 78 main:220",
     );
 }
 
@@ -84,7 +84,7 @@ fn next_goes_round_a_loop() {
         Build::Debug,
         "main.loop",
         StepKind::Over,
-        "loop:107 108 109 110 109 110 109 110 109 112 main:222",
+        "loop:107 108 109 110 109 110 109 110 109 112 main:224",
     );
 }
 
@@ -94,7 +94,7 @@ fn next_stays_with_its_goroutine() {
         Build::Debug,
         "main.spawns",
         StepKind::Over,
-        "spawns:150 151 152 153 154 main:225 226 227 229",
+        "spawns:150 151 152 153 154 main:227 228 229 231",
     );
 }
 
@@ -104,13 +104,13 @@ fn next_goes_over_closures_and_interface_calls() {
         Build::Debug,
         "main.closures",
         StepKind::Over,
-        "closures:80 81 82 85 86 87 main:219",
+        "closures:80 81 82 85 86 87 main:221",
     );
     lands(
         Build::Debug,
         "main.interfaces",
         StepKind::Over,
-        "interfaces:90 91 92 93 94 95 96 main:220",
+        "interfaces:90 91 92 93 94 95 96 main:222",
     );
 }
 
@@ -130,7 +130,7 @@ fn a_step_enters_deferred_calls() {
         Build::Debug,
         "main.defers",
         StepKind::Into,
-        "defers:55 56 57 60 add:31 32 33 defers:60 61 62 defers.func1:57 58 note:51 53 defers.func1:59 defers:61 62 main:217 recovers:74",
+        "defers:55 56 57 60 add:31 32 33 defers:60 61 62 defers.func1:57 58 note:51 53 defers.func1:59 defers:61 62 main:219 recovers:74",
     );
 }
 
@@ -150,19 +150,19 @@ fn a_step_enters_closures_and_methods_behind_interfaces() {
         Build::Debug,
         "main.closures",
         StepKind::Into,
-        "closures:80 81 82 85 closures.func1:82 83 84 closures:86 closures.func1:82 83 84 closures:87 main:219 interfaces:90",
+        "closures:80 81 82 85 closures.func1:82 83 84 closures:86 closures.func1:82 83 84 closures:87 main:221 interfaces:90",
     );
     lands(
         Build::Debug,
         "main.interfaces",
         StepKind::Into,
-        "interfaces:90 91 92 square.area:19 20 interfaces:92 93 94 95 square.area:19 20 interfaces:95 96 main:220 recursion:99 100 103 99 100 103 99",
+        "interfaces:90 91 92 square.area:19 20 interfaces:92 93 94 95 square.area:19 20 interfaces:95 96 main:222 recursion:99 100 103 99 100 103 99",
     );
     lands(
         Build::Debug,
         "main.method",
         StepKind::Into,
-        "method:157 158 159 160 (*counter).add:25 26 27 method:161 (*counter).add:25 26 27 method:162 main:226",
+        "method:157 158 159 160 (*counter).add:25 26 27 method:161 (*counter).add:25 26 27 method:162 main:228",
     );
 }
 
@@ -174,4 +174,114 @@ fn a_step_into_a_go_statement_goes_on_in_the_new_goroutine() {
         StepKind::Into,
         "spawns:150 151 152 spawned:146 147",
     );
+}
+
+#[test]
+fn next_takes_the_body_of_a_loop_over_a_function_for_part_of_the_function() {
+    lands(
+        Build::Range,
+        "main.sum",
+        StepKind::Over,
+        "sum:19 20 21 sum-range1:22 23 21 22 23 21 22 23 sum:23 24 main:57",
+    );
+    lands(
+        Build::Range,
+        "main.nested",
+        StepKind::Over,
+        "nested:27 28 29 nested-range1:30 nested-range2:31 32 35 30 31 32 35 nested-range1:35 36 29 30 nested-range2:31 32 35 30 31 32 33 nested-range1:35",
+    );
+    lands(
+        Build::Range,
+        "main.deferring",
+        StepKind::Over,
+        "deferring:40 41 deferring-range1:42 43 41 42 43 deferring:43 44 45 main:59",
+    );
+    lands(
+        Build::Range,
+        "main.library",
+        StepKind::Over,
+        "library:47 48 49 library-range1:50 51 49 50 51 library:51 52 main:60",
+    );
+}
+
+#[test]
+fn a_step_goes_through_the_iterator_of_a_loop_over_a_function() {
+    lands(
+        Build::Range,
+        "main.sum",
+        StepKind::Into,
+        "sum:19 20 21 count:9 10 sum:21 count.func1:10 11 12 sum-range1:21 22 23 count.func1:12 11 12 sum-range1:21 22 23 count.func1:12",
+    );
+}
+
+#[test]
+fn next_goes_over_inlined_calls_and_a_step_enters_them() {
+    use StepKind::{Into, Out, Over};
+    let inlined = Build::Inlined;
+    lands(inlined, "main.inlining", Over, "main:176 177 178 228 229 231");
+    lands(
+        inlined,
+        "main.inlining",
+        Into,
+        "main:176 171 176 177 171 177 178 228 229 315",
+    );
+    lands(inlined, "main.inlining", Out, "main:176 228 runtime.main:194");
+    lands(inlined, "main.recovers", Over, "main:75 76 77 220 221");
+    lands(
+        inlined,
+        "main.recovers",
+        Into,
+        "main:75 76 panics:64 65 69 70 71 panics.func1:65 66 67 fmt.Sprint:277",
+    );
+    lands(
+        inlined,
+        "main.defers",
+        Into,
+        "defers:55 56 57 60 add:31 32 33 defers:60 61 62 defers.func1:57 58 59 defers:61 62",
+    );
+}
+
+#[test]
+fn steps_through_optimised_code_land_where_delves_do() {
+    use StepKind::{Into, Out, Over};
+    let optimized = Build::Optimized;
+    lands(
+        optimized,
+        "main.calls",
+        Over,
+        "calls:44 45 46 47 48 49 main:218 219 221 222 223 225",
+    );
+    lands(
+        optimized,
+        "main.calls",
+        Into,
+        "calls:44 45 add:32 33 calls:45 46 add:32 33 calls:46 47 divide:37 38 41 calls:47 48",
+    );
+    lands(optimized, "main.calls", Out, "calls:44 main:218 runtime.main:194");
+    lands(
+        optimized,
+        "main.defers",
+        Over,
+        "defers:55 56 57 60 61 main:219 221 222 223",
+    );
+    lands(
+        optimized,
+        "main.defers",
+        Into,
+        "defers:55 56 57 60 add:32 33 defers:61 defers.func1:59 defers:61 defers.deferwrap1:56 defers:61 main:219 76 panics:64 65",
+    );
+    lands(
+        optimized,
+        "main.recovers",
+        Over,
+        "main:76 221 222 223 225 226 227 229 231 runtime.main:194 310",
+    );
+    // In the wrapper Delve gives line 1 thrice, where the line table has line 20 of what was inlined into it.
+    lands(
+        optimized,
+        "main.recovers",
+        Into,
+        "main:76 panics:64 65 71 main:221 interfaces:90 92 (*square).area:1 20 1",
+    );
+    lands(optimized, "main.recovers", Out, "main:76 221");
 }

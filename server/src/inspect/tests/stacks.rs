@@ -1,6 +1,6 @@
 //! Stacks of goroutines that rest.
 
-use super::program::{Build, Program, Snapshot};
+use super::program::{Build, Program, Snapshot, eventually};
 use crate::inspect::{Frame, Stack, Stopped as _, Whose, goroutines, stack};
 
 fn names(frames: &[Frame]) -> Vec<&str> {
@@ -162,13 +162,17 @@ fn threads_without_a_goroutine_have_a_stack() {
     let Some(program) = Program::start("fixture", Build::Debug, &["rest"]) else {
         return;
     };
-    let stopped = program.stop_at_rest();
-    let mut idle = 0;
-    for thread in stopped.threads() {
-        let stack = stack(&stopped, Whose::Thread(thread), 100).expect("the thread exists");
-        assert_eq!(stack.error, None, "{:#?}", names(&stack.frames));
-        assert!(stack.complete, "{:#?}", names(&stack.frames));
-        idle += usize::from(names(&stack.frames).contains(&"runtime.stopm"));
-    }
-    assert!(idle > 0, "some threads have nothing to do");
+    // Sooner or later a thread has nothing to do.
+    let idle = eventually(|| {
+        let stopped = program.stop_at_rest();
+        let mut idle = 0;
+        for thread in stopped.threads() {
+            let stack = stack(&stopped, Whose::Thread(thread), 100).expect("the thread exists");
+            assert_eq!(stack.error, None, "{:#?}", names(&stack.frames));
+            assert!(stack.complete, "{:#?}", names(&stack.frames));
+            idle += usize::from(names(&stack.frames).contains(&"runtime.stopm"));
+        }
+        (idle > 0).then_some(idle)
+    });
+    assert!(idle.is_some());
 }
