@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use spelunk_bpf::{Link, RecordView};
@@ -12,6 +13,9 @@ use crate::expr::Template;
 use crate::inspect::Tid;
 use crate::trace::{ALL_REGISTERS, Engine, Installed, LogPlanner, LogSite, Place, Reader};
 use crate::value::LoadConfig;
+
+/// How long log messages that wait to be sent may hold up the news of a stop.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The kernel probes of a session.
 pub(super) struct Probes {
@@ -170,10 +174,15 @@ impl Probes {
         Ok(())
     }
 
-    /// Returns when everything that the probes have recorded so far has been sent.
+    /// Returns when everything that the probes have recorded so far has been sent. Where that is more than can be sent while somebody waits for a stop,
+    /// the rest is left out, and that is said.
     pub(super) fn drain(&self) {
-        if let Some(reader) = &self.reader {
-            reader.drain();
+        let skipped = self.reader.as_ref().map_or(0, |reader| reader.drain(PATIENCE));
+        if skipped > 0 {
+            let text = format!(
+                "{skipped} log messages are not shown: they came faster than they could be sent before this stop"
+            );
+            let _ = self.events.send(Event::Notice(text));
         }
     }
 

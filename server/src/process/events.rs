@@ -113,9 +113,10 @@ impl Inferior {
         self.slots = Slots::default();
         self.syscall_at = None;
         let mut thread = Thread::new(tid);
-        thread.has_stopped(Halt::Event);
+        thread.has_stopped(Halt::InSystemCall);
         thread.wanted = false;
         self.threads.insert(tid, thread);
+        self.leave_system_call(tid)?;
         self.memory.replaced().map_err(|error| match error.raw_os_error() {
             Some(libc::ENOENT | libc::ESRCH) | None => Failure::Gone,
             Some(error) => Failure::Other(ProcessError::System {
@@ -126,9 +127,31 @@ impl Inferior {
         Ok(ProcessEvent::Exec)
     }
 
+    /// Moves a thread from an event within a system call to the end of that call, so that its registers are final.
+    fn leave_system_call(&mut self, tid: Tid) -> Result<(), Failure> {
+        let thread = self.threads.get_mut(&tid).ok_or(Failure::Gone)?;
+        ptrace::interrupt(tid)?;
+        thread.let_go(ptrace::cont)?;
+        let report = self.reports.of(tid)?;
+        if !libc::WIFSTOPPED(report.status) {
+            self.reports.put_back(report);
+            return Err(Failure::Gone);
+        }
+        match (event_of(report.status), libc::WSTOPSIG(report.status)) {
+            (libc::PTRACE_EVENT_STOP, libc::SIGTRAP) => thread.has_stopped(Halt::Event),
+            (libc::PTRACE_EVENT_STOP, _) => thread.has_stopped(Halt::Group),
+            (_, signal) => {
+                thread.has_stopped(Halt::Signal);
+                thread.deliver = Some(signal);
+            }
+        }
+        Ok(())
+    }
+
     /// `PTRACE_EVENT_CLONE` and the like.
     fn has_made_a_process(&mut self, tid: Tid, event: c_int) -> Result<Option<ProcessEvent>, Failure> {
-        self.stopped_thread(tid, Halt::Event)?;
+        let stopping = self.stopping;
+        self.stopped_thread(tid, Halt::InSystemCall)?;
         let made = matches!(
             event,
             libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK
@@ -143,6 +166,14 @@ impl Inferior {
             } else if process.is_some() {
                 self.child_is_born(new)?;
             }
+        }
+        // After vfork(2) the system call ends when the child has executed a program; a thread that is to stop had better not wait for that.
+        if stopping
+            && event != libc::PTRACE_EVENT_VFORK
+            && let Some(thread) = self.threads.get_mut(&tid)
+        {
+            ptrace::interrupt(tid)?;
+            thread.let_go(ptrace::cont)?;
         }
         self.carry_on(tid)?;
         Ok(born)

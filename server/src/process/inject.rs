@@ -23,11 +23,12 @@ impl Inferior {
     /// Has some thread make a system call; if none is stopped, all are for a moment. Answers its result.
     pub(super) fn call_in_process(&mut self, number: i64, arguments: [u64; 6]) -> Result<u64, Errno> {
         let able = |inferior: &Inferior| {
-            let mut stopped = inferior.threads.values().filter(|thread| thread.is_stopped());
-            stopped
-                .clone()
-                .find(|thread| thread.state != State::Stopped(Halt::Group))
-                .or_else(|| stopped.next())
+            let with = |wanted: &[Halt]| {
+                let mut threads = inferior.threads.values();
+                threads.find(|thread| wanted.iter().any(|halt| thread.state == State::Stopped(*halt)))
+            };
+            with(&[Halt::Signal, Halt::Event])
+                .or_else(|| with(&[Halt::Group]))
                 .map(|thread| thread.tid)
         };
         if let Some(tid) = able(self) {

@@ -12,8 +12,10 @@ use crate::inspect::Tid;
 /// The kind of stop a thread is in, as far as it decides how it can go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Halt {
-    /// `PTRACE_EVENT_STOP` or another event: no signal can be injected.
+    /// `PTRACE_EVENT_STOP`: no signal can be injected.
     Event,
+    /// At an event within a system call, the result of which the kernel is still going to put into RAX.
+    InSystemCall,
     /// A stop of job control, which `PTRACE_LISTEN` leaves as it is.
     Group,
     /// At the delivery of a signal, which the tracer may replace.

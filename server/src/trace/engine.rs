@@ -5,9 +5,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rayon::prelude::*;
@@ -116,7 +116,8 @@ pub(crate) struct Reader {
     stop: Arc<AtomicBool>,
     waker: Waker,
     /// Those who wait until everything that is in the ring now has been handled.
-    waiting: Sender<Sender<()>>,
+    waiting: Sender<Sender<u64>>,
+    hurry: Arc<Hurry>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -282,14 +283,21 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let waker = ring.waker();
-        let (waiting, asked): (Sender<Sender<()>>, Receiver<Sender<()>>) = unbounded();
+        let (waiting, asked): (Sender<Sender<u64>>, Receiver<Sender<u64>>) = unbounded();
+        let hurry = Arc::new(Hurry::default());
+        let hurrying = hurry.clone();
         let thread = thread::Builder::new().name("trace-reader".into()).spawn(move || {
+            let mut skipped = 0;
             loop {
                 let last = stopped.load(Ordering::Acquire);
                 // Whoever asked before this drain began has seen its records enter the ring.
                 let asked: Vec<_> = asked.try_iter().collect();
                 let at_once = last || !asked.is_empty();
                 let drained = ring.drain(if at_once { Duration::ZERO } else { POLL }, |record| {
+                    if hurrying.is_over() {
+                        skipped += 1;
+                        return;
+                    }
                     let sites = table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
                     let site = sites.get(record.site().number() as usize).and_then(Option::clone);
                     drop(sites);
@@ -308,7 +316,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
                 }
                 // One who has gone away does not wait any more.
                 for waiting in asked {
-                    let _ = waiting.send(());
+                    let _ = waiting.send(std::mem::take(&mut skipped));
                 }
             }
             flush();
@@ -317,6 +325,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
             stop,
             waker,
             waiting,
+            hurry,
             thread: thread.ok(),
         })
     }
@@ -340,14 +349,44 @@ impl<T: Send + Sync + 'static> Engine<T> {
     }
 }
 
-impl Reader {
-    /// Returns when all that was in the ring has been handled, or when the thread has ended.
-    pub(crate) fn drain(&self) {
-        let (done, wait) = bounded(1);
-        if self.waiting.send(done).is_ok() {
-            self.waker.wake();
-            let _ = wait.recv();
+/// Until when a reader may take its time. A stop is waited for by a person, while records may come faster than any client reads.
+#[derive(Default)]
+struct Hurry(Mutex<Option<Instant>>, AtomicBool);
+
+impl Hurry {
+    fn begin(&self, patience: Duration) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now().checked_add(patience);
+        self.1.store(true, Ordering::Release);
+    }
+
+    fn end(&self) {
+        self.1.store(false, Ordering::Release);
+    }
+
+    fn is_over(&self) -> bool {
+        // Most of the time nobody hurries, and each record asks.
+        if !self.1.load(Ordering::Acquire) {
+            return false;
         }
+        let until = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() >= until)
+    }
+}
+
+impl Reader {
+    /// Returns when all that was in the ring has been handled, or when the thread has ended. What has not been handled after `patience` is passed over;
+    /// answers how many records that were.
+    pub(crate) fn drain(&self, patience: Duration) -> u64 {
+        let (done, wait) = bounded(1);
+        self.hurry.begin(patience);
+        let skipped = if self.waiting.send(done).is_ok() {
+            self.waker.wake();
+            wait.recv().unwrap_or(0)
+        } else {
+            0
+        };
+        self.hurry.end();
+        skipped
     }
 
     /// Handles what is left and ends the thread.
