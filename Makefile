@@ -9,7 +9,7 @@ SCRIPTS := protocol-tests/scripts
 # Evaluated once, when a target needs it.
 GO = $(eval GO := $$(shell sh $(SCRIPTS)/ensure-go.sh $(TARGET)))$(GO)
 
-.PHONY: help build install demo test test-go-versions stress bench fuzz lint clean
+.PHONY: help build install demo test test-go-versions test-editors vscode stress bench fuzz lint clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -33,6 +33,13 @@ test-go-versions: ## the trace and logpoint suites with Go 1.21 to 1.27; VERSION
 	$(CARGO) build --workspace
 	SPELUNK_BIN=$(TARGET)/debug/spelunk sh $(SCRIPTS)/test-go-versions.sh $(TARGET) $(VERSIONS)
 
+test-editors: toolchain ## a session in a real VS Code (without a screen), Emacs and, where NVIM_DAP names the plugin, Neovim; SUITES="vscode" for some
+	$(CARGO) build -p spelunk
+	PATH="$(dir $(GO)):$$PATH" SPELUNK_BIN=$(or $(SERVER),$(TARGET)/debug/spelunk) sh editors/tests/run.sh $(TARGET) $(SUITES)
+
+vscode: ## the extension for VS Code, target/editors/spelunk-go-VERSION.vsix
+	@sh editors/vscode/pack.sh $(TARGET)
+
 stress: toolchain ## what goes wrong, hundreds of times: kills, vanishing clients, pauses, hit counts under load; SPELUNK_SEED repeats a run
 	$(CARGO) build --workspace
 	SPELUNK_STRESS=1 SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk \
@@ -55,6 +62,7 @@ lint: ## formatting and lints, warnings are errors
 
 clean: ## everything that was built or fetched
 	$(CARGO) clean
+	rm -rf editors/tests/node_modules
 
 .PHONY: toolchain
 toolchain:

@@ -75,9 +75,22 @@ impl Rows {
         Some((rows, row))
     }
 
+    /// The rows of the first sequence that starts in `range`.
+    fn starting_in(&self, range: &Range<FileAddr>) -> Option<(&[Row], usize)> {
+        let next = self
+            .sequences
+            .partition_point(|sequence| self.rows[sequence.start].addr < range.start);
+        let rows = &self.rows[self.sequences.get(next)?.clone()];
+        rows.first().filter(|row| row.addr < range.end).map(|_| (rows, 0))
+    }
+
     /// The rows whose addresses are in `range`, ends of sequences left out.
     pub(crate) fn within(&self, range: Range<FileAddr>) -> impl Iterator<Item = &Row> {
-        let (rows, first) = self.at(range.start).unwrap_or_default();
+        // Go's linker begins the sequence of a wrapper behind its first instruction.
+        let (rows, first) = self
+            .at(range.start)
+            .or_else(|| self.starting_in(&range))
+            .unwrap_or_default();
         // Several rows may share the first address.
         let first = rows[..first].partition_point(|row| row.addr < range.start);
         rows[first..]
@@ -181,8 +194,11 @@ impl Binary {
     /// The source file and line of the instruction at `pc`. Within code that was inlined it is the line of the callee.
     pub fn line_at(&self, pc: FileAddr) -> Option<(Arc<str>, u32)> {
         let (record, rows) = self.rows_at(pc)?;
-        let (rows, at) = rows.at(pc)?;
-        let row = rows.get(at)?;
+        let row = match rows.at(pc) {
+            Some((rows, at)) => rows.get(at)?,
+            // Before the first row of its function.
+            None => rows.within(pc..self.function_at(pc)?.end).next()?,
+        };
         Some((self.file_of_unit(record, u64::from(row.file))?, row.line))
     }
 

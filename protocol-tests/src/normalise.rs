@@ -60,6 +60,13 @@ impl Normaliser {
                 continue;
             }
             self.value(&mut value);
+            if value["event"] == "stopped"
+                && value["body"]["reason"] == "pause"
+                && let Some(body) = value["body"].as_object_mut()
+            {
+                // Which thread the kernel stops first is a matter of chance, and that one's goroutine is selected, if it has one.
+                body.remove("threadId");
+            }
             if value["command"] == "setExceptionBreakpoints" {
                 settle_exception_breakpoints(&mut value["body"]["breakpoints"]);
             }
@@ -82,7 +89,8 @@ impl Normaliser {
                     .and_then(Value::as_str)
                     .is_some_and(|name| name.starts_with('_'));
                 if is_register && members["name"] != "   rip" {
-                    members["value"] = "A REGISTER".into();
+                    let shape = members["value"].as_str().map(register_shape).unwrap_or_default();
+                    members["value"] = shape.into();
                 }
                 let is_thread = members.len() == 2 && members.contains_key("id") && members.contains_key("name");
                 for (name, member) in members {
@@ -153,6 +161,19 @@ impl Normaliser {
             None => text,
         }
     }
+}
+
+/// A register's text with its digits and flags taken out: how wide it is stays.
+fn register_shape(text: &str) -> String {
+    let (number, flags) = text
+        .split_once('[')
+        .map_or((text, ""), |(number, _)| (number, "[FLAGS]"));
+    let digits = number.strip_prefix("0x").unwrap_or(number);
+    let shape: String = digits
+        .chars()
+        .map(|digit| if digit.is_ascii_hexdigit() { '#' } else { digit })
+        .collect();
+    format!("0x{shape}{flags}")
 }
 
 /// The text of an `output` event that carries what the program wrote. Delve's own texts of these categories begin with

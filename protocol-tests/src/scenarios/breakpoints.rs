@@ -69,7 +69,6 @@ fn places(play: &mut Play) -> Result<()> {
         json!({"line": 10_000}),
         json!({"line": 0}),
         json!({"line": at("// square")?}),
-        json!({"line": at("// square")?, "column": 3}),
         json!({"line": at("text = fmt.Sprint(r)")?}),
         json!({"line": at("case \"exit\":")?}),
         json!({"line": at("a > b")?}),
@@ -97,8 +96,9 @@ fn conditions(play: &mut Play) -> Result<()> {
         ],
     )?;
     for marker_condition in ["n ==", "nothing == 1", "n", "n == \"x\"", "len(n) > 0"] {
-        // One that cannot be evaluated, or is none, in the place of the others.
+        // One that cannot be evaluated, or is none; then none, as Delve does not recover from an amendment that failed.
         play.breakpoints(&built, &[("// twice", condition(marker_condition))])?;
+        play.breakpoints(&built, &[])?;
     }
     play.breakpoints(
         &built,
@@ -127,6 +127,7 @@ fn hit_conditions(play: &mut Play) -> Result<()> {
     let hits = |text: &str| json!({"hitCondition": text});
     for wrong in ["x", "> y", "=> 3", "3 4", "% 0"] {
         play.breakpoints(&built, &[("// square", hits(wrong))])?;
+        play.breakpoints(&built, &[])?;
     }
     play.breakpoints(
         &built,
@@ -154,6 +155,7 @@ fn log_messages(play: &mut Play) -> Result<()> {
     let log = |text: &str| json!({"logMessage": text});
     for wrong in ["{n", "n}", "{}", "{ }", "{n}}"] {
         play.breakpoints(&built, &[("// square", log(wrong))])?;
+        play.breakpoints(&built, &[])?;
     }
     play.breakpoints(
         &built,

@@ -52,8 +52,11 @@ fn stop_on_entry(play: &mut Play) -> Result<()> {
     play.evaluate("main.nothing", 0, "repl")?;
     play.ask("pause", json!({"threadId": 1}))?;
     play.ask("exceptionInfo", json!({"threadId": 1}))?;
-    play.go("next")?;
-    play.go("stepOut")?;
+    for command in ["next", "stepOut"] {
+        // There is no goroutine yet.
+        play.ask(command, json!({"threadId": 1}))?;
+        play.arrive()?;
+    }
     play.stop_at(&built, &["// square"])?;
     play.go("continue")?;
     play.stack(0, 20)?;
@@ -159,7 +162,7 @@ fn no_debug(play: &mut Play) -> Result<()> {
     play.client().initialize()?;
     play.ask(
         "launch",
-        json!({"mode": "exec", "program": built.program, "noDebug": true, "args": ["fail"], "outputMode": "remote"}),
+        json!({"mode": "exec", "program": built.program, "noDebug": true, "args": ["fail"]}),
     )?;
     play.arrive()?;
     for command in ["threads", "continue", "restart", "setBreakpoints"] {
@@ -265,7 +268,7 @@ fn substitute_path(play: &mut Play) -> Result<()> {
     let rules = json!([{"from": "/somewhere/else", "to": built.dir}]);
     play.launch(&built, json!({"substitutePath": rules}))?;
     let line = built.line("main.go", "// twice")?;
-    play.breakpoints_at(&built.source("main.go"), &[json!({"line": line})])?;
+    play.breakpoints_at("/neither/here/main.go", &[json!({"line": line})])?;
     play.breakpoints_at(
         "/somewhere/else/main.go",
         &[json!({"line": line}), json!({"line": 3, "logMessage": "x"})],

@@ -1,6 +1,8 @@
 //! The target, and what the client was shown of it at this stop.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
+
+use spelunk_dwarf::ProcAddr;
 
 use super::{container::Container, handles::Handles, settings::Settings, target::Target};
 use crate::inspect::{FrameRef, Tid, Whose};
@@ -14,6 +16,8 @@ pub(crate) struct Bench {
     pub(crate) frames: Handles<FrameRef>,
     /// Scopes and values with parts that the client knows by number.
     pub(crate) containers: Handles<Arc<Container>>,
+    /// Strings and slices whose memory the client may read: where each begins, and how long it is.
+    pub(crate) memory: BTreeMap<String, (ProcAddr, i64)>,
 }
 
 /// A look at the stopped target.
@@ -24,6 +28,8 @@ pub(crate) struct Look<'a> {
     pub(crate) frames: &'a mut Handles<FrameRef>,
     /// As in [`Bench`].
     pub(crate) containers: &'a mut Handles<Arc<Container>>,
+    /// As in [`Bench`].
+    pub(crate) memory: &'a mut BTreeMap<String, (ProcAddr, i64)>,
     /// The user's choices.
     pub(crate) settings: &'a Settings,
 }
@@ -33,6 +39,7 @@ impl Bench {
     pub(crate) fn reset(&mut self) {
         self.frames.reset();
         self.containers.reset();
+        self.memory.clear();
     }
 
     /// A look at the target, if there is one.
@@ -41,6 +48,7 @@ impl Bench {
             target: self.target.as_deref()?,
             frames: &mut self.frames,
             containers: &mut self.containers,
+            memory: &mut self.memory,
             settings,
         })
     }

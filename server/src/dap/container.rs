@@ -55,6 +55,9 @@ pub(crate) struct Variable {
     /// How many parts have numbers.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) indexed_variables: u64,
+    /// What its memory is called in `readMemory`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) memory_reference: String,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]

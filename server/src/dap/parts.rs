@@ -2,6 +2,8 @@
 //!
 //! Names, expressions and order are Delve's (`service/dap/server.go`, `childrenToDAPVariables`).
 
+use spelunk_dwarf::ProcAddr;
+
 use crate::value::{Content, Value, is_made_up};
 
 use super::{
@@ -21,7 +23,7 @@ impl Look<'_> {
                 .iter()
                 .map(|local| {
                     let name = &local.value.name;
-                    let mut part = self.part(container, &local.value, in_scope(&container.expression, name));
+                    let mut part = self.named_part(container, &local.value, in_scope(&container.expression, name));
                     part.name = if local.shadowed {
                         format!("({name})")
                     } else {
@@ -32,7 +34,7 @@ impl Look<'_> {
                 .collect(),
             Parts::Variables(variables) => variables
                 .iter()
-                .map(|one| self.part(container, one, in_scope(&container.expression, &one.name)))
+                .map(|one| self.named_part(container, one, in_scope(&container.expression, &one.name)))
                 .collect(),
             Parts::Registers(registers) => registers.iter().map(|(name, text)| register(name, text)).collect(),
             Parts::Value(value) => self.parts_of_value(container, value),
@@ -54,17 +56,16 @@ impl Look<'_> {
                 .zip(entries)
                 .flat_map(|(index, (key, entry))| self.entry(container, index, key, entry))
                 .collect(),
-            Content::Pointer(pointee) => vec![self.part(container, pointee, below(format!("(*{whole})")))],
+            Content::Pointer(pointee) => vec![self.named_part(container, pointee, below(format!("(*{whole})")))],
             Content::Interface(held) => vec![Variable {
                 name: "data".to_owned(),
-                ..self.part(container, held, below(format!("{whole}.(data)")))
+                ..self.named_part(container, held, below(format!("{whole}.(data)")))
             }],
-            Content::Struct { fields, .. } => fields
+            Content::Struct { fields: named, .. }
+            | Content::Chan { fields: named, .. }
+            | Content::Func { captured: named, .. } => named
                 .iter()
-                .map(|field| {
-                    let expression = in_struct(whole, &field.name);
-                    self.part(container, field, expression)
-                })
+                .map(|one| self.named_part(container, one, in_struct(whole, &one.name)))
                 .collect(),
             Content::Complex64(re, im) => self.complex(&re.to_string(), &im.to_string(), "float32"),
             Content::Complex128(re, im) => self.complex(&re.to_string(), &im.to_string(), "float64"),
@@ -86,6 +87,38 @@ impl Look<'_> {
         vec![part("real", re), part("imaginary", im)]
     }
 
+    /// A part that has a name, and memory that can be looked at.
+    fn named_part(&mut self, container: &Container, value: &Value, expression: String) -> Variable {
+        Variable {
+            memory_reference: self.memory_of(value).unwrap_or_default(),
+            ..self.part(container, value, expression)
+        }
+    }
+
+    /// Where the bytes of a string or the elements of a slice lie; the client knows the place by this text from now on.
+    fn memory_of(&mut self, value: &Value) -> Option<String> {
+        if value.unreadable.is_some() {
+            return None;
+        }
+        let (base, len) = match &value.content {
+            // The first word of a string is the address of its bytes.
+            Content::String { len, .. } if is_made_up(value.addr) || value.addr.0 == 0 => (0, *len),
+            Content::String { len, .. } => {
+                let word = self.target.read_memory(value.addr, size_of::<u64>()).ok()?;
+                (u64::from_le_bytes(word.try_into().ok()?), *len)
+            }
+            Content::Slice { base, len, .. } => (*base, *len),
+            _ => return None,
+        };
+        let addr = if base == 0 { value.addr } else { ProcAddr(base) };
+        if addr.0 == 0 || is_made_up(addr) {
+            return None;
+        }
+        let reference = format!("{:#x}", addr.0);
+        self.memory.insert(reference.clone(), (addr, len));
+        Some(reference)
+    }
+
     fn part(&mut self, container: &Container, value: &Value, expression: String) -> Variable {
         let mut value = value.clone();
         let shown = self.present(&mut value, &expression, container.frame, Manner::default());
@@ -97,6 +130,7 @@ impl Look<'_> {
             variables_reference: shown.reference,
             named_variables: named_parts(&value),
             indexed_variables: indexed_parts(&value),
+            memory_reference: String::new(),
         }
     }
 
@@ -155,6 +189,7 @@ impl Look<'_> {
             variables_reference: expands.0,
             named_variables: expands.1,
             indexed_variables: expands.2,
+            memory_reference: String::new(),
         }]
     }
 

@@ -56,7 +56,8 @@ impl Look<'_> {
         if let Some((loaded, len)) = portion(value)
             && loaded < len
             && loaded > 0
-            && (!self.settings.client.variable_paging || matches!(value.content, Content::Struct { .. }))
+            && (!self.settings.client.variable_paging
+                || matches!(value.content, Content::Struct { .. } | Content::Func { .. }))
         {
             text = format!("(loaded {loaded}/{len}) {text}");
         }
@@ -132,7 +133,10 @@ fn is_missing(value: &Value) -> bool {
         } => *base != 0 && *len > 0 && elements.is_empty(),
         Content::Array { len, elements } => value.addr.0 != 0 && *len > 0 && elements.is_empty(),
         Content::Map { base, len, entries, .. } => *base != 0 && *len > 0 && entries.is_empty(),
-        Content::Struct { len, fields, .. } => *len > 0 && fields.is_empty(),
+        Content::Struct { len, fields: parts, .. }
+        | Content::Func {
+            len, captured: parts, ..
+        } => *len > 0 && parts.is_empty(),
         _ => false,
     }
 }
@@ -144,7 +148,10 @@ fn portion(value: &Value) -> Option<(u64, u64)> {
             (elements.len() as u64, u64::try_from(*len).unwrap_or(0))
         }
         Content::Map { len, entries, .. } => (entries.len() as u64, u64::try_from(*len).unwrap_or(0)),
-        Content::Struct { len, fields, .. } => (fields.len() as u64, *len as u64),
+        Content::Struct { len, fields: parts, .. }
+        | Content::Func {
+            len, captured: parts, ..
+        } => (parts.len() as u64, *len as u64),
         _ => return None,
     })
 }
@@ -158,7 +165,9 @@ fn has_parts(value: &Value) -> bool {
         Content::Slice { base, elements, .. } => *base != 0 && !elements.is_empty(),
         Content::Array { elements, .. } => !elements.is_empty(),
         Content::Map { base, entries, .. } => *base != 0 && !entries.is_empty(),
-        Content::Struct { fields, .. } => !fields.is_empty(),
+        Content::Struct { fields: parts, .. }
+        | Content::Chan { fields: parts, .. }
+        | Content::Func { captured: parts, .. } => !parts.is_empty(),
         Content::Complex64(..) | Content::Complex128(..) => true,
         _ => false,
     }

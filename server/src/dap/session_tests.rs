@@ -89,6 +89,11 @@ impl Target for ScriptedTarget {
         Ok(())
     }
 
+    fn resume_unless_stopped(&self) -> Result<(), DebugError> {
+        self.0.note("resume unless stopped");
+        Ok(())
+    }
+
     fn set_source_breakpoints(&self, file: &str, wanted: &[SourceBreakpoint]) -> Vec<BreakpointState> {
         self.0.note(format!("breakpoints {file} {}", wanted.len()));
         let state = |(index, wanted): (usize, &SourceBreakpoint)| BreakpointState {
@@ -214,6 +219,15 @@ impl Target for ScriptedTarget {
 
     fn set_variable(&self, _frame: FrameRef, what: &str, to: &str) -> Result<(), DebugError> {
         self.0.note(format!("set {what} to {to}"));
+        Ok(())
+    }
+
+    fn read_memory(&self, _addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError> {
+        Ok(vec![7; len])
+    }
+
+    fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
+        self.0.note(format!("write {bytes:?} at {addr}"));
         Ok(())
     }
 

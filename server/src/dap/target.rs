@@ -4,6 +4,7 @@
 //! messages can be tested without a process and without privileges.
 
 use crossbeam_channel::Sender;
+use spelunk_dwarf::ProcAddr;
 
 use crate::debugger::{
     BreakpointState, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint,
@@ -26,6 +27,8 @@ pub(crate) trait Target {
     fn pid(&self) -> i32;
     /// As [`Session::resume`].
     fn resume(&self) -> Result<(), DebugError>;
+    /// As [`Session::resume_unless_stopped`].
+    fn resume_unless_stopped(&self) -> Result<(), DebugError>;
     /// As [`Session::set_source_breakpoints`].
     fn set_source_breakpoints(&self, file: &str, wanted: &[SourceBreakpoint]) -> Vec<BreakpointState>;
     /// As [`Session::set_function_breakpoints`].
@@ -68,6 +71,10 @@ pub(crate) trait Target {
     fn set_variable(&self, frame: FrameRef, what: &str, to: &str) -> Result<(), DebugError>;
     /// The source files that the target was built from, as the binary names them.
     fn source_files(&self) -> Result<Vec<String>, DebugError>;
+    /// As [`Session::read_memory`].
+    fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError>;
+    /// As [`Session::write_memory`].
+    fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError>;
     /// As [`Session::end`].
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError>;
 }
@@ -92,6 +99,10 @@ impl Target for Session {
 
     fn resume(&self) -> Result<(), DebugError> {
         Session::resume(self)
+    }
+
+    fn resume_unless_stopped(&self) -> Result<(), DebugError> {
+        Session::resume_unless_stopped(self)
     }
 
     fn set_source_breakpoints(&self, file: &str, wanted: &[SourceBreakpoint]) -> Vec<BreakpointState> {
@@ -170,6 +181,14 @@ impl Target for Session {
 
     fn source_files(&self) -> Result<Vec<String>, DebugError> {
         Session::source_files(self)
+    }
+
+    fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError> {
+        Session::read_memory(self, addr, len)
+    }
+
+    fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
+        Session::write_memory(self, addr, bytes)
     }
 
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {

@@ -4,7 +4,7 @@
 //! function. Its hits are counted here, whatever carried them.
 
 use spelunk_bpf::Link;
-use spelunk_dwarf::{Binary, FileAddr, LoadBias};
+use spelunk_dwarf::{Binary, FileAddr, Function, LoadBias};
 
 use super::function_location::find_function;
 use super::hit_condition::HitCondition;
@@ -41,13 +41,18 @@ impl Exception {
         }
     }
 
-    /// Where it is seen: behind the prologue of the functions that the runtime calls then, of which each version of Go has some.
-    pub(super) fn places(self, binary: &Binary) -> Vec<FileAddr> {
+    /// The functions that the runtime calls then, of which each version of Go has some.
+    pub(super) fn functions(self, binary: &Binary) -> Vec<&Function> {
         let names: &[&str] = match self {
             Exception::UnrecoveredPanic => &["runtime.fatalpanic"],
             Exception::FatalThrow => &["runtime.throw", "runtime.fatal", "runtime.fatalsignal"],
         };
-        let functions = names.iter().filter_map(|name| binary.function_named(name));
+        names.iter().filter_map(|name| binary.function_named(name)).collect()
+    }
+
+    /// Where it is seen: behind the prologue of these functions.
+    pub(super) fn places(self, binary: &Binary) -> Vec<FileAddr> {
+        let functions = self.functions(binary).into_iter();
         functions
             .map(|function| binary.prologue_end(function).unwrap_or(function.entry))
             .collect()
@@ -156,6 +161,12 @@ pub(super) struct ParsedTerms {
 }
 
 impl ParsedTerms {
+    /// What is wrong with the message alone.
+    pub(super) fn message_error(terms: &Terms) -> Option<String> {
+        let text = terms.log_message.as_ref().filter(|text| !text.is_empty())?;
+        Template::parse(text).err().map(|error| error.to_string())
+    }
+
     /// Parses them. The errors are Delve's texts; a message is looked at first, as there.
     pub(super) fn of(terms: &Terms) -> Result<ParsedTerms, String> {
         // Clients send empty strings for fields that the user left empty.
@@ -327,7 +338,9 @@ pub(super) fn find_places(binary: &Binary, origin: &Origin) -> Result<Vec<FileAd
         Origin::Function(name) => find_function(binary, name),
         Origin::Instruction(addr) => match binary.function_at(*addr) {
             Some(_) => Ok(vec![*addr]),
-            None => Err(format!("Invalid address {addr:#x}\n")),
+            None => Err(format!(
+                "invalid address {addr:#x}: no function has an instruction there"
+            )),
         },
     }
 }

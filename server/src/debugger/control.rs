@@ -15,6 +15,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use spelunk_bpf::Link;
 use spelunk_dwarf::{Binary, BuildId, CfaRule, FileAddr, LoadBias, ProcAddr, RuntimeLayout};
 
 use super::breakpoints::{Breakpoints, Carrier, Exception, wanted_exceptions};
@@ -22,7 +23,7 @@ use super::code::CodeCache;
 use super::defers::DeferLayout;
 use super::inspection::Seen;
 use super::landing::LineCache;
-use super::logpoints::{Probes, close_links};
+use super::logpoints::{ProbeStop, Probes, close_links};
 use super::output::Outputs;
 use super::sites::Sites;
 use super::stepping::Step;
@@ -69,6 +70,12 @@ pub(super) struct Control {
     pub(super) exceptions: ExceptionFilters,
     pub(super) sites: Sites,
     pub(super) probes: Probes,
+    /// The probe that sees panics and fatal errors while the target is not traced.
+    pub(super) exception_link: Option<Link>,
+    /// That it has stopped the target.
+    pub(super) probe_stops: Receiver<ProbeStop>,
+    /// The same, taken from the channel and not dealt with.
+    pub(super) probe_stop: Option<ProbeStop>,
     pub(super) code: CodeCache,
     pub(super) lines: LineCache,
     pub(super) cfa_rules: HashMap<FileAddr, Option<CfaRule>>,
@@ -101,6 +108,7 @@ pub(super) struct Start {
     pub(super) pid: i32,
     pub(super) binary: Arc<Binary>,
     pub(super) probes: Probes,
+    pub(super) probe_stops: Receiver<ProbeStop>,
     pub(super) launched: Option<Launched>,
     pub(super) outputs: Outputs,
     pub(super) exit: Receiver<ExitStatus>,
@@ -127,6 +135,9 @@ impl Control {
             exceptions: ExceptionFilters::default(),
             sites: Sites::default(),
             probes: start.probes,
+            exception_link: None,
+            probe_stops: start.probe_stops,
+            probe_stop: None,
             code: CodeCache::default(),
             lines: LineCache::default(),
             cfa_rules: HashMap::new(),
@@ -220,11 +231,14 @@ impl Control {
             job(self);
             return Ok(());
         }
-        let exit = self.exit.clone();
+        let (exit, stops) = (self.exit.clone(), self.probe_stops.clone());
         select! {
             recv(jobs) -> job => match job {
                 Ok(job) => job(self),
                 Err(_) => return Err(()),
+            },
+            recv(stops) -> stop => if let Ok(stop) = stop {
+                self.on_probe_stop(stop);
             },
             recv(exit) -> status => self.on_exit(status.unwrap_or(ExitStatus::Unknown)),
         }
@@ -285,7 +299,7 @@ impl Control {
 
     /// Forgets all breakpoints and what they sit on, without touching the target.
     fn forget_all(&mut self) {
-        let mut links = Vec::new();
+        let mut links: Vec<Link> = self.exception_link.take().into_iter().collect();
         for id in self.breakpoints.ids() {
             if let Some(logical) = self.breakpoints.remove(id)
                 && let Carrier::Probes(link) = logical.carrier
@@ -375,17 +389,16 @@ impl Control {
         if let Some(inferior) = self.inferior.as_mut() {
             return inferior.stop_all().map_err(failed);
         }
+        let probe_stop = self.unwatch_exceptions();
+        let how = Seize {
+            kill_with_us: self.was_launched,
+        };
         let inferior = match (self.phase, self.launched.as_mut()) {
             (Phase::Held, Some(launched)) => {
                 Inferior::seize_held(launched).map_err(|error| failed(format!("could not launch process: {error}")))?
             }
-            _ => Inferior::seize(
-                self.pid,
-                Seize {
-                    kill_with_us: self.was_launched,
-                },
-            )
-            .map_err(failed)?,
+            _ if probe_stop.is_some() => Inferior::seize_after_probe(self.pid, how).map_err(failed)?,
+            _ => Inferior::seize(self.pid, how).map_err(failed)?,
         };
         *self.kicker.lock().unwrap_or_else(PoisonError::into_inner) = Some(inferior.kicker());
         self.memory = Some(inferior.memory());
@@ -404,7 +417,10 @@ impl Control {
         let sites = self.sites.addresses();
         self.put_in(&sites);
         self.set_exceptions();
-        Ok(())
+        match probe_stop {
+            Some(stop) => self.rewind_to_probe(&stop),
+            None => Ok(()),
+        }
     }
 
     /// Makes the target traced, if it is not, without telling anybody: it goes on at once.
@@ -456,6 +472,11 @@ impl Control {
                     self.seize()?;
                     return self.go_on();
                 }
+                if let Err(why) = self.watch_exceptions() {
+                    tracing::debug!("panics are noticed by tracing: {why}");
+                    self.seize()?;
+                    return self.go_on();
+                }
                 if let Some(launched) = self.launched.as_mut() {
                     launched
                         .release()
@@ -473,7 +494,16 @@ impl Control {
                 }
                 self.go_on()
             }
-            Phase::Running => Ok(()),
+            Phase::Running => {
+                // Attaching may not become stopping by surprise: where there are no kernel probes, panics are told of only once something else stops.
+                if self.inferior.is_none()
+                    && self.exception_link.is_none()
+                    && let Err(why) = self.watch_exceptions()
+                {
+                    tracing::debug!("panics are not noticed until something stops the program: {why}");
+                }
+                Ok(())
+            }
             Phase::Exited => Err(DebugError::Failed(format!("Process {} has exited", self.pid))),
             Phase::Released => Err(DebugError::Failed("the program was let go".to_owned())),
         }

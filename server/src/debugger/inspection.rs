@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use spelunk_dwarf::{Binary, DwarfReg, LoadBias};
+use spelunk_dwarf::{Binary, DwarfReg, LoadBias, ProcAddr};
 
 use super::control::{Control, Phase, failed};
 use super::{DebugError, Stop, StopReason};
@@ -277,6 +277,38 @@ impl Control {
                 write_register(inferior, thread, register, &bytes)
             }
         }
+    }
+
+    /// As [`super::Session::read_memory`].
+    pub(super) fn read_memory(&mut self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError> {
+        const PAGE: usize = 1 << 12;
+        self.require_stopped()?;
+        let memory = self.memory().ok_or_else(|| failed("the program is not traced"))?;
+        let mut bytes: Vec<u8> = Vec::new();
+        // The room grows with what is read: the length was asked for by a client.
+        while bytes.len() < len {
+            let at = addr.0.wrapping_add(bytes.len() as u64);
+            let to_page = PAGE - (at as usize & (PAGE - 1));
+            let mut part = vec![0; to_page.min(len - bytes.len())];
+            match memory.read(ProcAddr(at), &mut part) {
+                Ok(()) => bytes.append(&mut part),
+                Err(why) if bytes.is_empty() => return Err(failed(why)),
+                Err(_) => break,
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// As [`super::Session::write_memory`].
+    pub(super) fn write_memory(&mut self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
+        self.require_stopped()?;
+        let inferior = self
+            .inferior
+            .as_mut()
+            .ok_or_else(|| failed("the program is not traced"))?;
+        inferior.memory().write(addr, bytes).map_err(failed)?;
+        self.seen.forget_stacks();
+        Ok(())
     }
 
     /// The thread that runs a goroutine; `None` when it is parked.

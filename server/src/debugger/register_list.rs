@@ -51,12 +51,12 @@ const FLAGS: [(u32, u64, &str); 18] = [
 pub(super) fn of(registers: &Registers) -> Vec<(String, String)> {
     let general = ORDER.iter().filter_map(|(number, name)| {
         let value = registers.general(DwarfReg(*number))?;
-        Some(((*name).to_owned(), format!("{value:#016x}")))
+        Some(((*name).to_owned(), format!("{value:#018x}")))
     });
     let flags = registers.flags.map(|flags| ("Rflags".to_owned(), flags_text(flags)));
     let base = registers
         .fs_base
-        .map(|base| ("Fs_base".to_owned(), format!("{base:#016x}")));
+        .map(|base| ("Fs_base".to_owned(), format!("{base:#018x}")));
     general.chain(flags).chain(base).collect()
 }
 
@@ -76,7 +76,7 @@ fn flags_text(flags: u64) -> String {
     if flags & !known != 0 {
         names.push(format!("unknown_flags={:x}", flags & !known));
     }
-    format!("{flags:#016x}\t[{}]", names.join(" "))
+    format!("{flags:#018x}\t[{}]", names.join(" "))
 }
 
 #[cfg(test)]
@@ -90,9 +90,9 @@ mod tests {
         registers.set_general(DwarfReg::RA, Some(0x49_7000));
         registers.flags = Some(0x246);
         let expected = [
-            ("Rip", "0x00000000497000"),
-            ("Rax", "0x00000000000010"),
-            ("Rflags", "0x00000000000246\t[PF ZF IF IOPL=0]"),
+            ("Rip", "0x0000000000497000"),
+            ("Rax", "0x0000000000000010"),
+            ("Rflags", "0x0000000000000246\t[PF ZF IF IOPL=0]"),
         ];
         let expected: Vec<_> = expected
             .iter()

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Sender, bounded, unbounded};
-use spelunk_dwarf::Binary;
+use spelunk_dwarf::{Binary, ProcAddr};
 
 use super::breakpoints::{Group, Wanted};
 use super::control::{Control, Job, KickerSlot, Start, failed};
@@ -63,9 +63,11 @@ impl Session {
                 file: program,
                 pid: launched.pid,
             };
+            let (stopped, probe_stops) = unbounded();
             Ok(Start {
                 pid: launched.pid,
-                probes: Probes::new(Arc::clone(&binary), place, events.clone()),
+                probes: Probes::new(Arc::clone(&binary), place, events.clone(), stopped),
+                probe_stops,
                 binary,
                 exit: launched.exit.clone(),
                 launched: Some(launched),
@@ -83,9 +85,11 @@ impl Session {
         let file = executable(pid).map_err(failed)?;
         let binary = Arc::new(Binary::open(&file).map_err(failed)?);
         Session::begin(move |kicker| {
+            let (stopped, probe_stops) = unbounded();
             Ok(Start {
                 pid,
-                probes: Probes::new(Arc::clone(&binary), Place { file, pid }, events.clone()),
+                probes: Probes::new(Arc::clone(&binary), Place { file, pid }, events.clone(), stopped),
+                probe_stops,
                 binary,
                 launched: None,
                 outputs: Outputs::default(),
@@ -160,6 +164,16 @@ impl Session {
     /// Lets the target run: a held one starts, a stopped one goes on, and with it the step that a breakpoint interrupted. Does nothing when it runs.
     pub(crate) fn resume(&self) -> Result<(), DebugError> {
         self.ask(Control::resume)
+    }
+
+    /// As [`Session::resume`] unless the target is stopped: a target that was attached to runs, and may have stopped by itself in this moment.
+    pub(crate) fn resume_unless_stopped(&self) -> Result<(), DebugError> {
+        self.ask(|control| {
+            if control.stop.is_some() {
+                return Ok(());
+            }
+            control.resume()
+        })
     }
 
     /// Stops the running target; [`Event::Stopped`] follows. Does nothing when it is stopped.
@@ -273,6 +287,17 @@ impl Session {
     pub(crate) fn source_files(&self) -> Result<Vec<String>, DebugError> {
         let binary = self.call(|control| Arc::clone(&control.binary))?;
         Ok(binary.files().iter().map(ToString::to_string).collect())
+    }
+
+    /// Reads the stopped target's memory: at most `len` bytes from `addr` on, fewer where there are no more.
+    pub(crate) fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError> {
+        self.ask(move |control| control.read_memory(addr, len))
+    }
+
+    /// Writes into the stopped target's memory.
+    pub(crate) fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
+        let bytes = bytes.to_vec();
+        self.ask(move |control| control.write_memory(addr, &bytes))
     }
 
     /// Ends the session. All events of the target have been sent when this returns. A launched target cannot be left behind: it ends with its debugger.

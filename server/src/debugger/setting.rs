@@ -1,7 +1,9 @@
 //! Breakpoints into the program, and out of it.
 
+use spelunk_dwarf::ProcAddr;
+
 use super::breakpoints::{
-    Carrier, Exception, Group, Logical, ParsedTerms, Wanted, find_places, refused, wanted_exceptions,
+    Carrier, Exception, Group, Logical, Origin, ParsedTerms, Wanted, find_places, refused, wanted_exceptions,
 };
 use super::control::Control;
 use super::logpoints::{NoProbes, close_links};
@@ -38,15 +40,25 @@ impl Control {
     }
 
     fn create(&mut self, wanted: &Wanted) -> BreakpointState {
+        let found = find_places(&self.binary, &wanted.origin);
+        // Delve takes a number before it looks for a line or at a condition, and after it has found a function and read a message. Its clients see the
+        // numbers.
+        let unnumbered = match &found {
+            Err(why) if matches!(wanted.origin, Origin::Function(_)) => Some(why.clone()),
+            _ => ParsedTerms::message_error(&wanted.terms),
+        };
+        if let Some(why) = unnumbered {
+            return refused(BreakpointId(0), why);
+        }
+        let id = self.breakpoints.next_id();
         let parsed = match ParsedTerms::of(&wanted.terms) {
             Ok(parsed) => parsed,
             Err(why) => return refused(BreakpointId(0), why),
         };
-        let id = self.breakpoints.next_id();
         if let Some(why) = &self.refused {
             return refused(id, why.clone());
         }
-        let places = match find_places(&self.binary, &wanted.origin) {
+        let places = match found {
             Ok(places) => places,
             Err(why) => return refused(id, why),
         };
@@ -224,8 +236,9 @@ impl Control {
         }
     }
 
-    /// Gives logpoints that are alone at their places their probes back.
+    /// Gives logpoints that are alone at their places their probes back. One that a thread stands at waits: it has logged that pass already.
     pub(super) fn restore_probes(&mut self) {
+        let standing = self.places_of_threads();
         let ids: Vec<_> = self
             .breakpoints
             .iter()
@@ -235,9 +248,11 @@ impl Control {
                     && logical.parsed.condition.is_none()
                     && logical.parsed.hit_condition.is_none()
                     && logical.places.iter().all(|addr| {
-                        self.sites
+                        let alone = self
+                            .sites
                             .users(*addr)
-                            .is_none_or(|users| users.breakpoints == [logical.id] && users.temporaries.is_empty())
+                            .is_none_or(|users| users.breakpoints == [logical.id] && users.temporaries.is_empty());
+                        alone && !standing.contains(&self.to_proc(*addr))
                     })
             })
             .map(|logical| logical.id)
@@ -252,6 +267,15 @@ impl Control {
             }
             self.breakpoints.put_back(logical);
         }
+    }
+
+    /// Where the threads of the stopped target stand.
+    fn places_of_threads(&self) -> Vec<ProcAddr> {
+        let Some(inferior) = &self.inferior else {
+            return Vec::new();
+        };
+        let pc = |thread| inferior.general_registers(thread).ok()?.pc().map(ProcAddr);
+        inferior.threads().into_iter().filter_map(pc).collect()
     }
 
     /// Takes the sites of breakpoints out whose hit condition can never hold again: passing them costs time.
@@ -275,6 +299,10 @@ impl Control {
         self.exceptions = filters;
         if self.inferior.is_some() {
             self.set_exceptions();
+        } else if self.exception_link.is_some()
+            && let Err(why) = self.watch_exceptions()
+        {
+            let _ = self.events.send(Event::Notice(why));
         }
         wanted_exceptions(filters)
             .map(|exception| self.exception_state(exception))
@@ -282,16 +310,20 @@ impl Control {
     }
 
     fn exception_state(&self, exception: Exception) -> BreakpointState {
-        let at = exception
-            .places(&self.binary)
-            .first()
-            .and_then(|addr| self.binary.line_at(*addr));
+        let places = exception.places(&self.binary);
+        let at = places.first().and_then(|addr| self.binary.line_at(*addr));
+        let (file, line) = match at {
+            // Delve's words where there is more than one.
+            Some(_) if places.len() > 1 => (Some("<multiple locations>".to_owned()), None),
+            Some((file, line)) => (Some(file.to_string()), Some(line)),
+            None => (None, None),
+        };
         BreakpointState {
             id: exception.id(),
             verified: true,
             message: None,
-            file: at.as_ref().map(|(file, _)| file.to_string()),
-            line: at.as_ref().map(|(_, line)| *line),
+            file,
+            line,
         }
     }
 }

@@ -188,9 +188,11 @@ impl Control {
                 .first()
                 .is_none_or(|top| self.bias.to_file(top.pc) != addr)
         {
+            // For a step into calls, that of runtime.deferreturn is one.
+            let on_return = into && self.calls_deferreturn(function);
             plan.push((
                 addr,
-                Temporary::new(follow, FrameIs::Any, Kind::LandIfDeferred { on_return: into }),
+                Temporary::new(follow, FrameIs::Any, Kind::LandIfDeferred { on_return }),
             ));
         }
 
@@ -262,6 +264,15 @@ impl Control {
             self.plan_return(from, leaving, to, &mut plan);
         }
         Ok(plan)
+    }
+
+    /// Whether a function runs deferred calls when it returns.
+    fn calls_deferreturn(&mut self, function: &Function) -> bool {
+        let code = self.code.of(&self.binary, function);
+        code.calls()
+            .filter_map(direct_target)
+            .filter_map(|target| self.binary.function_at(target))
+            .any(|called| &*called.name == "runtime.deferreturn")
     }
 
     /// A step out of the function.

@@ -5,14 +5,17 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rayon::prelude::*;
-use spelunk_bpf::{BpfError, Counters, Link, Losses, Options, ProbeSet, RecordView, Ring, Site, SiteId, Target, Waker};
-use spelunk_dwarf::{Binary, DwarfError, Function};
+use spelunk_bpf::{
+    BpfError, Counters, HEADER_SIZE, Link, Losses, Options, Plan, ProbeSet, RecordView, Reg, Ring, Root, RootSource,
+    Site, SiteId, Target, Waker,
+};
+use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
 use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
@@ -24,6 +27,27 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// How much code is compared at a site, in bytes.
 const CHECKED: usize = 16;
+
+/// The general registers and the instruction pointer, with their numbers in DWARF (System V ABI for AMD64, figure 3.36).
+pub(crate) const ALL_REGISTERS: [(Reg, DwarfReg); 17] = [
+    (Reg::Rax, DwarfReg(0)),
+    (Reg::Rdx, DwarfReg(1)),
+    (Reg::Rcx, DwarfReg(2)),
+    (Reg::Rbx, DwarfReg(3)),
+    (Reg::Rsi, DwarfReg(4)),
+    (Reg::Rdi, DwarfReg(5)),
+    (Reg::Rbp, DwarfReg(6)),
+    (Reg::Rsp, DwarfReg(7)),
+    (Reg::R8, DwarfReg(8)),
+    (Reg::R9, DwarfReg(9)),
+    (Reg::R10, DwarfReg(10)),
+    (Reg::R11, DwarfReg(11)),
+    (Reg::R12, DwarfReg(12)),
+    (Reg::R13, DwarfReg(13)),
+    (Reg::R14, DwarfReg(14)),
+    (Reg::R15, DwarfReg(15)),
+    (Reg::Rip, DwarfReg(16)),
+];
 
 /// Where probes are put.
 #[derive(Clone, Debug)]
@@ -92,7 +116,8 @@ pub(crate) struct Reader {
     stop: Arc<AtomicBool>,
     waker: Waker,
     /// Those who wait until everything that is in the ring now has been handled.
-    waiting: Sender<Sender<()>>,
+    waiting: Sender<Sender<u64>>,
+    hurry: Arc<Hurry>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -125,6 +150,34 @@ impl<T: Send + Sync + 'static> Engine<T> {
     pub(crate) fn plan_endings(&mut self) -> Vec<SitePlan> {
         let (binary, runtime) = (self.binary.clone(), self.runtime);
         self.with_layouts(|layouts| planning::endings(&binary, runtime, layouts))
+    }
+
+    /// The sites at which a function stops the process as soon as it is called: its call, with all general registers in the record, in the order of
+    /// [`ALL_REGISTERS`].
+    pub(crate) fn plan_stops(&mut self, functions: &[&Function]) -> Vec<SitePlan> {
+        let (planned, _) = self.plan_functions(functions);
+        let calls = planned.into_iter().filter(|site| site.kind == SiteKind::Call);
+        calls
+            .map(|site| {
+                let roots = ALL_REGISTERS.iter().map(|(register, _)| Root {
+                    source: RootSource::Register(*register),
+                    size: 8,
+                });
+                let mut plan = Plan {
+                    roots: roots.collect(),
+                    follows: Vec::new(),
+                    stops: true,
+                    ..(*site.plan).clone()
+                };
+                plan.max_record = HEADER_SIZE as u32 + plan.roots_size();
+                SitePlan {
+                    variables: Vec::new(),
+                    fragile: Vec::new(),
+                    plan: Arc::new(plan),
+                    ..site
+                }
+            })
+            .collect()
     }
 
     /// Runs a planner with the layouts of this engine's table.
@@ -173,6 +226,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let mut probes = Vec::with_capacity(sites.len());
         // A function's stack growth is planned before its call.
         let mut growths = HashMap::new();
+        let mut stopping = Vec::new();
         for ((plan, owner), id) in sites.into_iter().zip(plans) {
             let Some(offset) = self.binary.file_offset(plan.addr) else {
                 continue;
@@ -192,6 +246,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
                 SiteKind::Call => growths.get(&plan.entry).copied(),
                 _ => None,
             };
+            let stops = plan.plan.stops;
             table[number] = Some(Arc::new(Installed {
                 plan,
                 owner,
@@ -199,15 +254,20 @@ impl<T: Send + Sync + 'static> Engine<T> {
                 id: site,
             }));
             self.sites.push(site);
+            if stops {
+                stopping.push(site);
+            }
             probes.push((offset.0, site));
         }
-        Ok(self.probes.attach(
-            &Target {
-                path: place.file.clone(),
-                pid: Some(place.pid),
-            },
-            &probes,
-        )?)
+        let target = Target {
+            path: place.file.clone(),
+            pid: Some(place.pid),
+        };
+        let link = self.probes.attach(&target, &probes)?;
+        for site in stopping {
+            self.probes.arm(site, true)?;
+        }
+        Ok(link)
     }
 
     /// Starts the thread that hands records to `handle`; after each batch it calls `flush`.
@@ -223,14 +283,21 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let waker = ring.waker();
-        let (waiting, asked): (Sender<Sender<()>>, Receiver<Sender<()>>) = unbounded();
+        let (waiting, asked): (Sender<Sender<u64>>, Receiver<Sender<u64>>) = unbounded();
+        let hurry = Arc::new(Hurry::default());
+        let hurrying = hurry.clone();
         let thread = thread::Builder::new().name("trace-reader".into()).spawn(move || {
+            let mut skipped = 0;
             loop {
                 let last = stopped.load(Ordering::Acquire);
                 // Whoever asked before this drain began has seen its records enter the ring.
                 let asked: Vec<_> = asked.try_iter().collect();
                 let at_once = last || !asked.is_empty();
                 let drained = ring.drain(if at_once { Duration::ZERO } else { POLL }, |record| {
+                    if hurrying.is_over() {
+                        skipped += 1;
+                        return;
+                    }
                     let sites = table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
                     let site = sites.get(record.site().number() as usize).and_then(Option::clone);
                     drop(sites);
@@ -249,7 +316,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
                 }
                 // One who has gone away does not wait any more.
                 for waiting in asked {
-                    let _ = waiting.send(());
+                    let _ = waiting.send(std::mem::take(&mut skipped));
                 }
             }
             flush();
@@ -258,6 +325,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
             stop,
             waker,
             waiting,
+            hurry,
             thread: thread.ok(),
         })
     }
@@ -281,14 +349,44 @@ impl<T: Send + Sync + 'static> Engine<T> {
     }
 }
 
-impl Reader {
-    /// Returns when all that was in the ring has been handled, or when the thread has ended.
-    pub(crate) fn drain(&self) {
-        let (done, wait) = bounded(1);
-        if self.waiting.send(done).is_ok() {
-            self.waker.wake();
-            let _ = wait.recv();
+/// Until when a reader may take its time. A stop is waited for by a person, while records may come faster than any client reads.
+#[derive(Default)]
+struct Hurry(Mutex<Option<Instant>>, AtomicBool);
+
+impl Hurry {
+    fn begin(&self, patience: Duration) {
+        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now().checked_add(patience);
+        self.1.store(true, Ordering::Release);
+    }
+
+    fn end(&self) {
+        self.1.store(false, Ordering::Release);
+    }
+
+    fn is_over(&self) -> bool {
+        // Most of the time nobody hurries, and each record asks.
+        if !self.1.load(Ordering::Acquire) {
+            return false;
         }
+        let until = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() >= until)
+    }
+}
+
+impl Reader {
+    /// Returns when all that was in the ring has been handled, or when the thread has ended. What has not been handled after `patience` is passed over;
+    /// answers how many records that were.
+    pub(crate) fn drain(&self, patience: Duration) -> u64 {
+        let (done, wait) = bounded(1);
+        self.hurry.begin(patience);
+        let skipped = if self.waiting.send(done).is_ok() {
+            self.waker.wake();
+            wait.recv().unwrap_or(0)
+        } else {
+            0
+        };
+        self.hurry.end();
+        skipped
     }
 
     /// Handles what is left and ends the thread.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use spelunk_dwarf::{Binary, Field, FileAddr, Kind, LoadBias, ProcAddr, Type, TypeId};
 
-use super::{Content, MapWalk, Memory, Value, go_time};
+use super::{Content, MapWalk, Memory, Value, go_time, map};
 
 /// How much of a value is loaded; the fields and their meaning are those of Delve's `LoadConfig` (service/api/types.go).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,12 @@ impl LoadConfig {
 
 /// After this many unreadable elements the rest of an array or slice is not tried.
 const MAX_ELEMENT_ERRORS: usize = 3;
+/// Groups that are looked at for the entries of a map in another value: there may be thousands of such maps.
+const NESTED_MAP_STEPS: u32 = 1 << 14;
+/// Elements of one value, whatever a client asks for: with what is in them they must fit into memory.
+const MAX_ELEMENTS: u32 = 1 << 17;
+/// Bytes of one string, whatever a client asks for.
+const MAX_STRING: u32 = 1 << 24;
 /// Room for elements is made for this many at once; lengths are read from the target.
 const MAX_RESERVED: usize = 1 << 12;
 /// Pointers to pointers, arrays of arrays and the like nest at most this deep, whatever the limits say: a type read from a hostile binary may be endless.
@@ -70,7 +76,7 @@ pub(crate) struct Loader<'a> {
     pub(crate) config: LoadConfig,
 }
 
-impl<'a> Loader<'a> {
+impl Loader<'_> {
     /// Loads the value of type `ty` at `addr`.
     ///
     /// Never fails as a whole: what cannot be read says so in its place.
@@ -196,7 +202,7 @@ impl<'a> Loader<'a> {
         if len < 0 {
             return Err(format!("invalid length: {len}"));
         }
-        let mut bytes = vec![0; len.min(i64::from(self.config.max_string_len)) as usize];
+        let mut bytes = vec![0; len.min(i64::from(self.config.max_string_len.min(MAX_STRING))) as usize];
         if !bytes.is_empty() {
             self.memory
                 .read(ProcAddr(base), &mut bytes)
@@ -212,7 +218,7 @@ impl<'a> Loader<'a> {
         if base == 0 && len > 0 {
             return Err("non-zero length array with nil base".to_owned());
         }
-        let count = len.min(i64::from(self.config.max_array_values)) as u64;
+        let count = len.min(i64::from(self.config.max_array_values.min(MAX_ELEMENTS))) as u64;
         if stride
             .checked_mul(count)
             .and_then(|size| base.checked_add(size))
@@ -238,8 +244,13 @@ impl<'a> Loader<'a> {
         let Kind::Map { key, elem, .. } = ty.kind else {
             return Err("not a map".to_owned());
         };
+        let steps = if level.recurse == 0 {
+            map::MAX_STEPS
+        } else {
+            NESTED_MAP_STEPS
+        };
         let mut walk = match MapWalk::new(self, ty, addr) {
-            Ok(walk) => walk,
+            Ok(walk) => walk.limited(steps),
             // A record holds the length, with which every map begins (see `map`), and nothing else.
             Err(error) if error.is_not_captured() => {
                 let base = self.uint(addr, 8)?;
@@ -259,7 +270,7 @@ impl<'a> Loader<'a> {
         let mut missing = None;
         if level.recurse <= self.config.max_variable_recurse && self.config.max_array_values > 0 {
             let left = u64::try_from(len).unwrap_or(0).saturating_sub(skip);
-            let wanted = u64::from(self.config.max_array_values).min(left);
+            let wanted = u64::from(self.config.max_array_values.min(MAX_ELEMENTS)).min(left);
             let mut skipped = 0;
             let mut errors = 0;
             while (entries.len() as u64) < wanted && errors <= MAX_ELEMENT_ERRORS {
@@ -289,7 +300,7 @@ impl<'a> Loader<'a> {
     }
 
     /// A part of an array, slice or map: `count` elements or entries from `start` on, or as many as there are. The length that the value has stays that of the
-    /// whole. Of anything else, all of it.
+    /// whole. As with Delve, arrays in the elements are limited to `count` elements, too. Of anything else, all of it.
     pub(crate) fn load_range(&self, name: &str, ty: Arc<Type>, addr: ProcAddr, start: u64, count: u64) -> Value {
         let limit = u32::try_from(count).unwrap_or(u32::MAX);
         let part = Loader {
@@ -348,7 +359,7 @@ impl<'a> Loader<'a> {
     /// A slice that stands in no memory.
     pub(crate) fn load_slice(&self, name: &str, ty: Arc<Type>, base: u64, len: i64, cap: i64) -> Value {
         let mut value = Value::not_loaded(ty, ProcAddr(0));
-        value.name = name.to_owned();
+        name.clone_into(&mut value.name);
         let elements = match value.ty.kind {
             Kind::Slice { elem } => self
                 .type_or_error(elem)

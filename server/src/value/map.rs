@@ -9,8 +9,8 @@ use spelunk_dwarf::{Binary, DwarfError, Field, Kind, ProcAddr, Type, TypeId};
 
 use super::{Loader, Memory, ReadError};
 
-/// Groups and buckets that are looked at before a map is taken for damaged. It holds some thirty million entries.
-const MAX_STEPS: u32 = 1 << 22;
+/// Groups and buckets that are looked at before a map is taken for damaged. They hold some thirty million entries.
+pub(super) const MAX_STEPS: u32 = 1 << 22;
 /// A group or bucket has eight entries; more than this is no map.
 const MAX_SLOTS: u64 = 64;
 
@@ -53,7 +53,7 @@ pub(crate) struct MapWalk<'a> {
     pub(crate) len: i64,
     layout: Layout,
     entries: VecDeque<(ProcAddr, ProcAddr)>,
-    steps: u32,
+    steps_left: u32,
     ended: bool,
 }
 
@@ -115,8 +115,8 @@ struct Buckets {
     size: u64,
     /// Offset of the pointer to the bucket that overflows from one.
     overflow: u64,
-    buckets: u64,
-    old_buckets: u64,
+    current: u64,
+    old: u64,
     count: u64,
     old_mask: u64,
     next: u64,
@@ -178,7 +178,7 @@ impl<'a> MapWalk<'a> {
             len: 0,
             layout: Layout::Nil,
             entries: VecDeque::new(),
-            steps: 0,
+            steps_left: MAX_STEPS,
             ended: false,
         };
         if base == 0 {
@@ -201,11 +201,16 @@ impl<'a> MapWalk<'a> {
         Ok(walk)
     }
 
-    fn advance(&mut self) -> Result<bool, MapError> {
-        self.steps += 1;
-        if self.steps > MAX_STEPS {
-            return Err(MapError::Endless);
+    /// The same with fewer steps before it is given up.
+    pub(super) fn limited(self, steps: u32) -> MapWalk<'a> {
+        MapWalk {
+            steps_left: steps,
+            ..self
         }
+    }
+
+    fn advance(&mut self) -> Result<bool, MapError> {
+        self.steps_left = self.steps_left.checked_sub(1).ok_or(MapError::Endless)?;
         match &mut self.layout {
             Layout::Nil => Ok(false),
             Layout::Swiss(swiss) => swiss.advance(self.memory, &mut self.entries),
@@ -265,6 +270,10 @@ impl Head<'_> {
         let group_fields = fields_of(binary, group)?;
         let slots = swiss_slots(binary, &group_fields, key, elem)?;
         let (directory, tables) = (self.uint("dirPtr")?, self.uint("dirLen")?);
+        // Both the directory and a table's groups double when they grow.
+        if tables != 0 && !tables.is_power_of_two() {
+            return Err(MapError::Endless);
+        }
         let mut swiss = Swiss {
             slots,
             group_size: binary.type_info(group)?.size,
@@ -320,8 +329,8 @@ impl Head<'_> {
             },
             size: binary.type_info(bucket)?.size,
             overflow: need(&fields, "overflow")?.offset,
-            buckets: self.uint("buckets")?,
-            old_buckets: self.uint("oldbuckets")?,
+            current: self.uint("buckets")?,
+            old: self.uint("oldbuckets")?,
             count: count_of_buckets,
             old_mask: if same_size {
                 count_of_buckets - 1
@@ -415,6 +424,9 @@ impl Swiss {
         if word(self.index, self.index_size)? == number {
             self.groups = word(self.data, 8)?;
             self.group_count = word(self.length_mask, 8)?.checked_add(1).ok_or(MapError::Endless)?;
+            if !self.group_count.is_power_of_two() {
+                return Err(MapError::Endless);
+            }
             self.next_group = 0;
         }
         Ok(true)
@@ -443,22 +455,22 @@ impl Buckets {
     fn next_bucket(&mut self, memory: &dyn Memory) -> Result<Option<u64>, ReadError> {
         /// runtime/map.go, evacuatedX to evacuatedEmpty.
         const EVACUATED: std::ops::RangeInclusive<u64> = 2..=4;
-        if self.next >= self.count || self.buckets == 0 {
+        if self.next >= self.count || self.current == 0 {
             self.next = self.count;
             return Ok(None);
         }
         let number = self.next;
         self.next += 1;
         let bucket = |base: u64, number: u64| base.wrapping_add(number.wrapping_mul(self.size));
-        if self.old_buckets != 0 {
+        if self.old != 0 {
             let old_number = number & self.old_mask;
-            let old = bucket(self.old_buckets, old_number);
+            let old = bucket(self.old, old_number);
             let mark = memory.read_uint(ProcAddr(old.wrapping_add(self.slots.marks)), 1)?;
             if !EVACUATED.contains(&mark) {
                 // The entries of both halves are in the old bucket, which is looked at once.
                 return Ok((old_number == number).then_some(old));
             }
         }
-        Ok(Some(bucket(self.buckets, number)))
+        Ok(Some(bucket(self.current, number)))
     }
 }

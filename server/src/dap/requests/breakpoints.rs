@@ -108,15 +108,12 @@ impl Session {
             .breakpoints
             .into_iter()
             .map(|breakpoint| {
-                let line = u32::try_from(breakpoint.line)
-                    .ok()
-                    .filter(|line| *line > 0)
-                    .ok_or_else(|| {
-                        format!(
-                            "could not find statement at {file}:{}, please use a line with a statement",
-                            breakpoint.line
-                        )
-                    })?;
+                let line = u32::try_from(breakpoint.line).map_err(|_| {
+                    format!(
+                        "could not find statement at {file}:{}, please use a line with a statement",
+                        breakpoint.line
+                    )
+                })?;
                 let one = SourceBreakpoint {
                     line,
                     log_message: given(breakpoint.log_message),
@@ -300,7 +297,10 @@ fn check_function_name(name: &str) -> Result<(), String> {
     if name.starts_with('.') {
         return Err("breakpoint names that are relative paths are not supported".to_owned());
     }
-    if name.is_empty() || name.starts_with(['/', '*', '+', '-']) {
+    if name.is_empty() {
+        return Err("Malformed breakpoint location \"\" at 0: empty string".to_owned());
+    }
+    if name.starts_with(['/', '*', '+', '-']) {
         return Err(format!(
             "breakpoint name {name:?} could not be parsed as a function. name must be in the format 'funcName', 'funcName:line' or 'fileName:line'"
         ));

@@ -25,6 +25,9 @@ struct Arguments {
     thread_id: i64,
 }
 
+/// What Delve says where there was no exception.
+const NO_ERROR: &str = "no runtime error found";
+
 impl Session {
     /// Answers `exceptionInfo`.
     pub(super) async fn on_exception_info(&mut self, request: &Request, state: State) {
@@ -33,9 +36,9 @@ impl Session {
             Err(text) => return self.out.refuse(request, UNABLE_TO_GET_EXCEPTION_INFO, &text),
         };
         let failure = self.debuggee().and_then(|debuggee| debuggee.failure.clone());
-        let found = match self.obituary(state) {
-            Some(obituary) => Err(obituary),
-            None => {
+        let found = match state {
+            State::Exited(_) => Err(NO_ERROR.to_owned()),
+            _ => {
                 self.inspect(move |at| exception(at, arguments.thread_id, failure.as_deref()))
                     .await
             }
@@ -68,7 +71,7 @@ fn exception(at: &Look<'_>, id: i64, failure: Option<&str>) -> Result<Value, Str
             )
         }
         (Some(StopReason::Failed(why)), None) => ("runtime error", why.clone()),
-        (_, None) => return Err("no runtime error found".to_owned()),
+        (_, None) => return Err(NO_ERROR.to_owned()),
         (_, Some(STEP_WHILE_STEPPING)) => {
             return Ok(json!({"exceptionId": "invalid command", "description": STEP_WHILE_STEPPING, "breakMode": ""}));
         }

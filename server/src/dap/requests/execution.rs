@@ -35,7 +35,21 @@ impl Session {
                 self.release_events().await;
             }
             State::Exited(status) => self.tell_exit(status),
+            _ if self.debuggee().is_some_and(|debuggee| debuggee.is_attached()) => self.let_attached_run().await,
             _ => self.resume().await,
+        }
+    }
+
+    /// An attached program has run all the time, and may have come to a breakpoint meanwhile: that stop is told now.
+    async fn let_attached_run(&mut self) {
+        self.let_run();
+        let _ = self.out.flush().await;
+        self.release_events().await;
+        let resumed = self
+            .call(|target| target.as_ref().map_or(Ok(()), |target| target.resume_unless_stopped()))
+            .await;
+        if let Ok(Err(why)) = resumed {
+            tracing::warn!("what was attached to could not be watched: {why}");
         }
     }
 

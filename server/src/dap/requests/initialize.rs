@@ -56,7 +56,7 @@ impl Session {
     }
 }
 
-/// Delve's capabilities, without those of requests that are refused here: memory, instructions, watched variables.
+/// Delve's capabilities, without those of requests that are refused here: instructions, watched variables.
 fn capabilities() -> Capabilities {
     let filter = |filter: &str, label: &str| ExceptionBreakpointsFilter {
         filter: filter.to_owned(),
@@ -79,6 +79,8 @@ fn capabilities() -> Capabilities {
         supports_exception_info_request: Some(true),
         supports_delayed_stack_trace_loading: Some(true),
         supports_log_points: Some(true),
+        supports_read_memory_request: Some(true),
+        supports_write_memory_request: Some(true),
         supports_clipboard_context: Some(true),
         supports_stepping_granularity: Some(true),
         supports_instruction_breakpoints: Some(true),

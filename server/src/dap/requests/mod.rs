@@ -42,7 +42,7 @@ const UNSUPPORTED: [&str; 9] = [
 const UNIMPLEMENTED: [&str; 3] = ["setExpression", "loadedSources", "cancel"];
 
 /// Requests that are served one by one.
-const SERVED: [&str; 24] = [
+const SERVED: [&str; 26] = [
     "initialize",
     "launch",
     "attach",
@@ -67,17 +67,12 @@ const SERVED: [&str; 24] = [
     "setVariable",
     "evaluate",
     "exceptionInfo",
+    "readMemory",
+    "writeMemory",
 ];
 
 /// Requests that are known and refused, as they are not announced.
-const NOT_ANNOUNCED: [&str; 6] = [
-    "stepBack",
-    "reverseContinue",
-    "disassemble",
-    "readMemory",
-    "writeMemory",
-    "dataBreakpointInfo",
-];
+const NOT_ANNOUNCED: [&str; 4] = ["stepBack", "reverseContinue", "disassemble", "dataBreakpointInfo"];
 
 fn is_known(command: &str) -> bool {
     [&UNSUPPORTED[..], &UNIMPLEMENTED, &SERVED, &NOT_ANNOUNCED]
@@ -156,7 +151,9 @@ impl Session {
                 .refuse_as_unimplemented(request, "a program runs forwards only"),
             _ if UNIMPLEMENTED.contains(&command) => self.out.refuse_as_unimplemented(request, ""),
             _ if UNSUPPORTED.contains(&command) => self.out.refuse_as_unsupported(request),
-            _ => self.refuse_raw_access(request, state),
+            "readMemory" => self.on_read_memory(request, state).await,
+            "writeMemory" => self.on_write_memory(request, state).await,
+            _ => self.refuse_unannounced(request, state),
         }
     }
 }

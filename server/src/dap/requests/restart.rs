@@ -52,23 +52,29 @@ impl Session {
             }
         }
 
-        if rebuild
-            && let Some(build) = &build
-            && let Err(text) = self.rebuild(build).await
-        {
-            return self.out.refuse(request, FAILED_TO_RESTART, &text);
-        }
         if let Err(error) = self.end(EndWith::Kill).await {
             tracing::warn!("the program that is restarted did not end properly: {error}");
         }
-        if let Err(failure) = self.start(&spec).await {
-            let text = match failure {
+        let status = match self.debuggee().map(|debuggee| debuggee.state) {
+            Some(State::Exited(status)) => status,
+            _ => None,
+        };
+        let built = match &build {
+            Some(build) if rebuild => self.rebuild(build).await,
+            _ => Ok(()),
+        };
+        let started = match built {
+            Ok(()) => self.start(&spec).await.map_err(|failure| match failure {
                 LaunchFailure::Refused(text) => text,
                 LaunchFailure::Build => "could not rebuild process".to_owned(),
-            };
+            }),
+            Err(text) => Err(text),
+        };
+        if let Err(text) = started {
             self.out.refuse(request, FAILED_TO_RESTART, &text);
+            // There is no program any more.
             if !was_gone {
-                self.tell_terminated();
+                self.tell_exit(status);
             }
             return;
         }

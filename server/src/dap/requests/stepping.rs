@@ -33,11 +33,7 @@ impl Session {
         };
         let id = arguments.thread_id;
         let kind = kind(&request.command, &arguments.granularity);
-        let mut continued = json!({"threadId": id, "allThreadsContinued": true});
-        if id == 0 {
-            // The member is optional, and Delve leaves a zero out.
-            continued.as_object_mut().map(|body| body.remove("threadId"));
-        }
+        let continued = json!({"threadId": id, "allThreadsContinued": true});
         self.out.event_with("continued", &continued);
         self.out.respond(request, NO_BODY);
         if let Some(obituary) = self.obituary(state) {

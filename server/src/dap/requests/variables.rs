@@ -105,15 +105,23 @@ fn portion(at: &Look<'_>, container: &Container, start: u64, count: u64) -> Resu
         return Err(NO_LIST.to_owned());
     };
     let (loaded, len) = match &value.content {
-        Content::Slice { elements, len, .. } | Content::Array { elements, len } => (elements.len(), *len),
-        Content::Map { entries, len, .. } => (entries.len(), *len),
-        _ => return Err(NO_LIST.to_owned()),
+        Content::Slice { elements, len, .. } | Content::Array { elements, len } => (elements.len(), Some(*len)),
+        Content::Map { entries, len, .. } => (entries.len(), Some(*len)),
+        Content::Struct { fields, .. } => (fields.len(), None),
+        _ => (0, None),
     };
     if start == 0 && count == loaded as u64 {
         return Ok(None);
     }
-    let len = u64::try_from(len).unwrap_or(0);
-    let range = start.min(len)..start.saturating_add(count).min(len);
+    let len = u64::try_from(len.ok_or(NO_LIST)?).unwrap_or(0);
+    if start > len {
+        // A map has no order that an entry could be beyond.
+        return match &value.content {
+            Content::Map { .. } => Ok(Some(without_parts(container, start))),
+            _ => Err("index out of bounds".to_owned()),
+        };
+    }
+    let range = start..start.saturating_add(count).min(len);
     let mut config = at.settings.load_config();
     config.max_array_values = u32::try_from(count).unwrap_or(u32::MAX);
     let frame = container.frame.unwrap_or_else(|| at.selected_frame());
@@ -127,6 +135,15 @@ fn portion(at: &Look<'_>, container: &Container, start: u64, count: u64) -> Resu
         start,
         frame: container.frame,
     }))
+}
+
+/// A container of nothing, for a portion behind the end.
+fn without_parts(container: &Container, start: u64) -> Container {
+    Container {
+        parts: Parts::Variables(Vec::new()),
+        start,
+        ..container.clone()
+    }
 }
 
 /// Assigns; answers the variable's type.

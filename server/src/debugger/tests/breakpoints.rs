@@ -27,7 +27,7 @@ fn a_breakpoint_can_be_set_and_taken_out_while_the_program_runs() {
         return;
     };
     debugged.go();
-    let line = line_of("time.Sleep");
+    let line = line_of("time.Sleep(time.Millisecond)");
     for _ in 0..5 {
         debugged.break_at(&[plain(line)]);
         let stop = debugged.stopped();

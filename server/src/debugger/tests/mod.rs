@@ -1,6 +1,11 @@
 //! Tests of sessions with a real Go program, on the real kernel.
 
+mod attached;
 mod breakpoints;
+mod cost;
 mod ends;
+mod exceptions;
+mod interrupted;
 mod program;
+mod returns;
 mod steps;

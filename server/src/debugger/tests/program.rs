@@ -25,15 +25,20 @@ pub(super) enum Build {
     Debug,
     /// Not optimised, but inlined.
     Inlined,
+    /// The default.
+    Optimized,
     /// Position independent, nothing optimised.
     Pie,
+    /// The program with loops over functions, nothing optimised.
+    Range,
 }
 
 impl Build {
     fn flags(self) -> &'static [&'static str] {
         match self {
-            Build::Debug => &["-gcflags=all=-N -l"],
+            Build::Debug | Build::Range => &["-gcflags=all=-N -l"],
             Build::Inlined => &["-gcflags=-N"],
+            Build::Optimized => &[],
             Build::Pie => &["-gcflags=all=-N -l", "-buildmode=pie"],
         }
     }
@@ -49,7 +54,7 @@ fn go() -> PathBuf {
     std::env::var_os("SPELUNK_GO").map_or_else(|| "go".into(), PathBuf::from)
 }
 
-/// The program in a folder beside this file, built once for each set of flags; `None`, with a message, without a Go toolchain.
+/// A program in a folder beside this file, built once for each set of flags; `None`, with a message, without a Go toolchain that can build it.
 pub(super) fn build(flags: Build) -> Option<PathBuf> {
     static BUILT: Mutex<Vec<(Build, Option<PathBuf>)>> = Mutex::new(Vec::new());
     static SCRATCH: OnceLock<tempfile::TempDir> = OnceLock::new();
@@ -65,7 +70,7 @@ pub(super) fn build(flags: Build) -> Option<PathBuf> {
         let scratch = SCRATCH.get_or_init(|| tempfile::tempdir().expect("a scratch folder can be made"));
         let path = scratch.path().join(format!("steps-{flags:?}"));
         let output = Command::new(go())
-            .current_dir(fixture())
+            .current_dir(folder(flags))
             .env("GOFLAGS", "")
             .env("GOWORK", "off")
             .env("GOTOOLCHAIN", "local")
@@ -77,12 +82,15 @@ pub(super) fn build(flags: Build) -> Option<PathBuf> {
             .stdin(Stdio::null())
             .output()
             .expect("go runs");
-        assert!(
-            output.status.success(),
-            "go build: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Some(path)
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Loops over functions came with Go 1.23.
+        if flags == Build::Range && said.contains("requires go >= 1.23") {
+            skip("this go knows no loops over functions");
+            None
+        } else {
+            assert!(output.status.success(), "go build: {said}");
+            Some(path)
+        }
     } else {
         skip("there is no go to build the program with");
         None
@@ -91,13 +99,20 @@ pub(super) fn build(flags: Build) -> Option<PathBuf> {
     path
 }
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/debugger/tests/fixture")
+fn folder(flags: Build) -> PathBuf {
+    let name = if flags == Build::Range {
+        "range_program"
+    } else {
+        "steps_program"
+    };
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/debugger/tests")
+        .join(name)
 }
 
 /// The program's source file, as the binary names it.
 pub(super) fn source() -> String {
-    fixture().join("main.go").display().to_string()
+    folder(Build::Debug).join("main.go").display().to_string()
 }
 
 /// The line of the source that contains a text; there must be one alone.
@@ -136,6 +151,15 @@ impl Debugged {
             session: Session::launch(&spec, events).expect("the program launches"),
             events: receiver,
         })
+    }
+
+    /// Attaches to a program that somebody else has started.
+    pub(super) fn attach(pid: u32) -> Debugged {
+        let (events, receiver) = crossbeam_channel::unbounded();
+        Debugged {
+            session: Session::attach(pid.cast_signed(), events).expect("the program can be attached to"),
+            events: receiver,
+        }
     }
 
     /// Launches the program and lets it run to a function.
@@ -222,16 +246,14 @@ impl Debugged {
         self.session.stack(whose, 50).expect("there is a stack")
     }
 
-    /// `function:line` where the stop is.
+    /// `function:line` where the stop is; for inlined code the function that contains it, as Delve's terminal client shows it.
     pub(super) fn place(&self) -> String {
         let stop = self.session.stop().expect("the program is stopped");
         let stack = self.stack(stop.whose);
         let top = stack.frames.first().expect("a stack has a frame");
-        format!(
-            "{}:{}",
-            top.location.function.as_deref().unwrap_or("?"),
-            top.location.line
-        )
+        let function = top.info.as_ref().map(|info| &*info.name);
+        let function = function.or(top.location.function.as_deref());
+        format!("{}:{}", function.unwrap_or("?"), top.location.line)
     }
 
     /// A variable of the innermost frame as text.

@@ -82,8 +82,7 @@ impl Dlv {
 
 impl Drop for Dlv {
     fn drop(&mut self) {
-        // Lets go of the program and ends; should it not, it is made to.
-        self.call("Detach", &json!({"Kill": false}));
+        // A tracer that is killed takes nobody with it that it attached to.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -174,20 +173,21 @@ fn compare(name: &str, build: Build, arguments: &[&str]) {
     program.freeze();
     let mut seen = Vec::new();
     {
-        let Some(mut dlv) = Dlv::attach(program.pid()) else {
-            return;
-        };
-        for g in dlv.goroutines() {
-            let frames: Vec<String> = dlv.stack(&g["id"]).iter().map(frame_of_dlvs).collect();
-            seen.push((describe_dlvs(&g), frames));
+        let stopped = program.stop();
+        let (all, _) = goroutines(&stopped, 0, 0).expect("the list can be read");
+        for g in &all {
+            let stack = stack(&stopped, Whose::Goroutine(g.id), 1000).expect("it exists");
+            let frames: Vec<String> = stack.frames.iter().map(|frame| frame_of_ours(frame, g)).collect();
+            seen.push((g.id, describe_ours(g), frames));
         }
     }
-    let stopped = program.stop();
-    let (all, _) = goroutines(&stopped, 0, 0).expect("the list can be read");
-    assert_eq!(all.len(), seen.len());
-    for (g, (dlvs, dlvs_frames)) in all.iter().zip(seen) {
-        let stack = stack(&stopped, Whose::Goroutine(g.id), 1000).expect("it exists");
-        let mut frames: Vec<String> = stack.frames.iter().map(|frame| frame_of_ours(frame, g)).collect();
+    let Some(mut dlv) = Dlv::attach(program.pid()) else {
+        return;
+    };
+    let all = dlv.goroutines();
+    assert_eq!(seen.len(), all.len());
+    for ((id, ours, mut frames), g) in seen.into_iter().zip(all) {
+        let dlvs_frames: Vec<String> = dlv.stack(&g["id"]).iter().map(frame_of_dlvs).collect();
         if frames
             .iter()
             .zip(&dlvs_frames)
@@ -202,14 +202,16 @@ fn compare(name: &str, build: Build, arguments: &[&str]) {
             assert!(missed.contains(" main.panics ") && build != Build::Debug, "{missed}");
             frames[at].clone_from(&dlvs_frames[at]);
         }
-        for (ours, dlvs) in frames.iter_mut().zip(&dlvs_frames) {
-            // dlv 1.27.1 looks for what `runtime.asmcgocall` saves where it was up to Go 1.21 or so.
-            if dlvs.starts_with("0x0 ? ") && ours.contains(" runtime.cgocall ") {
-                ours.clone_from(dlvs);
+        // Where Go calls C, dlv 1.27.1 looks for the return address where it is not in the Go versions at hand: at most two frames come out wrong.
+        for at in 0..frames.len() {
+            if frames[at].contains(" runtime.asmcgocall ") {
+                for (ours, dlvs) in frames.iter_mut().zip(&dlvs_frames).skip(at + 1).take(2) {
+                    ours.clone_from(dlvs);
+                }
             }
         }
-        assert_eq!(describe_ours(g), dlvs, "{name} {build:?}: ours, dlv's");
-        assert_eq!(frames, dlvs_frames, "{name} {build:?} goroutine {}: ours, dlv's", g.id);
+        assert_eq!(ours, describe_dlvs(&g), "{name} {build:?}: ours, dlv's");
+        assert_eq!(frames, dlvs_frames, "{name} {build:?} goroutine {id}: ours, dlv's");
     }
 }
 

@@ -8,3 +8,4 @@ mod moving;
 mod program;
 mod stacks;
 mod values;
+mod values_hostile;

@@ -53,7 +53,7 @@ fn stop_often(program: &Program, times: u32, wanted: &[&str]) {
                 .filter_map(|frame| frame.location.function.as_deref());
             if let Whose::Goroutine(_) = whose {
                 assert_eq!(
-                    names.clone().last(),
+                    names.clone().next_back(),
                     Some("runtime.goexit"),
                     "round {round}, {whose:?}:\n{}",
                     text(&stack)
@@ -77,7 +77,7 @@ fn stacks_are_whole_at_any_moment() {
             "main.recurse",
             "runtime.gcBgMarkWorker",
         ];
-        stop_often(&program, 150, &wanted);
+        stop_often(&program, 60, &wanted);
     }
 }
 
@@ -86,7 +86,7 @@ fn signal_handlers_show_what_they_interrupt() {
     let Some(program) = Program::start("fixture", Build::Optimized, &["signals"]) else {
         return;
     };
-    stop_often(&program, 100, &["runtime.sigtrampgo", "runtime.sighandler"]);
+    stop_often(&program, 40, &["runtime.sigtrampgo", "runtime.sighandler"]);
 }
 
 #[test]

@@ -223,6 +223,7 @@ fn stop_thread(tid: i32) -> Option<(Registers, i32)> {
         registers.set_general(DwarfReg(number), Some(value));
     }
     registers.fs_base = Some(regs.fs_base);
+    registers.flags = Some(regs.eflags);
     Some((registers, signal))
 }
 
@@ -238,6 +239,16 @@ impl Drop for Snapshot<'_> {
         for (tid, _, signal) in &self.threads {
             let _ = request(libc::PTRACE_DETACH, tid.0, *signal as usize);
         }
+    }
+}
+
+impl Snapshot<'_> {
+    /// Changes the program's memory.
+    pub(super) fn write(&self, addr: ProcAddr, bytes: &[u8]) -> std::io::Result<()> {
+        use std::os::unix::fs::FileExt as _;
+        let path = format!("/proc/{}/mem", self.memory.pid);
+        let memory = std::fs::OpenOptions::new().write(true).open(path)?;
+        memory.write_all_at(bytes, addr.0)
     }
 }
 

@@ -121,6 +121,11 @@ func main() {
 		m2[i] = fmt.Sprint("v", i)
 	}
 	delete(m2, 50)
+	m3 := map[uint32]int64{}
+	for i := uint32(0); i < 3333; i++ {
+		m3[i*7] = -int64(i)
+	}
+	delete(m3, 21)
 	var nilm map[string]int
 	emptym := map[string]int{}
 	mp := map[Point]string{{1, 2}: "p"}
@@ -190,7 +195,7 @@ func main() {
 	}
 	later := 1
 	use(b, i8, i16, i32, i64, u8, u16, u32, u64, n, up, f32, f64, inf, ninf, nan, c64, c128, s, empty, long, bad, color, colorX, flags, flagsX, r, p, pp, ppp, nilp)
-	use(arr, arr2, arrS, parr, sl, slcap, nilsl, emptysl, bytes, runes, big, ptrs, strs, structs, m, m2, nilm, emptym, mp, mi, mb, mf, mbig, mset, mptr)
+	use(arr, arr2, arrS, parr, sl, slcap, nilsl, emptysl, bytes, runes, big, ptrs, strs, structs, m, m2, m3, nilm, emptym, mp, mi, mb, mf, mbig, mset, mptr)
 	use(ch, nilch, unbuf, iface, ifaceS, ifaceP, ifaceStruct, ifaceNil, ifaceMap, ifaceFunc, ifaceSl, shape, shapeP, shapeNil, err, errNil, fn, captured, byRef, closure, nilfn, method, uns, nilun)
 	use(&nested, anon, order, porder, grade, &list, listS, pair, t0, tzero, dur, &mu, &wg, zero, zarr, bools, shadowed, deep, pescaped, cyc, later, counter, globalMap, shop.Limit, shop.Last)
 	list.First()
@@ -203,6 +208,7 @@ func main() {
 		pause()
 		use(inside, captured, byRef)
 	}()
+	fmt.Println("ready")
 	spin(21, "spun", []int{4, 5}, 2.5, p, pp)
 }
 
@@ -210,13 +216,13 @@ func main() {
 //
 //go:noinline
 func spin(number int, text string, list []int, half float64, point Point, pointer *Point) int {
-	fmt.Println("ready")
+	rounds := 0
 	for number > 0 {
-		number += len(text) + len(list) + point.X + pointer.Y
+		rounds += len(text) + len(list) + point.X + pointer.Y
 		if half > float64(number) {
 			return point.Y
 		}
-		number = 21
+		number = 21 + rounds&1
 	}
 	return cap(list)
 }

@@ -1,0 +1,3 @@
+module example.com/rof
+
+go 1.23
