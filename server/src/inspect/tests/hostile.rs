@@ -9,8 +9,8 @@ use super::program::{Build, build};
 use crate::inspect::{InspectError, Registers, Stopped, Tid, Whose, goroutines, running_goroutine, stack, unwind};
 use crate::value::{Memory, ReadError};
 
-/// A little memory, where the program's data and the pointers in it lead: the same words over and over.
-struct Nonsense(Vec<u64>);
+/// A little memory, where the program's data and the pointers in it lead: the same bytes over and over.
+struct Nonsense(Vec<u8>);
 
 /// Where pointers lead, and how far there is something.
 const HEAP: u64 = 0xc000_0000;
@@ -23,10 +23,14 @@ impl Memory for Nonsense {
         if !inside(0x40_0000, 0x80_0000) && !inside(HEAP, HEAP_SIZE) {
             return Err(ReadError::Fault(addr));
         }
-        for (at, byte) in (0u64..).zip(buf) {
-            let at = addr.0.wrapping_add(at);
-            let word = self.0[(at / 8) as usize % self.0.len()];
-            *byte = word.to_le_bytes()[(at % 8) as usize];
+        let mut at = addr.0 as usize % self.0.len();
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let len = rest.len().min(self.0.len() - at);
+            let (now, later) = rest.split_at_mut(len);
+            now.copy_from_slice(&self.0[at..at + len]);
+            rest = later;
+            at = 0;
         }
         Ok(())
     }
@@ -111,7 +115,7 @@ fn nonsense_comes_to_an_end() {
     let strategy = (prop::collection::vec(word, 64), prop::collection::vec(general, 18));
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(500)
+        ..ProptestConfig::with_cases(300)
     });
     let outcome = runner.run(&strategy, |(memory, values)| {
         let mut registers = Registers::default();
@@ -121,7 +125,7 @@ fn nonsense_comes_to_an_end() {
         registers.fs_base = values.last().copied();
         let stopped = Stopping {
             binary: Arc::clone(&binary),
-            memory: Nonsense(memory),
+            memory: Nonsense(memory.into_iter().flat_map(u64::to_le_bytes).collect()),
             registers: registers.clone(),
         };
         let found = unwind(&binary, LoadBias::default(), &stopped.memory, &registers, 500);
