@@ -166,6 +166,12 @@ impl Control {
 
     /// Serves requests and the target until the session ends.
     pub(super) fn run(mut self, jobs: &Receiver<Job>) {
+        // Attaching may not become stopping by surprise: where there are no kernel probes, panics are told of only once something else stops.
+        if self.phase == Phase::Running
+            && let Err(why) = self.watch_exceptions()
+        {
+            tracing::debug!("panics are not noticed until something stops the program: {why}");
+        }
         while !self.ended {
             let is_waiting = self.inferior.is_some() && self.phase == Phase::Running;
             let served = if is_waiting {
@@ -494,16 +500,7 @@ impl Control {
                 }
                 self.go_on()
             }
-            Phase::Running => {
-                // Attaching may not become stopping by surprise: where there are no kernel probes, panics are told of only once something else stops.
-                if self.inferior.is_none()
-                    && self.exception_link.is_none()
-                    && let Err(why) = self.watch_exceptions()
-                {
-                    tracing::debug!("panics are not noticed until something stops the program: {why}");
-                }
-                Ok(())
-            }
+            Phase::Running => Ok(()),
             Phase::Exited => Err(DebugError::Failed(format!("Process {} has exited", self.pid))),
             Phase::Released => Err(DebugError::Failed("the program was let go".to_owned())),
         }
