@@ -166,6 +166,16 @@ impl Session {
         self.ask(Control::resume)
     }
 
+    /// As [`Session::resume`] unless the target is stopped: a target that was attached to runs, and may have stopped by itself in this moment.
+    pub(crate) fn resume_unless_stopped(&self) -> Result<(), DebugError> {
+        self.ask(|control| {
+            if control.stop.is_some() {
+                return Ok(());
+            }
+            control.resume()
+        })
+    }
+
     /// Stops the running target; [`Event::Stopped`] follows. Does nothing when it is stopped.
     pub(crate) fn halt(&self) -> Result<(), DebugError> {
         self.ask(Control::halt)

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use spelunk_dwarf::{Binary, LoadBias, ProcAddr, Scope};
+use spelunk_dwarf::{Binary, LoadBias, RuntimeLayout, Scope};
 
-use super::g::{G, goroutine_of_g, thread_g};
-use super::goroutine::{find, works_for};
+use super::g::{Work, thread_g};
+use super::goroutine::{find, work_of};
 use super::places::Places;
 use super::walk::{Call, Start, Walk, saved_registers};
 use super::{Frame, InspectError, Location, Registers, Stack, Stopped, Whose};
@@ -17,22 +17,24 @@ const MAX_FRAMES: usize = 1 << 20;
 /// The innermost `depth` frames of a stack. That of a goroutine which runs is its thread's; if the thread is on a system stack, its frames come first.
 pub(crate) fn stack(p: &dyn Stopped, whose: Whose, depth: usize) -> Result<Stack, InspectError> {
     let layout = p.binary().runtime_layout();
-    let (goroutine, registers) = match whose {
-        Whose::Thread(thread) => (works_for(p, thread)?, p.registers(thread)?),
+    let (work, registers) = match whose {
+        Whose::Thread(thread) => (work_of(p, thread)?, p.registers(thread)?),
         Whose::Goroutine(id) => {
             let (goroutine, thread) = find(p, id)?;
             let registers = match thread {
                 Some(thread) => p.registers(thread)?,
                 None => saved_registers(goroutine.sched),
             };
-            (Some(goroutine), registers)
+            let m = goroutine.m;
+            let goroutine = Some(goroutine);
+            (Work { m, goroutine }, registers)
         }
     };
     let places = Places::new(p.binary(), p.bias());
     let start = Start {
         layout: layout.as_ref().ok(),
-        m: goroutine.as_ref().map_or(ProcAddr(0), |goroutine| goroutine.m),
-        goroutine: goroutine.as_ref(),
+        m: work.m,
+        goroutine: work.goroutine.as_ref(),
         registers,
     };
     Ok(collect(&places, Walk::new(&places, p.memory(), start), depth))
@@ -47,19 +49,16 @@ pub(crate) fn unwind(
     depth: usize,
 ) -> Stack {
     let layout = binary.runtime_layout().ok();
-    let g = layout
-        .as_ref()
-        .and_then(|layout| thread_g(memory, layout, registers).ok()?);
-    let m = g.as_ref().map_or(ProcAddr(0), |g: &G| g.m);
-    let goroutine = layout
-        .as_ref()
-        .zip(g)
-        .and_then(|(layout, g)| goroutine_of_g(memory, layout, g).ok()?);
+    let work = |layout: &RuntimeLayout| {
+        let g = thread_g(memory, layout, registers).ok()??;
+        Work::of(memory, layout, g).ok()
+    };
+    let work = layout.as_ref().and_then(work).unwrap_or_default();
     let places = Places::new(binary, bias);
     let start = Start {
         layout: layout.as_ref(),
-        goroutine: goroutine.as_ref(),
-        m,
+        goroutine: work.goroutine.as_ref(),
+        m: work.m,
         registers: registers.clone(),
     };
     collect(&places, Walk::new(&places, memory, start), depth)
