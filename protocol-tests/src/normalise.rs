@@ -158,7 +158,9 @@ impl Normaliser {
 
 /// A register's text with its digits and flags taken out: how wide it is stays.
 fn register_shape(text: &str) -> String {
-    let (number, flags) = text.split_once('[').map_or((text, ""), |(number, _)| (number, "[FLAGS]"));
+    let (number, flags) = text
+        .split_once('[')
+        .map_or((text, ""), |(number, _)| (number, "[FLAGS]"));
     let digits = number.strip_prefix("0x").unwrap_or(number);
     let shape: String = digits
         .chars()

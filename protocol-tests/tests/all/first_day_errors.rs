@@ -239,7 +239,13 @@ fn an_ordinary_user_is_told_which_capability_is_missing() -> Result<()> {
 #[test]
 fn a_kernel_without_type_information_is_named() -> Result<()> {
     let built = fixture("foo", Build::NoOpt)?;
-    let mut command = spelunk(&["trace", "--ebpf", "--exec", &built.program.to_string_lossy(), "main.foo"])?;
+    let mut command = spelunk(&[
+        "trace",
+        "--ebpf",
+        "--exec",
+        &built.program.to_string_lossy(),
+        "main.foo",
+    ])?;
     command.env("SPELUNK_BTF", "/nowhere/vmlinux");
     fails_with(&run(&mut command, LIMIT)?, &["BTF", "/nowhere/vmlinux"]);
     Ok(())
@@ -248,7 +254,13 @@ fn a_kernel_without_type_information_is_named() -> Result<()> {
 #[test]
 fn a_kernel_without_uprobe_multi_is_named() -> Result<()> {
     let built = fixture("foo", Build::NoOpt)?;
-    let mut command = spelunk(&["trace", "--ebpf", "--exec", &built.program.to_string_lossy(), "main.foo"])?;
+    let mut command = spelunk(&[
+        "trace",
+        "--ebpf",
+        "--exec",
+        &built.program.to_string_lossy(),
+        "main.foo",
+    ])?;
     command.env("SPELUNK_NO_UPROBE_MULTI", "1");
     fails_with(&run(&mut command, LIMIT)?, &["uprobe_multi"]);
     Ok(())
