@@ -47,15 +47,14 @@ after(async () => {
  */
 function scenario(name, files, play) {
     test(name, { timeout: 240000 }, async () => {
-        const folder = path.join(fs.mkdtempSync(path.join(OUT, 'work-')), 'shop');
+        const folder = path.join(fs.mkdtempSync(path.join(OUT, 'src-')), 'shop');
         fs.cpSync(PROGRAM, folder, { recursive: true });
         const { open = 'main.go', ...written } = files;
         for (const [file, contents] of Object.entries(written)) {
             fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
             fs.writeFileSync(path.join(folder, file), contents);
         }
-        fs.rmSync(MESSAGES, { force: true });
-        const page = await browser.newPage({ viewport: { width: 1280, height: 960 } });
+        const page = await browser.newPage({ viewport: { width: 1360, height: 960 } });
         const slug = name.replace(/[^a-z0-9]+/gi, '-').toLowerCase();
         const shot = (what) => page.screenshot({ path: path.join(SCREENSHOTS, `${slug}-${what}.png`) });
         try {
@@ -65,12 +64,14 @@ function scenario(name, files, play) {
         } catch (error) {
             await shot('failure');
             const messages = fs.existsSync(MESSAGES) ? fs.readFileSync(MESSAGES, 'utf8').trimEnd().split('\n') : [];
-            fs.writeFileSync(path.join(OUT, `${slug}.jsonl`), messages.join('\n'));
             console.error(`\n${name}: screenshot ${slug}-failure.png in ${SCREENSHOTS}; the last of ${messages.length} messages of ${OUT}/${slug}.jsonl:`);
             console.error(messages.slice(-25).map((one) => one.slice(0, 600)).join('\n'));
             throw error;
         } finally {
             await page.close();
+            if (fs.existsSync(MESSAGES)) {
+                fs.renameSync(MESSAGES, path.join(OUT, `${slug}.jsonl`));
+            }
         }
     });
 }
@@ -101,6 +102,7 @@ scenario('a session from breakpoint to stop', { '.vscode/launch.json': LAUNCH },
     await bench.stopsAt(line('// breakpoint'));
     await bench.shows(STACK, /main\.main/);
     await bench.shows(BREAKPOINTS, `main.go`);
+    await bench.widenSideBar(400);
     await bench.shows(VARIABLES, /^rebate[=: ]+/);
     await bench.shows(VARIABLES, /^first[=: ]+\*main\.Order/);
     await shot('1-breakpoint');
@@ -131,6 +133,9 @@ scenario('a session from breakpoint to stop', { '.vscode/launch.json': LAUNCH },
     await bench.key('F10');
     await bench.stopsAt(line('first.ID, "costs"'));
     await bench.shows(VARIABLES, /^total[=: ]+1150$/);
+    await bench.expand(VARIABLES, /^\s*first =/);
+    await bench.expand(VARIABLES, /^\s*=main\.Order/);
+    await bench.expand(VARIABLES, /^\s*Items =/);
     await shot('3-stepped-out');
 
     await bench.key('F5');

@@ -157,6 +157,17 @@ class Workbench {
         await until('the session is over', async () => !(await this.isDebugging()));
     }
 
+    /** Drags the edge between side bar and editor, so that values can be read. */
+    async widenSideBar(width) {
+        const { x } = await this.page.locator('.part.sidebar').boundingBox();
+        const editor = await this.page.locator('.part.editor').boundingBox();
+        const y = editor.y + editor.height / 2;
+        await this.page.mouse.move(editor.x, y);
+        await this.page.mouse.down();
+        await this.page.mouse.move(x + width, y, { steps: 5 });
+        await this.page.mouse.up();
+    }
+
     // Views
 
     /** The texts of the rows of a view that are on the screen. */
