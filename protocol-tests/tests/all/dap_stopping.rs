@@ -193,8 +193,8 @@ fn what_is_set_is_what_the_program_has() -> Result<()> {
 #[test]
 fn a_breakpoint_and_a_logpoint_share_an_address() -> Result<()> {
     let built = fixture("walks", Build::NoOpt)?;
-    let line = built.line("main.go", "func square(")?;
-    let mut client = launched(&built, &[], &[SourceBreakpoint::log(line, "square of {n}")])?;
+    let first = built.line("main.go", "func square(")?;
+    let mut client = launched(&built, &[], &[SourceBreakpoint::log(first, "square of {n}")])?;
     let body = json!({"breakpoints": [{"name": "main.square", "condition": "n == 2"}]});
     let set = client.request("setFunctionBreakpoints", body)?;
     assert_eq!(set["breakpoints"][0]["verified"], true, "{set}");
@@ -203,16 +203,14 @@ fn a_breakpoint_and_a_logpoint_share_an_address() -> Result<()> {
     assert_eq!(stop.body["reason"], "function breakpoint", "{stop:?}");
     // All that were passed, this one included, have been told before the stop.
     let told = client.outputs_so_far("stdout");
-    let expected: String = ["3", "0", "1", "2"]
-        .iter()
-        .map(|n| format!("> [Go 1]: square of {n}\n"))
-        .collect();
+    let line = |n: u32| format!("> [Go 1]: square of {n}\n");
+    let expected = [3, 0, 1, 2].map(line).concat();
     assert_eq!(told, expected);
     // Without the breakpoint the logpoint goes on alone.
     client.request("setFunctionBreakpoints", json!({"breakpoints": []}))?;
     client.request("continue", json!({"threadId": 1}))?;
     client.event("terminated")?;
-    assert_eq!(client.outputs_so_far("stdout"), expected + "> [Go 1]: square of 3\n");
+    assert_eq!(client.outputs_so_far("stdout"), expected + &line(3));
     client.disconnect(json!({})).map(drop)
 }
 
