@@ -60,6 +60,13 @@ impl Normaliser {
                 continue;
             }
             self.value(&mut value);
+            if value["event"] == "stopped"
+                && value["body"]["reason"] == "pause"
+                && let Some(body) = value["body"].as_object_mut()
+            {
+                // Which thread the kernel stops first is a matter of chance, and that one's goroutine is selected, if it has one.
+                body.remove("threadId");
+            }
             if value["command"] == "setExceptionBreakpoints" {
                 settle_exception_breakpoints(&mut value["body"]["breakpoints"]);
             }

@@ -37,6 +37,7 @@ fn c_functions_are_described_beside_go_functions() {
     }
     let row = binary.unwind_row(in_c.low_pc).expect(".eh_frame describes it");
     assert_eq!(row.cfa.offset, 8);
+    assert_eq!(binary.is_go_code(in_c.low_pc), Some(false));
 }
 
 #[test]

@@ -248,6 +248,39 @@ fn the_frame_address_follows_the_stack_pointer() {
 }
 
 #[test]
+fn each_instruction_has_one_row_to_unwind_by() {
+    for flags in Build::DESCRIBED {
+        let Some(binary) = open(flags) else { return };
+        let add = function(&binary, "main.add");
+        for pc in (add.entry.0..add.end.0).map(FileAddr) {
+            let row = binary.unwind_row(pc).expect("described");
+            assert!(row.range.contains(&pc), "{pc}: {row:?}");
+            // Nothing is read twice.
+            assert!(Arc::ptr_eq(&row, &binary.unwind_row(pc).expect("known")));
+        }
+        let rows = |name| binary.unwind_row(function(&binary, name).entry).expect("described");
+        assert_ne!(rows("main.add"), rows("main.main"));
+    }
+}
+
+#[test]
+fn the_runtime_describes_what_a_debugger_looks_at() {
+    for flags in Build::DESCRIBED {
+        let Some(binary) = open(flags) else { return };
+        let layout = binary.runtime_layout().expect("the runtime is described");
+        assert!(layout.allgs.is_some() && layout.fing_status.is_some());
+        assert!(layout.g_waitsince.is_some() && layout.g_labels.is_some());
+        assert!(layout.m_vdso_sp.is_some() && layout.m_vdso_pc.is_some());
+        // Go 1.21 has 34 reasons to wait, and none was ever taken away.
+        assert!(layout.wait_reasons.is_some_and(|(_, count)| (30..256).contains(&count)));
+        let start = function(&binary, "_rt0_amd64_linux");
+        assert_eq!(binary.entry_point(), start.entry);
+        assert_eq!(binary.is_go_code(start.entry), Some(true));
+        assert_eq!(binary.is_go_code(FileAddr(1)), None);
+    }
+}
+
+#[test]
 fn types_of_every_kind_are_described() {
     for flags in Build::DESCRIBED {
         let Some(binary) = open(flags) else { return };

@@ -172,7 +172,7 @@ fn optimised(play: &mut Play) -> Result<()> {
 
 fn pause(play: &mut Play) -> Result<()> {
     let built = play.fixture("walks", Build::FixedHeap)?;
-    play.launch(&built, json!({"args": ["forever"], "hideSystemGoroutines": true}))?;
+    play.launch(&built, json!({"args": ["busy"], "hideSystemGoroutines": true}))?;
     play.client().configuration_done()?;
     for _ in 0..3 {
         std::thread::sleep(Duration::from_millis(30));

@@ -89,6 +89,11 @@ impl Target for ScriptedTarget {
         Ok(())
     }
 
+    fn resume_unless_stopped(&self) -> Result<(), DebugError> {
+        self.0.note("resume unless stopped");
+        Ok(())
+    }
+
     fn set_source_breakpoints(&self, file: &str, wanted: &[SourceBreakpoint]) -> Vec<BreakpointState> {
         self.0.note(format!("breakpoints {file} {}", wanted.len()));
         let state = |(index, wanted): (usize, &SourceBreakpoint)| BreakpointState {

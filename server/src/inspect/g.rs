@@ -127,20 +127,30 @@ pub(super) fn thread_g(
     }
 }
 
-/// The goroutine that a thread with `g` in its thread-local storage works for: `g` itself, or `m.curg` where that stands for a system stack.
-pub(super) fn goroutine_of_g(memory: &dyn Memory, layout: &RuntimeLayout, g: G) -> Result<Option<G>, ReadError> {
-    if g.id != 0 {
-        return Ok(Some(g));
-    }
-    if g.m.0 == 0 {
-        return Ok(None);
-    }
-    match m_field(memory, g.m, layout.m_curg)? {
-        0 => Ok(None),
-        addr => {
-            let curg = G::read(memory, layout, ProcAddr(addr))?;
-            Ok(Some(curg).filter(|curg| curg.id != 0))
-        }
+/// What a thread of Go's scheduler runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Work {
+    /// Its `m`, 0 for a thread that is none.
+    pub(super) m: ProcAddr,
+    /// The goroutine that it works for.
+    pub(super) goroutine: Option<G>,
+}
+
+impl Work {
+    /// Of a thread with `g` in its thread-local storage: that goroutine, or `m.curg` where it stands for a system stack.
+    pub(super) fn of(memory: &dyn Memory, layout: &RuntimeLayout, g: G) -> Result<Work, ReadError> {
+        let m = g.m;
+        let goroutine = if g.id != 0 {
+            Some(g)
+        } else if m.0 == 0 {
+            None
+        } else {
+            match m_field(memory, m, layout.m_curg)? {
+                0 => None,
+                addr => Some(G::read(memory, layout, ProcAddr(addr))?).filter(|curg| curg.id != 0),
+            }
+        };
+        Ok(Work { m, goroutine })
     }
 }
 
@@ -165,11 +175,11 @@ pub(crate) fn running_goroutine(
     registers: &Registers,
 ) -> Result<Option<RunningGoroutine>, InspectError> {
     let found = thread_g(memory, layout, registers).and_then(|g| match g {
-        Some(g) => goroutine_of_g(memory, layout, g),
-        None => Ok(None),
+        Some(g) => Work::of(memory, layout, g),
+        None => Ok(Work::default()),
     });
-    let g = found.map_err(|error| InspectError::Failed(format!("could not read the running goroutine: {error}")))?;
-    Ok(g.map(|g| RunningGoroutine {
+    let work = found.map_err(|error| InspectError::Failed(format!("could not read the running goroutine: {error}")))?;
+    Ok(work.goroutine.map(|g| RunningGoroutine {
         id: g.id,
         addr: g.addr,
         stack_hi: ProcAddr(g.stack_hi),

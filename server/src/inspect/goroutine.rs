@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use spelunk_dwarf::{FING_RUNNING_FINALIZER, ProcAddr, RuntimeLayout};
 
-use super::g::{G, goroutine_of_g, thread_g};
+use super::g::{G, Work, thread_g};
 use super::labels::Labels;
 use super::places::{Place, Places, Role};
 use super::stack_window::StackWindow;
@@ -99,7 +99,7 @@ pub(crate) fn goroutine(p: &dyn Stopped, id: i64) -> Result<Goroutine, InspectEr
 /// The goroutine that a thread works for, on its own stack or on a system stack; `None` for a thread without one.
 pub(crate) fn goroutine_of_thread(p: &dyn Stopped, t: Tid) -> Result<Option<Goroutine>, InspectError> {
     let layout = layout(p)?;
-    match works_for(p, t)? {
+    match work_of(p, t)?.goroutine {
         Some(g) => describe_one(p, &layout, g, Some(t)).map(Some),
         None => Ok(None),
     }
@@ -125,17 +125,16 @@ fn is_alive(g: &G) -> bool {
     g.status != DEAD && g.status != DEAD_EXTRA
 }
 
-/// The goroutine that a thread works for. A thread that is just being made may still have the thread-local storage of the one that makes it.
-pub(super) fn works_for(p: &dyn Stopped, thread: Tid) -> Result<Option<G>, InspectError> {
+/// What a thread runs. One that is just being made may still have the thread-local storage of the one that makes it.
+pub(super) fn work_of(p: &dyn Stopped, thread: Tid) -> Result<Work, InspectError> {
     let layout = layout(p)?;
     let registers = p.registers(thread)?;
     let (pc, sp) = (registers.pc().unwrap_or(0), registers.sp().unwrap_or(0));
     let function = p.binary().function_at(p.bias().to_file(ProcAddr(pc)));
     let in_clone = function.is_some_and(|function| Role::of(&function.name) == Role::Clone);
-    let found = thread_g(p.memory(), &layout, &registers).and_then(|g| match g {
-        Some(g) if in_clone && !g.owns(sp) => Ok(None),
-        Some(g) => goroutine_of_g(p.memory(), &layout, g),
-        None => Ok(None),
+    let found = thread_g(p.memory(), &layout, &registers).and_then(|g| match g.filter(|g| !in_clone || g.owns(sp)) {
+        Some(g) => Work::of(p.memory(), &layout, g),
+        None => Ok(Work::default()),
     });
     found.map_err(|error| InspectError::Failed(format!("could not read the goroutine of thread {}: {error}", thread.0)))
 }
@@ -143,7 +142,7 @@ pub(super) fn works_for(p: &dyn Stopped, thread: Tid) -> Result<Option<G>, Inspe
 /// A goroutine by its number, and the thread that works for it.
 pub(super) fn find(p: &dyn Stopped, id: i64) -> Result<(G, Option<Tid>), InspectError> {
     for thread in p.threads() {
-        if let Ok(Some(g)) = works_for(p, thread)
+        if let Ok(Work { goroutine: Some(g), .. }) = work_of(p, thread)
             && g.id == id
         {
             return Ok((g, Some(thread)));
@@ -166,7 +165,7 @@ type Threads = HashMap<ProcAddr, (Tid, Registers)>;
 /// The threads that work for goroutines, by the address of the goroutine's `g`.
 fn threads_at_work(p: &dyn Stopped) -> Threads {
     let at_work = p.threads().into_iter().filter_map(|thread| {
-        let g = works_for(p, thread).ok()??;
+        let g = work_of(p, thread).ok()?.goroutine?;
         Some((g.addr, (thread, p.registers(thread).ok()?)))
     });
     at_work.collect()
@@ -219,7 +218,7 @@ struct Survey<'p> {
     p: &'p dyn Stopped,
     layout: &'p RuntimeLayout,
     places: Places<'p>,
-    wait_reasons: WaitReasons,
+    wait_reasons: Option<WaitReasons>,
     labels: Labels<'p>,
     starts: StartFunctions<'p>,
     finalizer_runs: bool,
@@ -235,7 +234,7 @@ impl<'p> Survey<'p> {
             p,
             layout,
             places: Places::new(p.binary(), p.bias()),
-            wait_reasons: WaitReasons::read(p, layout),
+            wait_reasons: None,
             labels: Labels::new(p),
             starts: StartFunctions::new(p.binary()),
             finalizer_runs: status.is_some_and(|status| status & FING_RUNNING_FINALIZER != 0),
@@ -244,7 +243,16 @@ impl<'p> Survey<'p> {
 
     fn describe(&mut self, gs: &[G], threads: &Threads) -> Vec<Goroutine> {
         // The stacks of those that wait are read together.
-        let mut windows: Vec<BulkRead> = gs.iter().map(|g| window_of(g, threads)).collect();
+        let mut windows: Vec<BulkRead> = gs
+            .iter()
+            .map(|g| {
+                StackWindow::of_stack(
+                    Some(g).filter(|g| !threads.contains_key(&g.addr)),
+                    g.sched.sp,
+                    STACK_WINDOW,
+                )
+            })
+            .collect();
         self.p.memory().read_many(&mut windows);
         let described = gs.iter().zip(&windows);
         described
@@ -270,7 +278,7 @@ impl<'p> Survey<'p> {
             thread: running.map(|(thread, _)| *thread),
             status: GoroutineStatus::of(g.status),
             wait_reason: match g.status {
-                WAITING | LEAKED => self.wait_reasons.text(g.wait_reason),
+                WAITING | LEAKED => self.wait_reason(g),
                 _ => Arc::from(""),
             },
             wait_since: g.wait_since,
@@ -285,6 +293,12 @@ impl<'p> Survey<'p> {
             labels: self.labels.of(g.labels),
             is_system: self.is_system(g, start.name),
         }
+    }
+
+    fn wait_reason(&mut self, g: &G) -> Arc<str> {
+        let (p, layout) = (self.p, self.layout);
+        let reasons = self.wait_reasons.get_or_insert_with(|| WaitReasons::read(p, layout));
+        reasons.text(g.wait_reason)
     }
 
     fn location_of(&self, pc: ProcAddr) -> Location {
@@ -325,23 +339,14 @@ impl<'p> Survey<'p> {
 
     /// The rule of `runtime.isSystemGoroutine`: what the runtime started with a function of its own, unless that calls the user's code.
     fn is_system(&self, g: &G, start: Option<&str>) -> bool {
-        match start {
-            Some("runtime.main" | "runtime.corostart" | "runtime.handleAsyncEvent") => false,
+        match start.and_then(|name| name.strip_prefix("runtime.")) {
+            None | Some("main" | "corostart" | "handleAsyncEvent") => false,
             // Renamed in Go 1.25.
-            Some("runtime.runfinq" | "runtime.runFinalizers") => !self.finalizer_runs,
-            Some("runtime.runCleanups") => !g.running_cleanups,
-            Some(name) => name.starts_with("runtime."),
-            None => false,
+            Some("runfinq" | "runFinalizers") => !self.finalizer_runs,
+            Some("runCleanups") => !g.running_cleanups,
+            Some(_) => true,
         }
     }
-}
-
-/// The part of a stack that is read ahead: what the innermost frames of one that waits take.
-fn window_of(g: &G, threads: &Threads) -> BulkRead {
-    let sp = g.sched.sp;
-    let waits = !threads.contains_key(&g.addr) && g.owns(sp);
-    let len = if waits { (g.stack_hi - sp).min(STACK_WINDOW) } else { 0 };
-    BulkRead::new(ProcAddr(sp), len as usize)
 }
 
 /// Whether Delve takes a function for the user's (`UserCurrent`): not in package `runtime` unless exported, nor in `internal` packages or `iter`.

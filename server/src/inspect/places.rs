@@ -103,10 +103,6 @@ impl<'b> Places<'b> {
         }
     }
 
-    pub(super) fn binary(&self) -> &'b Binary {
-        self.binary
-    }
-
     pub(super) fn bias(&self) -> LoadBias {
         self.bias
     }

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use spelunk_dwarf::{Binary, LoadBias, ProcAddr, Scope};
+use spelunk_dwarf::{Binary, LoadBias, RuntimeLayout, Scope};
 
-use super::g::{G, goroutine_of_g, thread_g};
-use super::goroutine::{find, works_for};
+use super::g::{Work, thread_g};
+use super::goroutine::{find, work_of};
 use super::places::Places;
+use super::stack_window::StackWindow;
 use super::walk::{Call, Start, Walk, saved_registers};
 use super::{Frame, InspectError, Location, Registers, Stack, Stopped, Whose};
 use crate::value::Memory;
@@ -14,28 +15,35 @@ use crate::value::Memory;
 /// More frames than this are not given, whatever was asked for: a gigabyte of stack, which is where Go's runtime gives up, has fewer of any useful kind.
 const MAX_FRAMES: usize = 1 << 20;
 
+/// What a frame takes in most cases, in bytes.
+const FRAME_SIZE: u64 = 512;
+/// The most bytes of a stack that are read before they are known to be needed.
+const MAX_WINDOW: u64 = 16 << 10;
+
 /// The innermost `depth` frames of a stack. That of a goroutine which runs is its thread's; if the thread is on a system stack, its frames come first.
 pub(crate) fn stack(p: &dyn Stopped, whose: Whose, depth: usize) -> Result<Stack, InspectError> {
     let layout = p.binary().runtime_layout();
-    let (goroutine, registers) = match whose {
-        Whose::Thread(thread) => (works_for(p, thread)?, p.registers(thread)?),
+    let (work, registers) = match whose {
+        Whose::Thread(thread) => (work_of(p, thread)?, p.registers(thread)?),
         Whose::Goroutine(id) => {
             let (goroutine, thread) = find(p, id)?;
             let registers = match thread {
                 Some(thread) => p.registers(thread)?,
                 None => saved_registers(goroutine.sched),
             };
-            (Some(goroutine), registers)
+            let m = goroutine.m;
+            let goroutine = Some(goroutine);
+            (Work { m, goroutine }, registers)
         }
     };
     let places = Places::new(p.binary(), p.bias());
     let start = Start {
         layout: layout.as_ref().ok(),
-        m: goroutine.as_ref().map_or(ProcAddr(0), |goroutine| goroutine.m),
-        goroutine: goroutine.as_ref(),
+        m: work.m,
+        goroutine: work.goroutine.as_ref(),
         registers,
     };
-    Ok(collect(&places, Walk::new(&places, p.memory(), start), depth))
+    Ok(collect(&places, p.memory(), start, depth))
 }
 
 /// The innermost `depth` frames from the registers of a thread. The other threads may run.
@@ -47,25 +55,33 @@ pub(crate) fn unwind(
     depth: usize,
 ) -> Stack {
     let layout = binary.runtime_layout().ok();
-    let g = layout
-        .as_ref()
-        .and_then(|layout| thread_g(memory, layout, registers).ok()?);
-    let m = g.as_ref().map_or(ProcAddr(0), |g: &G| g.m);
-    let goroutine = layout
-        .as_ref()
-        .zip(g)
-        .and_then(|(layout, g)| goroutine_of_g(memory, layout, g).ok()?);
+    let work = |layout: &RuntimeLayout| {
+        let g = thread_g(memory, layout, registers).ok()??;
+        Work::of(memory, layout, g).ok()
+    };
+    let work = layout.as_ref().and_then(work).unwrap_or_default();
     let places = Places::new(binary, bias);
     let start = Start {
         layout: layout.as_ref(),
-        goroutine: goroutine.as_ref(),
-        m,
+        goroutine: work.goroutine.as_ref(),
+        m: work.m,
         registers: registers.clone(),
     };
-    collect(&places, Walk::new(&places, memory, start), depth)
+    collect(&places, memory, start, depth)
 }
 
-fn collect<'b>(places: &Places<'b>, mut walk: Walk<'_, 'b>, depth: usize) -> Stack {
+fn collect<'b>(places: &Places<'b>, memory: &dyn Memory, start: Start<'_>, depth: usize) -> Stack {
+    // The innermost frames are read together: a frame by itself takes two system calls.
+    let size = FRAME_SIZE.saturating_mul(depth as u64).clamp(FRAME_SIZE, MAX_WINDOW);
+    let mut window = [StackWindow::of_stack(
+        start.goroutine,
+        start.registers.sp().unwrap_or(0),
+        size,
+    )];
+    memory.read_many(&mut window);
+    let [window] = &window;
+    let memory = StackWindow::new(memory, window);
+    let mut walk = Walk::new(places, &memory, start);
     let depth = depth.min(MAX_FRAMES);
     let mut frames = Vec::new();
     let mut cut = false;

@@ -52,10 +52,16 @@ enum Stands {
     BehindCall,
 }
 
-/// Where the walk goes on.
-enum Next {
-    Caller(Registers, Stands),
-    End { complete: bool },
+/// The registers in a caller; `None` at the end of the stack.
+type Caller = Option<(Registers, Stands)>;
+
+/// Why a walk is over.
+enum End {
+    /// It has reached a function that nothing has called.
+    Complete,
+    /// It has gone over more signal handlers than can be.
+    Cut,
+    Failed(UnwindError),
 }
 
 /// A walk over a stack.
@@ -76,9 +82,7 @@ pub(super) struct Walk<'p, 'b> {
     /// The last frame address on the goroutine's stack and on the system stack: they must grow, or damaged memory would be walked in circles.
     last_cfa: [Option<u64>; 2],
     signal_frames: u32,
-    ended: bool,
-    complete: bool,
-    error: Option<UnwindError>,
+    end: Option<End>,
 }
 
 /// What is walked over.
@@ -117,9 +121,7 @@ impl<'p, 'b> Walk<'p, 'b> {
             on_system_stack: true,
             last_cfa: [None; 2],
             signal_frames: 0,
-            ended: false,
-            complete: false,
-            error: None,
+            end: None,
         };
         walk.look_where_we_are();
         walk
@@ -127,17 +129,20 @@ impl<'p, 'b> Walk<'p, 'b> {
 
     /// Whether the walk has reached a function that nothing has called.
     pub(super) fn is_complete(&self) -> bool {
-        self.complete
+        matches!(self.end, Some(End::Complete))
     }
 
     /// Why the walk ended before that.
     pub(super) fn error(&self) -> Option<&UnwindError> {
-        self.error.as_ref()
+        match &self.end {
+            Some(End::Failed(error)) => Some(error),
+            _ => None,
+        }
     }
 
     /// The next call, innermost first; `None` at the end.
     pub(super) fn next(&mut self) -> Option<Call<'b>> {
-        while !self.ended {
+        while self.end.is_none() {
             let shown = self.advance();
             if shown.is_some() {
                 return shown;
@@ -159,33 +164,27 @@ impl<'p, 'b> Walk<'p, 'b> {
             place: Rc::clone(&place),
         };
         let innermost = self.innermost;
-        let next = step(&place, self.memory, &self.registers).and_then(|step| {
+        let found = step(&place, self.memory, &self.registers).and_then(|step| {
             call.cfa = step.cfa;
             self.check_growth(step.cfa, pc)?;
-            call.return_address_at = step.return_address_at;
             Ok(step)
         });
-        match self.caller(&place, next) {
-            Ok(Next::Caller(registers, stands)) => {
-                let returns = registers.sp() == Some(call.cfa.0);
-                call.return_address_at = call.return_address_at.filter(|_| returns);
+        let return_address_at = found.as_ref().ok().and_then(|step| step.return_address_at);
+        match self.caller(&place, found) {
+            Ok(Some((registers, stands))) => {
+                // Elsewhere it goes on upon another stack.
+                call.return_address_at = return_address_at.filter(|_| registers.sp() == Some(call.cfa.0));
                 self.registers = registers;
                 self.stands = stands;
                 self.innermost = false;
                 self.look_where_we_are();
             }
-            Ok(Next::End { complete }) => {
-                self.ended = true;
-                self.complete = complete;
-                call.return_address_at = None;
+            Ok(None) => {
+                self.end.get_or_insert(End::Complete);
             }
-            Err(error) => {
-                self.ended = true;
-                self.error = Some(error);
-                call.return_address_at = None;
-            }
+            Err(error) => self.end = Some(End::Failed(error)),
         }
-        let hidden = place.role == Role::SignalEntry && !innermost && !self.ended;
+        let hidden = place.role == Role::SignalEntry && !innermost && self.end.is_none();
         (!hidden).then_some(call)
     }
 
@@ -219,23 +218,20 @@ impl<'p, 'b> Walk<'p, 'b> {
     }
 
     /// Where the function at `place` was called from, or what comes in place of that.
-    fn caller(&mut self, place: &Place<'b>, found: Result<Step, UnwindError>) -> Result<Next, UnwindError> {
+    fn caller(&mut self, place: &Place<'b>, found: Result<Step, UnwindError>) -> Result<Caller, UnwindError> {
         match place.role {
-            Role::GoroutineEnd | Role::ThreadEnd => return Ok(Next::End { complete: true }),
+            Role::GoroutineEnd | Role::ThreadEnd => return Ok(None),
             Role::SystemStack | Role::Mcall if self.on_system_stack => {
-                return Ok(match self.goroutine {
-                    Some(goroutine) => self.on_the_goroutine(goroutine.sched),
-                    None => Next::End { complete: true },
-                });
+                return Ok(self.goroutine.map(|goroutine| self.on_the_goroutine(goroutine.sched)));
             }
             Role::CallsC if self.on_system_stack && !self.innermost => {
-                if let Some(next) = self.caller_of_c(place)? {
-                    return Ok(next);
+                if let Some(caller) = self.caller_of_c(place)? {
+                    return Ok(Some(caller));
                 }
             }
             Role::CalledByC if !self.on_system_stack && !self.innermost => {
-                if let Some(next) = self.called_by_c(place)? {
-                    return Ok(next);
+                if let Some(caller) = self.called_by_c(place)? {
+                    return Ok(Some(caller));
                 }
             }
             Role::SignalEntry => return self.caller_of_handler(found?.cfa),
@@ -244,18 +240,18 @@ impl<'p, 'b> Walk<'p, 'b> {
             }
             Role::CallsVdso => {
                 if let Some(registers) = self.before_vdso()? {
-                    return Ok(Next::Caller(registers, Stands::BehindCall));
+                    return Ok(Some((registers, Stands::BehindCall)));
                 }
             }
             _ if place.function.is_none() && self.innermost => {
-                if let Some(next) = self.out_of_foreign_code()? {
-                    return Ok(next);
+                if let Some(caller) = self.out_of_foreign_code()? {
+                    return Ok(Some(caller));
                 }
             }
             _ => {}
         }
         let Some(caller) = found?.caller else {
-            return Ok(Next::End { complete: true });
+            return Ok(None);
         };
         let returns_to = ProcAddr(caller.pc().unwrap_or(0).wrapping_sub(1));
         if place.role == Role::Clone || place.row.is_none() {
@@ -268,7 +264,7 @@ impl<'p, 'b> Walk<'p, 'b> {
             {
                 let pc = ProcAddr(self.registers.pc().unwrap_or(0));
                 return match place.role {
-                    Role::Clone => Ok(Next::End { complete: true }),
+                    Role::Clone => Ok(None),
                     _ => Err(UnwindError::Undescribed(pc)),
                 };
             }
@@ -277,27 +273,28 @@ impl<'p, 'b> Walk<'p, 'b> {
             Role::Injected => Stands::Exactly,
             _ => Stands::BehindCall,
         };
-        Ok(Next::Caller(caller, stands))
+        Ok(Some((caller, stands)))
     }
 
     /// What a signal handler interrupted. The kernel puts the registers right above the return address of the function that it calls.
-    fn caller_of_handler(&mut self, cfa: ProcAddr) -> Result<Next, UnwindError> {
+    fn caller_of_handler(&mut self, cfa: ProcAddr) -> Result<Caller, UnwindError> {
         let caller = return_from(self.memory, cfa)?;
         let returns_to = self
             .places
             .at(self.places.bias().to_file(ProcAddr(caller.pc().unwrap_or(0))));
         if returns_to.function.is_some() && returns_to.role != Role::SignalReturn {
             // A C function that looks at signals first has called it (`runtime.SetCgoTraceback`).
-            return Ok(Next::Caller(caller, Stands::BehindCall));
+            return Ok(Some((caller, Stands::BehindCall)));
         }
         self.interrupted(cfa)
     }
 
     /// What a signal interrupted, from the registers that the kernel keeps for it in the `ucontext` at `at`.
-    fn interrupted(&mut self, at: ProcAddr) -> Result<Next, UnwindError> {
+    fn interrupted(&mut self, at: ProcAddr) -> Result<Caller, UnwindError> {
         self.signal_frames += 1;
         if self.signal_frames > MAX_SIGNAL_FRAMES {
-            return Ok(Next::End { complete: false });
+            self.end = Some(End::Cut);
+            return Ok(None);
         }
         let mut bytes = [0u8; UCONTEXT_SIZE];
         self.memory.read(at, &mut bytes)?;
@@ -308,12 +305,12 @@ impl<'p, 'b> Walk<'p, 'b> {
         }
         // A signal stack lies anywhere, and the handler may have used the system stack as well.
         self.last_cfa = [None; 2];
-        Ok(Next::Caller(registers, Stands::Exactly))
+        Ok(Some((registers, Stands::Exactly)))
     }
 
     /// Where a goroutine called C. C runs on the system stack, which the description of `runtime.asmcgocall` does not speak of: it holds for the stack
     /// pointer before the change.
-    fn caller_of_c(&self, place: &Place<'b>) -> Result<Option<Next>, UnwindError> {
+    fn caller_of_c(&self, place: &Place<'b>) -> Result<Caller, UnwindError> {
         let sp = ProcAddr(self.registers.sp().unwrap_or(0));
         let slot = |offset: i64| -> Result<u64, UnwindError> {
             let at = sp.offset(offset).ok_or(ReadError::Fault(sp))?;
@@ -342,20 +339,20 @@ impl<'p, 'b> Walk<'p, 'b> {
         let mut registers = self.registers.clone();
         registers.set_general(DwarfReg::RSP, Some(before));
         let caller = step(place, self.memory, &registers)?.caller;
-        Ok(caller.map(|caller| Next::Caller(caller, Stands::BehindCall)))
+        Ok(caller.map(|caller| (caller, Stands::BehindCall)))
     }
 
     /// The caller of a function without a frame of its own, whose return address is at `sp`.
-    fn returned_to(&self, sp: ProcAddr) -> Result<Next, UnwindError> {
+    fn returned_to(&self, sp: ProcAddr) -> Result<Caller, UnwindError> {
         let cfa = sp.offset(8).ok_or(UnwindError::Overflow(sp))?;
         let mut caller = return_from(self.memory, cfa)?;
         caller.set_general(DwarfReg::RBP, self.registers.general(DwarfReg::RBP));
-        Ok(Next::Caller(caller, Stands::BehindCall))
+        Ok(Some((caller, Stands::BehindCall)))
     }
 
     /// Where C called Go: the frame of `runtime.cgocallback` on the system stack, which is as large as the one on the goroutine's stack. The system stack
     /// was left at `g0.sched.sp`, and what that was before lies there.
-    fn called_by_c(&mut self, place: &Place<'b>) -> Result<Option<Next>, UnwindError> {
+    fn called_by_c(&mut self, place: &Place<'b>) -> Result<Caller, UnwindError> {
         let Some(layout) = self.layout.filter(|_| self.m.0 != 0) else {
             return Ok(None);
         };
@@ -379,19 +376,19 @@ impl<'p, 'b> Walk<'p, 'b> {
         };
         self.on_system_stack = true;
         self.check_growth(found.cfa, ProcAddr(self.registers.pc().unwrap_or(0)))?;
-        Ok(Some(Next::Caller(caller, Stands::BehindCall)))
+        Ok(Some((caller, Stands::BehindCall)))
     }
 
     /// Out of code that the binary does not describe: the kernel's shared object, a C library, or an address without code.
-    fn out_of_foreign_code(&mut self) -> Result<Option<Next>, UnwindError> {
+    fn out_of_foreign_code(&mut self) -> Result<Caller, UnwindError> {
         let sp = ProcAddr(self.registers.sp().unwrap_or(0));
         let pc = ProcAddr(self.registers.pc().unwrap_or(0));
         if self.memory.read(pc, &mut [0]).is_err() {
             // A call of a nil function: nothing has happened but the call.
-            return self.returned_to(sp).map(Some);
+            return self.returned_to(sp);
         }
         if let Some(registers) = self.before_vdso()? {
-            return Ok(Some(Next::Caller(registers, Stands::BehindCall)));
+            return Ok(Some((registers, Stands::BehindCall)));
         }
         // A C library without description: all that is known is where the goroutine called C. While it is on its own stack nothing is saved.
         let saved = self.goroutine.filter(|_| self.on_system_stack).map(|g| g.sched);
@@ -403,14 +400,14 @@ impl<'p, 'b> Walk<'p, 'b> {
     }
 
     /// Where a goroutine stands that has left its stack for a system stack.
-    fn on_the_goroutine(&self, saved: Saved) -> Next {
+    fn on_the_goroutine(&self, saved: Saved) -> (Registers, Stands) {
         let place = self.places.at(self.places.bias().to_file(ProcAddr(saved.pc)));
         // One that has not run yet stands at the beginning of its function.
         let stands = match place.function {
             Some(function) if function.entry == place.addr => Stands::Exactly,
             _ => Stands::BehindCall,
         };
-        Next::Caller(saved_registers(saved), stands)
+        (saved_registers(saved), stands)
     }
 
     /// The caller of the runtime function that is reading the clock through the kernel's shared object.

@@ -14,7 +14,7 @@ impl Loader<'_> {
     pub(crate) fn channel(
         &self,
         addr: ProcAddr,
-        kind: &Option<Kind>,
+        kind: Option<&Kind>,
     ) -> Result<Option<(Arc<[Field]>, ProcAddr)>, String> {
         let Some(Kind::Chan { elem, header }) = kind else {
             return Err("bad channel type".to_owned());
@@ -56,11 +56,10 @@ impl Loader<'_> {
         let mut content = Content::Chan {
             queued,
             buffer,
-            base,
             fields: Vec::new(),
             len: 0,
         };
-        let Ok(Some((described, at))) = self.channel(addr, &Some(ty.kind.clone())) else {
+        let Ok(Some((described, at))) = self.channel(addr, Some(&ty.kind)) else {
             return Ok(content);
         };
         // A record has the two numbers alone; then nothing else of it is shown.

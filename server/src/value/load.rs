@@ -76,7 +76,7 @@ pub(crate) struct Loader<'a> {
     pub(crate) config: LoadConfig,
 }
 
-impl<'a> Loader<'a> {
+impl Loader<'_> {
     /// Loads the value of type `ty` at `addr`.
     ///
     /// Never fails as a whole: what cannot be read says so in its place.
@@ -359,7 +359,7 @@ impl<'a> Loader<'a> {
     /// A slice that stands in no memory.
     pub(crate) fn load_slice(&self, name: &str, ty: Arc<Type>, base: u64, len: i64, cap: i64) -> Value {
         let mut value = Value::not_loaded(ty, ProcAddr(0));
-        value.name = name.to_owned();
+        name.clone_into(&mut value.name);
         let elements = match value.ty.kind {
             Kind::Slice { elem } => self
                 .type_or_error(elem)

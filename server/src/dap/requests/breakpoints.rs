@@ -129,7 +129,7 @@ impl Session {
         let states = self
             .set(move |target| target.set_source_breakpoints(&file, &wanted))
             .await;
-        self.answer_breakpoints(request, places, &states);
+        self.answer_breakpoints(request, places, &states).await;
     }
 
     /// Answers `setFunctionBreakpoints`.
@@ -160,7 +160,7 @@ impl Session {
         if let (Ok(states), Some(debuggee)) = (&states, self.debuggee()) {
             debuggee.on_functions = states.iter().map(|state| state.id).collect();
         }
-        self.answer_breakpoints(request, places, &states);
+        self.answer_breakpoints(request, places, &states).await;
     }
 
     /// Answers `setInstructionBreakpoints`.
@@ -192,7 +192,7 @@ impl Session {
         if let (Ok(states), Some(debuggee)) = (&states, self.debuggee()) {
             debuggee.on_instructions = states.iter().map(|state| state.id).collect();
         }
-        self.answer_breakpoints(request, places, &states);
+        self.answer_breakpoints(request, places, &states).await;
     }
 
     /// Answers `setExceptionBreakpoints`.
@@ -214,7 +214,7 @@ impl Session {
         if places.is_empty() {
             return self.out.respond(request, Some(&json!({})));
         }
-        self.answer_breakpoints(request, places, &states);
+        self.answer_breakpoints(request, places, &states).await;
     }
 
     /// Answers `setDataBreakpoints`, which is not announced.
@@ -250,13 +250,14 @@ impl Session {
         if let Some(obituary) = self.obituary(state) {
             return Err(obituary);
         }
+        self.events.hold_until_answered();
         let states = self.call(move |target| target.as_deref().map(set)).await;
         states
             .map_err(|gone| gone.to_string())?
             .ok_or_else(|| format!("Process {pid} is no longer debugged"))
     }
 
-    fn answer_breakpoints(
+    async fn answer_breakpoints(
         &mut self,
         request: &Request,
         places: Vec<Place>,
@@ -267,6 +268,7 @@ impl Session {
             .map(|place| answer(place, states, &self.settings.paths))
             .collect();
         self.out.respond(request, Some(&json!({"breakpoints": breakpoints})));
+        self.release_after_answer().await;
     }
 }
 

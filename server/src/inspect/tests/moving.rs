@@ -53,7 +53,7 @@ fn stop_often(program: &Program, times: u32, wanted: &[&str]) {
                 .filter_map(|frame| frame.location.function.as_deref());
             if let Whose::Goroutine(_) = whose {
                 assert_eq!(
-                    names.clone().last(),
+                    names.clone().next_back(),
                     Some("runtime.goexit"),
                     "round {round}, {whose:?}:\n{}",
                     text(&stack)

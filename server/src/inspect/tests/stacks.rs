@@ -1,7 +1,11 @@
 //! Stacks of goroutines that rest.
 
 use super::program::{Build, Program, Snapshot, eventually};
-use crate::inspect::{Frame, Stack, Stopped as _, Whose, goroutines, stack};
+use spelunk_dwarf::DwarfReg;
+
+use crate::inspect::{
+    Frame, Stack, Stopped as _, Whose, goroutine_of_thread, goroutines, running_goroutine, stack, unwind,
+};
 
 fn names(frames: &[Frame]) -> Vec<&str> {
     frames
@@ -175,4 +179,54 @@ fn threads_without_a_goroutine_have_a_stack() {
         (idle > 0).then_some(idle)
     });
     assert!(idle.is_some());
+}
+
+#[test]
+fn the_registers_of_a_frame_are_its_own() {
+    let Some(program) = Program::start("fixture", Build::Debug, &["rest"]) else {
+        return;
+    };
+    let stopped = program.stop_at_rest();
+    let frames = whole(&stopped, "main.deep");
+    for pair in frames.windows(2) {
+        let [callee, caller] = pair else { continue };
+        assert_eq!(caller.registers.sp(), Some(callee.cfa.0));
+        assert_eq!(caller.registers.pc(), Some(caller.pc.0));
+        if caller.location.function.as_deref() == Some("main.deep") {
+            // Where its prologue pointed RBP: at what it saved of its caller's, below the return address.
+            assert_eq!(caller.registers.general(DwarfReg::RBP), Some(caller.cfa.0 - 16));
+            assert_eq!(
+                caller.registers.general(DwarfReg(0)),
+                None,
+                "its callee may have changed RAX"
+            );
+        }
+    }
+}
+
+#[test]
+fn one_stopped_thread_is_enough() {
+    for build in Build::ALL {
+        let Some(program) = Program::start("fixture", build, &["rest"]) else {
+            return;
+        };
+        let stopped = program.stop_at_rest();
+        let layout = stopped.binary().runtime_layout().expect("it is a Go program");
+        let mut running = 0;
+        for thread in stopped.threads() {
+            let registers = stopped.registers(thread).expect("the thread exists");
+            let whole = stack(&stopped, Whose::Thread(thread), 100).expect("the thread exists");
+            let alone = unwind(stopped.binary(), stopped.bias(), stopped.memory(), &registers, 100);
+            assert_eq!(format!("{whole:?}"), format!("{alone:?}"));
+
+            let described = goroutine_of_thread(&stopped, thread).expect("readable");
+            let found = running_goroutine(stopped.memory(), &layout, &registers).expect("readable");
+            assert_eq!(
+                found.map(|g| (g.id, g.addr, g.stack_hi)),
+                described.map(|g| (g.id, g.addr, g.stack_hi))
+            );
+            running += usize::from(found.is_some_and(|g| !g.on_system_stack));
+        }
+        assert!(running >= 1, "the main goroutine is in a system call");
+    }
 }
