@@ -12,6 +12,27 @@ use crate::inspect::FrameScope;
 use crate::value::{LoadConfig, Style};
 
 impl Control {
+    /// Puts the sites of the exception breakpoints where they are wanted.
+    pub(super) fn set_exceptions(&mut self) {
+        let wanted: Vec<Exception> = wanted_exceptions(self.exceptions).collect();
+        for exception in Exception::ALL {
+            let places = exception.places(&self.binary);
+            if wanted.contains(&exception) {
+                let new: Vec<_> = places
+                    .into_iter()
+                    .filter(|addr| self.sites.add_breakpoint(*addr, exception.id()))
+                    .collect();
+                self.put_in(&new);
+            } else {
+                let free: Vec<_> = places
+                    .into_iter()
+                    .filter(|addr| self.sites.remove_breakpoint(*addr, exception.id()))
+                    .collect();
+                self.take_out(&free);
+            }
+        }
+    }
+
     /// Has a kernel probe stop the untraced program at the exceptions that are wanted. The error says why there is none.
     pub(super) fn watch_exceptions(&mut self) -> Result<(), String> {
         let binary = std::sync::Arc::clone(&self.binary);

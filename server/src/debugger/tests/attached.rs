@@ -48,7 +48,6 @@ fn an_attached_program_is_debugged_and_let_go_as_it_was() {
     for round in 0..5 {
         let debugged = Debugged::attach(running.0.id());
         debugged.break_at(&[plain(line_of("fmt.Println(n)"))]);
-        debugged.go();
         let stop = debugged.stopped();
         assert!(is_breakpoint(&stop), "{stop:?}");
         debugged.step(StepKind::Into);

@@ -154,7 +154,7 @@ fn a_step_enters_closures_and_methods_behind_interfaces() {
         Build::Debug,
         "main.closures",
         StepKind::Into,
-        "closures:80 81 82 85 closures.func1:82 83 84 closures:86 closures.func1:82 83 84 closures:87 main:222 interfaces:90",
+        "closures:80 81 82 85 closures.func1:82 83 84 closures:86 closures.func1:82 83 84 closures:87 main:222 223 interfaces:90",
     );
     lands(
         Build::Debug,
@@ -227,7 +227,7 @@ fn next_goes_over_inlined_calls_and_a_step_enters_them() {
         inlined,
         "main.inlining",
         Into,
-        "main:176 171 176 177 171 177 178 230 231 fmt.Println",
+        "main:176 171 176 177 171 177 178 230 231 315",
     );
     lands(inlined, "main.inlining", Out, "main:176 230 runtime.main");
     lands(inlined, "main.recovers", Over, "main:75 76 77 222 223");
