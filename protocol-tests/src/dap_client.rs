@@ -233,6 +233,12 @@ impl DapClient {
         &self.transcript
     }
 
+    /// Forgets what has been received: floods of events would be searched again for each answer.
+    pub fn forget(&mut self) {
+        self.waiting.clear();
+        self.transcript.clear();
+    }
+
     /// What the server said, in order.
     pub fn received(&self) -> Vec<Message> {
         self.transcript

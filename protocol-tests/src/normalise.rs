@@ -60,6 +60,13 @@ impl Normaliser {
                 continue;
             }
             self.value(&mut value);
+            if value["event"] == "stopped"
+                && value["body"]["reason"] == "pause"
+                && let Some(body) = value["body"].as_object_mut()
+            {
+                // Which thread the kernel stops first is a matter of chance, and that one's goroutine is selected, if it has one.
+                body.remove("threadId");
+            }
             if value["command"] == "setExceptionBreakpoints" {
                 settle_exception_breakpoints(&mut value["body"]["breakpoints"]);
             }
@@ -73,7 +80,9 @@ impl Normaliser {
         match value {
             Value::String(text) => *text = self.text(text),
             Value::Array(items) => {
-                items.iter_mut().for_each(|item| self.value(item));
+                for item in items.iter_mut() {
+                    self.value(item);
+                }
                 settle_runtime_goroutines(items);
             }
             Value::Object(members) => {
@@ -158,7 +167,9 @@ impl Normaliser {
 
 /// A register's text with its digits and flags taken out: how wide it is stays.
 fn register_shape(text: &str) -> String {
-    let (number, flags) = text.split_once('[').map_or((text, ""), |(number, _)| (number, "[FLAGS]"));
+    let (number, flags) = text
+        .split_once('[')
+        .map_or((text, ""), |(number, _)| (number, "[FLAGS]"));
     let digits = number.strip_prefix("0x").unwrap_or(number);
     let shape: String = digits
         .chars()

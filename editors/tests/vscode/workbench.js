@@ -144,6 +144,22 @@ class Workbench {
         await input.waitFor({ state: 'hidden' });
     }
 
+    /** Takes the entry of an open list that a text narrows it down to. */
+    async pick(title, text) {
+        const input = this.page.locator('.quick-input-widget .quick-input-filter .monaco-inputbox input');
+        await until(`a list asks for ${title}`, async () => (await input.getAttribute('placeholder', { timeout: 500 })) === title);
+        await input.fill(text);
+        await this.page.locator('.quick-input-list .monaco-list-row', { hasText: text }).first().waitFor({ state: 'visible', timeout: STEP });
+        await this.page.keyboard.press('Enter');
+    }
+
+    /** Types into the terminal that has just been opened. */
+    async typeInTerminal(text) {
+        const terminal = this.page.locator('.terminal-wrapper.active .xterm-helper-textarea');
+        await terminal.focus({ timeout: STEP });
+        await this.page.keyboard.type(text);
+    }
+
     /** Presses a button of the debug toolbar. */
     async toolbar(name) {
         await this.page.locator(`.debug-toolbar .action-label[aria-label^="${name}"]`).click({ timeout: STEP });
@@ -155,6 +171,17 @@ class Workbench {
 
     async sessionEnds() {
         await until('the session is over', async () => !(await this.isDebugging()));
+    }
+
+    /** Drags the edge between side bar and editor, so that values can be read. */
+    async widenSideBar(width) {
+        const { x } = await this.page.locator('.part.sidebar').boundingBox();
+        const editor = await this.page.locator('.part.editor').boundingBox();
+        const y = editor.y + editor.height / 2;
+        await this.page.mouse.move(editor.x, y);
+        await this.page.mouse.down();
+        await this.page.mouse.move(x + width, y, { steps: 5 });
+        await this.page.mouse.up();
     }
 
     // Views

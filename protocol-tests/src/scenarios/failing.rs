@@ -31,7 +31,14 @@ fn fail(play: &mut Play, how: &str) -> Result<()> {
         "setExceptionBreakpoints",
         json!({"filters": ["unrecovered-panic", "runtime-fatal-throw"]}),
     )?;
-    play.run()?;
+    if matches!(how, "text" | "struct" | "unlock") {
+        // Nothing has stopped the program before.
+        play.run()?;
+    } else {
+        play.stop_at(&built, &["// outer"])?;
+        play.run()?;
+        play.go("continue")?;
+    }
     let thread = play.thread();
     play.ask("exceptionInfo", json!({"threadId": thread}))?;
     play.ask("exceptionInfo", json!({"threadId": 987_654}))?;

@@ -16,6 +16,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("goroutines: system goroutines hidden", hidden),
     scenario("goroutines: a step of a parked one", step_parked),
     scenario("goroutines: breakpoints in several", several),
+    scenario("goroutines: more than are listed", too_many),
     scenario("stack: portions of a deep one", portions),
     scenario("stack: a depth of its own", own_depth),
     scenario("stack: optimised and inlined code", optimised),
@@ -117,6 +118,13 @@ fn several(play: &mut Play) -> Result<()> {
     play.end(json!({}))
 }
 
+fn too_many(play: &mut Play) -> Result<()> {
+    at_the_gate(play, json!({"args": ["1200"], "hideSystemGoroutines": true}))?;
+    play.threads()?;
+    play.stack(0, 2)?;
+    play.end(json!({}))
+}
+
 fn at_the_bottom(play: &mut Play, further: Value) -> Result<()> {
     let built = play.fixture("walks", Build::FixedHeap)?;
     let mut attributes = json!({"args": ["deep"]});
@@ -172,7 +180,7 @@ fn optimised(play: &mut Play) -> Result<()> {
 
 fn pause(play: &mut Play) -> Result<()> {
     let built = play.fixture("walks", Build::FixedHeap)?;
-    play.launch(&built, json!({"args": ["forever"], "hideSystemGoroutines": true}))?;
+    play.launch(&built, json!({"args": ["busy"], "hideSystemGoroutines": true}))?;
     play.client().configuration_done()?;
     for _ in 0..3 {
         std::thread::sleep(Duration::from_millis(30));

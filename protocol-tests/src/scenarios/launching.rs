@@ -162,7 +162,7 @@ fn no_debug(play: &mut Play) -> Result<()> {
     play.client().initialize()?;
     play.ask(
         "launch",
-        json!({"mode": "exec", "program": built.program, "noDebug": true, "args": ["fail"], "outputMode": "remote"}),
+        json!({"mode": "exec", "program": built.program, "noDebug": true, "args": ["fail"]}),
     )?;
     play.arrive()?;
     for command in ["threads", "continue", "restart", "setBreakpoints"] {

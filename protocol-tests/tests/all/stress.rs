@@ -252,6 +252,7 @@ fn pauses(client: &mut DapClient, moments: &mut Moments, count: usize) -> Result
         let event = stop_or_end(client, STEP)?;
         slowest = slowest.max(begun.elapsed());
         assert_eq!(event.body["reason"], "pause", "pause {number}: {event:?}");
+        client.forget();
         client.request("continue", json!({"threadId": 1}))?;
     }
     Ok(slowest)

@@ -27,6 +27,8 @@ pub(crate) trait Target {
     fn pid(&self) -> i32;
     /// As [`Session::resume`].
     fn resume(&self) -> Result<(), DebugError>;
+    /// As [`Session::resume_unless_stopped`].
+    fn resume_unless_stopped(&self) -> Result<(), DebugError>;
     /// As [`Session::set_source_breakpoints`].
     fn set_source_breakpoints(&self, file: &str, wanted: &[SourceBreakpoint]) -> Vec<BreakpointState>;
     /// As [`Session::set_function_breakpoints`].
@@ -97,6 +99,10 @@ impl Target for Session {
 
     fn resume(&self) -> Result<(), DebugError> {
         Session::resume(self)
+    }
+
+    fn resume_unless_stopped(&self) -> Result<(), DebugError> {
+        Session::resume_unless_stopped(self)
     }
 
     fn set_source_breakpoints(&self, file: &str, wanted: &[SourceBreakpoint]) -> Vec<BreakpointState> {

@@ -4,7 +4,7 @@
 //! function. Its hits are counted here, whatever carried them.
 
 use spelunk_bpf::Link;
-use spelunk_dwarf::{Binary, FileAddr, LoadBias};
+use spelunk_dwarf::{Binary, FileAddr, Function, LoadBias};
 
 use super::function_location::find_function;
 use super::hit_condition::HitCondition;
@@ -41,13 +41,18 @@ impl Exception {
         }
     }
 
-    /// Where it is seen: behind the prologue of the functions that the runtime calls then, of which each version of Go has some.
-    pub(super) fn places(self, binary: &Binary) -> Vec<FileAddr> {
+    /// The functions that the runtime calls then, of which each version of Go has some.
+    pub(super) fn functions(self, binary: &Binary) -> Vec<&Function> {
         let names: &[&str] = match self {
             Exception::UnrecoveredPanic => &["runtime.fatalpanic"],
             Exception::FatalThrow => &["runtime.throw", "runtime.fatal", "runtime.fatalsignal"],
         };
-        let functions = names.iter().filter_map(|name| binary.function_named(name));
+        names.iter().filter_map(|name| binary.function_named(name)).collect()
+    }
+
+    /// Where it is seen: behind the prologue of these functions.
+    pub(super) fn places(self, binary: &Binary) -> Vec<FileAddr> {
+        let functions = self.functions(binary).into_iter();
         functions
             .map(|function| binary.prologue_end(function).unwrap_or(function.entry))
             .collect()

@@ -129,8 +129,8 @@ impl Wanted {
             }
             _ => return None,
         }
-        if let Some(package) = wanted.package.strip_prefix('/') {
-            wanted.package = package.to_owned();
+        if wanted.package.starts_with('/') {
+            wanted.package.remove(0);
             wanted.absolute = true;
         }
         (!wanted.base.contains('/') && !wanted.receiver.contains('/')).then_some(wanted)

@@ -131,10 +131,11 @@ pub(super) fn behind_wrappers<'b>(
             let is_jump = instruction.flow_control() == iced_x86::FlowControl::UnconditionalBranch;
             match target {
                 None if is_call(instruction) => return start,
-                Some(target) if is_call(instruction) || (is_jump && target != function) => {
-                    if !is_private_runtime(&target.name) {
-                        targets.push(target);
-                    }
+                Some(target)
+                    if (is_call(instruction) || (is_jump && target != function))
+                        && !is_private_runtime(&target.name) =>
+                {
+                    targets.push(target);
                 }
                 _ => {}
             }

@@ -1,4 +1,4 @@
-//! Logpoints as kernel probes: what carries them while nothing stops the program.
+//! Kernel probes: what carries logpoints, and what sees panics and fatal errors, while nothing else stops the program.
 
 use std::sync::Arc;
 use std::thread;
@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use spelunk_bpf::{Link, RecordView};
-use spelunk_dwarf::{Binary, FileAddr};
+use spelunk_dwarf::{Binary, DwarfReg, FileAddr, Function};
 
 use super::{BreakpointId, Event};
 use crate::expr::Template;
-use crate::trace::{Engine, Installed, LogPlanner, LogSite, Place, Reader};
+use crate::inspect::Tid;
+use crate::trace::{ALL_REGISTERS, Engine, Installed, LogPlanner, LogSite, Place, Reader};
 use crate::value::LoadConfig;
 
 /// How long log messages that wait to be sent may hold up the news of a stop.
@@ -21,6 +22,7 @@ pub(super) struct Probes {
     binary: Arc<Binary>,
     place: Place,
     events: Sender<Event>,
+    stops: Sender<ProbeStop>,
     engine: Option<Engine<Owner>>,
     reader: Option<Reader>,
     /// Why this machine or this user has no kernel probes; found out at the first one.
@@ -28,11 +30,24 @@ pub(super) struct Probes {
     lost: u64,
 }
 
-/// What the reader of records needs of a logpoint.
-struct Owner {
-    site: LogSite,
-    file: String,
-    line: u32,
+/// What the reader of records needs of a site.
+enum Owner {
+    /// A logpoint.
+    Log {
+        site: Box<LogSite>,
+        file: String,
+        line: u32,
+    },
+    /// The program is about to end by a panic or a fatal error, and has been stopped for that.
+    Exception,
+}
+
+/// A probe has stopped the program: all of its threads are, or will be, in a stop by SIGSTOP.
+pub(super) struct ProbeStop {
+    /// The thread that came to the probe.
+    pub(super) thread: Tid,
+    /// The registers it had there, before the probed instruction.
+    pub(super) registers: Vec<(DwarfReg, u64)>,
 }
 
 /// Why a logpoint has no probes.
@@ -44,11 +59,13 @@ pub(super) enum NoProbes {
 }
 
 impl Probes {
-    pub(super) fn new(binary: Arc<Binary>, place: Place, events: Sender<Event>) -> Probes {
+    /// Log messages go to `events`; that a probe has stopped the program, to `stops`.
+    pub(super) fn new(binary: Arc<Binary>, place: Place, events: Sender<Event>, stops: Sender<ProbeStop>) -> Probes {
         Probes {
             binary,
             place,
             events,
+            stops,
             engine: None,
             reader: None,
             unavailable: None,
@@ -64,13 +81,7 @@ impl Probes {
         at: &(String, u32),
         template: &Template,
     ) -> Result<Link, NoProbes> {
-        if let Some(why) = &self.unavailable {
-            return Err(NoProbes::Unavailable(why.clone()));
-        }
-        if let Err(why) = self.start() {
-            self.unavailable = Some(why.clone());
-            return Err(NoProbes::Unavailable(why));
-        }
+        self.require().map_err(NoProbes::Unavailable)?;
         let this_one = |why: &str| NoProbes::ThisOne(why.to_owned());
         let engine = self.engine.as_mut().ok_or_else(|| this_one("the engine is gone"))?;
         let (binary, runtime) = (self.binary.clone(), engine.runtime());
@@ -91,17 +102,41 @@ impl Probes {
             .map_err(|why| this_one(&why))?
             .into_iter()
             .map(|site| {
-                let owner = Owner {
-                    site,
+                let plan = site.site.clone();
+                let owner = Owner::Log {
+                    site: Box::new(site),
                     file: file.clone(),
                     line: *line,
                 };
-                (owner.site.site.clone(), owner)
+                (plan, owner)
             })
             .collect();
         engine
             .install(&self.place, owned)
             .map_err(|error| this_one(&error.to_string()))
+    }
+
+    /// Has functions stop the program as soon as they are called.
+    pub(super) fn stop_at(&mut self, functions: &[&Function]) -> Result<Link, String> {
+        self.require()?;
+        let engine = self.engine.as_mut().ok_or("the engine is gone")?;
+        let sites: Vec<_> = engine
+            .plan_stops(functions)
+            .into_iter()
+            .map(|site| (site, Owner::Exception))
+            .collect();
+        if sites.is_empty() {
+            return Err("the runtime's functions for panics cannot be probed".to_owned());
+        }
+        engine.install(&self.place, sites).map_err(|error| error.to_string())
+    }
+
+    /// Makes sure that there are kernel probes at all; the error says why there are none.
+    fn require(&mut self) -> Result<(), String> {
+        if let Some(why) = &self.unavailable {
+            return Err(why.clone());
+        }
+        self.start().inspect_err(|why| self.unavailable = Some(why.clone()))
     }
 
     /// The first logpoint makes the tables and the reader; a session without any needs no privileges.
@@ -110,17 +145,31 @@ impl Probes {
             return Ok(());
         }
         let mut engine = Engine::new(self.binary.clone(), LoadConfig::DAP).map_err(|error| error.to_string())?;
-        let (binary, events) = (self.binary.clone(), self.events.clone());
-        let log = move |site: &Arc<Installed<Owner>>, record: &RecordView<'_>| {
-            let owner = &site.owner;
-            let _ = events.send(Event::Log {
-                goroutine: record.goroutine(),
-                text: owner.site.message(&binary, record, None),
-                file: owner.file.clone(),
-                line: owner.line,
-            });
+        let (binary, events, stops) = (self.binary.clone(), self.events.clone(), self.stops.clone());
+        let handle = move |site: &Arc<Installed<Owner>>, record: &RecordView<'_>| match &site.owner {
+            Owner::Log { site, file, line } => {
+                let _ = events.send(Event::Log {
+                    goroutine: record.goroutine(),
+                    text: site.message(&binary, record, None),
+                    file: file.clone(),
+                    line: *line,
+                });
+            }
+            Owner::Exception => {
+                let word = |index: usize| {
+                    let bytes = record.root(&site.plan.plan, index).ok()?;
+                    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+                };
+                let registers = ALL_REGISTERS.iter().enumerate();
+                let _ = stops.send(ProbeStop {
+                    thread: Tid(record.thread().cast_signed()),
+                    registers: registers
+                        .filter_map(|(index, (_, register))| Some((*register, word(index)?)))
+                        .collect(),
+                });
+            }
         };
-        self.reader = engine.read(log, || {});
+        self.reader = engine.read(handle, || {});
         self.engine = Some(engine);
         Ok(())
     }

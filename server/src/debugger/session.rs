@@ -63,9 +63,11 @@ impl Session {
                 file: program,
                 pid: launched.pid,
             };
+            let (stopped, probe_stops) = unbounded();
             Ok(Start {
                 pid: launched.pid,
-                probes: Probes::new(Arc::clone(&binary), place, events.clone()),
+                probes: Probes::new(Arc::clone(&binary), place, events.clone(), stopped),
+                probe_stops,
                 binary,
                 exit: launched.exit.clone(),
                 launched: Some(launched),
@@ -83,9 +85,11 @@ impl Session {
         let file = executable(pid).map_err(failed)?;
         let binary = Arc::new(Binary::open(&file).map_err(failed)?);
         Session::begin(move |kicker| {
+            let (stopped, probe_stops) = unbounded();
             Ok(Start {
                 pid,
-                probes: Probes::new(Arc::clone(&binary), Place { file, pid }, events.clone()),
+                probes: Probes::new(Arc::clone(&binary), Place { file, pid }, events.clone(), stopped),
+                probe_stops,
                 binary,
                 launched: None,
                 outputs: Outputs::default(),
@@ -160,6 +164,16 @@ impl Session {
     /// Lets the target run: a held one starts, a stopped one goes on, and with it the step that a breakpoint interrupted. Does nothing when it runs.
     pub(crate) fn resume(&self) -> Result<(), DebugError> {
         self.ask(Control::resume)
+    }
+
+    /// As [`Session::resume`] unless the target is stopped: a target that was attached to runs, and may have stopped by itself in this moment.
+    pub(crate) fn resume_unless_stopped(&self) -> Result<(), DebugError> {
+        self.ask(|control| {
+            if control.stop.is_some() {
+                return Ok(());
+            }
+            control.resume()
+        })
     }
 
     /// Stops the running target; [`Event::Stopped`] follows. Does nothing when it is stopped.

@@ -1,5 +1,7 @@
 //! Breakpoints into the program, and out of it.
 
+use spelunk_dwarf::ProcAddr;
+
 use super::breakpoints::{
     Carrier, Exception, Group, Logical, Origin, ParsedTerms, Wanted, find_places, refused, wanted_exceptions,
 };
@@ -234,8 +236,9 @@ impl Control {
         }
     }
 
-    /// Gives logpoints that are alone at their places their probes back.
+    /// Gives logpoints that are alone at their places their probes back. One that a thread stands at waits: it has logged that pass already.
     pub(super) fn restore_probes(&mut self) {
+        let standing = self.places_of_threads();
         let ids: Vec<_> = self
             .breakpoints
             .iter()
@@ -245,9 +248,11 @@ impl Control {
                     && logical.parsed.condition.is_none()
                     && logical.parsed.hit_condition.is_none()
                     && logical.places.iter().all(|addr| {
-                        self.sites
+                        let alone = self
+                            .sites
                             .users(*addr)
-                            .is_none_or(|users| users.breakpoints == [logical.id] && users.temporaries.is_empty())
+                            .is_none_or(|users| users.breakpoints == [logical.id] && users.temporaries.is_empty());
+                        alone && !standing.contains(&self.to_proc(*addr))
                     })
             })
             .map(|logical| logical.id)
@@ -262,6 +267,15 @@ impl Control {
             }
             self.breakpoints.put_back(logical);
         }
+    }
+
+    /// Where the threads of the stopped target stand.
+    fn places_of_threads(&self) -> Vec<ProcAddr> {
+        let Some(inferior) = &self.inferior else {
+            return Vec::new();
+        };
+        let pc = |thread| inferior.general_registers(thread).ok()?.pc().map(ProcAddr);
+        inferior.threads().into_iter().filter_map(pc).collect()
     }
 
     /// Takes the sites of breakpoints out whose hit condition can never hold again: passing them costs time.
@@ -285,6 +299,10 @@ impl Control {
         self.exceptions = filters;
         if self.inferior.is_some() {
             self.set_exceptions();
+        } else if self.exception_link.is_some()
+            && let Err(why) = self.watch_exceptions()
+        {
+            let _ = self.events.send(Event::Notice(why));
         }
         wanted_exceptions(filters)
             .map(|exception| self.exception_state(exception))

@@ -218,7 +218,7 @@ impl Control {
             .location
             .file
             .as_deref()
-            .is_some_and(|file| !(file.ends_with(".go") || file.ends_with(".s")));
+            .is_some_and(|file| !matches!(file.rsplit_once('.'), Some((_, "go" | "s"))));
         if places.is_empty()
             && !is_c
             && returns_to
@@ -343,7 +343,7 @@ impl Control {
 
     /// Where the first deferred call begins that a panic through `frame` would make; `None` without one.
     fn deferred_landing(&mut self, from: &From, frame: &Frame) -> Option<FileAddr> {
-        let layout = *self.defer_layout.get_or_insert_with(|| DeferLayout::of(&self.binary));
+        let layout = *self.defer_layout.get_or_init(|| DeferLayout::of(&self.binary));
         let (memory, layout, g) = (self.memory.clone()?, layout?, from.g?);
         let is_top = from.stack.frames.first().is_some_and(|top| top.cfa == frame.cfa);
         let calls = deferred_calls(&*memory, layout, self.bias, g, if is_top { 1 } else { usize::MAX });

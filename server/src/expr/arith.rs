@@ -15,11 +15,6 @@ const MAX_DEPTH: u32 = 32;
 const MAX_ELEMENTS: u64 = 1 << 16;
 
 impl Evaluator<'_> {
-    /// Whether an untyped constant or nil can have the type `ty`; the error is Delve's.
-    pub(crate) fn fits(&self, x: &Operand, ty: &Type) -> Result<(), EvalError> {
-        fits(x, ty)
-    }
-
     pub(super) fn unary(&self, operator: Unary, inside: &Expr) -> Result<Operand, EvalError> {
         let x = self.operand(inside)?;
         match operator {
@@ -238,10 +233,9 @@ impl Evaluator<'_> {
             What::Nil => true,
             What::Pointer(address) => *address == 0,
             What::Slice { base, .. } => *base == 0,
-            What::Elements { .. } | What::Function { .. } => false,
             What::Place(addr) | What::MapFrom { addr, .. } => self.loader.memory.read_uint(*addr, 8)? == 0,
             What::Unreadable(why) => return Err(EvalError::Unreadable(why.clone())),
-            What::Const(_) | What::Declared(_) | What::Part { .. } | What::NoGoroutine => false,
+            _ => false,
         })
     }
 }
@@ -290,8 +284,8 @@ pub(super) fn has_nil(kind: &Kind) -> bool {
     )
 }
 
-/// Whether an untyped constant can have the type `ty`.
-pub(super) fn fits(x: &Operand, ty: &Type) -> Result<(), EvalError> {
+/// Whether an untyped constant or nil can have the type `ty`; the error is Delve's.
+pub(crate) fn fits(x: &Operand, ty: &Type) -> Result<(), EvalError> {
     let value = match &x.what {
         What::Const(value) => value,
         What::Nil if has_nil(&ty.kind) => return Ok(()),

@@ -96,7 +96,7 @@ impl Evaluator<'_> {
                 Some(value @ Const::Bool(_)) => computed(value),
                 _ => Ok(None),
             },
-            Kind::String => self.to_string(x, ty),
+            Kind::String => self.as_string(x, ty),
             Kind::Slice { elem } => {
                 let elem = self.loader.binary.type_info(*elem)?;
                 if !matches!(x.kind(), Some(Kind::String)) {
@@ -112,7 +112,7 @@ impl Evaluator<'_> {
         }
     }
 
-    fn to_string(&self, x: Operand, ty: &Arc<Type>) -> Result<Option<Operand>, EvalError> {
+    fn as_string(&self, x: Operand, ty: &Arc<Type>) -> Result<Option<Operand>, EvalError> {
         let computed = |bytes| Ok(Some(Operand::computed(Arc::clone(ty), Const::Text(bytes))));
         let elem = match x.kind() {
             Some(Kind::String) => {
@@ -197,18 +197,26 @@ fn compatible(binary: &Binary, a: &Type, b: &Type, depth: u32) -> bool {
         _ => false,
     };
     match (&a.kind, &b.kind) {
-        (Kind::Pointer { .. } | Kind::UnsafePointer, Kind::UnsafePointer)
-        | (Kind::UnsafePointer, Kind::Pointer { .. }) => true,
         (Kind::Pointer { elem: x }, Kind::Pointer { elem: y }) => match (binary.type_info(*x), binary.type_info(*y)) {
             (Ok(x), Ok(y)) => compatible(binary, &x, &y, depth + 1),
             _ => false,
         },
         (Kind::Struct { fields: x }, Kind::Struct { fields: y }) => x == y,
-        (Kind::Slice { elem: x }, Kind::Slice { elem: y }) => same(*x, *y),
-        (Kind::Array { elem: x, len: n, .. }, Kind::Array { elem: y, len: m, .. }) => n == m && same(*x, *y),
-        (Kind::Map { key: k, elem: x, .. }, Kind::Map { key: l, elem: y, .. }) => same(*k, *l) && same(*x, *y),
-        (Kind::Chan { elem: x, .. }, Kind::Chan { elem: y, .. }) => same(*x, *y),
-        (Kind::String, Kind::String)
+        // The sizes are the same, so the lengths of arrays are.
+        (Kind::Slice { elem: x }, Kind::Slice { elem: y })
+        | (Kind::Chan { elem: x, .. }, Kind::Chan { elem: y, .. })
+        | (Kind::Array { elem: x, .. }, Kind::Array { elem: y, .. }) => same(*x, *y),
+        (
+            Kind::Map { key, elem, .. },
+            Kind::Map {
+                key: other_key,
+                elem: other_elem,
+                ..
+            },
+        ) => same(*key, *other_key) && same(*elem, *other_elem),
+        (Kind::Pointer { .. } | Kind::UnsafePointer, Kind::UnsafePointer)
+        | (Kind::UnsafePointer, Kind::Pointer { .. })
+        | (Kind::String, Kind::String)
         | (Kind::Complex, Kind::Complex)
         | (Kind::Float, Kind::Float)
         | (Kind::Int, Kind::Int)

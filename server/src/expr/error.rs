@@ -62,9 +62,6 @@ pub(crate) enum EvalError {
     /// Something that is no value by itself.
     #[error("{0} is not a value that can be shown here")]
     NotValue(String),
-    /// A type that the program does not describe.
-    #[error("could not find type {0}")]
-    NoType(String),
     /// Any other reason, as a sentence.
     #[error("{0}")]
     Refused(String),

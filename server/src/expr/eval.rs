@@ -136,7 +136,6 @@ pub(crate) fn find_global(
             ty: Some(plain_type("func()", 8, Kind::Func)),
             what: What::Function {
                 name: Arc::from(&*function.name),
-                entry: bias.to_proc(function.entry),
             },
         }));
     }
@@ -248,7 +247,7 @@ impl Evaluator<'_> {
             Expr::Name(package) => {
                 let mut failed = None;
                 if let Some(found) = self.name(package)? {
-                    match self.select(found, name, package) {
+                    match self.select(&found, name, package) {
                         Ok(found) => return Ok(found),
                         Err(error) => failed = Some(error),
                     }
@@ -272,7 +271,7 @@ impl Evaluator<'_> {
         } else {
             found.type_name()
         };
-        self.select(found, name, &shown)
+        self.select(&found, name, &shown)
     }
 
     fn about_the_goroutine(&self, name: &str) -> Result<Operand, EvalError> {
@@ -300,9 +299,9 @@ impl Evaluator<'_> {
     }
 
     /// `x.name`; `shown` stands for x in messages.
-    fn select(&self, x: Operand, name: &str, shown: &str) -> Result<Operand, EvalError> {
-        match self.select_field(&x, name, shown) {
-            Err(error @ (EvalError::NoMember(..) | EvalError::NoMemberOf(..))) => self.method(&x, name)?.ok_or(error),
+    fn select(&self, x: &Operand, name: &str, shown: &str) -> Result<Operand, EvalError> {
+        match self.select_field(x, name, shown) {
+            Err(error @ (EvalError::NoMember(..) | EvalError::NoMemberOf(..))) => self.method(x, name)?.ok_or(error),
             result => result,
         }
     }
@@ -330,7 +329,7 @@ impl Evaluator<'_> {
             _ => {}
         }
         let (fields, mut at) = match x.kind() {
-            Some(Kind::Struct { fields }) => (fields, self.place_of(x, shown)?),
+            Some(Kind::Struct { fields }) => (fields, Self::place_of(x, shown)?),
             Some(Kind::Pointer { elem }) => match &binary.type_info(elem)?.kind {
                 Kind::Struct { fields } => (fields.clone(), self.pointee_of(x, shown)?),
                 // A pointer to an interface or a pointer is not looked through.
@@ -338,16 +337,16 @@ impl Evaluator<'_> {
             },
             Some(Kind::Interface { .. }) => {
                 return match self.held(x)? {
-                    Some(held) => self.select(held, name, shown),
+                    Some(held) => self.select(&held, name, shown),
                     None => Err(EvalError::NilPointer),
                 };
             }
-            Some(Kind::Chan { .. }) => match self.loader.channel(self.place_of(x, shown)?, &x.kind()) {
+            Some(Kind::Chan { .. }) => match self.loader.channel(Self::place_of(x, shown)?, x.kind().as_ref()) {
                 Ok(Some((fields, at))) => (fields, at),
                 Ok(None) => return Err(EvalError::NilPointer),
                 Err(why) => return Err(EvalError::Unreadable(why)),
             },
-            Some(Kind::Func) => match self.loader.closure(self.place_of(x, shown)?) {
+            Some(Kind::Func) => match self.loader.closure(Self::place_of(x, shown)?) {
                 Ok(Some((fields, at))) => return self.captured(&fields, at, name)?.ok_or_else(no_member),
                 _ => return Err(no_member()),
             },
@@ -405,7 +404,6 @@ impl Evaluator<'_> {
             ty: Some(plain_type(&self.signature(function), 8, Kind::Func)),
             what: What::Function {
                 name: Arc::from(&*function.name),
-                entry: self.loader.bias.to_proc(function.entry),
             },
         }))
     }
@@ -480,7 +478,7 @@ impl Evaluator<'_> {
         let Some(Kind::Interface { empty }) = x.kind() else {
             return Ok(None);
         };
-        let addr = self.place_of(x, "")?;
+        let addr = Self::place_of(x, "")?;
         match self.loader.held(addr, empty) {
             Ok(Some((ty, place))) => Ok(Some(Operand::place(self.loader.binary.type_info(ty)?, place))),
             Ok(None) => Ok(None),
@@ -713,7 +711,7 @@ impl Evaluator<'_> {
     }
 
     /// Where a value lies that must lie in memory.
-    fn place_of(&self, x: &Operand, shown: &str) -> Result<ProcAddr, EvalError> {
+    fn place_of(x: &Operand, shown: &str) -> Result<ProcAddr, EvalError> {
         match &x.what {
             What::Place(addr) | What::MapFrom { addr, .. } => Ok(*addr),
             What::Unreadable(why) => Err(EvalError::Unreadable(why.clone())),

@@ -7,7 +7,7 @@ use spelunk_dwarf::{Kind, ProcAddr};
 use super::constant::Const;
 use super::eval::Evaluator;
 use super::operand::{Operand, What, default_type, plain_type};
-use crate::value::{Content, LoadConfig, Loader, Value};
+use crate::value::{Content, Value};
 
 /// Parts whose bounds are written as numbers are loaded whole, but not beyond this.
 const MAX_EXACT: i64 = 1 << 16;
@@ -21,7 +21,7 @@ impl Evaluator<'_> {
             (None, _) => plain_type("nil", 8, Kind::UnsafePointer),
         };
         let mut value = Value::not_loaded(Arc::clone(&ty), ProcAddr(0));
-        value.name = name.to_owned();
+        name.clone_into(&mut value.name);
         match &x.what {
             What::Place(addr) => return self.loader.load_typed(name, ty, *addr),
             What::MapFrom { addr, skip } => return self.loader.load_map_from(name, ty, *addr, *skip),
@@ -46,7 +46,7 @@ impl Evaluator<'_> {
                     None => value.unreadable = Some(format!("{constant} is no {}", ty.name)),
                 }
             }
-            What::Nil => value.content = self.nil_content(&ty.kind),
+            What::Nil => value.content = nil_content(&ty.kind),
             What::Pointer(address) => {
                 value.content = match ty.kind {
                     Kind::Pointer { elem } => match self.loader.binary.type_info(elem) {
@@ -120,37 +120,30 @@ impl Evaluator<'_> {
             _ => return None,
         })
     }
+}
 
-    fn nil_content(&self, kind: &Kind) -> Content {
-        match kind {
-            Kind::Slice { .. } => Content::Slice {
-                base: 0,
-                len: 0,
-                cap: 0,
-                elements: Vec::new(),
-            },
-            Kind::Map { .. } => Content::Map {
-                base: 0,
-                len: 0,
-                entries: Vec::new(),
-                missing: None,
-            },
-            Kind::Chan { .. } => Content::NilChan,
-            Kind::Interface { .. } => Content::NilInterface,
-            Kind::Func => Content::Func {
-                name: String::new(),
-                captured: Vec::new(),
-                len: 0,
-            },
-            _ => Content::NotLoaded,
-        }
-    }
-
-    /// The same in other limits.
-    pub(crate) fn with_config(&self, config: LoadConfig) -> Self {
-        Evaluator {
-            loader: Loader { config, ..self.loader },
-            ..*self
-        }
+/// What nil is for a kind.
+fn nil_content(kind: &Kind) -> Content {
+    match kind {
+        Kind::Slice { .. } => Content::Slice {
+            base: 0,
+            len: 0,
+            cap: 0,
+            elements: Vec::new(),
+        },
+        Kind::Map { .. } => Content::Map {
+            base: 0,
+            len: 0,
+            entries: Vec::new(),
+            missing: None,
+        },
+        Kind::Chan { .. } => Content::NilChan,
+        Kind::Interface { .. } => Content::NilInterface,
+        Kind::Func => Content::Func {
+            name: String::new(),
+            captured: Vec::new(),
+            len: 0,
+        },
+        _ => Content::NotLoaded,
     }
 }

@@ -18,14 +18,14 @@ mod parse;
 mod template;
 mod type_expr;
 
-pub(crate) use arith::fitted;
+pub(crate) use arith::{fits, fitted};
 pub(crate) use constant::Const;
 pub(crate) use error::EvalError;
 pub(crate) use eval::{Evaluator, Scope, Variable, field_path, find_global};
 pub(crate) use operand::{Operand, What};
 pub(crate) use parse::{ParseError, parse};
 pub(crate) use template::{Part, Template};
-pub(crate) use type_expr::{is_type, type_by_name};
+pub(crate) use type_expr::is_type;
 
 /// An expression of Go's grammar (The Go Programming Language Specification, "Expressions").
 #[derive(Clone, Debug, PartialEq)]

@@ -64,8 +64,6 @@ pub(crate) enum What {
     Function {
         /// Its full name.
         name: Arc<str>,
-        /// Where its code begins.
-        entry: ProcAddr,
     },
     /// `runtime.curg` where no goroutine runs.
     NoGoroutine,

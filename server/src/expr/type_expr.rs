@@ -42,7 +42,7 @@ fn not_found() -> EvalError {
 }
 
 /// The type of that name, written as DWARF writes it, or derived from one: `*T`, `[]T`, `[4]T`.
-pub(crate) fn type_by_name(binary: &Binary, name: &str) -> Result<TypeId, EvalError> {
+fn type_by_name(binary: &Binary, name: &str) -> Result<TypeId, EvalError> {
     let name = name.replace("interface{", "interface {").replace("struct{", "struct {");
     let mut rest = name.as_str();
     let mut prefixes = Vec::new();

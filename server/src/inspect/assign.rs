@@ -6,7 +6,7 @@ use spelunk_dwarf::{DwarfReg, Kind, ProcAddr, Type};
 
 use super::FrameScope;
 use super::frame_memory::Source;
-use crate::expr::{Const, EvalError, Evaluator, Operand, What, fitted, parse};
+use crate::expr::{Const, EvalError, Operand, What, fits, fitted, parse};
 use crate::value::{LoadConfig, Memory as _, is_direct_in_interface, is_made_up};
 
 /// Values up to this size are copied, in bytes.
@@ -41,7 +41,7 @@ impl FrameScope<'_> {
             (_, What::Function { name, .. }) => return Err(EvalError::Refused(format!("can not assign to {name}"))),
             _ => return Err(EvalError::Refused(format!("can not assign to \"{what}\""))),
         };
-        let bytes = self.bytes_of(&evaluator, &target, &value, to)?;
+        let bytes = self.bytes_of(&target, &value, to)?;
         debug_assert_eq!(bytes.len() as u64, ty.size, "a value has the size of its type");
         let mut failed = None;
         for change in self.changes(addr, &bytes)? {
@@ -55,13 +55,7 @@ impl FrameScope<'_> {
     }
 
     /// The bytes that make `target` hold `value`.
-    fn bytes_of(
-        &self,
-        evaluator: &Evaluator<'_>,
-        target: &Operand,
-        value: &Operand,
-        source: &str,
-    ) -> Result<Vec<u8>, EvalError> {
+    fn bytes_of(&self, target: &Operand, value: &Operand, source: &str) -> Result<Vec<u8>, EvalError> {
         if let What::Unreadable(why) = &value.what {
             return Err(EvalError::Refused(format!(
                 "Expression \"{source}\" is unreadable: {why}"
@@ -80,7 +74,7 @@ impl FrameScope<'_> {
             return Ok(vec![0; ty.size.min(MAX_COPY) as usize]);
         }
         match &value.ty {
-            None => evaluator.fits(value, ty)?,
+            None => fits(value, ty)?,
             Some(from) if same_type(self, from, ty, 0) => {}
             Some(from) if matches!(ty.kind, Kind::Interface { empty: true }) => return self.boxed(value, from, ty),
             Some(from) => return Err(mismatch(from, ty)),

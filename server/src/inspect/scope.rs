@@ -105,15 +105,15 @@ impl<'a> FrameScope<'a> {
         config: LoadConfig,
     ) -> Result<Value, EvalError> {
         let loader = self.loader(config);
-        let (start, count) = match &range {
-            Some(range) => (range.start, range.end.saturating_sub(range.start)),
-            None => (0, u64::from(config.max_array_values)),
-        };
+        let whole = range.is_none();
+        let range = range.unwrap_or(0..u64::from(config.max_array_values));
+        let (start, count) = (range.start, range.end.saturating_sub(range.start));
         if value.addr.0 != 0 {
             let ty = Arc::clone(&value.ty);
-            return Ok(match range {
-                Some(_) => loader.load_range(&value.name, ty, value.addr, start, count),
-                None => loader.load_typed(&value.name, ty, value.addr),
+            return Ok(if whole {
+                loader.load_typed(&value.name, ty, value.addr)
+            } else {
+                loader.load_range(&value.name, ty, value.addr, start, count)
             });
         }
         let mut again = value.clone();
@@ -282,7 +282,7 @@ fn unreadable(name: &str, ty: TypeId, why: &str) -> Value {
         dict_index: None,
     };
     let mut value = Value::not_loaded(Arc::new(ty), ProcAddr(0));
-    value.name = name.to_owned();
+    name.clone_into(&mut value.name);
     value.unreadable = Some(why.to_owned());
     value
 }

@@ -11,8 +11,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rayon::prelude::*;
-use spelunk_bpf::{BpfError, Counters, Link, Losses, Options, ProbeSet, RecordView, Ring, Site, SiteId, Target, Waker};
-use spelunk_dwarf::{Binary, DwarfError, Function};
+use spelunk_bpf::{
+    BpfError, Counters, HEADER_SIZE, Link, Losses, Options, Plan, ProbeSet, RecordView, Reg, Ring, Root, RootSource,
+    Site, SiteId, Target, Waker,
+};
+use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
 use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
@@ -24,6 +27,27 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// How much code is compared at a site, in bytes.
 const CHECKED: usize = 16;
+
+/// The general registers and the instruction pointer, with their numbers in DWARF (System V ABI for AMD64, figure 3.36).
+pub(crate) const ALL_REGISTERS: [(Reg, DwarfReg); 17] = [
+    (Reg::Rax, DwarfReg(0)),
+    (Reg::Rdx, DwarfReg(1)),
+    (Reg::Rcx, DwarfReg(2)),
+    (Reg::Rbx, DwarfReg(3)),
+    (Reg::Rsi, DwarfReg(4)),
+    (Reg::Rdi, DwarfReg(5)),
+    (Reg::Rbp, DwarfReg(6)),
+    (Reg::Rsp, DwarfReg(7)),
+    (Reg::R8, DwarfReg(8)),
+    (Reg::R9, DwarfReg(9)),
+    (Reg::R10, DwarfReg(10)),
+    (Reg::R11, DwarfReg(11)),
+    (Reg::R12, DwarfReg(12)),
+    (Reg::R13, DwarfReg(13)),
+    (Reg::R14, DwarfReg(14)),
+    (Reg::R15, DwarfReg(15)),
+    (Reg::Rip, DwarfReg(16)),
+];
 
 /// Where probes are put.
 #[derive(Clone, Debug)]
@@ -128,6 +152,34 @@ impl<T: Send + Sync + 'static> Engine<T> {
         self.with_layouts(|layouts| planning::endings(&binary, runtime, layouts))
     }
 
+    /// The sites at which a function stops the process as soon as it is called: its call, with all general registers in the record, in the order of
+    /// [`ALL_REGISTERS`].
+    pub(crate) fn plan_stops(&mut self, functions: &[&Function]) -> Vec<SitePlan> {
+        let (planned, _) = self.plan_functions(functions);
+        let calls = planned.into_iter().filter(|site| site.kind == SiteKind::Call);
+        calls
+            .map(|site| {
+                let roots = ALL_REGISTERS.iter().map(|(register, _)| Root {
+                    source: RootSource::Register(*register),
+                    size: 8,
+                });
+                let mut plan = Plan {
+                    roots: roots.collect(),
+                    follows: Vec::new(),
+                    stops: true,
+                    ..(*site.plan).clone()
+                };
+                plan.max_record = HEADER_SIZE as u32 + plan.roots_size();
+                SitePlan {
+                    variables: Vec::new(),
+                    fragile: Vec::new(),
+                    plan: Arc::new(plan),
+                    ..site
+                }
+            })
+            .collect()
+    }
+
     /// Runs a planner with the layouts of this engine's table.
     pub(crate) fn with_layouts<R>(&mut self, work: impl FnOnce(&mut Layouts<'_>) -> R) -> R {
         let binary = self.binary.clone();
@@ -174,6 +226,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
         let mut probes = Vec::with_capacity(sites.len());
         // A function's stack growth is planned before its call.
         let mut growths = HashMap::new();
+        let mut stopping = Vec::new();
         for ((plan, owner), id) in sites.into_iter().zip(plans) {
             let Some(offset) = self.binary.file_offset(plan.addr) else {
                 continue;
@@ -193,6 +246,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
                 SiteKind::Call => growths.get(&plan.entry).copied(),
                 _ => None,
             };
+            let stops = plan.plan.stops;
             table[number] = Some(Arc::new(Installed {
                 plan,
                 owner,
@@ -200,15 +254,20 @@ impl<T: Send + Sync + 'static> Engine<T> {
                 id: site,
             }));
             self.sites.push(site);
+            if stops {
+                stopping.push(site);
+            }
             probes.push((offset.0, site));
         }
-        Ok(self.probes.attach(
-            &Target {
-                path: place.file.clone(),
-                pid: Some(place.pid),
-            },
-            &probes,
-        )?)
+        let target = Target {
+            path: place.file.clone(),
+            pid: Some(place.pid),
+        };
+        let link = self.probes.attach(&target, &probes)?;
+        for site in stopping {
+            self.probes.arm(site, true)?;
+        }
+        Ok(link)
     }
 
     /// Starts the thread that hands records to `handle`; after each batch it calls `flush`.
@@ -234,11 +293,14 @@ impl<T: Send + Sync + 'static> Engine<T> {
                 // Whoever asked before this drain began has seen its records enter the ring.
                 let asked: Vec<_> = asked.try_iter().collect();
                 let at_once = last || !asked.is_empty();
+                let mut handled = 0;
                 let drained = ring.drain(if at_once { Duration::ZERO } else { POLL }, |record| {
-                    if hurrying.is_over() {
+                    // A few are always shown: on a busy machine the patience may be over before this thread has begun.
+                    if handled >= SHOWN_IN_A_HURRY && hurrying.is_over() {
                         skipped += 1;
                         return;
                     }
+                    handled += 1;
                     let sites = table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
                     let site = sites.get(record.site().number() as usize).and_then(Option::clone);
                     drop(sites);
@@ -289,6 +351,9 @@ impl<T: Send + Sync + 'static> Engine<T> {
         self.probes.total_counters()
     }
 }
+
+/// How many records are handled however long somebody has waited.
+const SHOWN_IN_A_HURRY: u64 = 500;
 
 /// Until when a reader may take its time. A stop is waited for by a person, while records may come faster than any client reads.
 #[derive(Default)]

@@ -23,7 +23,7 @@ mod stops;
 
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use capture::placed;
-pub(crate) use engine::{Engine, Installed, Place, Reader};
+pub(crate) use engine::{ALL_REGISTERS, Engine, Installed, Place, Reader};
 pub(crate) use function::may_be_a_part;
 pub(crate) use growth::may_be_overwritten;
 pub(crate) use logpoint::{LogPlanner, LogSite};

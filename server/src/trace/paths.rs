@@ -67,11 +67,10 @@ impl Building<'_, '_, '_> {
     pub(super) fn capture(&mut self, expr: &Expr) -> Result<(), EvalError> {
         match expr {
             Expr::Literal(_) => Ok(()),
-            Expr::Paren(inside) => self.capture(inside),
             Expr::Unary(Unary::Address | Unary::Receive, _) | Expr::Type(_) | Expr::Unimplemented(_) => {
                 Err(EvalError::NeedsStop(expr.to_string()))
             }
-            Expr::Unary(_, inside) => self.capture(inside),
+            Expr::Paren(inside) | Expr::Unary(_, inside) => self.capture(inside),
             Expr::Binary(_, left, right) => {
                 self.capture(left)?;
                 self.capture(right)

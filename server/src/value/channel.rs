@@ -14,7 +14,7 @@ impl Loader<'_> {
     pub(crate) fn channel(
         &self,
         addr: ProcAddr,
-        kind: &Option<Kind>,
+        kind: Option<&Kind>,
     ) -> Result<Option<(Arc<[Field]>, ProcAddr)>, String> {
         let Some(Kind::Chan { elem, header }) = kind else {
             return Err("bad channel type".to_owned());
@@ -46,7 +46,7 @@ impl Loader<'_> {
     }
 
     /// What is shown of a channel whose variable is at `addr` and points to `base`.
-    pub(super) fn chan(&self, ty: &Type, addr: ProcAddr, base: u64) -> Result<Content, String> {
+    pub(super) fn chan(&self, ty: &Type, addr: ProcAddr, base: u64, level: Level<'_>) -> Result<Content, String> {
         if base == 0 {
             return Ok(Content::NilChan);
         }
@@ -56,11 +56,10 @@ impl Loader<'_> {
         let mut content = Content::Chan {
             queued,
             buffer,
-            base,
             fields: Vec::new(),
             len: 0,
         };
-        let Ok(Some((described, at))) = self.channel(addr, &Some(ty.kind.clone())) else {
+        let Ok(Some((described, at))) = self.channel(addr, Some(&ty.kind)) else {
             return Ok(content);
         };
         // A record has the two numbers alone; then nothing else of it is shown.
@@ -75,7 +74,7 @@ impl Loader<'_> {
             *len = described.len();
             if readable {
                 let stand_in = Value::not_loaded(Arc::new(ty.clone()), at);
-                if let Content::Struct { fields: loaded, .. } = whole.structure(&stand_in, &described, Level::TOP) {
+                if let Content::Struct { fields: loaded, .. } = whole.structure(&stand_in, &described, level.fresh()) {
                     *fields = loaded;
                 }
             }

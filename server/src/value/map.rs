@@ -115,8 +115,8 @@ struct Buckets {
     size: u64,
     /// Offset of the pointer to the bucket that overflows from one.
     overflow: u64,
-    buckets: u64,
-    old_buckets: u64,
+    current: u64,
+    old: u64,
     count: u64,
     old_mask: u64,
     next: u64,
@@ -329,8 +329,8 @@ impl Head<'_> {
             },
             size: binary.type_info(bucket)?.size,
             overflow: need(&fields, "overflow")?.offset,
-            buckets: self.uint("buckets")?,
-            old_buckets: self.uint("oldbuckets")?,
+            current: self.uint("buckets")?,
+            old: self.uint("oldbuckets")?,
             count: count_of_buckets,
             old_mask: if same_size {
                 count_of_buckets - 1
@@ -455,22 +455,22 @@ impl Buckets {
     fn next_bucket(&mut self, memory: &dyn Memory) -> Result<Option<u64>, ReadError> {
         /// runtime/map.go, evacuatedX to evacuatedEmpty.
         const EVACUATED: std::ops::RangeInclusive<u64> = 2..=4;
-        if self.next >= self.count || self.buckets == 0 {
+        if self.next >= self.count || self.current == 0 {
             self.next = self.count;
             return Ok(None);
         }
         let number = self.next;
         self.next += 1;
         let bucket = |base: u64, number: u64| base.wrapping_add(number.wrapping_mul(self.size));
-        if self.old_buckets != 0 {
+        if self.old != 0 {
             let old_number = number & self.old_mask;
-            let old = bucket(self.old_buckets, old_number);
+            let old = bucket(self.old, old_number);
             let mark = memory.read_uint(ProcAddr(old.wrapping_add(self.slots.marks)), 1)?;
             if !EVACUATED.contains(&mark) {
                 // The entries of both halves are in the old bucket, which is looked at once.
                 return Ok((old_number == number).then_some(old));
             }
         }
-        Ok(Some(bucket(self.buckets, number)))
+        Ok(Some(bucket(self.current, number)))
     }
 }

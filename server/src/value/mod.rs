@@ -13,7 +13,7 @@ mod print;
 mod quote;
 
 pub(crate) use load::{LoadConfig, Loader, is_direct_in_interface};
-pub(crate) use map::{MapError, MapWalk};
+pub(crate) use map::MapWalk;
 pub(crate) use memory::{BulkRead, Memory, ReadError, is_made_up, made_up_address};
 pub(crate) use print::{Style, shorten_type};
 pub(crate) use quote::push_quoted;
@@ -119,9 +119,7 @@ pub(crate) enum Content {
         queued: u64,
         /// Size of the buffer.
         buffer: u64,
-        /// Address of the runtime's structure.
-        base: u64,
-        /// The fields of that structure, as far as they could be read.
+        /// The fields of the runtime's structure, as far as they could be read.
         fields: Vec<Value>,
         /// How many fields it has.
         len: usize,

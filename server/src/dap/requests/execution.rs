@@ -45,6 +45,12 @@ impl Session {
         self.let_run();
         let _ = self.out.flush().await;
         self.release_events().await;
+        let resumed = self
+            .call(|target| target.as_ref().map_or(Ok(()), |target| target.resume_unless_stopped()))
+            .await;
+        if let Ok(Err(why)) = resumed {
+            tracing::warn!("what was attached to could not be watched: {why}");
+        }
     }
 
     /// Stops a program that runs, without telling; answers whether it stands still.

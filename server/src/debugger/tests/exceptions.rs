@@ -1,7 +1,7 @@
 //! Panics, fatal errors, and breakpoints that the program brings with it.
 
-use super::program::{Build, Debugged, line_of};
-use crate::debugger::{StepKind, StopReason};
+use super::program::{Build, Debugged, Ended, line_of, plain};
+use crate::debugger::{EndWith, Event, SourceBreakpoint, StepKind, StopReason};
 
 #[test]
 fn a_panic_that_nothing_recovers_stops_before_the_stack_is_gone() {
@@ -78,4 +78,66 @@ fn a_breakpoint_of_the_programs_own_is_shown_where_it_was_called() {
     assert_eq!(debugged.place(), format!("main.stop:{}", next + 1));
     debugged.go();
     assert_eq!(debugged.exited(), Some(0));
+}
+
+#[test]
+fn a_panic_or_fatal_error_in_an_untraced_program_stops_it_all_the_same() {
+    for (argument, throws) in [("panic", false), ("throw", true)] {
+        let Some(debugged) = Debugged::launch(Build::Debug, &[argument]) else {
+            return;
+        };
+        debugged.go();
+        let stop = debugged.stopped();
+        match stop.reason {
+            StopReason::UnrecoveredPanic { value } if !throws => {
+                assert_eq!(value.as_deref(), Some("\"no recovery from 2\""));
+            }
+            StopReason::FatalThrow { text } if throws => {
+                assert_eq!(text.as_deref(), Some("\"sync: unlock of unlocked mutex\""));
+            }
+            other => panic!("{other:?}"),
+        }
+        let stack = debugged.stack(stop.whose);
+        assert!(
+            stack
+                .frames
+                .iter()
+                .any(|frame| frame.location.function.as_deref() == Some("main.main"))
+        );
+        debugged.go();
+        assert_eq!(debugged.exited(), Some(2));
+    }
+}
+
+#[test]
+fn a_program_with_logpoints_alone_is_not_traced() {
+    let Some(debugged) = Debugged::launch(Build::Debug, &["sleep"]) else {
+        return;
+    };
+    let log = SourceBreakpoint {
+        log_message: Some("sleeping".to_owned()),
+        ..plain(line_of("time.Sleep(time.Millisecond)"))
+    };
+    let states = debugged.break_at(&[log]);
+    assert!(states[0].verified, "{states:?}");
+    debugged.go();
+    assert!(matches!(debugged.next(), Event::Log { .. }));
+    let status = format!("/proc/{}/status", debugged.session.pid());
+    let tracer = || {
+        let status = std::fs::read_to_string(&status).expect("the program is there");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("TracerPid:"))
+            .map(str::to_owned);
+        line.expect("a line for the tracer").contains("\t0")
+    };
+    assert!(tracer());
+    debugged.session.halt().expect("an untraced program can be halted");
+    let (ended, _) = debugged.ended_with_log();
+    assert!(matches!(ended, Ended::Stopped(_)));
+    assert!(!tracer());
+    // Its logpoint still logs.
+    debugged.go();
+    assert!(matches!(debugged.next(), Event::Log { .. }));
+    debugged.session.end(EndWith::Kill);
 }

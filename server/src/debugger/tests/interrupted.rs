@@ -63,7 +63,7 @@ fn a_step_passes_other_goroutines_that_come_to_the_same_lines() {
         .collect();
     assert_eq!(
         lines.join(" "),
-        "134 135 136 137 138 139 140 138 139 140 138 142 143 226"
+        "134 135 136 137 138 139 140 138 139 140 138 142 143 228"
     );
     debugged.kill();
 }

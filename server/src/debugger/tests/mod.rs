@@ -1,5 +1,6 @@
 //! Tests of sessions with a real Go program, on the real kernel.
 
+mod attached;
 mod breakpoints;
 mod cost;
 mod ends;

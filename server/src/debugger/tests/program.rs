@@ -153,6 +153,15 @@ impl Debugged {
         })
     }
 
+    /// Attaches to a program that somebody else has started.
+    pub(super) fn attach(pid: u32) -> Debugged {
+        let (events, receiver) = crossbeam_channel::unbounded();
+        Debugged {
+            session: Session::attach(pid.cast_signed(), events).expect("the program can be attached to"),
+            events: receiver,
+        }
+    }
+
     /// Launches the program and lets it run to a function.
     pub(super) fn at(flags: Build, function: &str, args: &[&str]) -> Option<Debugged> {
         let debugged = Debugged::launch(flags, args)?;

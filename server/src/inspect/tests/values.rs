@@ -149,7 +149,7 @@ fn differences(scope: &FrameScope<'_>, expected: &[[String; 4]]) -> Vec<String> 
         .collect();
     let wanted: Vec<&[String; 4]> = expected.iter().filter(|line| line[0] == "local").collect();
     // The compiler numbers what it makes up as it likes.
-    let unnumbered = |name: &str| name.split("_").next().unwrap_or(name).to_owned();
+    let unnumbered = |name: &str| name.split('_').next().unwrap_or(name).to_owned();
     let names: Vec<String> = locals.iter().map(|(name, ..)| unnumbered(name)).collect();
     let wanted_names: Vec<String> = wanted.iter().map(|line| unnumbered(&line[1])).collect();
     if names != wanted_names {

@@ -1,0 +1,148 @@
+//! The end of a target, of what is known of it, or of the session.
+
+use std::sync::PoisonError;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use spelunk_bpf::Link;
+
+use super::breakpoints::Carrier;
+use super::control::{Control, Phase, WATCH};
+use super::logpoints::close_links;
+use super::sites::Sites;
+use super::{EndWith, Event};
+use crate::process::{ExitStatus, Inferior, ProcessEvent};
+
+impl Control {
+    /// Whether somebody has killed the target while it was stopped. The kernel tells its end only to one who waits for its threads.
+    pub(super) fn notice_death(&mut self) {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let state = stat.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
+        if !(state.is_empty() || state.starts_with(['Z', 'X'])) {
+            return;
+        }
+        while let Some(inferior) = self.inferior.as_mut() {
+            match inferior.next_event() {
+                Ok(ProcessEvent::Exited(status)) => self.on_exit(status),
+                Ok(_) => {}
+                Err(error) => self.on_lost(&error.to_string()),
+            }
+        }
+    }
+
+    /// The target cannot be traced any more.
+    pub(super) fn on_lost(&mut self, why: &str) {
+        let status = self.exit.recv_timeout(WATCH).unwrap_or(ExitStatus::Unknown);
+        if status == ExitStatus::Unknown {
+            let _ = self
+                .events
+                .send(Event::Notice(format!("the program cannot be traced any more: {why}")));
+        }
+        self.on_exit(status);
+    }
+
+    /// The program has replaced itself by another: nothing that is known of it holds any more.
+    pub(super) fn on_exec(&mut self) {
+        let why = "the program has executed another one, whose debug information was not read; it runs on without breakpoints";
+        let _ = self.events.send(Event::Notice(why.to_owned()));
+        self.refused = Some(why.to_owned());
+        self.forget_all();
+        if let Some(inferior) = self.drop_inferior()
+            && let Err(error) = inferior.detach()
+        {
+            tracing::warn!("the program could not be let go after its exec: {error}");
+        }
+        self.phase = Phase::Running;
+    }
+
+    /// Forgets all breakpoints and what they sit on, without touching the target.
+    pub(super) fn forget_all(&mut self) {
+        let mut links: Vec<Link> = self.exception_link.take().into_iter().collect();
+        for id in self.breakpoints.ids() {
+            if let Some(logical) = self.breakpoints.remove(id)
+                && let Carrier::Probes(link) = logical.carrier
+            {
+                links.push(link);
+            }
+        }
+        close_links(links);
+        self.sites = Sites::default();
+        self.step = None;
+        self.stop = None;
+        self.seen.forget();
+    }
+
+    pub(super) fn drop_inferior(&mut self) -> Option<Inferior> {
+        *self.kicker.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.memory = None;
+        self.inferior.take()
+    }
+
+    /// The target is gone: its last events, once.
+    pub(super) fn on_exit(&mut self, status: ExitStatus) {
+        if self.phase == Phase::Exited {
+            return;
+        }
+        self.phase = Phase::Exited;
+        drop(self.drop_inferior());
+        // All that the target logged and wrote comes before the news of its end.
+        std::mem::take(&mut self.outputs).finish();
+        self.forget_all();
+        self.probes.finish();
+        self.refused.get_or_insert_with(|| "the session has ended".to_owned());
+        let status = match (&self.launched, status) {
+            // A child that nobody waits for stays a zombie; one that was traced to its end has been waited for.
+            (Some(launched), status) if !self.was_traced => match launched.reap() {
+                ExitStatus::Unknown => status,
+                reaped => reaped,
+            },
+            (_, status) => status,
+        };
+        let status = status.number();
+        let _ = self.events.send(Event::Exited { pid: self.pid, status });
+    }
+
+    /// Takes everything out for good and tells the client why.
+    pub(super) fn refuse(&mut self, why: &str) {
+        self.refused = Some(why.to_owned());
+        self.remove_all_sites();
+        self.forget_all();
+        let _ = self.events.send(Event::Notice(why.to_owned()));
+    }
+
+    pub(super) fn remove_all_sites(&mut self) {
+        let addresses = self.sites.addresses();
+        self.take_out(&addresses);
+    }
+
+    /// Ends the session.
+    pub(super) fn end(&mut self, how: EndWith) {
+        self.ended = true;
+        if matches!(self.phase, Phase::Exited | Phase::Released) {
+            return;
+        }
+        if how == EndWith::Detach && !self.was_launched {
+            self.cancel_step();
+            self.remove_all_sites();
+            self.forget_all();
+            if let Some(inferior) = self.drop_inferior()
+                && let Err(error) = inferior.detach()
+            {
+                let _ = self.events.send(Event::Notice(format!(
+                    "the program could not be let go cleanly: {error}"
+                )));
+            }
+            self.probes.finish();
+            self.phase = Phase::Released;
+            return;
+        }
+        let status = if let Some(inferior) = self.drop_inferior() {
+            inferior.kill()
+        } else {
+            // A process that is gone already is what was wanted.
+            let _ = kill(Pid::from_raw(self.pid), Signal::SIGKILL);
+            self.exit.recv().unwrap_or(ExitStatus::Unknown)
+        };
+        self.on_exit(status);
+    }
+}

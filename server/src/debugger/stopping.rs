@@ -1,0 +1,149 @@
+//! The target is stopped, and goes on.
+
+use super::control::{Control, Phase, failed};
+use super::{DebugError, Event, Stop, StopReason};
+use crate::inspect::Tid;
+use crate::process::ProcessEvent;
+
+impl Control {
+    /// Lets the target go on: a held one starts, a stopped one continues, with the step it was on if that was interrupted.
+    pub(super) fn resume(&mut self) -> Result<(), DebugError> {
+        match self.phase {
+            Phase::Held => {
+                if self.needs_tracer() {
+                    self.seize()?;
+                    return self.go_on();
+                }
+                if let Err(why) = self.watch_exceptions() {
+                    tracing::debug!("panics are noticed by tracing: {why}");
+                    self.seize()?;
+                    return self.go_on();
+                }
+                if let Some(launched) = self.launched.as_mut() {
+                    launched
+                        .release()
+                        .map_err(|error| failed(format!("could not launch process: {error}")))?;
+                }
+                self.phase = Phase::Running;
+                self.find_bias();
+                self.check_identity();
+                Ok(())
+            }
+            Phase::Stopped => {
+                self.drop_dead_sites();
+                if self.step.is_none() {
+                    self.restore_probes();
+                }
+                self.go_on()
+            }
+            Phase::Running => Ok(()),
+            Phase::Exited => Err(DebugError::Failed(format!("Process {} has exited", self.pid))),
+            Phase::Released => Err(DebugError::Failed("the program was let go".to_owned())),
+        }
+    }
+
+    /// Whether something that is set must be able to stop the program, by a tracer.
+    pub(super) fn needs_tracer(&self) -> bool {
+        !self.sites.is_empty()
+    }
+
+    /// Lets all threads go on.
+    pub(super) fn go_on(&mut self) -> Result<(), DebugError> {
+        self.stop = None;
+        self.seen.forget();
+        self.phase = Phase::Running;
+        match self.inferior.as_mut() {
+            Some(inferior) => inferior.resume_all().map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops all threads and tells the client.
+    pub(super) fn stop_for(&mut self, thread: Tid, reason: StopReason) {
+        let Some(inferior) = self.inferior.as_mut() else { return };
+        if let Err(error) = inferior.stop_all() {
+            tracing::error!("the target could not be stopped: {error}");
+            self.on_lost(&error.to_string());
+            return;
+        }
+        self.phase = Phase::Stopped;
+        self.seen.forget();
+        let (thread, reason) = self.merge_hits(thread, reason);
+        if self.phase != Phase::Stopped {
+            return;
+        }
+        let whose = self.whose(thread);
+        self.seen.returned = self
+            .arrived_from
+            .take()
+            .map(|(thread, returning)| (whose, self.returned(thread, &returning)));
+        self.tell_stop(Stop {
+            reason,
+            whose,
+            step_interrupted: self.step.is_some(),
+        });
+    }
+
+    /// Other threads may have come to a site before they were stopped: these passings belong to this stop. They are counted, what they log is logged, and
+    /// they are not told again when the program goes on. The step's arrival comes before a breakpoint, an exception before both.
+    pub(super) fn merge_hits(&mut self, mut thread: Tid, mut reason: StopReason) -> (Tid, StopReason) {
+        let rank = |reason: &StopReason| match reason {
+            StopReason::UnrecoveredPanic { .. } | StopReason::FatalThrow { .. } => 2,
+            StopReason::Step => 1,
+            _ => 0,
+        };
+        while let Some(inferior) = self.inferior.as_mut()
+            && inferior.queued().next().is_some()
+        {
+            let (other, found) = match inferior.next_event() {
+                Ok(ProcessEvent::Site { thread, addr }) => match self.judge_at_stop(thread, addr) {
+                    Some(found) => (thread, found),
+                    None => continue,
+                },
+                Ok(ProcessEvent::Stepped { thread }) => (thread, StopReason::Step),
+                Ok(ProcessEvent::HardcodedBreakpoint { thread }) => (thread, StopReason::HardcodedBreakpoint),
+                Ok(ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_)) => continue,
+                Ok(ProcessEvent::Exec) => {
+                    self.on_exec();
+                    continue;
+                }
+                Ok(ProcessEvent::Exited(status)) => {
+                    self.on_exit(status);
+                    continue;
+                }
+                Err(error) => {
+                    self.on_lost(&error.to_string());
+                    continue;
+                }
+            };
+            if rank(&found) > rank(&reason) {
+                (thread, reason) = (other, found);
+            }
+        }
+        (thread, reason)
+    }
+
+    /// Tells the client of a stop, after all that came before it.
+    pub(super) fn tell_stop(&mut self, stop: Stop) {
+        self.stop = Some(stop.clone());
+        self.probes.drain();
+        self.outputs.flush();
+        let _ = self.events.send(Event::Stopped(stop));
+    }
+
+    /// Stops the running target.
+    pub(super) fn halt(&mut self) -> Result<(), DebugError> {
+        match self.phase {
+            Phase::Stopped | Phase::Held => return Ok(()),
+            Phase::Exited => return Err(DebugError::Failed(format!("Process {} has exited", self.pid))),
+            Phase::Released => return Err(DebugError::Failed("the program was let go".to_owned())),
+            Phase::Running => {}
+        }
+        self.seize()?;
+        // A halt ends the step that was under way.
+        self.cancel_step();
+        let thread = self.thread_to_show();
+        self.stop_for(thread, StopReason::Pause);
+        Ok(())
+    }
+}
