@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints the folder of VS Code's server, unpacked under TARGET (first argument) from npm's `code-server`, which carries it whole. It runs with
-# plain Node.js and opens in a browser; nothing of it is built here. Node.js must be in PATH.
+# plain Node.js and opens in a browser. Node.js must be in PATH.
 set -eu
 target=$1
 version=4.96.4
@@ -35,6 +35,12 @@ mkdir -p "$home"
 find extensions -mindepth 1 -maxdepth 1 ! -name go ! -name theme-defaults ! -name theme-seti ! -name package.json -exec rm -rf {} +
 find . -name '*.map' -delete
 rm -rf node_modules/node-pty/third_party node_modules/@vscode/windows-*
+# The terminal is the one part that has to be built. Without a C++ compiler, or without Node.js's headers, there is none.
+prefix=$(dirname "$(dirname "$(command -v node)")")
+if [ ! -e "$prefix/include/node/node_api.h" ] ||
+    ! (cd node_modules/node-pty && npx --yes node-gyp@11.2.0 rebuild --silent "--nodedir=$prefix") >&2; then
+    echo "VS Code's terminal could not be built; what needs it will be skipped" >&2
+fi
 # Nothing is looked up in a marketplace.
 node -e '
     const fs = require("fs");

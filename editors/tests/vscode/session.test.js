@@ -43,14 +43,14 @@ after(async () => {
 
 /**
  * Opens a fresh copy of the program in a fresh window, plays a scenario, and says what is to be seen if it fails.
- * @param {Record<string, string>} files further files of the program's folder, by their path; `open` names the one to open
+ * @param {Record<string, string>} files further files of the program's folder, by their path; `open` names the one to open, `skip` says why the scenario cannot be
+ *     played
  */
-function scenario(name, files, play) {
-    test(name, { timeout: 240000 }, async () => {
+function scenario(name, { open = 'main.go', skip = false, ...files }, play) {
+    test(name, { timeout: 240000, skip }, async () => {
         const folder = path.join(fs.mkdtempSync(path.join(OUT, 'src-')), 'shop');
         fs.cpSync(PROGRAM, folder, { recursive: true });
-        const { open = 'main.go', ...written } = files;
-        for (const [file, contents] of Object.entries(written)) {
+        for (const [file, contents] of Object.entries(files)) {
             fs.mkdirSync(path.dirname(path.join(folder, file)), { recursive: true });
             fs.writeFileSync(path.join(folder, file), contents);
         }
@@ -195,6 +195,49 @@ scenario('a conditional breakpoint stops when its condition holds', { '.vscode/l
     await bench.key('F5');
     await bench.stopsAt(line('// logpoint'));
     await bench.shows(VARIABLES, /^item[=: ]+main\.Item \{Name: "cup", Cents: 900\}/);
+    await bench.key('Shift+F5');
+    await bench.sessionEnds();
+});
+
+const ATTACH = JSON.stringify({
+    version: '0.2.0',
+    configurations: [{ name: 'Attach', type: 'spelunk', request: 'attach', mode: 'local', processId: '${command:pickProcess}' }],
+});
+
+scenario('a process is attached to, looked at, and left alone', { '.vscode/launch.json': ATTACH }, async (bench, { folder }) => {
+    const program = path.join(folder, 'open');
+    childProcess.execFileSync('go', ['build', '-gcflags=all=-N -l', '-o', program, '.'], { cwd: folder, stdio: 'inherit' });
+    const running = childProcess.spawn(program, ['open'], { stdio: 'ignore' });
+    const tracer = () => /^TracerPid:\s*(\d+)$/m.exec(fs.readFileSync(`/proc/${running.pid}/status`, 'utf8'))[1];
+    try {
+        await bench.addLogpoint(line('// logpoint'), 'a {item.Name} for {rebate}');
+        await bench.key('F5');
+        await bench.pick('The process to attach to', String(running.pid));
+        await bench.consoleShows(/> \[Go \d+\]: a "pot" for \d+/);
+        await bench.clickBreakpoint(line('return sum - rebate'));
+        await bench.stopsAt(line('return sum - rebate'));
+        await bench.shows(VARIABLES, /^sum[=: ]+1200$/);
+        await bench.toolbar('Disconnect');
+        await bench.sessionEnds();
+        await until('the process is let go', () => tracer() === '0');
+        assert.equal(running.exitCode ?? running.signalCode, null, 'the process goes on');
+    } finally {
+        running.kill('SIGKILL');
+    }
+});
+
+const TERMINAL = JSON.stringify({
+    version: '0.2.0',
+    configurations: [{ name: 'Shop', type: 'spelunk', request: 'launch', program: '${workspaceFolder}', args: ['ask'], console: 'integratedTerminal' }],
+});
+const noTerminal = !fs.existsSync(path.join(VSCODE_HOME, 'node_modules', 'node-pty', 'build', 'Release', 'pty.node')) && 'VS Code\'s terminal could not be built on this machine';
+
+scenario('a program in a terminal reads what is typed', { '.vscode/launch.json': TERMINAL, skip: noTerminal }, async (bench) => {
+    await bench.clickBreakpoint(line('// breakpoint'));
+    await bench.key('F5');
+    await bench.typeInTerminal('Ada\n');
+    await bench.stopsAt(line('// breakpoint'));
+    await bench.shows(STACK, /main\.main/);
     await bench.key('Shift+F5');
     await bench.sessionEnds();
 });

@@ -144,6 +144,22 @@ class Workbench {
         await input.waitFor({ state: 'hidden' });
     }
 
+    /** Takes the entry of an open list that a text narrows it down to. */
+    async pick(title, text) {
+        const input = this.page.locator('.quick-input-widget .quick-input-filter .monaco-inputbox input');
+        await until(`a list asks for ${title}`, async () => (await input.getAttribute('placeholder', { timeout: 500 })) === title);
+        await input.fill(text);
+        await this.page.locator('.quick-input-list .monaco-list-row', { hasText: text }).first().waitFor({ state: 'visible', timeout: STEP });
+        await this.page.keyboard.press('Enter');
+    }
+
+    /** Types into the terminal that has just been opened. */
+    async typeInTerminal(text) {
+        const terminal = this.page.locator('.terminal-wrapper.active .xterm-helper-textarea');
+        await terminal.focus({ timeout: STEP });
+        await this.page.keyboard.type(text);
+    }
+
     /** Presses a button of the debug toolbar. */
     async toolbar(name) {
         await this.page.locator(`.debug-toolbar .action-label[aria-label^="${name}"]`).click({ timeout: STEP });

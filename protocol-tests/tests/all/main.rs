@@ -5,6 +5,7 @@ mod dap_logpoints;
 mod dap_session;
 mod dap_stopping;
 mod dap_transcripts;
+mod dap_vscode_replay;
 mod first_day_errors;
 mod hostile;
 mod peer_rpc;

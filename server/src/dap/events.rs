@@ -31,6 +31,8 @@ pub(crate) struct Events {
     open: Option<Sender<Never>>,
     /// What came before the client was ready.
     held: VecDeque<Event>,
+    /// Breakpoints are being set, and the program may come to one before the client knows it.
+    answering: bool,
     /// How many log messages came when no more could be held.
     dropped: u64,
     stdout: Utf8Stream,
@@ -100,6 +102,11 @@ impl Events {
         self.receiver.as_mut()?.try_recv().ok()
     }
 
+    /// Keeps what happens until [`Session::release_after_answer`].
+    pub(crate) fn hold_until_answered(&mut self) {
+        self.answering = true;
+    }
+
     fn hold(&mut self, event: Event) {
         if self.held.len() >= HELD && matches!(event, Event::Log { .. }) {
             self.dropped += 1;
@@ -135,8 +142,21 @@ impl Session {
         match &self.phase {
             // Delve's clients read answers in sequence until the configuration is done; an attached program does not
             // wait for that.
-            Phase::Debugging(debuggee) if debuggee.state == State::Configuring => self.events.hold(event),
+            Phase::Debugging(debuggee) if debuggee.state == State::Configuring || self.events.answering => {
+                self.events.hold(event);
+            }
             _ => self.tell(event).await,
+        }
+    }
+
+    /// Tells the client what happened while its breakpoints were being set, now that it knows them.
+    pub(crate) async fn release_after_answer(&mut self) {
+        self.events.answering = false;
+        if self
+            .debuggee()
+            .is_none_or(|debuggee| debuggee.state != State::Configuring)
+        {
+            self.release_events().await;
         }
     }
 
@@ -148,7 +168,7 @@ impl Session {
         let dropped = std::mem::take(&mut self.events.dropped);
         if dropped > 0 {
             self.out.console(&format!(
-                "{dropped} log messages that came before configurationDone were dropped"
+                "{dropped} log messages that came before configurationDone, or while breakpoints were being set, were dropped"
             ));
         }
     }

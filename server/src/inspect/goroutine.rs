@@ -218,7 +218,7 @@ struct Survey<'p> {
     p: &'p dyn Stopped,
     layout: &'p RuntimeLayout,
     places: Places<'p>,
-    wait_reasons: WaitReasons,
+    wait_reasons: Option<WaitReasons>,
     labels: Labels<'p>,
     starts: StartFunctions<'p>,
     finalizer_runs: bool,
@@ -234,7 +234,7 @@ impl<'p> Survey<'p> {
             p,
             layout,
             places: Places::new(p.binary(), p.bias()),
-            wait_reasons: WaitReasons::read(p, layout),
+            wait_reasons: None,
             labels: Labels::new(p),
             starts: StartFunctions::new(p.binary()),
             finalizer_runs: status.is_some_and(|status| status & FING_RUNNING_FINALIZER != 0),
@@ -243,7 +243,16 @@ impl<'p> Survey<'p> {
 
     fn describe(&mut self, gs: &[G], threads: &Threads) -> Vec<Goroutine> {
         // The stacks of those that wait are read together.
-        let mut windows: Vec<BulkRead> = gs.iter().map(|g| window_of(g, threads)).collect();
+        let mut windows: Vec<BulkRead> = gs
+            .iter()
+            .map(|g| {
+                StackWindow::of_stack(
+                    Some(g).filter(|g| !threads.contains_key(&g.addr)),
+                    g.sched.sp,
+                    STACK_WINDOW,
+                )
+            })
+            .collect();
         self.p.memory().read_many(&mut windows);
         let described = gs.iter().zip(&windows);
         described
@@ -269,7 +278,7 @@ impl<'p> Survey<'p> {
             thread: running.map(|(thread, _)| *thread),
             status: GoroutineStatus::of(g.status),
             wait_reason: match g.status {
-                WAITING | LEAKED => self.wait_reasons.text(g.wait_reason),
+                WAITING | LEAKED => self.wait_reason(g),
                 _ => Arc::from(""),
             },
             wait_since: g.wait_since,
@@ -284,6 +293,12 @@ impl<'p> Survey<'p> {
             labels: self.labels.of(g.labels),
             is_system: self.is_system(g, start.name),
         }
+    }
+
+    fn wait_reason(&mut self, g: &G) -> Arc<str> {
+        let (p, layout) = (self.p, self.layout);
+        let reasons = self.wait_reasons.get_or_insert_with(|| WaitReasons::read(p, layout));
+        reasons.text(g.wait_reason)
     }
 
     fn location_of(&self, pc: ProcAddr) -> Location {
@@ -332,14 +347,6 @@ impl<'p> Survey<'p> {
             Some(_) => true,
         }
     }
-}
-
-/// The part of a stack that is read ahead: what the innermost frames of one that waits take.
-fn window_of(g: &G, threads: &Threads) -> BulkRead {
-    let sp = g.sched.sp;
-    let waits = !threads.contains_key(&g.addr) && g.owns(sp);
-    let len = if waits { (g.stack_hi - sp).min(STACK_WINDOW) } else { 0 };
-    BulkRead::new(ProcAddr(sp), len as usize)
 }
 
 /// Whether Delve takes a function for the user's (`UserCurrent`): not in package `runtime` unless exported, nor in `internal` packages or `iter`.

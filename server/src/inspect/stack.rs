@@ -7,12 +7,18 @@ use spelunk_dwarf::{Binary, LoadBias, RuntimeLayout, Scope};
 use super::g::{Work, thread_g};
 use super::goroutine::{find, work_of};
 use super::places::Places;
+use super::stack_window::StackWindow;
 use super::walk::{Call, Start, Walk, saved_registers};
 use super::{Frame, InspectError, Location, Registers, Stack, Stopped, Whose};
 use crate::value::Memory;
 
 /// More frames than this are not given, whatever was asked for: a gigabyte of stack, which is where Go's runtime gives up, has fewer of any useful kind.
 const MAX_FRAMES: usize = 1 << 20;
+
+/// What a frame takes in most cases, in bytes.
+const FRAME_SIZE: u64 = 512;
+/// The most bytes of a stack that are read before they are known to be needed.
+const MAX_WINDOW: u64 = 16 << 10;
 
 /// The innermost `depth` frames of a stack. That of a goroutine which runs is its thread's; if the thread is on a system stack, its frames come first.
 pub(crate) fn stack(p: &dyn Stopped, whose: Whose, depth: usize) -> Result<Stack, InspectError> {
@@ -37,7 +43,7 @@ pub(crate) fn stack(p: &dyn Stopped, whose: Whose, depth: usize) -> Result<Stack
         goroutine: work.goroutine.as_ref(),
         registers,
     };
-    Ok(collect(&places, Walk::new(&places, p.memory(), start), depth))
+    Ok(collect(&places, p.memory(), start, depth))
 }
 
 /// The innermost `depth` frames from the registers of a thread. The other threads may run.
@@ -61,10 +67,21 @@ pub(crate) fn unwind(
         m: work.m,
         registers: registers.clone(),
     };
-    collect(&places, Walk::new(&places, memory, start), depth)
+    collect(&places, memory, start, depth)
 }
 
-fn collect<'b>(places: &Places<'b>, mut walk: Walk<'_, 'b>, depth: usize) -> Stack {
+fn collect<'b>(places: &Places<'b>, memory: &dyn Memory, start: Start<'_>, depth: usize) -> Stack {
+    // The innermost frames are read together: a frame by itself takes two system calls.
+    let size = FRAME_SIZE.saturating_mul(depth as u64).clamp(FRAME_SIZE, MAX_WINDOW);
+    let mut window = [StackWindow::of_stack(
+        start.goroutine,
+        start.registers.sp().unwrap_or(0),
+        size,
+    )];
+    memory.read_many(&mut window);
+    let [window] = &window;
+    let memory = StackWindow::new(memory, window);
+    let mut walk = Walk::new(places, &memory, start);
     let depth = depth.min(MAX_FRAMES);
     let mut frames = Vec::new();
     let mut cut = false;

@@ -2,6 +2,7 @@
 
 use spelunk_dwarf::ProcAddr;
 
+use super::g::G;
 use crate::value::{BulkRead, Memory, ReadError};
 
 /// Memory of which a part is at hand.
@@ -12,6 +13,14 @@ pub(super) struct StackWindow<'m> {
 }
 
 impl<'m> StackWindow<'m> {
+    /// What to read of a goroutine's stack for a window of at most `size` bytes from `sp` up; nothing when it is on another stack.
+    pub(super) fn of_stack(goroutine: Option<&G>, sp: u64, size: u64) -> BulkRead {
+        let left = goroutine
+            .filter(|goroutine| goroutine.owns(sp))
+            .map_or(0, |goroutine| goroutine.stack_hi - sp);
+        BulkRead::new(ProcAddr(sp), left.min(size) as usize)
+    }
+
     /// `window` must have been read from `behind`. If that failed, everything is read from there.
     pub(super) fn new(behind: &'m dyn Memory, window: &'m BulkRead) -> StackWindow<'m> {
         StackWindow {

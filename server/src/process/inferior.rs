@@ -191,10 +191,7 @@ impl Inferior {
         launched.let_go().map_err(ProcessError::Launch)?;
         loop {
             match inferior.next_event()? {
-                ProcessEvent::Exec => {
-                    inferior.leave_exec()?;
-                    return Ok(inferior);
-                }
+                ProcessEvent::Exec => return Ok(inferior),
                 ProcessEvent::Exited(_) => {
                     return Err(match launched.executed() {
                         Err(error) => ProcessError::Launch(error),
@@ -204,15 +201,6 @@ impl Inferior {
                 _ => {}
             }
         }
-    }
-
-    /// Lets the thread out of execve(2) without executing an instruction of the program: within it, the kernel would overwrite a register that is set.
-    fn leave_exec(&mut self) -> Result<(), ProcessError> {
-        let tid = Tid(self.pid);
-        let failed = || ProcessError::system("start the process");
-        ptrace::interrupt(tid).map_err(failed())?;
-        self.thread_mut(tid)?.let_go(ptrace::cont).map_err(failed())?;
-        self.stop_threads()
     }
 
     fn options(&self) -> i32 {
@@ -598,7 +586,10 @@ impl Inferior {
         if self.ended.is_some() {
             return Ok(());
         }
-        let known = self.thread_mut(thread)?;
+        let Some(known) = self.threads.get_mut(&thread) else {
+            // It has ended, which is told.
+            return Ok(());
+        };
         known.wanted = true;
         known.purpose = if step { Purpose::Step } else { Purpose::Run };
         if known.state == State::InKernel {

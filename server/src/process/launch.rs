@@ -152,12 +152,12 @@ fn captured(output: Output) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {
     }
 }
 
-/// Waits for the end of a child of this process.
+/// Waits for the end of a child that this thread has forked; without `__WNOTHREAD` it would take stops that another thread, its tracer, waits for.
 fn reap(pid: i32) -> ExitStatus {
     let mut status = 0;
     loop {
         // SAFETY: the kernel writes one int to `status`.
-        match unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) } {
+        match unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL | libc::__WNOTHREAD) } {
             -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
             -1 => return ExitStatus::Unknown,
             _ => return ExitStatus::from_wait_status(status),
@@ -204,7 +204,7 @@ impl Launched {
         }
     }
 
-    /// Waits until an untraced program that [`Launch::start_here`] started is gone; any thread may do so.
+    /// Waits until an untraced program that [`Launch::start_here`] started is gone; on the thread that started it.
     pub(crate) fn reap(&self) -> ExitStatus {
         reap(self.pid)
     }

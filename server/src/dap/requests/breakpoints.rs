@@ -250,6 +250,7 @@ impl Session {
         if let Some(obituary) = self.obituary(state) {
             return Err(obituary);
         }
+        self.events.hold_until_answered();
         let states = self.call(move |target| target.as_deref().map(set)).await;
         states
             .map_err(|gone| gone.to_string())?

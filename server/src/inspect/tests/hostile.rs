@@ -9,24 +9,32 @@ use super::program::{Build, build};
 use crate::inspect::{InspectError, Registers, Stopped, Tid, Whose, goroutines, running_goroutine, stack, unwind};
 use crate::value::{Memory, ReadError};
 
-/// A little memory, where the program's data and the pointers in it lead: the same words over and over.
-struct Nonsense(Vec<u64>);
+/// A little memory, where the program's data and the pointers in it lead: the same bytes over and over.
+struct Nonsense {
+    bytes: Vec<u8>,
+    /// Where the runtime's list of goroutines is.
+    allgs: u64,
+}
 
 /// Where pointers lead, and how far there is something.
 const HEAP: u64 = 0xc000_0000;
-const HEAP_SIZE: u64 = 1 << 16;
+const HEAP_SIZE: u64 = 1 << 13;
 
 impl Memory for Nonsense {
     fn read(&self, addr: ProcAddr, buf: &mut [u8]) -> Result<(), ReadError> {
         let end = addr.0.saturating_add(buf.len() as u64);
         let inside = |start: u64, size: u64| addr.0 >= start && end <= start + size;
-        if !inside(0x40_0000, 0x80_0000) && !inside(HEAP, HEAP_SIZE) {
+        if !inside(self.allgs, 64) && !inside(HEAP, HEAP_SIZE) {
             return Err(ReadError::Fault(addr));
         }
-        for (at, byte) in (0u64..).zip(buf) {
-            let at = addr.0.wrapping_add(at);
-            let word = self.0[(at / 8) as usize % self.0.len()];
-            *byte = word.to_le_bytes()[(at % 8) as usize];
+        let mut at = addr.0 as usize % self.bytes.len();
+        let mut rest = buf;
+        while !rest.is_empty() {
+            let len = rest.len().min(self.bytes.len() - at);
+            let (now, later) = rest.split_at_mut(len);
+            now.copy_from_slice(&self.bytes[at..at + len]);
+            rest = later;
+            at = 0;
         }
         Ok(())
     }
@@ -111,7 +119,7 @@ fn nonsense_comes_to_an_end() {
     let strategy = (prop::collection::vec(word, 64), prop::collection::vec(general, 18));
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(500)
+        ..ProptestConfig::with_cases(1000)
     });
     let outcome = runner.run(&strategy, |(memory, values)| {
         let mut registers = Registers::default();
@@ -121,7 +129,10 @@ fn nonsense_comes_to_an_end() {
         registers.fs_base = values.last().copied();
         let stopped = Stopping {
             binary: Arc::clone(&binary),
-            memory: Nonsense(memory),
+            memory: Nonsense {
+                bytes: memory.into_iter().flat_map(u64::to_le_bytes).collect(),
+                allgs: layout.allgs.map_or(0, |at| at.0),
+            },
             registers: registers.clone(),
         };
         let found = unwind(&binary, LoadBias::default(), &stopped.memory, &registers, 500);

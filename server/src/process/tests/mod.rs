@@ -1,4 +1,8 @@
 //! The engine against real Go programs on the real kernel.
 
+mod attaching;
+mod ends;
 mod passing;
+mod signals;
+mod stepping;
 mod testee;

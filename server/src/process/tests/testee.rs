@@ -6,16 +6,16 @@ use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use nix::fcntl::{Flock, FlockArg};
-use spelunk_dwarf::{Binary, FileAddr, LoadBias, ProcAddr};
+use spelunk_dwarf::{Binary, FileOffset, LoadBias, ProcAddr};
 
-use crate::process::{Inferior, Launch, Launched, Output, ProcessEvent};
+use crate::process::{Inferior, Launch, Output, ProcessEvent};
 
 /// How it is built.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -224,49 +224,57 @@ fn launch(program: &Path, args: &[&str]) -> Launch {
 }
 
 fn bias(binary: &Binary, program: &Path, pid: i32) -> LoadBias {
-    if !binary.is_pie() {
-        return LoadBias::between(FileAddr(0), ProcAddr(0));
-    }
     let maps = super::super::maps::of(pid).expect("its mappings");
     let program = program.canonicalize().expect("a path");
-    let first = maps
+    let code = maps
         .iter()
-        .find(|mapping| Some(mapping.name.as_str()) == program.to_str() && mapping.offset == 0)
-        .expect("the program is mapped");
-    LoadBias::between(FileAddr(0), ProcAddr(first.addresses.start))
+        .find(|mapping| Some(mapping.name.as_str()) == program.to_str() && mapping.executable)
+        .expect("the program's code is mapped");
+    binary
+        .load_bias_of(ProcAddr(code.addresses.start), FileOffset(code.offset))
+        .expect("its code is where it was mapped from")
 }
 
-/// A program that runs untraced, and is no child of the calling thread.
+/// A program that runs untraced, as the child of another process: what we reap, that one does not miss.
 pub(super) struct Untraced {
-    pub(super) launched: Launched,
+    pid: i32,
+    parent: Child,
     pub(super) program: PathBuf,
     lines: Receiver<String>,
 }
 
 impl Untraced {
-    /// Starts it and waits for its first line, if it writes one before it has anything to do.
+    /// Starts it and waits until it is ready.
     pub(super) fn start(how: Build, args: &[&str]) -> Option<Untraced> {
         let program = build(how)?;
-        let mut launched = launch(&program, args).start().expect("it starts");
-        launched.release().expect("it is executed");
-        let stdout = launched.stdout.take().expect("captured");
+        let mut parent = Command::new("sh")
+            .args(["-c", r#""$0" "$@" & echo $!; wait $!; echo "exit $?""#])
+            .arg(&program)
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh starts");
+        let stdout = parent.stdout.take().expect("captured");
         let (send, lines) = crossbeam_channel::unbounded();
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let _ = send.send(line);
             }
         });
-        let untraced = Untraced {
-            launched,
+        let mut untraced = Untraced {
+            pid: 0,
+            parent,
             program,
             lines,
         };
+        untraced.pid = untraced.line().parse().expect("a process id");
         assert_eq!(untraced.line(), "ready");
         Some(untraced)
     }
 
     pub(super) fn pid(&self) -> i32 {
-        self.launched.pid
+        self.pid
     }
 
     /// The next line it writes.
@@ -279,15 +287,18 @@ impl Untraced {
     /// Asks it to end in order, and checks that it found nothing wrong.
     pub(super) fn finish(self) {
         // SAFETY: kill takes two integers.
-        unsafe { libc::kill(self.pid(), libc::SIGTERM) };
-        let status = self
-            .launched
-            .exit
-            .recv_timeout(Duration::from_secs(60))
-            .expect("it ends");
-        let lines: Vec<String> = self.lines.iter().collect();
-        assert_eq!(status, crate::process::ExitStatus::Code(0), "{lines:?}");
-        assert_eq!(lines.last().map(String::as_str), Some("ok"), "{lines:?}");
+        unsafe { libc::kill(self.pid, libc::SIGTERM) };
+        assert_eq!((self.line().as_str(), self.line().as_str()), ("ok", "exit 0"));
+    }
+}
+
+impl Drop for Untraced {
+    fn drop(&mut self) {
+        // SAFETY: kill takes two integers. Only a failed test leaves the program running; its parent has not reaped it as long as it waits.
+        if matches!(self.parent.try_wait(), Ok(None)) && self.pid > 0 {
+            unsafe { libc::kill(self.pid, libc::SIGKILL) };
+        }
+        let _ = self.parent.wait();
     }
 }
 

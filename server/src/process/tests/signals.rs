@@ -1,0 +1,266 @@
+//! Signals of the program: its faults, those it handles, those that arrive in the middle of our work.
+
+use std::time::Duration;
+
+use super::testee::{Build, Deadline, Testee, Untraced, times};
+use crate::process::{ExitStatus, Inferior, ProcessEvent, Seize};
+
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// A site on each instruction of the functions that fault: the copies fault in their slots, and the program recovers from what it takes for its own.
+#[test]
+fn faults_of_displaced_instructions_are_the_programs_own() {
+    let _deadline = Deadline::new(LIMIT);
+    let Some(mut testee) = Testee::launch(Build::Plain, &["faults", &times(100).to_string()]) else {
+        return;
+    };
+    testee.insert_everywhere("main.load");
+    testee.insert_everywhere("main.divide");
+    let (load, _) = testee.function("main.load");
+    let (divide, _) = testee.function("main.divide");
+    let (mut loads, mut divisions) = (0, 0);
+    let (status, output) = testee.run(|_, event| {
+        if let ProcessEvent::Site { addr, .. } = event {
+            loads += usize::from(addr == load);
+            divisions += usize::from(addr == divide);
+        }
+    });
+    assert_eq!((status, output.as_str()), (ExitStatus::Code(0), "ok\n"));
+    assert!(
+        loads >= 2 * times(100) && divisions >= 2 * times(100),
+        "{loads} loads, {divisions} divisions"
+    );
+}
+
+/// The same, each instruction stepped.
+#[test]
+fn a_step_into_a_fault_ends_in_the_handler() {
+    let _deadline = Deadline::new(LIMIT);
+    let Some(mut testee) = Testee::launch(Build::Plain, &["faults", "20"]) else {
+        return;
+    };
+    let (entry, end) = testee.function("main.load");
+    let (handler, _) = testee.function("runtime.sigtramp");
+    testee.insert_everywhere("main.load");
+    let mut handlers = 0;
+    let (status, output) = testee.run(|inferior, event| {
+        let ProcessEvent::Site { thread, addr } = event else {
+            return;
+        };
+        if addr != entry {
+            return;
+        }
+        loop {
+            inferior.resume(thread, true).expect("it steps");
+            loop {
+                match inferior.next_event().expect("an event") {
+                    ProcessEvent::Stepped { thread: stepped } if stepped == thread => break,
+                    ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_) => {}
+                    event => panic!("{event:?}"),
+                }
+            }
+            let pc = inferior
+                .general_registers(thread)
+                .expect("stopped")
+                .pc()
+                .expect("known");
+            if pc == handler.0 {
+                handlers += 1;
+            }
+            if !(entry.0..end.0).contains(&pc) {
+                break;
+            }
+        }
+    });
+    assert_eq!((status, output.as_str()), (ExitStatus::Code(0), "ok\n"));
+    assert_eq!(handlers, 20);
+}
+
+/// Signals sent from outside while a thread passes sites all the time: each reaches the program's handler, with its sender.
+#[test]
+fn signals_from_outside_arrive_while_sites_are_passed() {
+    let _deadline = Deadline::new(LIMIT);
+    let count = times(100);
+    let Some(untraced) = Untraced::start(Build::Plain, &["count", &count.to_string()]) else {
+        return;
+    };
+    let pid = untraced.pid();
+    let inferior = Inferior::seize(pid, Seize { kill_with_us: false }).expect("seized");
+    let mut testee = Testee::of(inferior, &untraced.program, None);
+    testee.insert_everywhere("main.pass");
+    let sender = std::thread::spawn(move || {
+        for number in 1..=count {
+            // SAFETY: kill takes two integers.
+            unsafe { libc::kill(pid, libc::SIGUSR1) };
+            assert_eq!(untraced.line(), number.to_string());
+        }
+        assert_eq!((untraced.line().as_str(), untraced.line().as_str()), ("ok", "exit 0"));
+    });
+    let mut sites = 0;
+    let (status, _) = testee.run(|inferior, event| {
+        if let ProcessEvent::Site { thread, .. } = event {
+            sites += 1;
+            // Every now and then by steps, during which signals are held back.
+            if sites % 7 == 0 {
+                inferior.resume(thread, true).expect("it steps");
+                loop {
+                    match inferior.next_event().expect("an event") {
+                        ProcessEvent::Stepped { thread: stepped } if stepped == thread => break,
+                        ProcessEvent::Site { thread: other, .. } if other != thread => {
+                            inferior.resume(other, false).expect("it goes on");
+                        }
+                        ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_) => {}
+                        event => panic!("{event:?}"),
+                    }
+                }
+            }
+        }
+    });
+    sender.join().expect("every signal arrived");
+    assert_eq!(status, ExitStatus::Code(0));
+}
+
+#[test]
+fn a_signal_that_kills_is_passed_on() {
+    let _deadline = Deadline::new(LIMIT);
+    let Some(testee) = Testee::launch(Build::Plain, &["sleep", "3"]) else {
+        return;
+    };
+    let pid = testee.inferior.pid();
+    let mut sent = false;
+    let (status, _) = testee.run(|_, event| {
+        if let ProcessEvent::ThreadBorn(_) = event
+            && !sent
+        {
+            sent = true;
+            // SAFETY: kill takes two integers. SIGUSR2 is not handled by a Go program that does not ask for it.
+            unsafe { libc::kill(pid, libc::SIGKILL) };
+        }
+    });
+    assert_eq!(status, ExitStatus::Signal(libc::SIGKILL));
+}
+
+fn state_of(pid: i32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it lives");
+    let state = stat.rsplit_once(") ").expect("a command").1;
+    state.chars().next().expect("a state")
+}
+
+fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{what} does not happen");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Lets the inferior's events pass until the other thread says that it is done.
+fn run_until(inferior: &mut Inferior, other: std::thread::JoinHandle<()>) {
+    let kicker = inferior.kicker();
+    let waiting = std::thread::spawn(move || {
+        let done = other.join();
+        kicker.kick();
+        done.expect("the other thread found what it expected");
+    });
+    loop {
+        match inferior.next_event().expect("an event") {
+            ProcessEvent::Kicked => break,
+            ProcessEvent::Site { thread, .. } => inferior.resume(thread, false).expect("it goes on"),
+            ProcessEvent::Exited(status) => panic!("it ended with {status:?}"),
+            _ => {}
+        }
+    }
+    waiting.join().expect("checked");
+}
+
+/// Ctrl-Z and `fg`, while traced and resumed: the program stops and goes on as it would without us, and passes its sites after that.
+#[test]
+fn job_control_works_under_us() {
+    let _deadline = Deadline::new(LIMIT);
+    let Some(untraced) = Untraced::start(Build::Plain, &["steady", "3", "200", "0"]) else {
+        return;
+    };
+    let pid = untraced.pid();
+    let inferior = Inferior::seize(pid, Seize { kill_with_us: false }).expect("seized");
+    let mut testee = Testee::of(inferior, &untraced.program, None);
+    let (leaf, _) = testee.function("main.leaf");
+    testee.inferior.insert_site(leaf).expect("a site");
+    testee.inferior.resume_all().expect("it goes on");
+    for _ in 0..3 {
+        let other = std::thread::spawn(move || {
+            // SAFETY: kill takes two integers.
+            unsafe { libc::kill(pid, libc::SIGTSTP) };
+        });
+        run_until(&mut testee.inferior, other);
+        let quiet = std::thread::spawn(move || {
+            // A thread that listens is shown as stopped by its tracer.
+            eventually("the job-control stop", || matches!(state_of(pid), 'T' | 't'));
+        });
+        run_until(&mut testee.inferior, quiet);
+        // A halt during the stop does not end it.
+        testee.inferior.stop_all().expect("it stops");
+        testee.inferior.insert_site(leaf).expect("a site");
+        testee.inferior.resume_all().expect("it stays stopped");
+        let kicker = testee.inferior.kicker();
+        let timer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            kicker.kick();
+        });
+        loop {
+            match testee.inferior.next_event().expect("an event") {
+                ProcessEvent::Kicked => break,
+                // Told late: it was hit before the stop.
+                ProcessEvent::Site { thread, .. } => testee.inferior.resume(thread, false).expect("it goes on"),
+                event => panic!("{event:?} in a stopped program"),
+            }
+        }
+        timer.join().expect("kicked");
+        // SAFETY: as above.
+        unsafe { libc::kill(pid, libc::SIGCONT) };
+        let mut passes = 0;
+        while passes < 20 {
+            match testee.inferior.next_event().expect("an event") {
+                ProcessEvent::Site { thread, .. } => {
+                    passes += 1;
+                    testee.inferior.resume(thread, false).expect("it goes on");
+                }
+                ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_) => {}
+                event => panic!("{event:?}"),
+            }
+        }
+    }
+    testee.inferior.detach().expect("let go");
+    untraced.finish();
+}
+
+/// A program stopped by SIGSTOP, as a probe's program does it, is taken, and runs when it is resumed.
+#[test]
+fn the_stop_of_a_probe_is_ended() {
+    let _deadline = Deadline::new(LIMIT);
+    let Some(untraced) = Untraced::start(Build::Plain, &["steady", "2", "0", "0"]) else {
+        return;
+    };
+    let pid = untraced.pid();
+    for stopped_before in [true, false] {
+        // SAFETY: kill takes two integers.
+        unsafe { libc::kill(pid, libc::SIGSTOP) };
+        if stopped_before {
+            eventually("the stop", || state_of(pid) == 'T');
+        }
+        let inferior = Inferior::seize_after_probe(pid, Seize { kill_with_us: false }).expect("seized");
+        let mut testee = Testee::of(inferior, &untraced.program, None);
+        let (leaf, _) = testee.function("main.leaf");
+        testee.inferior.insert_site(leaf).expect("a site");
+        testee.inferior.resume_all().expect("it goes on");
+        let mut passes = 0;
+        while passes < 10 {
+            if let ProcessEvent::Site { thread, .. } = testee.inferior.next_event().expect("an event") {
+                passes += 1;
+                testee.inferior.resume(thread, false).expect("it goes on");
+            }
+        }
+        testee.inferior.detach().expect("let go");
+        eventually("running on", || !matches!(state_of(pid), 'T' | 't'));
+    }
+    untraced.finish();
+}
