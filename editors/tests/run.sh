@@ -46,7 +46,7 @@ shop() {
 
 run_extension() {
     with_node || return 77
-    (cd "$here/../vscode" && node --test test/)
+    (cd "$here/../vscode" && node --test test/*.test.js)
 }
 
 run_vscode() {
@@ -60,7 +60,7 @@ run_vscode() {
     VSIX=$(sh "$here/../vscode/pack.sh" "$target") || return 1
     OUT=$out
     export VSCODE_HOME CHROMIUM VSIX OUT
-    (cd "$here" && node --test --test-reporter=spec vscode/)
+    (cd "$here" && node --test --test-reporter=spec vscode/*.test.js)
 }
 
 run_emacs() {
