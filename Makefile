@@ -9,7 +9,7 @@ SCRIPTS := protocol-tests/scripts
 # Evaluated once, when a target needs it.
 GO = $(eval GO := $$(shell sh $(SCRIPTS)/ensure-go.sh $(TARGET)))$(GO)
 
-.PHONY: help build install demo test test-go-versions test-editors vscode stress bench fuzz lint clean
+.PHONY: help build install demo test test-go-versions transcripts test-editors vscode stress bench fuzz lint clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -44,6 +44,10 @@ stress: toolchain ## what goes wrong, hundreds of times: kills, vanishing client
 	$(CARGO) build --workspace
 	SPELUNK_STRESS=1 SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk \
 		$(CARGO) test -p protocol-tests --test all stress -- --nocapture --test-threads=1
+
+transcripts: toolchain ## sessions with dlv and with spelunk side by side, message by message
+	@$(CARGO) build --workspace
+	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk $(TARGET)/debug/transcripts
 
 bench: toolchain ## nothing, spelunk, dlv --ebpf and dlv on one program in one run; an HTTP service under load
 	@$(CARGO) build --release -p spelunk -p protocol-tests

@@ -80,7 +80,9 @@ impl Normaliser {
         match value {
             Value::String(text) => *text = self.text(text),
             Value::Array(items) => {
-                items.iter_mut().for_each(|item| self.value(item));
+                for item in items.iter_mut() {
+                    self.value(item);
+                }
                 settle_runtime_goroutines(items);
             }
             Value::Object(members) => {

@@ -106,12 +106,11 @@ fn play_one(scenario: &Scenario, theirs: &Path, ours: &Path, explained: &[Explai
     for message in compared.differing {
         let mut all = true;
         for one in message {
-            match explained.iter().position(|by| by.covers(scenario.name, &one)) {
-                Some(by) => outcome.used.push(by),
-                None => {
-                    all = false;
-                    outcome.unexplained.push(one);
-                }
+            if let Some(by) = explained.iter().position(|by| by.covers(scenario.name, &one)) {
+                outcome.used.push(by);
+            } else {
+                all = false;
+                outcome.unexplained.push(one);
             }
         }
         outcome.explained += usize::from(all);

@@ -16,6 +16,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("goroutines: system goroutines hidden", hidden),
     scenario("goroutines: a step of a parked one", step_parked),
     scenario("goroutines: breakpoints in several", several),
+    scenario("goroutines: more than are listed", too_many),
     scenario("stack: portions of a deep one", portions),
     scenario("stack: a depth of its own", own_depth),
     scenario("stack: optimised and inlined code", optimised),
@@ -114,6 +115,13 @@ fn several(play: &mut Play) -> Result<()> {
     play.stack(0, 3)?;
     play.threads()?;
     play.go("continue")?;
+    play.end(json!({}))
+}
+
+fn too_many(play: &mut Play) -> Result<()> {
+    at_the_gate(play, json!({"args": ["1200"], "hideSystemGoroutines": true}))?;
+    play.threads()?;
+    play.stack(0, 2)?;
     play.end(json!({}))
 }
 

@@ -1,11 +1,12 @@
 //! Sessions that stop the program, with any version of Go: no dlv is needed to know what is right.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use protocol_tests::child::{ChildGroup, descendants, is_alive, tracer_of, wait_until};
+use protocol_tests::corpus::Numbers;
 use protocol_tests::dap_client::{DapClient, Event, STEP, SourceBreakpoint};
 use protocol_tests::failure::{Attempt, Failure, Result};
 use protocol_tests::paths;
@@ -193,8 +194,8 @@ fn what_is_set_is_what_the_program_has() -> Result<()> {
 #[test]
 fn a_breakpoint_and_a_logpoint_share_an_address() -> Result<()> {
     let built = fixture("walks", Build::NoOpt)?;
-    let line = built.line("main.go", "func square(")?;
-    let mut client = launched(&built, &[], &[SourceBreakpoint::log(line, "square of {n}")])?;
+    let first = built.line("main.go", "func square(")?;
+    let mut client = launched(&built, &[], &[SourceBreakpoint::log(first, "square of {n}")])?;
     let body = json!({"breakpoints": [{"name": "main.square", "condition": "n == 2"}]});
     let set = client.request("setFunctionBreakpoints", body)?;
     assert_eq!(set["breakpoints"][0]["verified"], true, "{set}");
@@ -203,16 +204,14 @@ fn a_breakpoint_and_a_logpoint_share_an_address() -> Result<()> {
     assert_eq!(stop.body["reason"], "function breakpoint", "{stop:?}");
     // All that were passed, this one included, have been told before the stop.
     let told = client.outputs_so_far("stdout");
-    let expected: String = ["3", "0", "1", "2"]
-        .iter()
-        .map(|n| format!("> [Go 1]: square of {n}\n"))
-        .collect();
+    let line = |n: u32| format!("> [Go 1]: square of {n}\n");
+    let expected = [3, 0, 1, 2].map(line).concat();
     assert_eq!(told, expected);
     // Without the breakpoint the logpoint goes on alone.
     client.request("setFunctionBreakpoints", json!({"breakpoints": []}))?;
     client.request("continue", json!({"threadId": 1}))?;
     client.event("terminated")?;
-    assert_eq!(client.outputs_so_far("stdout"), expected + "> [Go 1]: square of 3\n");
+    assert_eq!(client.outputs_so_far("stdout"), expected + &line(3));
     client.disconnect(json!({})).map(drop)
 }
 
@@ -232,35 +231,28 @@ fn a_step_passes_a_logpoint_once() -> Result<()> {
     client.disconnect(json!({})).map(drop)
 }
 
-/// Numbers without a pattern that would match the program's; each run has its own.
-struct Random(u64);
+/// Moments differ from run to run.
+fn random() -> Numbers {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Numbers::new(now.map_or(1, |now| now.as_nanos() as u64))
+}
 
-impl Random {
-    fn seeded() -> Random {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        Random(now.map_or(1, |now| now.as_nanos() as u64) | 1)
-    }
-
-    /// A number below `limit` (xorshift, Marsaglia 2003).
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
+/// A random moment below a limit in microseconds.
+fn moment(random: &mut Numbers, limit: usize) -> Duration {
+    Duration::from_micros(random.below(limit) as u64)
 }
 
 #[test]
 fn a_hundred_pauses_at_random_moments() -> Result<()> {
     const LATEST: Duration = Duration::from_millis(200);
     let built = fixture("walks", Build::NoOpt)?;
-    let mut random = Random::seeded();
+    let mut random = random();
     for how in ["busy", "forever"] {
         let mut client = launched(&built, &[how], &[])?;
         client.configuration_done()?;
         let mut late = Vec::new();
         for round in 0..50 {
-            std::thread::sleep(Duration::from_micros(random.below(5_000)));
+            std::thread::sleep(moment(&mut random, 5_000));
             let asked = Instant::now();
             client.request("pause", json!({"threadId": 1}))?;
             let stop = stopped(&mut client)?;
@@ -283,7 +275,7 @@ fn a_hundred_pauses_at_random_moments() -> Result<()> {
 #[test]
 fn a_program_killed_at_any_moment_ends_the_session() -> Result<()> {
     let built = fixture("walks", Build::NoOpt)?;
-    let mut random = Random::seeded();
+    let mut random = random();
     for round in 0..24 {
         let stops = round % 3 != 0;
         let breakpoints = if stops {
@@ -293,9 +285,9 @@ fn a_program_killed_at_any_moment_ends_the_session() -> Result<()> {
         };
         let mut client = launched(&built, &["forever"], &breakpoints)?;
         let target = target(&mut client)?;
-        let moment = Duration::from_micros(random.below(30_000));
+        let until = moment(&mut random, 30_000);
         let killer = std::thread::spawn(move || {
-            std::thread::sleep(moment);
+            std::thread::sleep(until);
             kill(Pid::from_raw(target), Signal::SIGKILL)
         });
         client.send("configurationDone", Value::Null)?;
@@ -312,7 +304,7 @@ fn a_program_killed_at_any_moment_ends_the_session() -> Result<()> {
         for command in commands {
             let seq = client.send(command, json!({"threadId": 1}))?;
             client.response_within(seq, STEP)?;
-            std::thread::sleep(Duration::from_micros(random.below(5_000)));
+            std::thread::sleep(moment(&mut random, 5_000));
         }
         killer
             .join()
@@ -338,7 +330,7 @@ fn target(client: &mut DapClient) -> Result<i32> {
 #[test]
 fn a_client_that_vanishes_at_any_moment_leaves_nothing_behind() -> Result<()> {
     let built = fixture("walks", Build::NoOpt)?;
-    let mut random = Random::seeded();
+    let mut random = random();
     for round in 0..12 {
         let mut client = launched(&built, &["forever"], &[stop_at(&built, "// Add")?])?;
         let target = target(&mut client)?;
@@ -346,7 +338,7 @@ fn a_client_that_vanishes_at_any_moment_leaves_nothing_behind() -> Result<()> {
         for command in ["next", "continue", "stepOut"].iter().take(round % 4) {
             client.send(command, json!({"threadId": 1}))?;
         }
-        std::thread::sleep(Duration::from_micros(random.below(20_000)));
+        std::thread::sleep(moment(&mut random, 20_000));
         client.hang_up().finish(STEP)?;
         wait_until("the program to end", STEP, || (!is_alive(target)).then_some(()))?;
     }
@@ -358,7 +350,7 @@ fn an_attached_program_goes_on_as_it_was() -> Result<()> {
     let built = fixture("counter", Build::NoOpt)?;
     let mut running = ChildGroup::start(&mut Command::new(&built.program))?;
     let pid = running.pid();
-    let mut random = Random::seeded();
+    let mut random = random();
     for round in 0..10 {
         let mut client = DapClient::start(&paths::spelunk()?)?;
         client.attach(json!({"mode": "local", "processId": pid}))?;
@@ -372,7 +364,7 @@ fn an_attached_program_goes_on_as_it_was() -> Result<()> {
             2 => drop(client.request("continue", json!({"threadId": 1}))?),
             _ => {
                 client.send("next", json!({"threadId": 1}))?;
-                std::thread::sleep(Duration::from_micros(random.below(3_000)));
+                std::thread::sleep(moment(&mut random, 3_000));
             }
         }
         if round % 2 == 0 {

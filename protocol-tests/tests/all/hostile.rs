@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use object::{Object, ObjectSection};
 use protocol_tests::corpus::Numbers;
-use protocol_tests::dap_client::{DapClient, STEP};
+use protocol_tests::dap_client::{DapClient, STEP, SourceBreakpoint};
 use protocol_tests::executable::write_executable;
 use protocol_tests::failure::Result;
 use protocol_tests::paths;
@@ -159,5 +159,111 @@ fn random_requests_are_all_answered() -> Result<()> {
         client
             .request("disconnect", json!({"terminateDebuggee": true}))
             .map(drop)
+    })
+}
+
+/// An expression put together from pieces, seldom a sensible one.
+fn expression(numbers: &mut Numbers) -> String {
+    const PIECES: [&str; 36] = [
+        "point",
+        "big",
+        "words",
+        "named",
+        "slice",
+        "bytes",
+        "pointer",
+        "nilPointer",
+        "raw",
+        "X",
+        "Next",
+        ".",
+        ".",
+        "[",
+        "]",
+        "(",
+        ")",
+        "*",
+        "&",
+        "+",
+        "-",
+        "/",
+        "%",
+        "<<",
+        "==",
+        "0",
+        "1",
+        "-1",
+        "1<<62",
+        "99999999999999999999",
+        "\"one\"",
+        "len",
+        "*(*int)(8)",
+        "*(*\"main.Named\")(0xc000000000)",
+        "runtime.curg.goid",
+        "{",
+    ];
+    (0..=numbers.below(6)).map(|_| *numbers.pick(&PIECES)).collect()
+}
+
+#[test]
+fn random_looks_at_a_stopped_program_are_all_answered() -> Result<()> {
+    const COMMANDS: [&str; 12] = [
+        "stackTrace",
+        "scopes",
+        "variables",
+        "evaluate",
+        "setVariable",
+        "exceptionInfo",
+        "readMemory",
+        "writeMemory",
+        "setInstructionBreakpoints",
+        "threads",
+        "next",
+        "stepIn",
+    ];
+    let program = fixture("kinds", Build::NoOpt)?;
+    let line = program.line("main.go", "// composites")?;
+    for_a_while(|seed| {
+        let mut numbers = Numbers::new(seed);
+        let mut client = DapClient::start(&paths::spelunk()?)?;
+        client.launch(
+            json!({"mode": "exec", "program": program.program, "showGlobalVariables": true, "showRegisters": true}),
+        )?;
+        client.set_breakpoints(&program.source("main.go"), &[SourceBreakpoint::stop(line)])?;
+        client.configuration_done()?;
+        client.event("stopped")?;
+        client.request("stackTrace", json!({"threadId": 1}))?;
+        client.request("scopes", json!({"frameId": 1000}))?;
+        for _ in 0..60 {
+            let command = *numbers.pick(&COMMANDS);
+            let mut number = || match numbers.below(8) {
+                0 => numbers.next() as i64,
+                1 => -1,
+                2 => i64::MAX,
+                3 => i64::MIN,
+                4 => 1,
+                _ => 1000 + numbers.below(40) as i64,
+            };
+            let [reference, start, count, frame, thread] = std::array::from_fn(|_| number());
+            let thread = if numbers.below(2) == 0 { 1 } else { thread };
+            let filter = *numbers.pick(&["", "named", "indexed", "x"]);
+            let arguments = json!({
+                "variablesReference": reference, "start": start, "count": count, "filter": filter, "frameId": frame,
+                "threadId": thread, "startFrame": start, "levels": count, "expression": expression(&mut numbers),
+                "context": *numbers.pick(&["watch", "hover", "repl", "clipboard", ""]), "name": expression(&mut numbers),
+                "value": expression(&mut numbers), "memoryReference": format!("{start:#x}"), "offset": start, "data": "QUJD",
+                "breakpoints": [{"instructionReference": format!("{start:#x}"), "offset": count}],
+                "granularity": *numbers.pick(&["instruction", "line", ""]),
+            });
+            let seq = client.send(command, arguments.clone())?;
+            client.response_within(seq, STEP).map_err(|failure| {
+                protocol_tests::failure::Failure::new(format!(
+                    "SPELUNK_FUZZ_SEED={seed}: {command} {arguments}: {failure}"
+                ))
+            })?;
+        }
+        let errors = client.server().stderr.text();
+        assert!(!errors.contains("panicked"), "SPELUNK_FUZZ_SEED={seed}: {errors}");
+        client.request("disconnect", json!({})).map(drop)
     })
 }

@@ -60,6 +60,7 @@ pub(crate) struct AttachConfig {
 
 /// Attributes of both.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an attribute that users write")]
 pub(crate) struct CommonConfig {
     /// Debug child processes too.
     pub(crate) follow_exec: bool,

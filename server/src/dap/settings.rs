@@ -17,6 +17,7 @@ pub(crate) struct ClientCapabilities {
 
 /// Choices of a session. The names of those that can be changed are those of the launch configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub(crate) struct Settings {
     /// What the client can do.
     pub(crate) client: ClientCapabilities,

@@ -293,11 +293,14 @@ impl<T: Send + Sync + 'static> Engine<T> {
                 // Whoever asked before this drain began has seen its records enter the ring.
                 let asked: Vec<_> = asked.try_iter().collect();
                 let at_once = last || !asked.is_empty();
+                let mut handled = 0;
                 let drained = ring.drain(if at_once { Duration::ZERO } else { POLL }, |record| {
-                    if hurrying.is_over() {
+                    // A few are always shown: on a busy machine the patience may be over before this thread has begun.
+                    if handled >= SHOWN_IN_A_HURRY && hurrying.is_over() {
                         skipped += 1;
                         return;
                     }
+                    handled += 1;
                     let sites = table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
                     let site = sites.get(record.site().number() as usize).and_then(Option::clone);
                     drop(sites);
@@ -348,6 +351,9 @@ impl<T: Send + Sync + 'static> Engine<T> {
         self.probes.total_counters()
     }
 }
+
+/// How many records are handled however long somebody has waited.
+const SHOWN_IN_A_HURRY: u64 = 500;
 
 /// Until when a reader may take its time. A stop is waited for by a person, while records may come faster than any client reads.
 #[derive(Default)]

@@ -46,7 +46,7 @@ impl Loader<'_> {
     }
 
     /// What is shown of a channel whose variable is at `addr` and points to `base`.
-    pub(super) fn chan(&self, ty: &Type, addr: ProcAddr, base: u64) -> Result<Content, String> {
+    pub(super) fn chan(&self, ty: &Type, addr: ProcAddr, base: u64, level: Level<'_>) -> Result<Content, String> {
         if base == 0 {
             return Ok(Content::NilChan);
         }
@@ -74,7 +74,7 @@ impl Loader<'_> {
             *len = described.len();
             if readable {
                 let stand_in = Value::not_loaded(Arc::new(ty.clone()), at);
-                if let Content::Struct { fields: loaded, .. } = whole.structure(&stand_in, &described, Level::TOP) {
+                if let Content::Struct { fields: loaded, .. } = whole.structure(&stand_in, &described, level.fresh()) {
                     *fields = loaded;
                 }
             }

@@ -40,7 +40,7 @@ impl Loader<'_> {
     }
 
     /// What is shown of a function value that is `object`.
-    pub(super) fn function(&self, object: u64, level: Level) -> Result<Content, String> {
+    pub(super) fn function(&self, object: u64, level: Level<'_>) -> Result<Content, String> {
         let mut content = Content::Func {
             name: String::new(),
             captured: Vec::new(),
@@ -73,7 +73,7 @@ impl Loader<'_> {
     }
 
     /// A variable that a closure captured by reference: the variable that the field points to.
-    pub(super) fn captured_by_reference(&self, name: &str, base: ProcAddr, field: &Field, level: Level) -> Value {
+    pub(super) fn captured_by_reference(&self, name: &str, base: ProcAddr, field: &Field, level: Level<'_>) -> Value {
         let at = ProcAddr(base.0.wrapping_add(field.offset));
         let elem = match self.type_or_error(field.ty) {
             Ok(ty) => match ty.kind {

@@ -1,5 +1,6 @@
 //! Loads a value of a given type from a memory, within limits.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use spelunk_dwarf::{Binary, Field, FileAddr, Kind, LoadBias, ProcAddr, Type, TypeId};
@@ -54,8 +55,14 @@ impl LoadConfig {
 const MAX_ELEMENT_ERRORS: usize = 3;
 /// Groups that are looked at for the entries of a map in another value: there may be thousands of such maps.
 const NESTED_MAP_STEPS: u32 = 1 << 14;
+/// Values that one load makes, with all that is in them: some 15 MiB.
+const MAX_VALUES: u32 = 50_000;
+/// So many bytes of a string cost as much as a value.
+const STRING_PER_VALUE: u32 = 256;
+/// Why the rest is not there.
+const TOO_MUCH: &str = "there is too much in it to be loaded at once";
 /// Elements of one value, whatever a client asks for: with what is in them they must fit into memory.
-const MAX_ELEMENTS: u32 = 1 << 17;
+const MAX_ELEMENTS: u32 = 1 << 15;
 /// Bytes of one string, whatever a client asks for.
 const MAX_STRING: u32 = 1 << 24;
 /// Room for elements is made for this many at once; lengths are read from the target.
@@ -81,7 +88,7 @@ impl Loader<'_> {
     ///
     /// Never fails as a whole: what cannot be read says so in its place.
     pub(crate) fn load(&self, name: &str, ty: TypeId, addr: ProcAddr) -> Value {
-        self.load_at(name, ty, addr, Level::TOP)
+        self.load_at(name, ty, addr, Level::top(&budget()))
     }
 
     /// The type, or a stand-in that makes the value unreadable with the reason.
@@ -93,10 +100,10 @@ impl Loader<'_> {
 
     /// Loads the value of a type that is at hand, at `addr`.
     pub(crate) fn load_typed(&self, name: &str, ty: Arc<Type>, addr: ProcAddr) -> Value {
-        self.load_of(name, ty, None, addr, Level::TOP)
+        self.load_of(name, ty, None, addr, Level::top(&budget()))
     }
 
-    pub(super) fn load_at(&self, name: &str, ty: TypeId, addr: ProcAddr, level: Level) -> Value {
+    pub(super) fn load_at(&self, name: &str, ty: TypeId, addr: ProcAddr, level: Level<'_>) -> Value {
         match self.type_or_error(ty) {
             Ok(ty) => self.load_of(name, ty, None, addr, level),
             Err((ty, why)) => self.load_of(name, ty, Some(why), addr, level),
@@ -109,7 +116,7 @@ impl Loader<'_> {
         ty: Arc<Type>,
         broken: Option<String>,
         addr: ProcAddr,
-        level: Level,
+        level: Level<'_>,
     ) -> Value {
         let mut value = Value {
             name: name.to_owned(),
@@ -120,6 +127,10 @@ impl Loader<'_> {
             unreadable: broken,
         };
         if value.unreadable.is_some() || addr == ProcAddr(0) {
+            return value;
+        }
+        if !level.spend(1) {
+            value.unreadable = Some(TOO_MUCH.to_owned());
             return value;
         }
         if level.depth > MAX_DEPTH {
@@ -134,7 +145,7 @@ impl Loader<'_> {
         value
     }
 
-    fn content(&self, value: &Value, level: Level) -> Result<Content, String> {
+    fn content(&self, value: &Value, level: Level<'_>) -> Result<Content, String> {
         let ty = &value.ty;
         let addr = value.addr;
         let word = |offset: u64| self.word(addr, offset);
@@ -153,7 +164,14 @@ impl Loader<'_> {
                 f64::from_bits(self.uint(addr, 8)?),
                 f64::from_bits(self.uint(offset(addr, 8), 8)?),
             ),
-            Kind::String => self.string(word(0)?, word(8)?)?,
+            Kind::String => {
+                let (base, len) = (word(0)?, word(8)?);
+                let loaded = len.min(u64::from(self.config.max_string_len));
+                if !level.spend(u32::try_from(loaded).unwrap_or(u32::MAX) / STRING_PER_VALUE) {
+                    return Err(TOO_MUCH.to_owned());
+                }
+                self.string(base, len)?
+            }
             Kind::Slice { elem } => {
                 let (base, len, cap) = (word(0)?, word(8)? as i64, word(16)? as i64);
                 let stride = self.type_or_error(*elem).map_err(|(_, why)| why)?.size;
@@ -177,7 +195,7 @@ impl Loader<'_> {
             Kind::UnsafePointer => Content::UnsafePointer(word(0)?),
             Kind::Interface { empty } => self.interface(addr, *empty, level)?,
             Kind::Map { .. } => self.map(ty, addr, 0, level)?,
-            Kind::Chan { .. } => self.chan(ty, addr, word(0)?)?,
+            Kind::Chan { .. } => self.chan(ty, addr, word(0)?, level)?,
             Kind::Func => self.function(word(0)?, level)?,
             Kind::Void => return Err("a value without a type".to_owned()),
             Kind::Other(what) => return Err(format!("unknown or unsupported kind: {what}")),
@@ -211,7 +229,7 @@ impl Loader<'_> {
         Ok(Content::String { bytes, len })
     }
 
-    fn elements(&self, elem: TypeId, stride: u64, base: u64, len: i64, level: Level) -> Result<Vec<Value>, String> {
+    fn elements(&self, elem: TypeId, stride: u64, base: u64, len: i64, level: Level<'_>) -> Result<Vec<Value>, String> {
         if len < 0 {
             return Err("Negative array length".to_owned());
         }
@@ -232,7 +250,7 @@ impl Loader<'_> {
             let element = self.load_at("", elem, ProcAddr(base + i * stride), level.inside());
             errors += usize::from(element.unreadable.is_some());
             elements.push(element);
-            if errors > MAX_ELEMENT_ERRORS {
+            if errors > MAX_ELEMENT_ERRORS || level.budget.get() == 0 {
                 break;
             }
         }
@@ -240,7 +258,7 @@ impl Loader<'_> {
     }
 
     /// A map's length and entries, the first `skip` left out.
-    fn map(&self, ty: &Type, addr: ProcAddr, skip: u64, level: Level) -> Result<Content, String> {
+    fn map(&self, ty: &Type, addr: ProcAddr, skip: u64, level: Level<'_>) -> Result<Content, String> {
         let Kind::Map { key, elem, .. } = ty.kind else {
             return Err("not a map".to_owned());
         };
@@ -273,7 +291,7 @@ impl Loader<'_> {
             let wanted = u64::from(self.config.max_array_values.min(MAX_ELEMENTS)).min(left);
             let mut skipped = 0;
             let mut errors = 0;
-            while (entries.len() as u64) < wanted && errors <= MAX_ELEMENT_ERRORS {
+            while (entries.len() as u64) < wanted && errors <= MAX_ELEMENT_ERRORS && level.budget.get() > 0 {
                 match walk.next() {
                     Some(Ok(_)) if skipped < skip => skipped += 1,
                     Some(Ok((key_at, elem_at))) => {
@@ -321,7 +339,7 @@ impl Loader<'_> {
         let kind = ty.kind.clone();
         if let Kind::Map { .. } = kind {
             let mut value = none.load_typed(name, Arc::clone(&ty), addr);
-            match part.map(&ty, addr, start, Level::TOP) {
+            match part.map(&ty, addr, start, Level::top(&budget())) {
                 Ok(content) => value.content = content,
                 Err(why) => value.unreadable = Some(why),
             }
@@ -345,7 +363,7 @@ impl Loader<'_> {
             stride,
             base.wrapping_add(start.wrapping_mul(stride)),
             left,
-            Level::TOP,
+            Level::top(&budget()),
         ) {
             Ok(loaded) => match &mut value.content {
                 Content::Array { elements, .. } | Content::Slice { elements, .. } => *elements = loaded,
@@ -364,7 +382,7 @@ impl Loader<'_> {
             Kind::Slice { elem } => self
                 .type_or_error(elem)
                 .map_err(|(_, why)| why)
-                .and_then(|info| self.elements(elem, info.size, base, len, Level::TOP)),
+                .and_then(|info| self.elements(elem, info.size, base, len, Level::top(&budget()))),
             _ => Err("not a slice".to_owned()),
         };
         match elements {
@@ -401,7 +419,7 @@ impl Loader<'_> {
         self.load_range(name, ty, addr, skip, count)
     }
 
-    pub(super) fn structure(&self, value: &Value, fields: &[Field], level: Level) -> Content {
+    pub(super) fn structure(&self, value: &Value, fields: &[Field], level: Level<'_>) -> Content {
         let opened = level.recurse <= self.config.max_variable_recurse;
         let wanted = match self.config.max_struct_fields {
             _ if !opened => 0,
@@ -425,7 +443,7 @@ impl Loader<'_> {
         }
     }
 
-    fn field(&self, base: ProcAddr, field: &Field, level: Level) -> Value {
+    fn field(&self, base: ProcAddr, field: &Field, level: Level<'_>) -> Value {
         if let Some(name) = field.name.strip_prefix('&') {
             return self.captured_by_reference(name, base, field, level);
         }
@@ -453,7 +471,7 @@ impl Loader<'_> {
                 return None;
             };
             let name = fields.iter().find(|field| &*field.name == "name")?;
-            match single.field(ProcAddr(pointer), name, Level::TOP).content {
+            match single.field(ProcAddr(pointer), name, Level::top(&budget())).content {
                 Content::String { bytes, .. } => String::from_utf8(bytes).ok(),
                 _ => None,
             }
@@ -464,7 +482,7 @@ impl Loader<'_> {
     /// What a pointer points to, loaded if the limits allow.
     ///
     /// Following a pointer does not count as a level, except where it could go round in circles: to an interface and to another pointer.
-    pub(super) fn pointee(&self, elem: TypeId, target: u64, level: Level) -> Value {
+    pub(super) fn pointee(&self, elem: TypeId, target: u64, level: Level<'_>) -> Value {
         let ty = self.type_or_error(elem).unwrap_or_else(|(ty, _)| ty);
         let counts = matches!(ty.kind, Kind::Interface { .. } | Kind::Pointer { .. });
         let too_deep = matches!(ty.kind, Kind::Pointer { .. }) && level.recurse > self.config.max_variable_recurse;
@@ -477,6 +495,7 @@ impl Loader<'_> {
                 Level {
                     recurse,
                     depth: level.depth + 1,
+                    ..level
                 },
             );
         }
@@ -504,7 +523,7 @@ impl Loader<'_> {
         Ok(Some((concrete, place)))
     }
 
-    fn interface(&self, addr: ProcAddr, empty: bool, level: Level) -> Result<Content, String> {
+    fn interface(&self, addr: ProcAddr, empty: bool, level: Level<'_>) -> Result<Content, String> {
         let Some((concrete, place)) = self.held(addr, empty)? else {
             return Ok(Content::NilInterface);
         };
@@ -583,24 +602,54 @@ fn unknown_type(id: TypeId) -> Type {
     }
 }
 
+/// What a load that was asked for may still make, in values. Limits multiply: 64 elements with 50 fields of 64 times 64 strings each are within Delve's.
+pub(super) fn budget() -> Cell<u32> {
+    Cell::new(MAX_VALUES)
+}
+
 /// How far inside the loaded value we are.
 #[derive(Clone, Copy)]
-pub(super) struct Level {
+pub(super) struct Level<'b> {
     /// Levels that the limits count.
     pub(super) recurse: u32,
     /// All levels, pointers included.
     pub(super) depth: u32,
+    /// What may still be made.
+    budget: &'b Cell<u32>,
 }
 
-impl Level {
+impl<'b> Level<'b> {
     /// The value that was asked for.
-    pub(super) const TOP: Level = Level { recurse: 0, depth: 0 };
+    pub(super) fn top(budget: &'b Cell<u32>) -> Level<'b> {
+        Level {
+            recurse: 0,
+            depth: 0,
+            budget,
+        }
+    }
 
-    fn inside(self) -> Level {
+    /// A value with limits of its own, which shares what may still be made.
+    pub(super) fn fresh(self) -> Level<'b> {
+        Level {
+            recurse: 0,
+            depth: self.depth + 1,
+            ..self
+        }
+    }
+
+    fn inside(self) -> Level<'b> {
         Level {
             recurse: self.recurse + 1,
             depth: self.depth + 1,
+            ..self
         }
+    }
+
+    /// Takes what `values` values cost; false if that is more than is left.
+    fn spend(self, values: u32) -> bool {
+        let left = self.budget.get();
+        self.budget.set(left.saturating_sub(values));
+        left >= values
     }
 }
 

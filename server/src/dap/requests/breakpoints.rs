@@ -129,7 +129,7 @@ impl Session {
         let states = self
             .set(move |target| target.set_source_breakpoints(&file, &wanted))
             .await;
-        self.answer_breakpoints(request, places, &states).await;
+        self.answer_breakpoints(request, places, &states);
     }
 
     /// Answers `setFunctionBreakpoints`.
@@ -160,7 +160,7 @@ impl Session {
         if let (Ok(states), Some(debuggee)) = (&states, self.debuggee()) {
             debuggee.on_functions = states.iter().map(|state| state.id).collect();
         }
-        self.answer_breakpoints(request, places, &states).await;
+        self.answer_breakpoints(request, places, &states);
     }
 
     /// Answers `setInstructionBreakpoints`.
@@ -192,7 +192,7 @@ impl Session {
         if let (Ok(states), Some(debuggee)) = (&states, self.debuggee()) {
             debuggee.on_instructions = states.iter().map(|state| state.id).collect();
         }
-        self.answer_breakpoints(request, places, &states).await;
+        self.answer_breakpoints(request, places, &states);
     }
 
     /// Answers `setExceptionBreakpoints`.
@@ -214,7 +214,7 @@ impl Session {
         if places.is_empty() {
             return self.out.respond(request, Some(&json!({})));
         }
-        self.answer_breakpoints(request, places, &states).await;
+        self.answer_breakpoints(request, places, &states);
     }
 
     /// Answers `setDataBreakpoints`, which is not announced.
@@ -257,7 +257,7 @@ impl Session {
             .ok_or_else(|| format!("Process {pid} is no longer debugged"))
     }
 
-    async fn answer_breakpoints(
+    fn answer_breakpoints(
         &mut self,
         request: &Request,
         places: Vec<Place>,
@@ -268,7 +268,6 @@ impl Session {
             .map(|place| answer(place, states, &self.settings.paths))
             .collect();
         self.out.respond(request, Some(&json!({"breakpoints": breakpoints})));
-        self.release_after_answer().await;
     }
 }
 

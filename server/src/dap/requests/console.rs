@@ -1,5 +1,7 @@
 //! `dlv ...` in the debug console: settings, help.
 
+use std::fmt::Write;
+
 use serde_json::json;
 
 use crate::dap::{session::Session, settings::Area};
@@ -103,7 +105,8 @@ fn help(about: &str) -> Result<String, String> {
         } else {
             format!(" (alias: {})", aliases.join(" | "))
         };
-        text.push_str(&format!("    dlv {name}{alias} \t {}\n", command.summary));
+        // Writing into a string does not fail.
+        let _ = writeln!(text, "    dlv {name}{alias} \t {}", command.summary);
     }
     text.push_str("\nType 'dlv help' followed by a command for full documentation.\n");
     Ok(text)

@@ -9,6 +9,7 @@ use crate::dap::{errors::FAILED_TO_INITIALIZE, message::Request, session::Sessio
 /// The arguments that matter. Missing ones mean what Delve takes them to mean.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[allow(clippy::struct_excessive_bools, reason = "the members are the protocol's")]
 struct Arguments {
     path_format: String,
     lines_start_at1: bool,

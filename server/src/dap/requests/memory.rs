@@ -126,7 +126,7 @@ fn write(at: &Look<'_>, arguments: &WriteArguments) -> Result<usize, String> {
         DecodeError::InvalidByte(at, _)
         | DecodeError::InvalidLength(at)
         | DecodeError::InvalidLastSymbol { offset: at, .. } => format!("illegal base64 data at input byte {at}"),
-        other => other.to_string(),
+        DecodeError::InvalidPadding => DecodeError::InvalidPadding.to_string(),
     })?;
     let addr = ProcAddr(base.0.wrapping_add_signed(arguments.offset));
     at.target

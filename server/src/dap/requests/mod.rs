@@ -113,7 +113,10 @@ impl Session {
                 None => self
                     .out
                     .refuse_visibly(request, NO_SESSION, "Use launch or attach request first."),
-                Some(state) => self.on_request_to(request, state).await,
+                Some(state) => {
+                    self.on_request_to(request, state).await;
+                    self.release_after_answer().await;
+                }
             },
         }
         Next::Continue

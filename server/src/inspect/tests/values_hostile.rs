@@ -8,7 +8,7 @@ use spelunk_dwarf::{Binary, DwarfReg, FileAddr, LoadBias, ProcAddr};
 
 use super::program::{Build, build};
 use crate::inspect::{Frame, FrameScope, GoroutineContext, Location, Registers};
-use crate::value::{LoadConfig, Loader, Memory, ReadError, Style};
+use crate::value::{Content, LoadConfig, Loader, Memory, ReadError, Style, Value};
 
 /// A memory that is filled with what `seed` says.
 #[derive(Debug)]
@@ -42,12 +42,18 @@ impl Noise {
 
 impl Memory for Noise {
     fn read(&self, addr: ProcAddr, buf: &mut [u8]) -> Result<(), ReadError> {
-        for (i, byte) in (0u64..).zip(buf.iter_mut()) {
-            let at = addr.0.wrapping_add(i);
+        let mut at = addr.0;
+        let mut rest = buf;
+        while !rest.is_empty() {
             if mixed(self.seed ^ (at >> 12)) % 16 < self.missing {
                 return Err(ReadError::Fault(ProcAddr(at)));
             }
-            *byte = self.word(at >> 3).to_le_bytes()[(at & 7) as usize];
+            let in_word = (at & 7) as usize;
+            let word = self.word(at >> 3).to_le_bytes();
+            let (now, later) = rest.split_at_mut(rest.len().min(8 - in_word));
+            now.copy_from_slice(&word[in_word..in_word + now.len()]);
+            at = at.wrapping_add(now.len() as u64);
+            rest = later;
         }
         Ok(())
     }
@@ -88,8 +94,21 @@ fn frame(binary: &Binary, seed: u64) -> Frame {
     }
 }
 
-/// A test that takes longer than this has met something without end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How many values there are in a value.
+fn count(value: &Value) -> usize {
+    let all = |values: &[Value]| values.iter().map(count).sum::<usize>();
+    1 + match &value.content {
+        Content::Pointer(inside) | Content::Interface(inside) => count(inside),
+        Content::Slice { elements, .. } | Content::Array { elements, .. } => all(elements),
+        Content::Struct { fields, .. } | Content::Chan { fields, .. } => all(fields),
+        Content::Func { captured, .. } => all(captured),
+        Content::Map { entries, .. } => entries.iter().map(|(key, entry)| count(key) + count(entry)).sum(),
+        _ => 0,
+    }
+}
+
+/// What takes longer than this, even here and now, has met something without end.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 #[test]
 fn any_memory_can_be_loaded_and_printed() {
@@ -97,31 +116,32 @@ fn any_memory_can_be_loaded_and_printed() {
         return;
     };
     let types: Vec<_> = binary.runtime_types().into_iter().map(|(_, id)| id).collect();
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(60));
-    let start = Instant::now();
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(30));
     let result = runner.run(&(noise(), any::<prop::sample::Index>()), |(noise, first)| {
         // Some types in each case, all of them over the run.
-        for ty in types.iter().cycle().skip(first.index(types.len())).take(40) {
+        for ty in types.iter().cycle().skip(first.index(types.len())).take(20) {
             let loader = Loader {
                 binary: &binary,
                 bias: LoadBias::default(),
                 memory: &noise,
                 config: LoadConfig::DAP,
             };
+            let start = Instant::now();
             let value = loader.load("x", *ty, ProcAddr(0xc000_0000_0000));
-            for newlines in [false, true] {
-                let style = Style {
-                    newlines,
-                    ..Style::default()
-                };
-                let text = value.text(style);
-                prop_assert!(
-                    text.len() < 64 << 20,
-                    "{} bytes of text for {}",
-                    text.len(),
-                    value.ty.name
-                );
-            }
+            let made = count(&value);
+            prop_assert!(made < 150_000, "{made} values for {}", value.ty.name);
+            let style = Style {
+                newlines: noise.seed & 1 == 1,
+                ..Style::default()
+            };
+            let text = value.text(style);
+            prop_assert!(
+                text.len() < 64 << 20,
+                "{} bytes of text for {}",
+                text.len(),
+                value.ty.name
+            );
+            prop_assert!(start.elapsed() < PATIENCE, "loading {} takes too long", value.ty.name);
             let info = binary
                 .type_info(*ty)
                 .map_err(|error| TestCaseError::fail(error.to_string()))?;
@@ -133,7 +153,6 @@ fn any_memory_can_be_loaded_and_printed() {
                 u64::MAX >> (noise.seed & 63),
             );
         }
-        prop_assert!(start.elapsed() < PATIENCE, "loading takes too long");
         Ok(())
     });
     assert!(result.is_ok(), "{result:?}");
@@ -236,8 +255,8 @@ fn any_expression_can_be_evaluated_on_any_memory() {
         ".{0,40}",
     ];
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(1500));
-    let start = Instant::now();
     let result = runner.run(&(noise(), expression.clone(), expression), |(noise, what, to)| {
+        let start = Instant::now();
         let frame = frame(&binary, noise.seed);
         let scope =
             FrameScope::new(&binary, LoadBias::default(), &noise, &frame).with_goroutine(Some(GoroutineContext {
@@ -262,13 +281,13 @@ fn the_variables_of_any_frame_can_be_listed_on_any_memory() {
         let Some(binary) = build("values", build_flags) else {
             return;
         };
-        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(10));
-        let start = Instant::now();
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(4));
         let result = runner.run(&noise(), |noise| {
+            let start = Instant::now();
             let frame = frame(&binary, noise.seed);
             let scope = FrameScope::new(&binary, LoadBias::default(), &noise, &frame);
             prop_assert!(scope.locals(LoadConfig::DAP).len() < 1000);
-            prop_assert!(start.elapsed() < PATIENCE, "listing takes too long");
+            prop_assert!(start.elapsed() < 4 * PATIENCE, "listing takes too long");
             Ok(())
         });
         assert!(result.is_ok(), "{result:?}");

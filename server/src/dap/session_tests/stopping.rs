@@ -1,0 +1,295 @@
+//! Stops, steps, and looks at what stands still.
+
+use serde_json::{Value, json};
+
+use super::{
+    client::Client,
+    script::{exited, stopped},
+};
+use crate::{
+    debugger::{BreakpointId, Event, Stop, StopReason},
+    inspect::Whose,
+};
+
+#[tokio::test]
+async fn while_the_program_runs_what_needs_a_stop_is_refused_and_the_rest_served() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    for command in [
+        "continue",
+        "next",
+        "stackTrace",
+        "variables",
+        "evaluate",
+        "modules",
+        "configurationDone",
+    ] {
+        let refusal = format!("refused {command} 4000 Unable to process `{command}`: debuggee is running");
+        client.ask(command, json!({"threadId": 1}), &[&refusal]).await;
+    }
+    let current = r#"ok threads [{"id":-1,"name":"Current"}]"#;
+    client.ask("threads", Value::Null, &[current]).await;
+    let none = json!({"source": {"path": "/s/main.go"}, "breakpoints": []});
+    client.ask("setBreakpoints", none, &["ok setBreakpoints []"]).await;
+    client
+        .ask(
+            "terminate",
+            Value::Null,
+            &["ok terminate", "event exited -9", "event terminated"],
+        )
+        .await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn stop_on_entry_holds_the_program_until_continue() {
+    let mut client = Client::new();
+    client.launch(json!({"stopOnEntry": true})).await;
+    let expected = [
+        r#"event stopped {"reason":"entry","threadId":1,"allThreadsStopped":true}"#,
+        "console: Type 'dlv help' for list of commands.\n",
+        "ok configurationDone",
+    ];
+    client.ask("configurationDone", Value::Null, &expected).await;
+    let refusal = "refused stackTrace 2004 Unable to produce stack trace: unknown goroutine 1";
+    client.ask("stackTrace", json!({"threadId": 1}), &[refusal]).await;
+    client
+        .ask("threads", Value::Null, &[r#"ok threads [{"id":1,"name":"Dummy"}]"#])
+        .await;
+    client.ask("pause", json!({"threadId": 1}), &["ok pause"]).await;
+    let expected = [
+        "event continued",
+        "ok next",
+        r#"event stopped {"reason":"error","text":"unknown goroutine 1","allThreadsStopped":true}"#,
+    ];
+    client.ask("next", json!({"threadId": 1}), &expected).await;
+    assert!(!client.script.calls().contains(&"resume".to_owned()));
+    *client.script.on_resume.lock().expect("not poisoned") = vec![exited(0)];
+    client
+        .ask(
+            "continue",
+            json!({"threadId": 1}),
+            &["ok continue", "event exited 0", "event terminated"],
+        )
+        .await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn stops_are_told_with_their_reasons_in_delves_words() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client
+        .ask(
+            "setFunctionBreakpoints",
+            json!({"breakpoints": [{"name": "main.main"}]}),
+            &[r#"ok setFunctionBreakpoints [{"id":11,"verified":true,"source":{"name":"main.go","path":"/s/main.go"},"line":5}]"#],
+        )
+        .await;
+    client
+        .ask(
+            "setInstructionBreakpoints",
+            json!({"breakpoints": [{"instructionReference": "0x10", "offset": 2}, {"instructionReference": "x"}]}),
+            &[concat!(
+                r#"ok setInstructionBreakpoints [{"id":21,"verified":true,"source":{"name":"main.go","path":"/s/main.go"},"line":6},"#,
+                r#"{"verified":false,"message":"strconv.ParseInt: parsing \"x\": invalid syntax"}]"#
+            )],
+        )
+        .await;
+    client
+        .ask(
+            "setExceptionBreakpoints",
+            json!({"filters": ["unrecovered-panic"]}),
+            &[r#"ok setExceptionBreakpoints [{"id":-1,"verified":true,"source":{"name":"main.go","path":"/s/main.go"},"line":1000}]"#],
+        )
+        .await;
+    client.run().await;
+    let panic = StopReason::UnrecoveredPanic { value: None };
+    let stops = [
+        (
+            StopReason::Breakpoint(vec![BreakpointId(3)]),
+            r#"{"reason":"breakpoint","threadId":1,"allThreadsStopped":true,"hitBreakpointIds":[3]}"#,
+        ),
+        (
+            StopReason::Breakpoint(vec![BreakpointId(11)]),
+            r#"{"reason":"function breakpoint","threadId":1,"allThreadsStopped":true,"hitBreakpointIds":[11]}"#,
+        ),
+        (
+            StopReason::Breakpoint(vec![BreakpointId(21)]),
+            r#"{"reason":"instruction breakpoint","threadId":1,"allThreadsStopped":true,"hitBreakpointIds":[21]}"#,
+        ),
+        (
+            StopReason::HardcodedBreakpoint,
+            r#"{"reason":"breakpoint","threadId":1,"allThreadsStopped":true}"#,
+        ),
+        (
+            panic,
+            r#"{"description":"panic","reason":"exception","threadId":1,"text":"\"out of luck\"","allThreadsStopped":true,"hitBreakpointIds":[-1]}"#,
+        ),
+        (
+            StopReason::Failed("no way".to_owned()),
+            r#"{"description":"runtime error","text":"no way","reason":"exception","threadId":1,"allThreadsStopped":true}"#,
+        ),
+    ];
+    for (reason, told) in stops {
+        client.script.send(stopped(reason));
+        client.expect(&[&format!("event stopped {told}")]).await;
+        client.ask("continue", json!({"threadId": 1}), &["ok continue"]).await;
+    }
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn a_pause_is_answered_before_its_stop_and_wins_over_a_breakpoint() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    let paused = r#"event stopped {"reason":"pause","threadId":1,"allThreadsStopped":true}"#;
+    client.ask("pause", json!({"threadId": 1}), &["ok pause", paused]).await;
+    client
+        .script
+        .send(stopped(StopReason::Breakpoint(vec![BreakpointId(1)])));
+    client.expect(&[paused]).await;
+    // Answered and nothing else: it stands still already.
+    client.ask("pause", json!({"threadId": 1}), &["ok pause"]).await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn a_step_is_said_to_go_on_answered_and_arrives() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    client.script.send(stopped(StopReason::Step));
+    client.next().await;
+    let arrived = r#"event stopped {"reason":"step","threadId":1,"allThreadsStopped":true}"#;
+    for (command, granularity, kind) in [
+        ("next", "line", "Over"),
+        ("stepIn", "statement", "Into"),
+        ("stepOut", "", "Out"),
+        ("next", "instruction", "OverInstruction"),
+        ("stepIn", "instruction", "IntoInstruction"),
+    ] {
+        *client.script.on_resume.lock().expect("not poisoned") = vec![stopped(StopReason::Step)];
+        let arguments = json!({"threadId": 1, "granularity": granularity});
+        client
+            .ask(
+                command,
+                arguments,
+                &["event continued", &format!("ok {command}"), arrived],
+            )
+            .await;
+        let step = format!("step Goroutine(1) {kind}");
+        assert_eq!(client.script.calls().last(), Some(&step));
+    }
+    let refused =
+        r#"event stopped {"reason":"error","threadId":1,"text":"unknown goroutine 9","allThreadsStopped":true}"#;
+    client
+        .ask("next", json!({"threadId": 9}), &["event continued", "ok next", refused])
+        .await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn a_step_that_waits_is_told_and_no_other_is_taken() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    client.script.send(Event::Stopped(Stop {
+        reason: StopReason::Breakpoint(vec![BreakpointId(1)]),
+        whose: Whose::Goroutine(1),
+        step_interrupted: true,
+    }));
+    let waits = "console: Step interrupted by a breakpoint. Use 'Continue' to resume the original step command.\n";
+    client.next().await;
+    client.expect(&[waits]).await;
+    let why = "Unable to step while the previous step is interrupted by a breakpoint.\nUse 'Continue' to resume the original step command.";
+    let told = json!({"reason": "exception", "description": "invalid command", "threadId": 1, "text": why, "allThreadsStopped": true});
+    let expected = [
+        "event continued",
+        "ok next",
+        &format!("console: invalid command: {why}\n"),
+        &format!("event stopped {told}"),
+        waits,
+    ];
+    client.ask("next", json!({"threadId": 1}), &expected).await;
+    client
+        .ask("exceptionInfo", json!({"threadId": 1}), &["ok exceptionInfo"])
+        .await;
+    assert!(!client.script.calls().iter().any(|call| call.starts_with("step")));
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn frames_and_values_have_numbers_until_the_program_moves() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    client.script.send(stopped(StopReason::Step));
+    client.next().await;
+    let threads =
+        r#"ok threads [{"id":1,"name":"* [Go 1] main.main (Thread 4321)"},{"id":7,"name":"[Go 7] main.main"}]"#;
+    client.ask("threads", Value::Null, &[threads]).await;
+    client
+        .ask(
+            "evaluate",
+            json!({"expression": "dlv config hideSystemGoroutines true", "context": "repl"}),
+            &["event invalidated", "ok evaluate"],
+        )
+        .await;
+    let threads = r#"ok threads [{"id":1,"name":"* [Go 1] main.main (Thread 4321)"}]"#;
+    client.ask("threads", Value::Null, &[threads]).await;
+    let frame = |id: i64, name: &str, hint: &str| {
+        format!(
+            r#"{{"id":{id},"name":"{name}","line":7,"column":0,"instructionPointerReference":"0x1000","source":{{"name":"main.go","path":"/s/main.go"}}{hint}}}"#
+        )
+    };
+    let subtle = r#","presentationHint":"subtle""#;
+    let first = format!("ok stackTrace [{}] of 51", frame(1000, "shop.(*Cart).Add", ""));
+    client
+        .ask(
+            "stackTrace",
+            json!({"threadId": 1, "startFrame": 0, "levels": 1}),
+            &[&first],
+        )
+        .await;
+    let rest = format!(
+        "ok stackTrace [{},{},{}] of 4",
+        frame(1001, "main.main", ""),
+        frame(1002, "runtime.main", subtle),
+        frame(1003, "runtime.goexit", subtle)
+    );
+    client
+        .ask(
+            "stackTrace",
+            json!({"threadId": 1, "startFrame": 1, "levels": 19}),
+            &[&rest],
+        )
+        .await;
+    client
+        .ask(
+            "evaluate",
+            json!({"expression": "answer", "frameId": 1001, "context": "watch"}),
+            &["ok evaluate"],
+        )
+        .await;
+    assert_eq!(
+        client.script.calls().last().map(String::as_str),
+        Some("evaluate answer in frame 1")
+    );
+    let refusal = "refused evaluate 2009 Unable to evaluate expression: could not find symbol value for x";
+    client
+        .ask("evaluate", json!({"expression": "x", "context": "repl"}), &[refusal])
+        .await;
+    client.ask("continue", json!({"threadId": 1}), &["ok continue"]).await;
+    client.script.send(stopped(StopReason::Step));
+    client.next().await;
+    let refusal = "refused scopes 2005 Unable to list locals: unknown frame id 1000";
+    client.ask("scopes", json!({"frameId": 1000}), &[refusal]).await;
+    let refusal = "refused variables 2008 Unable to lookup variable: unknown reference 1000";
+    client
+        .ask("variables", json!({"variablesReference": 1000}), &[refusal])
+        .await;
+    client.finish().await;
+}
