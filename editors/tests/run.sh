@@ -99,7 +99,7 @@ for suite in $suites; do
 done
 
 # A debug server, or a program that one built, which outlives its session is a failure of its own.
-left=$(ps -eo pid=,args= | grep -F "$out" | grep -E "__debug_bin|dap --|\.dap" | grep -v grep || true)
+left=$(ps -eo pid=,args= | grep -F "$out" | grep -E "__debug_bin|/open open$" | grep -v grep || true)
 if [ -n "$left" ]; then
     failed=$((failed + 1))
     printf '%-10s %-8s         %s\n' "ends" FAILED "$left" >>"$table"
