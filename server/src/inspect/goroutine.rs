@@ -97,6 +97,7 @@ pub(crate) fn goroutine(p: &dyn Stopped, id: i64) -> Result<Goroutine, InspectEr
 }
 
 /// The goroutine that a thread works for, on its own stack or on a system stack; `None` for a thread without one.
+#[cfg(test)]
 pub(crate) fn goroutine_of_thread(p: &dyn Stopped, t: Tid) -> Result<Option<Goroutine>, InspectError> {
     let layout = layout(p)?;
     match work_of(p, t)?.goroutine {
