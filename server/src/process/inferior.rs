@@ -152,6 +152,7 @@ impl Inferior {
 
     /// Whether a thread is stopped, so that its registers can be had. After [`Inferior::stop_all`] this is so for all but those that are stuck in the
     /// kernel and those that have ended.
+    #[cfg(test)]
     pub(crate) fn is_stopped(&self, thread: Tid) -> bool {
         self.threads.get(&thread).is_some_and(Thread::is_stopped)
     }
