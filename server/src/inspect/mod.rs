@@ -23,8 +23,6 @@ mod walk;
 
 pub(crate) use assign::Write;
 pub(crate) use g::{RunningGoroutine, load_bias, running_goroutine};
-#[cfg(test)]
-pub(crate) use goroutine::goroutine_of_thread;
 pub(crate) use goroutine::{goroutine, goroutines};
 pub(crate) use package_variables::package_variables;
 pub(crate) use registers::Registers;
@@ -121,10 +119,7 @@ pub(crate) enum GoroutineStatus {
 
 /// A goroutine at a stop.
 #[derive(Clone, Debug)]
-#[allow(
-    dead_code,
-    reason = "DAP has no place for why a goroutine waits, and Delve's clients expect none"
-)]
+#[allow(dead_code, reason = "DAP has no place for why a goroutine waits, and Delve's clients expect none")]
 pub(crate) struct Goroutine {
     /// `g.goid`
     pub(crate) id: i64,
