@@ -164,6 +164,22 @@ fn what_cannot_be_evaluated_says_so_and_the_rest_is_there() -> Result<()> {
 }
 
 #[test]
+fn operators_conversions_and_comparisons_are_computed_from_what_was_captured() -> Result<()> {
+    let built = fixture("orders", Build::NoOpt)?;
+    let message = "{order.ID * 10 + 1} {order.ID > 1 && express} {len(order.Items) == 0} {order.Customer.Name == \"Ada\"} {float64(order.ID) / 2} {errEmpty == nil}";
+    let said = log_all(&built, &[("sum, err := total(order)", message)])?;
+    assert_eq!(
+        said,
+        [
+            "11 false false true 0.5 false",
+            "21 true false false 1 false",
+            "31 false true true 1.5 false"
+        ]
+    );
+    Ok(())
+}
+
+#[test]
 fn a_message_may_be_plain_or_escaped() -> Result<()> {
     let built = fixture("orders", Build::NoOpt)?;
     let said = log_all(&built, &[("sum, err := total(order)", "here, with no value")])?;

@@ -119,7 +119,10 @@ pub(crate) enum GoroutineStatus {
 
 /// A goroutine at a stop.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "DAP has no place for why a goroutine waits, and Delve's clients expect none")]
+#[allow(
+    dead_code,
+    reason = "DAP has no place for why a goroutine waits, and Delve's clients expect none"
+)]
 pub(crate) struct Goroutine {
     /// `g.goid`
     pub(crate) id: i64,

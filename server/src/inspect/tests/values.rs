@@ -532,3 +532,32 @@ fn parts_of_arrays_slices_and_strings_are_read_on_demand() {
     };
     paused(Build::Debug, "1", look);
 }
+
+#[test]
+fn the_body_of_a_loop_over_a_function_sees_what_it_uses_of_the_functions_around_it() {
+    let look = |scope: &FrameScope<'_>, _: &Snapshot<'_>| {
+        let text = |name: &str| match scope.evaluate(name, LoadConfig::DAP) {
+            Ok(value) => value.text(Style::default()),
+            Err(error) => error.to_string(),
+        };
+        let shown = ["i", "j", "name", "inner", "hidden", "outer", "sum", "local"].map(text);
+        let not_here = "could not find symbol value for local";
+        assert_eq!(shown, ["3", "3", "\"name\"", "6", "30", "\"outer\"", "36", not_here]);
+        let locals = scope.locals(LoadConfig::DAP);
+        assert!(
+            locals.iter().all(|local| !local.value.name.starts_with(['.', '#'])),
+            "{locals:?}"
+        );
+    };
+    // Such loops came with Go 1.23; before, the program has no sixth pause.
+    let Some(program) = Program::start("values", Build::Debug, &["0"]) else {
+        return;
+    };
+    let version = program
+        .binary
+        .go_version()
+        .map(|version| (version.major, version.minor));
+    if version.is_some_and(|version| version >= (1, 23)) {
+        paused(Build::Debug, "6", look);
+    }
+}

@@ -208,6 +208,7 @@ func main() {
 		pause()
 		use(inside, captured, byRef)
 	}()
+	ranges(3)
 	fmt.Println("ready")
 	spin(21, "spun", []int{4, 5}, 2.5, p, pp)
 }

@@ -1,0 +1,5 @@
+//go:build !go1.23
+
+package main
+
+func ranges(int) int { return 0 }
