@@ -114,7 +114,7 @@ impl Control {
     }
 
     /// Puts the temporaries of a plan into the program.
-    fn follow_plan(&mut self, follow: Follow, plan: Plan) {
+    pub(super) fn follow_plan(&mut self, follow: Follow, plan: Plan) {
         let wanted: std::collections::HashSet<FileAddr> = plan.iter().map(|(addr, _)| *addr).collect();
         // A logpoint's probe and an int3 never share an address.
         self.free_probes(&|addr| wanted.contains(&addr));
@@ -439,6 +439,11 @@ impl Control {
             .at(passer.addr)
             .and_then(|instruction| call_target(instruction, &passer.registers, &*memory, self.bias));
         let Some(target) = target else { return };
+        if let Some(called) = binary.function_at(target)
+            && self.follow_coroutine(passer, called)
+        {
+            return;
+        }
         let mut plan = Plan::new();
         self.plan_into(step.follow, &function.name, target, &mut plan);
         self.follow_plan(step.follow, plan);
