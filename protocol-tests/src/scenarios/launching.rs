@@ -175,7 +175,7 @@ fn wrong_attributes(play: &mut Play) -> Result<()> {
     let built = play.fixture("orders", Build::FixedHeap)?;
     let program = &built.program;
     play.client().initialize()?;
-    let launches: [Value; 20] = [
+    let launches: [Value; 22] = [
         json!({}),
         json!({"mode": "exec"}),
         json!({"mode": "notamode", "program": program}),
@@ -196,6 +196,8 @@ fn wrong_attributes(play: &mut Play) -> Result<()> {
         json!({"mode": "exec", "program": program, "backend": "notabackend"}),
         json!({"mode": "exec", "program": program, "cwd": "/nowhere/at/all"}),
         json!({"mode": "exec", "program": program, "dlvCwd": "/nowhere/at/all"}),
+        json!({"mode": "exec", "program": program, "stdinFrom": "/nowhere/at/all"}),
+        json!({"mode": "exec", "program": program, "stdoutTo": "/nowhere/at/all"}),
     ];
     for arguments in launches {
         play.ask("launch", arguments)?;

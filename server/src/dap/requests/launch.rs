@@ -1,6 +1,7 @@
 //! `launch`: build the program if need be, and start it.
 
 use std::{
+    fs::File,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -235,6 +236,7 @@ impl Session {
             );
             return Err(could_not_launch(text));
         }
+        check_redirects(&spec.redirect).map_err(could_not_launch)?;
         let sender = self.events.connect().map_err(could_not_launch)?;
         let (launcher, wanted) = (self.launcher.clone(), spec.clone());
         let launched = self
@@ -327,6 +329,20 @@ fn check_executable(path: &Path) -> Result<(), String> {
     let data = std::fs::metadata(path).map_err(failed)?;
     if !data.is_file() || data.permissions().mode() & 0o111 == 0 {
         return Err("not an executable file".to_owned());
+    }
+    Ok(())
+}
+
+/// Refuses files for input and output that cannot be opened, in Delve's words. Those for output are emptied, as they will be.
+fn check_redirects(files: &[Option<PathBuf>; 3]) -> Result<(), String> {
+    for (number, file) in files.iter().enumerate() {
+        let Some(file) = file else { continue };
+        let opened = if number == 0 {
+            File::open(file)
+        } else {
+            File::create(file)
+        };
+        opened.map_err(|error| format!("open {}: {}", file.display(), go_reason(&error)))?;
     }
     Ok(())
 }
