@@ -22,7 +22,7 @@
   :group 'dap-mode)
 
 (defcustom spelunk-program "spelunk"
-  "The spelunk program: a path, or a name that is looked up in the variable `exec-path'."
+  "The spelunk program: a path, or a name to look up as a command."
   :type 'string)
 
 (defun spelunk--package-folder ()

@@ -46,7 +46,7 @@ shop() {
 
 run_extension() {
     with_node || return 77
-    (cd "$here/../vscode" && node --test test/)
+    (cd "$here/../vscode" && node --test test/*.test.js)
 }
 
 run_vscode() {
@@ -60,7 +60,7 @@ run_vscode() {
     VSIX=$(sh "$here/../vscode/pack.sh" "$target") || return 1
     OUT=$out
     export VSCODE_HOME CHROMIUM VSIX OUT
-    (cd "$here" && node --test --test-reporter=spec vscode/)
+    (cd "$here" && node --test --test-reporter=spec vscode/*.test.js)
 }
 
 run_emacs() {
@@ -99,7 +99,7 @@ for suite in $suites; do
 done
 
 # A debug server, or a program that one built, which outlives its session is a failure of its own.
-left=$(ps -eo pid=,args= | grep -F "$out" | grep -E "__debug_bin|dap --|\.dap" | grep -v grep || true)
+left=$(ps -eo pid=,args= | grep -F "$out" | grep -E "__debug_bin|/open open$" | grep -v grep || true)
 if [ -n "$left" ]; then
     failed=$((failed + 1))
     printf '%-10s %-8s         %s\n' "ends" FAILED "$left" >>"$table"

@@ -210,7 +210,7 @@ impl Replay {
     }
 
     /// What a program and its logpoints wrote until it was restarted: the program's lines and the log messages, each in their order.
-    fn output(&self, messages: &[Message]) -> (Vec<String>, Vec<String>) {
+    fn output(messages: &[Message]) -> (Vec<String>, Vec<String>) {
         let restarted =
             |message: &&Message| !matches!(message, Message::Response(response) if response.command == "restart");
         let texts = messages
@@ -266,7 +266,7 @@ fn what_vs_code_asks_is_answered_as_delve_answers() -> Result<()> {
     }
     let received = replay.client.received();
     assert_eq!(order(&received), order(&recorded), "the order of answers and events");
-    let (theirs, ours) = (replay.output(&recorded), replay.output(&received));
+    let (theirs, ours) = (Replay::output(&recorded), Replay::output(&received));
     assert_eq!(ours.0, theirs.0, "the log messages");
     assert_eq!(ours.1, theirs.1, "the program's output");
     replay.client.server().finish_within(STEP).map(drop)

@@ -40,7 +40,12 @@ impl Code {
             .ok()
             .filter(|_| size <= MAX_CODE)
             .and_then(|size| binary.code(function.entry, size));
-        let decoder = Decoder::with_ip(64, bytes.unwrap_or_default(), function.entry.0, DecoderOptions::NONE);
+        Code::from_bytes(bytes.unwrap_or_default(), function.entry)
+    }
+
+    /// Decodes machine code that begins at `entry`.
+    pub(super) fn from_bytes(bytes: &[u8], entry: FileAddr) -> Code {
+        let decoder = Decoder::with_ip(64, bytes, entry.0, DecoderOptions::NONE);
         Code {
             instructions: decoder.into_iter().collect(),
         }

@@ -18,6 +18,7 @@ mod logpoints;
 mod message;
 mod output;
 mod range_over_func;
+mod reachable;
 mod register_list;
 mod returns;
 mod seizing;

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -18,6 +19,11 @@ use super::Event;
 const CHUNK: usize = 8 << 10;
 /// How much is emptied out of one pipe before a stop, in bytes: what a pipe can hold. A child that the target has started may go on writing.
 const MOST: usize = 1 << 20;
+
+/// How long the ends of the pipes are waited for after the target's own end.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often it is looked whether they have come.
+const POLL: Duration = Duration::from_millis(1);
 
 /// The reading end of a pipe and where to send what comes out of it.
 struct Pipe {
@@ -124,11 +130,15 @@ impl Outputs {
         }
     }
 
-    /// Returns when the target and all that inherited its output have closed it, and all of it was sent.
+    /// Returns when all that the target wrote has been sent, after its end. What has inherited its output may keep it open, and write to it, as long as it
+    /// likes; that is forwarded too, but not waited for.
     pub(super) fn finish(self) {
-        for thread in self.threads {
-            // A thread that panicked has nothing more to send.
-            let _ = thread.join();
+        let deadline = Instant::now() + PATIENCE;
+        while self.threads.iter().any(|thread| !thread.is_finished()) {
+            if Instant::now() > deadline {
+                return self.flush();
+            }
+            thread::sleep(POLL);
         }
     }
 }
@@ -163,5 +173,27 @@ mod tests {
         }
         drop(write);
         outputs.finish();
+    }
+
+    #[test]
+    fn one_who_keeps_the_output_open_is_not_waited_for() {
+        let (read, write) = nix::unistd::pipe().expect("a pipe");
+        let mut write = File::from(write);
+        let (events, sent) = crossbeam_channel::unbounded();
+        let mut outputs = Outputs::default();
+        outputs.forward(Some(File::from(read)), "test-output", Event::Stdout, &events);
+        write.write_all(b"last words").expect("room in the pipe");
+        outputs.finish();
+        let said: Vec<u8> = sent
+            .try_iter()
+            .flat_map(|event| {
+                if let Event::Stdout(bytes) = event {
+                    bytes
+                } else {
+                    Vec::new()
+                }
+            })
+            .collect();
+        assert_eq!(said, b"last words");
     }
 }

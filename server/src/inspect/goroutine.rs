@@ -96,15 +96,6 @@ pub(crate) fn goroutine(p: &dyn Stopped, id: i64) -> Result<Goroutine, InspectEr
     describe_one(p, &layout, g, thread)
 }
 
-/// The goroutine that a thread works for, on its own stack or on a system stack; `None` for a thread without one.
-pub(crate) fn goroutine_of_thread(p: &dyn Stopped, t: Tid) -> Result<Option<Goroutine>, InspectError> {
-    let layout = layout(p)?;
-    match work_of(p, t)?.goroutine {
-        Some(g) => describe_one(p, &layout, g, Some(t)).map(Some),
-        None => Ok(None),
-    }
-}
-
 fn describe_one(p: &dyn Stopped, layout: &RuntimeLayout, g: G, thread: Option<Tid>) -> Result<Goroutine, InspectError> {
     let id = g.id;
     let mut threads = HashMap::new();

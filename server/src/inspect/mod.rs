@@ -23,7 +23,7 @@ mod walk;
 
 pub(crate) use assign::Write;
 pub(crate) use g::{RunningGoroutine, load_bias, running_goroutine};
-pub(crate) use goroutine::{goroutine, goroutine_of_thread, goroutines};
+pub(crate) use goroutine::{goroutine, goroutines};
 pub(crate) use package_variables::package_variables;
 pub(crate) use registers::Registers;
 pub(crate) use scope::{FrameScope, GoroutineContext};
@@ -119,6 +119,7 @@ pub(crate) enum GoroutineStatus {
 
 /// A goroutine at a stop.
 #[derive(Clone, Debug)]
+#[allow(dead_code, reason = "DAP has no place for why a goroutine waits, and Delve's clients expect none")]
 pub(crate) struct Goroutine {
     /// `g.goid`
     pub(crate) id: i64,
@@ -170,6 +171,7 @@ pub(crate) struct Frame {
     /// On a thread's system stack rather than the goroutine's.
     pub(crate) on_system_stack: bool,
     /// Where on the stack the return address lies; `None` for the last frame and for inlined ones.
+    #[allow(dead_code, reason = "what holds a walk over a stack together, for tests")]
     pub(crate) return_address_at: Option<ProcAddr>,
 }
 
@@ -205,5 +207,6 @@ pub(crate) struct ScopedValue {
     /// A variable of the same name in a block further in hides it.
     pub(crate) shadowed: bool,
     /// The line of its declaration, 0 when unknown.
+    #[allow(dead_code, reason = "tells variables of one name apart, in tests")]
     pub(crate) decl_line: u32,
 }

@@ -65,7 +65,11 @@ impl Registers {
             return Some(Const::Int(i128::from(value)));
         }
         let bytes = self.vector(DwarfReg(number))?;
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('?');
+        let text: String = bytes
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+            .collect();
         Some(Const::Text(text.into_bytes()))
     }
 

@@ -70,7 +70,7 @@ pub(crate) fn unwind(
     collect(&places, memory, start, depth)
 }
 
-fn collect<'b>(places: &Places<'b>, memory: &dyn Memory, start: Start<'_>, depth: usize) -> Stack {
+fn collect(places: &Places<'_>, memory: &dyn Memory, start: Start<'_>, depth: usize) -> Stack {
     // The innermost frames are read together: a frame by itself takes two system calls.
     let size = FRAME_SIZE.saturating_mul(depth as u64).clamp(FRAME_SIZE, MAX_WINDOW);
     let mut window = [StackWindow::of_stack(

@@ -138,9 +138,8 @@ impl Inferior {
     pub(super) fn let_children_go(&mut self) {
         let children: Vec<Tid> = self.children.keys().copied().collect();
         for tid in children {
-            if ptrace::interrupt(tid).is_err() {
-                continue;
-            }
+            // Where this fails the child has ended, and its parent is told of that when we have taken note.
+            let _ = ptrace::interrupt(tid);
             let Ok(report) = self.reports.of(tid) else { continue };
             if libc::WIFSTOPPED(report.status) {
                 let signal = if event_of(report.status) == 0 {

@@ -1,5 +1,6 @@
 //! The end of tracing: the process goes on as it was, or is killed.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -52,17 +53,42 @@ impl Inferior {
                 let _ = self.call_in_process(libc::SYS_munmap, [base, ARENA_SIZE, 0, 0, 0, 0]);
             }
         }
+        let mut dying = HashSet::new();
         for tid in self.threads() {
             match self.detach_thread(tid) {
-                // It was killed, or is the first thread and has ended.
-                Ok(()) | Err(Errno::ESRCH) => {}
+                Ok(()) => {}
+                Err(Errno::ESRCH) => {
+                    dying.insert(tid);
+                }
                 Err(error) => return Err(ProcessError::system("let a thread go")(error)),
             }
         }
+        self.bury(dying);
         // Nothing is left to be done when this is dropped.
         self.ended = Some(ExitStatus::Unknown);
         self.threads.clear();
         Ok(())
+    }
+
+    /// Waits for the end of threads that were killed while they were to be let go: as long as their tracer has not taken note of it, nobody else is told.
+    fn bury(&mut self, mut dying: HashSet<Tid>) {
+        let begun = Instant::now();
+        let _ = self.set_timer(Duration::from_millis(20));
+        while !dying.is_empty() && begun.elapsed() < DYING {
+            match self.reports.next() {
+                Ok(Some(report)) if libc::WIFSTOPPED(report.status) => {
+                    if ptrace::detach(report.tid, 0).is_ok() {
+                        dying.remove(&report.tid);
+                    }
+                }
+                Ok(Some(report)) => {
+                    dying.remove(&report.tid);
+                }
+                Ok(None) => {}
+                Err(_) => break,
+            }
+        }
+        let _ = self.set_timer(Duration::ZERO);
     }
 
     /// Waits for the threads that did not stop yet; whether all have stopped.
@@ -103,8 +129,11 @@ impl Inferior {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return Ok(());
         };
-        let State::Stopped(halt) = thread.state else {
-            return Ok(());
+        let halt = match thread.state {
+            State::Stopped(halt) => halt,
+            State::Running => return Err(Errno::ESRCH),
+            // The kernel lets go of one that is stuck when its tracer ends, and of the first thread, if that has ended, with the last one.
+            State::InKernel | State::Ended => return Ok(()),
         };
         thread.purpose = Purpose::Run;
         if thread.deliver.is_none()

@@ -258,7 +258,7 @@ impl Emulation {
             Emulation::Counter { test, taken, next } => {
                 let jumps = match test {
                     CounterTest::Rcx => registers.rcx == 0,
-                    CounterTest::Ecx => registers.rcx & 0xffff_ffff == 0,
+                    CounterTest::Ecx => registers.rcx as u32 == 0,
                     CounterTest::Loop(wanted) => {
                         registers.rcx = registers.rcx.wrapping_sub(1);
                         registers.rcx != 0 && wanted.is_none_or(|wanted| (registers.eflags & ZERO != 0) == wanted)
@@ -326,12 +326,14 @@ impl Copied {
 
 /// Pushes 64 bits without touching a register or a flag.
 fn push_constant(code: &mut Vec<u8>, value: u64) {
-    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+    let (low, high) = (value as u32, (value >> 32) as u32);
     // push imm32, which extends the sign over the upper half.
-    code.extend([0x68, a, b, c, d]);
-    if value as i32 as i64 as u64 != value {
+    code.push(0x68);
+    code.extend(low.to_le_bytes());
+    if i64::from(low as i32) as u64 != value {
         // mov dword ptr [rsp+4], imm32
-        code.extend([0xc7, 0x44, 0x24, 0x04, e, f, g, h]);
+        code.extend([0xc7, 0x44, 0x24, 0x04]);
+        code.extend(high.to_le_bytes());
     }
 }
 

@@ -7,11 +7,12 @@ use spelunk_dwarf::ProcAddr;
 
 use super::displaced::Progress;
 use super::error::ProcessError;
-use super::inferior::{Inferior, ProcessEvent, ThreadStatus};
-use super::memory::INT3;
+use super::inferior::{Inferior, ProcessEvent};
+use super::memory::{INT3, ProcessMemory};
 use super::ptrace;
 use super::signals::{SI_KERNEL, SigInfo};
 use super::slots::Slots;
+use super::status::ThreadStatus;
 use super::threads::{Halt, Purpose, State, Thread};
 use super::wait::Report;
 use super::watch::ExitStatus;
@@ -312,6 +313,9 @@ impl Inferior {
             }
             _ => {}
         }
+        if thread.pushes_flags {
+            clear_pushed_trap_flag(&self.memory, raw.rsp);
+        }
         if thread.purpose == Purpose::LeaveSlot {
             thread.purpose = Purpose::Run;
             self.carry_on(tid)?;
@@ -321,6 +325,16 @@ impl Inferior {
         thread.wanted = false;
         thread.told_at = Some(raw.rip);
         Ok(Some(ProcessEvent::Stepped { thread: tid }))
+    }
+}
+
+/// The trap flag by which the processor was made to step has been pushed with the others; popped again, it would raise a SIGTRAP that nobody asked for.
+fn clear_pushed_trap_flag(memory: &ProcessMemory, sp: u64) {
+    let mut flags = [0; 2];
+    if memory.read(ProcAddr(sp), &mut flags).is_ok() {
+        // Bit 8 of RFLAGS. What was pushed a moment ago can be written.
+        flags[1] &= !1;
+        let _ = memory.write(ProcAddr(sp), &flags);
     }
 }
 

@@ -7,16 +7,13 @@
 //! A thread may be killed between any two requests. Each then fails with `ESRCH`, which is never an error here: the kernel tells the thread's end.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigEvent, SigevNotify};
-use nix::sys::time::TimeSpec;
-use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
+use nix::sys::timer::Timer;
 use nix::time::ClockId;
 use nix::unistd::gettid;
 use spelunk_dwarf::{DwarfReg, ProcAddr};
@@ -24,7 +21,6 @@ use spelunk_dwarf::{DwarfReg, ProcAddr};
 use super::children::Child;
 use super::error::ProcessError;
 use super::kick::{KICK, Kicked, Kicker};
-use super::launch::Launched;
 use super::memory::ProcessMemory;
 use super::ptrace;
 use super::registers;
@@ -75,9 +71,6 @@ pub(crate) enum ProcessEvent {
     Exited(ExitStatus),
 }
 
-/// How often [`Inferior::stop_all`] looks why a thread does not stop.
-const PATIENCE: Duration = Duration::from_millis(20);
-
 /// A process under ptrace. Dropped, it is let go as it was, or killed if it was to end with us; also when the thread panics.
 #[derive(Debug)]
 pub(crate) struct Inferior {
@@ -99,18 +92,19 @@ pub(crate) struct Inferior {
     /// A `syscall` instruction in the process.
     pub(super) syscall_at: Option<u64>,
     kicked: Kicked,
-    timer: Timer,
+    /// Ends a wait that takes too long, by a signal to this thread.
+    pub(super) timer: Timer,
     /// Requests of ptrace must come from the thread that made this.
     on_this_thread: PhantomData<*const ()>,
 }
 
-fn proc_error(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> ProcessError {
+pub(super) fn proc_error(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> ProcessError {
     let path = path.into();
     move |error| ProcessError::Proc { path, error }
 }
 
 impl Inferior {
-    fn new(pid: i32, how: Seize) -> Result<Inferior, ProcessError> {
+    pub(super) fn new(pid: i32, how: Seize) -> Result<Inferior, ProcessError> {
         let kicked = Kicked::here().map_err(|error| ProcessError::System {
             attempted: "prepare the tracing thread",
             error: Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
@@ -146,136 +140,6 @@ impl Inferior {
         })
     }
 
-    /// Takes a running process, all its threads, and stops them. From now on the calling thread is its tracer.
-    ///
-    /// A process that job control has stopped (Ctrl-Z) stays so when it is resumed, until somebody continues it.
-    pub(crate) fn seize(pid: i32, how: Seize) -> Result<Inferior, ProcessError> {
-        let mut inferior = Inferior::new(pid, how)?;
-        inferior.seize_threads()?;
-        inferior.stop_all()?;
-        if inferior.ended.is_some() {
-            return Err(ProcessError::Gone(pid));
-        }
-        // Threads that came meanwhile are in the table, and nobody knew the others either.
-        inferior
-            .queue
-            .retain(|event| !matches!(event, ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_)));
-        Ok(inferior)
-    }
-
-    /// As [`Inferior::seize`], for a process that a probe's program has stopped, or is about to, by SIGSTOP: that stop is ended, as it was ours.
-    pub(crate) fn seize_after_probe(pid: i32, how: Seize) -> Result<Inferior, ProcessError> {
-        let mut inferior = Inferior::seize(pid, how)?;
-        // Whoever sends this takes a pending SIGSTOP away with it, and the SIGCONT itself is told from others by its sender, and not delivered.
-        // SAFETY: kill takes two integers.
-        if unsafe { libc::kill(pid, libc::SIGCONT) } == -1 {
-            return Err(ProcessError::System {
-                attempted: "continue a process that a probe has stopped",
-                error: Errno::last(),
-            });
-        }
-        for thread in inferior.threads.values_mut() {
-            if thread.state == State::Stopped(Halt::Group) {
-                thread.state = State::Stopped(Halt::Event);
-            }
-        }
-        Ok(inferior)
-    }
-
-    /// Takes a program that [`super::Launch::start_here`] forked on this thread and holds, and lets it run until it is executed: it is stopped before its
-    /// first instruction, or that of the dynamic linker.
-    pub(crate) fn seize_held(launched: &mut Launched) -> Result<Inferior, ProcessError> {
-        let pid = launched.pid;
-        let mut inferior = Inferior::new(pid, Seize { kill_with_us: true })?;
-        inferior.seize_threads()?;
-        launched.let_go().map_err(ProcessError::Launch)?;
-        loop {
-            match inferior.next_event()? {
-                ProcessEvent::Exec => return Ok(inferior),
-                ProcessEvent::Exited(_) => {
-                    return Err(match launched.executed() {
-                        Err(error) => ProcessError::Launch(error),
-                        Ok(()) => ProcessError::Ended(pid),
-                    });
-                }
-                _ => {}
-            }
-        }
-    }
-
-    fn options(&self) -> i32 {
-        if self.kill_with_us {
-            ptrace::OPTIONS | libc::PTRACE_O_EXITKILL
-        } else {
-            ptrace::OPTIONS
-        }
-    }
-
-    fn seize_threads(&mut self) -> Result<(), ProcessError> {
-        let path = PathBuf::from(format!("/proc/{}/task", self.pid));
-        // A thread that is not seized yet may make others; those of seized threads are seized by the kernel.
-        loop {
-            let mut found_new = false;
-            let tasks = match fs::read_dir(&path) {
-                Ok(tasks) => tasks,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(ProcessError::Gone(self.pid)),
-                Err(error) => return Err(proc_error(path)(error)),
-            };
-            for task in tasks.flatten() {
-                let Some(number) = task.file_name().to_str().and_then(|name| name.parse().ok()) else {
-                    continue;
-                };
-                let tid = Tid(number);
-                if !self.threads.contains_key(&tid) {
-                    found_new |= self.seize_thread(tid)?;
-                }
-            }
-            if !found_new {
-                break;
-            }
-        }
-        if self.threads.is_empty() {
-            return Err(ProcessError::Gone(self.pid));
-        }
-        Ok(())
-    }
-
-    /// Whether the thread is new in the table.
-    fn seize_thread(&mut self, tid: Tid) -> Result<bool, ProcessError> {
-        match ptrace::seize(tid, self.options()) {
-            Ok(()) => {}
-            Err(Errno::ESRCH) => return Ok(false),
-            Err(error) => {
-                let status = ThreadStatus::of(self.pid, tid);
-                match status {
-                    None => return Ok(false),
-                    Some(status) if status.state == 'Z' || status.state == 'X' => {
-                        // The first thread may have ended before the others; its process id lives on.
-                        if tid.0 != self.pid {
-                            return Ok(false);
-                        }
-                        let mut thread = Thread::new(tid);
-                        thread.state = State::Ended;
-                        self.threads.insert(tid, thread);
-                        return Ok(true);
-                    }
-                    // The kernel has seized it with the thread that made it.
-                    Some(status) if status.tracer == gettid().as_raw() => {}
-                    Some(status) if status.tracer != 0 => {
-                        return Err(ProcessError::AlreadyTraced {
-                            pid: self.pid,
-                            tracer: status.tracer,
-                        });
-                    }
-                    _ if error == Errno::EPERM => return Err(ProcessError::NotPermitted { pid: self.pid }),
-                    _ => return Err(ProcessError::system("seize a thread")(error)),
-                }
-            }
-        }
-        self.threads.insert(tid, Thread::new(tid));
-        Ok(true)
-    }
-
     /// The process.
     pub(crate) fn pid(&self) -> i32 {
         self.pid
@@ -288,6 +152,7 @@ impl Inferior {
 
     /// Whether a thread is stopped, so that its registers can be had. After [`Inferior::stop_all`] this is so for all but those that are stuck in the
     /// kernel and those that have ended.
+    #[cfg(test)]
     pub(crate) fn is_stopped(&self, thread: Tid) -> bool {
         self.threads.get(&thread).is_some_and(Thread::is_stopped)
     }
@@ -446,114 +311,6 @@ impl Inferior {
         Ok(Some(event))
     }
 
-    /// Stops every thread and waits until it has stopped. What happens meanwhile is queued for [`Inferior::next_event`].
-    ///
-    /// A thread that the kernel does not let stop, because it waits there for something that no signal interrupts, is left: it executes nothing of the program
-    /// before it stops.
-    pub(crate) fn stop_all(&mut self) -> Result<(), ProcessError> {
-        self.stop_threads()?;
-        for thread in self.threads.values_mut() {
-            thread.wanted = false;
-        }
-        Ok(())
-    }
-
-    /// As [`Inferior::stop_all`], but what the caller wants of each thread stays.
-    pub(super) fn stop_threads(&mut self) -> Result<(), ProcessError> {
-        if !self.is_any_running() {
-            return Ok(());
-        }
-        self.stopping = true;
-        let stopped = self.stop_running();
-        self.stopping = false;
-        let _ = self.set_timer(Duration::ZERO);
-        stopped
-    }
-
-    fn is_any_running(&self) -> bool {
-        self.threads.values().any(|thread| thread.state == State::Running)
-    }
-
-    fn stop_running(&mut self) -> Result<(), ProcessError> {
-        let failed = || ProcessError::system("stop the process");
-        match self.reports.gather() {
-            Ok(()) | Err(Errno::ECHILD) => {}
-            Err(error) => return Err(failed()(error)),
-        }
-        for thread in self.threads.values() {
-            if thread.state == State::Running && !self.reports.has(thread.tid) {
-                match ptrace::interrupt(thread.tid) {
-                    Ok(()) | Err(Errno::ESRCH) => {}
-                    Err(error) => return Err(failed()(error)),
-                }
-            }
-        }
-        self.set_timer(PATIENCE)?;
-        let mut looked = HashMap::new();
-        while self.is_any_running() {
-            match self.reports.next() {
-                Ok(Some(report)) => {
-                    if let Some(event) = self.handle(report)? {
-                        self.enqueue(event);
-                    }
-                }
-                Ok(None) => self.look_at_unresponsive(&mut looked),
-                Err(Errno::ECHILD) => {
-                    let event = self.has_ended(ExitStatus::Unknown);
-                    self.enqueue(event);
-                }
-                Err(error) => return Err(failed()(error)),
-            }
-        }
-        Ok(())
-    }
-
-    /// Starts the signals that end a wait, one after each `period`; zero ends them.
-    pub(super) fn set_timer(&mut self, period: Duration) -> Result<(), ProcessError> {
-        let expiration = if period.is_zero() {
-            Expiration::OneShot(TimeSpec::from_duration(period))
-        } else {
-            Expiration::Interval(TimeSpec::from_duration(period))
-        };
-        self.timer
-            .set(expiration, TimerSetTimeFlags::empty())
-            .map_err(ProcessError::system("set a timer"))
-    }
-
-    /// Finds out why threads do not stop. `looked` counts how often each was found in the kernel.
-    fn look_at_unresponsive(&mut self, looked: &mut HashMap<Tid, u32>) {
-        let pid = self.pid;
-        let mut vanished = Vec::new();
-        for thread in self
-            .threads
-            .values_mut()
-            .filter(|thread| thread.state == State::Running)
-        {
-            match ThreadStatus::of(pid, thread.tid).map(|status| status.state) {
-                None => vanished.push(thread.tid),
-                Some('Z' | 'X') if thread.tid.0 == pid => thread.state = State::Ended,
-                Some('D') => {
-                    let times = looked.entry(thread.tid).or_default();
-                    *times += 1;
-                    if *times > 1 {
-                        thread.state = State::InKernel;
-                    }
-                }
-                Some(_) => {
-                    looked.remove(&thread.tid);
-                    // It may have been resumed by the kernel's own doing, such as SIGCONT; asking again harms nothing.
-                    let _ = ptrace::interrupt(thread.tid);
-                }
-            }
-        }
-        for tid in vanished {
-            // The number of a thread that has executed a program becomes the process's, and no end is told of it.
-            if !self.reports.has(tid) {
-                self.forget(tid);
-            }
-        }
-    }
-
     pub(super) fn enqueue(&mut self, event: ProcessEvent) {
         if let Some(tid) = event.stopped_thread(self.pid)
             && let Some(thread) = self.threads.get_mut(&tid)
@@ -648,41 +405,5 @@ impl ProcessEvent {
             | ProcessEvent::ThreadGone(_)
             | ProcessEvent::Exited(_) => None,
         }
-    }
-}
-
-/// What /proc/PID/task/TID/status says (proc(5)).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ThreadStatus {
-    /// `R`, `S`, `D`, `Z`, ...
-    pub(super) state: char,
-    /// The process it belongs to.
-    pub(super) process: i32,
-    /// The thread that traces it, or 0.
-    pub(super) tracer: i32,
-}
-
-impl ThreadStatus {
-    /// Of a thread of a process; `None` when there is no such thread.
-    pub(super) fn of(pid: i32, tid: Tid) -> Option<ThreadStatus> {
-        ThreadStatus::parse(&fs::read_to_string(format!("/proc/{pid}/task/{}/status", tid.0)).ok()?)
-    }
-
-    /// Of a thread of any process.
-    pub(super) fn of_any(tid: Tid) -> Option<ThreadStatus> {
-        ThreadStatus::parse(&fs::read_to_string(format!("/proc/{}/status", tid.0)).ok()?)
-    }
-
-    fn parse(text: &str) -> Option<ThreadStatus> {
-        let field = |name: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-                .map(str::trim)
-        };
-        Some(ThreadStatus {
-            state: field("State")?.chars().next()?,
-            process: field("Tgid")?.parse().ok()?,
-            tracer: field("TracerPid")?.parse().ok()?,
-        })
     }
 }

@@ -11,9 +11,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::thread;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::Receiver;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
@@ -70,26 +69,6 @@ pub(crate) struct Launched {
 }
 
 impl Launch {
-    /// Forks the program and holds it before it is executed. A thread of its own waits for its end.
-    pub(crate) fn start(self) -> io::Result<Launched> {
-        let (started_send, started) = bounded(1);
-        let (exit_send, exit) = bounded(1);
-        // The kernel sends the parent-death signal when the *thread* that forked ends, so that thread is the one that stays to wait.
-        thread::Builder::new().name("target".into()).spawn(move || {
-            let launched = self.start_here();
-            let pid = launched.as_ref().ok().map(|launched| launched.pid);
-            let _ = started_send.send(launched);
-            if let Some(pid) = pid {
-                let _ = exit_send.send(reap(pid));
-            }
-        })?;
-        let mut launched = started
-            .recv()
-            .map_err(|_| io::Error::other("the launching thread ended"))??;
-        launched.exit = exit;
-        Ok(launched)
-    }
-
     /// Forks the program and holds it before it is executed, on the calling thread: the program ends with this thread, and only this thread can
     /// trace it from its first instruction ([`super::Inferior::seize_held`]). The caller reaps it, by [`Launched::reap`] or by tracing it to its end.
     pub(crate) fn start_here(self) -> io::Result<Launched> {

@@ -15,10 +15,13 @@ mod memory;
 mod ptrace;
 mod registers;
 mod resume;
+mod seize;
 mod signals;
 mod sites;
 mod slots;
 mod spawn;
+mod status;
+mod stop;
 mod threads;
 mod wait;
 mod watch;
@@ -28,7 +31,6 @@ pub(crate) use identity::{executable, same_user_or_root};
 pub(crate) use inferior::{Inferior, ProcessEvent, Seize};
 pub(crate) use kick::Kicker;
 pub(crate) use launch::{Launch, Launched, Output};
-pub(crate) use memory::ProcessMemory;
 pub(crate) use watch::{ExitStatus, watch};
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Lets a stopped thread go on: over the site it stands on, out of its slot, with the signals it is owed.
 
 use nix::errno::Errno;
+use spelunk_dwarf::ProcAddr;
 
 use super::displaced::Progress;
 use super::error::ProcessError;
@@ -9,6 +10,11 @@ use super::ptrace;
 use super::slots::How;
 use super::threads::{Halt, Purpose, State};
 use crate::inspect::Tid;
+use crate::value::Memory;
+
+/// The instruction `pushf`, and the prefix with which it pushes 16 bits.
+const PUSHF: u8 = 0x9c;
+const WORD_SIZE: u8 = 0x66;
 
 impl Inferior {
     /// Lets a stopped thread go on for its purpose. A thread that was killed meanwhile is left to tell its end.
@@ -121,6 +127,11 @@ impl Inferior {
             }
         }
         let stepping = thread.purpose != Purpose::Run;
+        if stepping {
+            let mut code = [0; 2];
+            thread.pushes_flags = self.memory.read(ProcAddr(raw.rip), &mut code).is_ok()
+                && matches!(code, [PUSHF, _] | [WORD_SIZE, PUSHF]);
+        }
         thread.let_go(if stepping { ptrace::single_step } else { ptrace::cont })?;
         Ok(false)
     }

@@ -45,13 +45,6 @@ impl SigInfo {
         self.int(16)
     }
 
-    /// `si_addr`, of a fault.
-    pub(super) fn addr(&self) -> u64 {
-        let mut raw = [0; 8];
-        raw.copy_from_slice(&self.0[16..24]);
-        u64::from_ne_bytes(raw)
-    }
-
     /// Replaces `si_addr`.
     pub(super) fn set_addr(&mut self, addr: u64) {
         self.0[16..24].copy_from_slice(&addr.to_ne_bytes());
@@ -75,7 +68,7 @@ impl SigInfo {
         matches!(self.code(), SI_USER | SI_TKILL) && u32::try_from(self.sender()) == Ok(std::process::id())
     }
 
-    /// A SIGSTOP that a probe's program raised (`bpf_send_signal` in the kernel's kernel/trace/bpf_trace.c): nobody else sends it as the kernel.
+    /// A SIGSTOP that a probe's program raised (`bpf_send_signal` in the kernel's `kernel/trace/bpf_trace.c`): nobody else sends it as the kernel.
     pub(super) fn is_stop_by_probe(&self) -> bool {
         self.signal() == libc::SIGSTOP && self.code() == SI_KERNEL
     }

@@ -76,6 +76,7 @@ impl Inferior {
     }
 
     /// Whether there is a site at `addr`.
+    #[cfg(test)]
     pub(crate) fn has_site(&self, addr: ProcAddr) -> bool {
         self.memory.is_patched(addr.0)
     }

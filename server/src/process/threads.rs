@@ -74,6 +74,8 @@ pub(super) struct Thread {
     /// A signal was delivered while the thread was about to execute the instruction at this address with this stack pointer, after its site was told:
     /// when it comes back there it is not told again.
     pub(super) comes_back: Option<(u64, u64)>,
+    /// The instruction that it steps pushes the flags.
+    pub(super) pushes_flags: bool,
     registers: RefCell<Option<Cached>>,
 }
 
@@ -90,6 +92,7 @@ impl Thread {
             held: HeldSignals::default(),
             told_at: None,
             comes_back: None,
+            pushes_flags: false,
             registers: RefCell::new(None),
         }
     }

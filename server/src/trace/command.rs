@@ -126,18 +126,17 @@ fn plan(
     functions: &[&Function],
     args: &TraceArgs,
 ) -> Result<Vec<SitePlan>, Failure> {
-    let ((mut sites, refused), endings) = match engine {
-        Some(engine) => (engine.plan_functions(functions), engine.plan_endings()),
-        None => {
-            let runtime = Runtime::of(binary).map_err(fail)?;
-            // What lies behind pointers is read from the program itself.
-            let mut nowhere = |_: &spelunk_bpf::Layout| None;
-            let mut layouts = Layouts::new(binary, verbosity(args).load_config(), &mut nowhere);
-            (
-                planning::functions(binary, runtime, &mut layouts, functions),
-                planning::endings(binary, runtime, &mut layouts),
-            )
-        }
+    let ((mut sites, refused), endings) = if let Some(engine) = engine {
+        (engine.plan_functions(functions), engine.plan_endings())
+    } else {
+        let runtime = Runtime::of(binary).map_err(fail)?;
+        // What lies behind pointers is read from the program itself.
+        let mut nowhere = |_: &spelunk_bpf::Layout| None;
+        let mut layouts = Layouts::new(binary, verbosity(args).load_config(), &mut nowhere);
+        (
+            planning::functions(binary, runtime, &mut layouts, functions),
+            planning::endings(binary, runtime, &mut layouts),
+        )
     };
     for (function, why) in &refused {
         eprintln!("unable to set tracepoint on function {function}: {why}");
@@ -489,9 +488,5 @@ impl Running {
             launched.kill();
             let _ = self.exit.recv();
         }
-    }
-
-    fn finish(self) {
-        drop(self);
     }
 }

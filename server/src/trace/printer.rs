@@ -117,7 +117,7 @@ impl Printer {
                     },
                 );
                 let values = self.values(site, record, dictionary, live);
-                let values = self.with_fragile(site, values, earlier);
+                let values = self.with_fragile(site, values, earlier.as_deref());
                 self.line(site, record, &values, None);
             }
             SiteKind::Return => {
@@ -174,12 +174,12 @@ impl Printer {
     }
 
     /// A call's arguments. Those that do not survive the growth of the stack come from before it, if it grew.
-    fn with_fragile(&self, site: &Installed<()>, mut values: Vec<Value>, earlier: Option<Vec<Value>>) -> Vec<Value> {
+    fn with_fragile(&self, site: &Installed<()>, mut values: Vec<Value>, earlier: Option<&[Value]>) -> Vec<Value> {
         // Whether the stack grew is known only as long as no record of that was lost.
         let uncertain = earlier.is_none() && site.growth.is_some_and(|growth| self.has_lost(growth));
         for index in &site.plan.fragile {
             let Some(value) = values.get_mut(*index) else { continue };
-            match earlier.as_ref().and_then(|earlier| earlier.get(*index)) {
+            match earlier.and_then(|earlier| earlier.get(*index)) {
                 Some(earlier) => *value = earlier.clone(),
                 None if uncertain => {
                     value.content = Content::NotLoaded;

@@ -13,7 +13,6 @@ use super::printer::Printer;
 use super::record::Live;
 use crate::inspect::{Tid, running_goroutine};
 use crate::process::{ExitStatus, Inferior, ProcessError, ProcessEvent};
-use crate::value::Memory;
 
 /// Why a trace ends before the program does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

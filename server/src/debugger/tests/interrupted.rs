@@ -117,3 +117,43 @@ fn single_instructions_are_run_also_where_a_breakpoint_is() {
     debugged.go();
     assert!(matches!(debugged.ended(), Ended::Exited(Some(0))));
 }
+
+#[test]
+fn a_program_that_is_held_can_be_looked_at_and_stepped_from_its_entry() {
+    let Some(debugged) = Debugged::launch(Build::Debug, &[]) else {
+        return;
+    };
+    let stop = debugged.session.stop().expect("a held program is stopped");
+    assert_eq!(stop.reason, StopReason::Entry);
+    assert_eq!(
+        debugged.place().rsplit_once(':').map(|(name, _)| name),
+        Some("_rt0_amd64_linux")
+    );
+    debugged.step(StepKind::IntoInstruction);
+    assert_eq!(debugged.stopped().reason, StopReason::Step);
+    debugged.break_at_function("main.main");
+    debugged.go();
+    assert!(is_breakpoint(&debugged.stopped()));
+    debugged.kill();
+}
+
+#[test]
+fn a_goroutine_that_ends_ends_its_step_with_it() {
+    let Some(debugged) = Debugged::at(Build::Debug, "main.waits.func1", &["waits"]) else {
+        return;
+    };
+    let own = debugged.session.stop().expect("stopped").whose;
+    debugged.break_at(&[plain(line_of("note(\"from another goroutine\")") + 4)]);
+    loop {
+        debugged.step(StepKind::Over);
+        match debugged.ended() {
+            Ended::Stopped(stop) if stop.whose == own => assert_eq!(stop.reason, StopReason::Step),
+            Ended::Stopped(stop) => {
+                assert!(is_breakpoint(&stop), "{stop:?}");
+                break;
+            }
+            Ended::Exited(status) => panic!("the program has ended with {status:?}"),
+        }
+    }
+    debugged.kill();
+}

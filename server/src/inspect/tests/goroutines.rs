@@ -1,9 +1,7 @@
 //! The list of goroutines: what they do, why they wait, where they stand, who started them.
 
 use super::program::{Build, Program};
-use crate::inspect::{
-    Goroutine, GoroutineStatus, InspectError, Location, Stopped, goroutine, goroutine_of_thread, goroutines,
-};
+use crate::inspect::{Goroutine, GoroutineStatus, InspectError, Location, Stopped, goroutine, goroutines};
 
 fn name(location: &Location) -> &str {
     location.function.as_deref().unwrap_or("?")
@@ -58,10 +56,7 @@ fn goroutines_say_what_they_wait_for() {
         assert_eq!(main.status, GoroutineStatus::Syscall);
         let thread = main.thread.expect("it is in a system call of its own thread");
         assert!(stopped.threads().contains(&thread));
-        assert_eq!(
-            goroutine_of_thread(&stopped, thread).expect("readable").map(|g| g.id),
-            Some(1)
-        );
+        assert_eq!(goroutine(&stopped, 1).expect("it exists").thread, Some(thread));
 
         // Goroutines that have ended are not in the list.
         assert!(!all.iter().any(|g| name(&g.start) == "main.rest.func2"), "{all:#?}");

@@ -81,6 +81,32 @@ fn stacks_are_whole_at_any_moment() {
     }
 }
 
+/// Prologues, epilogues, changes of stack, injected calls: wherever a thread can stand.
+#[test]
+fn stacks_are_whole_at_each_instruction() {
+    const STEPS: u32 = 400;
+    for build in [Build::Debug, Build::Optimized] {
+        let Some(program) = Program::start("fixture", build, &["busy"]) else {
+            return;
+        };
+        let mut stopped = program.stop();
+        for thread in stopped.threads() {
+            for at in 0..STEPS {
+                if stopped.step(thread).is_none() {
+                    break;
+                }
+                let stack = stack(&stopped, Whose::Thread(thread), 10_000).expect("it exists");
+                let error = &stack.error;
+                assert!(
+                    stack.complete && error.is_none(),
+                    "instruction {at}, {thread:?}, {error:?}:\n{}",
+                    text(&stack)
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn signal_handlers_show_what_they_interrupt() {
     let Some(program) = Program::start("fixture", Build::Optimized, &["signals"]) else {

@@ -203,11 +203,20 @@ fn request(request: libc::c_uint, tid: i32, data: usize) -> std::io::Result<()> 
 fn stop_thread(tid: i32) -> Option<(Registers, i32)> {
     request(libc::PTRACE_SEIZE, tid, 0).ok()?;
     request(libc::PTRACE_INTERRUPT, tid, 0).ok()?;
+    wait_for(tid, Duration::from_secs(10))
+}
+
+/// Waits until a thread has stopped; gives its registers and the signal that it is about to take. `None` if it does not, or has ended.
+fn wait_for(tid: i32, patience: Duration) -> Option<(Registers, i32)> {
     let mut status = 0;
-    // SAFETY: `status` outlives the call.
-    let waited = unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL) };
-    if waited != tid || !libc::WIFSTOPPED(status) {
-        return None;
+    let end = Instant::now() + patience;
+    loop {
+        // SAFETY: `status` outlives the call.
+        match unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL | libc::WNOHANG) } {
+            0 if Instant::now() < end => std::thread::yield_now(),
+            waited if waited == tid && libc::WIFSTOPPED(status) => break,
+            _ => return None,
+        }
     }
     let is_event = status >> 16 != 0;
     let signal = if is_event { 0 } else { libc::WSTOPSIG(status) };
@@ -232,6 +241,24 @@ pub(super) struct Snapshot<'p> {
     program: &'p Program,
     memory: LiveMemory,
     threads: Vec<(Tid, Registers, i32)>,
+}
+
+impl Snapshot<'_> {
+    /// Has one thread run one instruction; `None` when it waits in that, as in a system call.
+    pub(super) fn step(&mut self, thread: Tid) -> Option<()> {
+        let slot = self.threads.iter_mut().find(|(tid, ..)| *tid == thread)?;
+        request(libc::PTRACE_SINGLESTEP, thread.0, slot.2 as usize).ok()?;
+        let stepped = wait_for(thread.0, Duration::from_millis(50));
+        let has_stepped = stepped.is_some();
+        let (registers, signal) = stepped.or_else(|| {
+            request(libc::PTRACE_INTERRUPT, thread.0, 0).ok()?;
+            wait_for(thread.0, Duration::from_secs(10))
+        })?;
+        slot.1 = registers;
+        // The trap is the step's own end; anything else is the program's.
+        slot.2 = if signal == libc::SIGTRAP { 0 } else { signal };
+        has_stepped.then_some(())
+    }
 }
 
 impl Drop for Snapshot<'_> {

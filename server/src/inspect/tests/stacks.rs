@@ -3,9 +3,7 @@
 use super::program::{Build, Program, Snapshot, eventually};
 use spelunk_dwarf::DwarfReg;
 
-use crate::inspect::{
-    Frame, Stack, Stopped as _, Whose, goroutine_of_thread, goroutines, running_goroutine, stack, unwind,
-};
+use crate::inspect::{Frame, Stack, Stopped as _, Whose, goroutines, running_goroutine, stack, unwind};
 
 fn names(frames: &[Frame]) -> Vec<&str> {
     frames
@@ -212,6 +210,7 @@ fn one_stopped_thread_is_enough() {
         };
         let stopped = program.stop_at_rest();
         let layout = stopped.binary().runtime_layout().expect("it is a Go program");
+        let (all, _) = goroutines(&stopped, 0, 0).expect("the list can be read");
         let mut running = 0;
         for thread in stopped.threads() {
             let registers = stopped.registers(thread).expect("the thread exists");
@@ -219,7 +218,7 @@ fn one_stopped_thread_is_enough() {
             let alone = unwind(stopped.binary(), stopped.bias(), stopped.memory(), &registers, 100);
             assert_eq!(format!("{whole:?}"), format!("{alone:?}"));
 
-            let described = goroutine_of_thread(&stopped, thread).expect("readable");
+            let described = all.iter().find(|g| g.thread == Some(thread));
             let found = running_goroutine(stopped.memory(), &layout, &registers).expect("readable");
             assert_eq!(
                 found.map(|g| (g.id, g.addr, g.stack_hi)),

@@ -379,13 +379,13 @@ fn variables_in_registers_are_read_and_written() {
         return;
     };
     // Where the loop is stopped differs; what is known of a variable there must be right each time.
-    let mut seen = 0;
-    for _ in 0..20 {
+    let seen = eventually(|| {
+        let mut seen = 0;
         let stopped = program.stop();
         let (frames, _) = frames(&stopped);
-        let Some(frame) = frames.first() else { continue };
+        let frame = frames.first()?;
         if frame.location.function.as_deref() != Some("main.spin") {
-            continue;
+            return None;
         }
         let scope = FrameScope::new(stopped.binary(), stopped.bias(), stopped.memory(), frame);
         for local in scope.locals(LoadConfig::DAP) {
@@ -422,9 +422,10 @@ fn variables_in_registers_are_read_and_written() {
             assert_eq!(frame.registers.general(*register), Some(number));
             assert_eq!(bytes, &(number + 1).to_le_bytes());
         }
-    }
+        (seen > 0).then_some(seen)
+    });
     assert!(
-        seen > 0,
+        seen.is_some(),
         "the loop was never stopped where its variable is in a register"
     );
 }

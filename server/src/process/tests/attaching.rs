@@ -141,6 +141,40 @@ fn hits_during_a_stop_are_told_after_it() {
     assert!(longest < Duration::from_secs(2), "a stop took {longest:?}");
 }
 
+/// Bounds that are generous for busy machines; the figures are printed.
+#[test]
+fn taking_and_stopping_many_threads_takes_little_time() {
+    let _deadline = Deadline::new(LIMIT);
+    let Some(untraced) = Untraced::start(Build::Plain, &["sleep", "20"]) else {
+        return;
+    };
+    let (mut seizes, mut stops, mut detaches) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..20 {
+        let begun = Instant::now();
+        let mut inferior = Inferior::seize(untraced.pid(), ATTACH).expect("seized");
+        seizes.push(begun.elapsed());
+        assert!(inferior.threads().len() >= 20);
+        for _ in 0..10 {
+            inferior.resume_all().expect("it goes on");
+            let begun = Instant::now();
+            inferior.stop_all().expect("it stops");
+            stops.push(begun.elapsed());
+        }
+        let begun = Instant::now();
+        inferior.detach().expect("let go");
+        detaches.push(begun.elapsed());
+    }
+    for (what, mut times) in [("seize", seizes), ("stop_all", stops), ("detach", detaches)] {
+        times.sort();
+        let median = times[times.len() / 2];
+        eprintln!(
+            "{what} of 20 threads: median {median:?}, longest {:?}",
+            times[times.len() - 1]
+        );
+        assert!(median < Duration::from_millis(200), "{what} took {median:?}");
+    }
+}
+
 #[test]
 fn a_kick_comes_through_however_busy_the_program_is() {
     let _deadline = Deadline::new(LIMIT);

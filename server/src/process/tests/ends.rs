@@ -239,7 +239,7 @@ fn a_program_that_cannot_be_executed_is_an_error() {
             "Exec format error"
         };
         assert!(error.to_string().contains(expected), "{error}");
-        let mut launched = launch.start().expect("the fork succeeds");
+        let mut launched = launch.start_here().expect("the fork succeeds");
         let error = launched.release().expect_err("it cannot be executed");
         assert!(error.to_string().contains(expected), "{error}");
         assert!(launched.exit.recv_timeout(Duration::from_secs(20)).is_ok());

@@ -6,3 +6,4 @@ mod passing;
 mod signals;
 mod stepping;
 mod testee;
+mod uprobes;

@@ -105,3 +105,48 @@ fn every_instruction_can_be_a_site_in_a_storm_of_signals() {
 fn every_instruction_can_be_a_site_in_a_position_independent_program() {
     everywhere(Build::Pie, "1");
 }
+
+/// Sites on every instruction of the code that makes system calls, threads and signals work, where interrupted calls are begun again, threads are
+/// born in slots and signal handlers run over int3s.
+#[test]
+fn every_instruction_of_the_runtimes_assembly_can_be_a_site() {
+    let _deadline = Deadline::new(LIMIT);
+    const FUNCTIONS: [&str; 20] = [
+        "internal/runtime/syscall.Syscall6",
+        "internal/runtime/syscall/linux.Syscall6",
+        "runtime/internal/syscall.Syscall6",
+        "runtime.futex",
+        "runtime.usleep",
+        "runtime.tgkill",
+        "runtime.clone",
+        "runtime.sigtramp",
+        "runtime.sigreturn__sigaction",
+        "runtime.sigaltstack",
+        "runtime.asyncPreempt",
+        "runtime.mcall",
+        "runtime.gogo",
+        "runtime.systemstack",
+        "runtime.morestack",
+        "runtime.memmove",
+        "runtime.memclrNoHeapPointers",
+        "runtime.epollwait",
+        "runtime.madvise",
+        "runtime.gcWriteBarrier",
+    ];
+    for mode in [&["passes", "3", "20", "1"][..], &["births", "10"], &["faults", "10"]] {
+        let Some(mut testee) = Testee::launch(Build::Plain, mode) else {
+            return;
+        };
+        let mut count = 0;
+        for function in FUNCTIONS {
+            if testee.binary.functions().iter().any(|known| &*known.name == function) {
+                count += testee.insert_everywhere(function);
+            }
+        }
+        assert!(count > 300, "{count} sites");
+        let mut hits = 0;
+        let (status, output) = testee.run(|_, event| hits += usize::from(matches!(event, ProcessEvent::Site { .. })));
+        assert_eq!((status, output.as_str()), (ExitStatus::Code(0), "ok\n"), "{mode:?}");
+        assert!(hits > 1000, "{hits} hits");
+    }
+}

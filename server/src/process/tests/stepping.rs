@@ -34,7 +34,8 @@ fn step(inferior: &mut Inferior, thread: Tid) -> ProcessEvent {
 /// every instruction too, so that each is executed elsewhere.
 fn through_a_function(sites: bool, storm: &str) {
     let _deadline = Deadline::new(LIMIT);
-    let Some(mut testee) = Testee::launch(Build::Plain, &["passes", "3", "100", storm]) else {
+    // Others pass the entry while one is stepped, so there must be many passes.
+    let Some(mut testee) = Testee::launch(Build::Plain, &["passes", "3", "2000", storm]) else {
         return;
     };
     let instructions = testee.instructions("main.pass");
@@ -52,6 +53,11 @@ fn through_a_function(sites: bool, storm: &str) {
             return;
         };
         if addr != entry || left == 0 {
+            if left == 0 && !inferior.memory().all_patches().is_empty() {
+                for (addr, _) in inferior.memory().all_patches() {
+                    inferior.remove_site(ProcAddr(addr)).expect("taken out");
+                }
+            }
             return;
         }
         left -= 1;
@@ -136,6 +142,48 @@ fn steps_are_not_disturbed_by_signals() {
 #[test]
 fn steps_over_sites_are_not_disturbed_by_signals() {
     through_a_function(true, "1");
+}
+
+/// Steps over `pushf` in C code, in place and in slots: the trap flag of the step does not come into the program.
+#[test]
+fn a_step_leaves_no_trap_flag_behind() {
+    let _deadline = Deadline::new(LIMIT);
+    for sites in [false, true] {
+        let Some(mut testee) = Testee::launch(Build::Cgo, &["flags", "5"]) else {
+            return;
+        };
+        let name = testee
+            .binary
+            .functions()
+            .iter()
+            .map(|function| function.name.to_string())
+            .find(|name| name.starts_with("_cgo_") && name.ends_with("_Cfunc_flags"))
+            .expect("cgo makes a function that calls it");
+        let (entry, end) = testee.function(&name);
+        let pushes = testee
+            .instructions(&name)
+            .iter()
+            .filter(|(_, instruction)| instruction.code() == iced_x86::Code::Pushfq)
+            .count();
+        assert_eq!(pushes, 2, "the C function is inlined in {name}");
+        if sites {
+            testee.insert_everywhere(&name);
+        } else {
+            testee.inferior.insert_site(entry).expect("a site");
+        }
+        let mut steps = 0;
+        let (status, output) = testee.run(|inferior, event| {
+            let ProcessEvent::Site { thread, .. } = event else {
+                return;
+            };
+            while (entry.0..end.0).contains(&pc(inferior, thread)) {
+                assert_eq!(step(inferior, thread), ProcessEvent::Stepped { thread });
+                steps += 1;
+            }
+        });
+        assert_eq!((status, output.as_str()), (ExitStatus::Code(0), "ok\n"));
+        assert!(steps >= 5 * 8, "{steps} steps");
+    }
 }
 
 /// Steps through thousands of instructions of the runtime's start: system calls, locked and vector instructions, `cpuid`, `pushfq`.

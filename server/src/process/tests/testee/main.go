@@ -194,6 +194,9 @@ func count(n int) {
 	}
 }
 
+// more holds the modes of other files.
+var more = map[string]func(n int){}
+
 func main() {
 	mode := os.Args[1]
 	number := func(at int) int {
@@ -259,9 +262,15 @@ func main() {
 		}
 	case "sleep":
 		fmt.Println("ready")
-		onThreads(number(2), func(int) { select {} })
+		onThreads(number(2), func(int) {
+			for {
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
 	case "exit":
 		os.Exit(number(2))
+	default:
+		more[mode](number(2))
 	}
 	fmt.Println("ok")
 }
