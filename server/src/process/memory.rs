@@ -38,6 +38,11 @@ fn open(pid: i32) -> io::Result<File> {
         .open(format!("/proc/{pid}/mem"))
 }
 
+/// Whether an access failed because the process has no memory any more: the kernel then writes nothing, and says so by that number.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WriteZero || error.raw_os_error() == Some(libc::ESRCH)
+}
+
 impl ProcessMemory {
     pub(super) fn open(pid: i32) -> io::Result<ProcessMemory> {
         Ok(ProcessMemory {
@@ -81,13 +86,17 @@ impl ProcessMemory {
         Ok(())
     }
 
-    /// Takes the int3 at `addr` out; `false` when there was none.
+    /// Takes the int3 at `addr` out; `false` when there was none. In a process that was killed there is nothing left to restore.
     pub(super) fn restore(&self, addr: u64) -> io::Result<bool> {
         let mut patches = self.patches_mut();
         let Some(original) = patches.get(&addr) else {
             return Ok(false);
         };
-        self.file().write_all_at(&[*original], addr)?;
+        match self.file().write_all_at(&[*original], addr) {
+            Ok(()) => {}
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
         patches.remove(&addr);
         Ok(true)
     }

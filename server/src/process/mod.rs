@@ -1,4 +1,16 @@
 //! A process under debug: starting it held, watching it end, looking at it through /proc, and, where something is to stop, tracing it with ptrace(2).
+//!
+//! [`Inferior`] is a traced process. It lives on one thread, which seizes the target, makes every request and waits for it; a [`Kicker`] calls that thread
+//! away from its wait. What is where:
+//!
+//! * `launch`, `spawn`: fork, hold, execute. `seize`, `detach`: the beginning and the end of tracing. `watch`, `identity`: without any.
+//! * `wait`, `events`: what the kernel reports, and what it means. `stop`, `resume`: all threads stop, one goes on. `children`: forks.
+//! * `sites`, `displaced`, `slots`, `inject`: an int3 that stays while threads pass it, each executing the instruction's copy elsewhere.
+//! * `signals`, `threads`: what a thread is owed. `memory`, `registers`, `maps`, `status`, `ptrace`: what is read and written.
+//!
+//! Known limit: the kernel forces SIGTRAP on a thread that has blocked it, by setting its action to the default (`force_sig` in the kernel's
+//! `kernel/signal.c`). A program with a site in code that runs with all signals blocked (Go's runtime around `clone` and `fork`) loses its own handler of
+//! SIGTRAP, which a Go program uses for a better last message only.
 
 mod children;
 mod detach;

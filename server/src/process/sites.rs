@@ -10,7 +10,7 @@ use super::displaced::MAX_INSTRUCTION;
 use super::error::{ProcessError, SiteError};
 use super::inferior::Inferior;
 use super::maps;
-use super::memory::INT3;
+use super::memory::{INT3, is_gone};
 use super::slots::{ARENA_SIZE, Preparation};
 
 impl Inferior {
@@ -19,7 +19,9 @@ impl Inferior {
     /// A stopped thread that stands there passes it when it is resumed.
     pub(crate) fn insert_site(&mut self, addr: ProcAddr) -> Result<(), ProcessError> {
         self.try_to_insert(addr).map_err(|why| {
-            if self.ended.is_some() {
+            let gone = matches!(&why, SiteError::Write(error) if is_gone(error))
+                || matches!(why, SiteError::NoSlot(Errno::ESRCH));
+            if gone || self.ended.is_some() {
                 ProcessError::Ended(self.pid)
             } else {
                 ProcessError::Site { addr, why }

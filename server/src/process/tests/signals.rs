@@ -173,7 +173,7 @@ fn run_until(inferior: &mut Inferior, other: std::thread::JoinHandle<()>) {
     waiting.join().expect("checked");
 }
 
-/// Ctrl-Z and `fg`, while traced and resumed: the program stops and goes on as it would without us, and passes its sites after that.
+/// A stop of job control and its end, while traced and resumed (by SIGSTOP, as SIGTSTP does nothing where no shell waits): the program stops and goes on as it would without us, and passes its sites after that.
 #[test]
 fn job_control_works_under_us() {
     let _deadline = Deadline::new(LIMIT);
@@ -189,7 +189,7 @@ fn job_control_works_under_us() {
     for _ in 0..3 {
         let other = std::thread::spawn(move || {
             // SAFETY: kill takes two integers.
-            unsafe { libc::kill(pid, libc::SIGTSTP) };
+            unsafe { libc::kill(pid, libc::SIGSTOP) };
         });
         run_until(&mut testee.inferior, other);
         let quiet = std::thread::spawn(move || {
