@@ -214,6 +214,12 @@ impl Inferior {
             return self.has_trapped(tid);
         }
         thread.deliver = Some(signal);
+        if signal == libc::SIGCONT {
+            for thread in self.threads.values_mut() {
+                thread.held.forget_stops();
+            }
+        }
+        let thread = self.threads.get_mut(&tid).ok_or(Failure::Gone)?;
         let job_control = matches!(signal, libc::SIGSTOP | libc::SIGCONT);
         if job_control || !self.slots.is_empty() || !thread.held.is_empty() {
             let mut info = ptrace::siginfo(tid)?;

@@ -44,6 +44,10 @@ impl Inferior {
             });
         }
         for thread in inferior.threads.values_mut() {
+            thread.held.forget_stops();
+            if thread.deliver == Some(libc::SIGSTOP) {
+                thread.deliver = None;
+            }
             if thread.state == State::Stopped(Halt::Group) {
                 thread.state = State::Stopped(Halt::Event);
             }

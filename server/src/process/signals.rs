@@ -128,6 +128,11 @@ impl HeldSignals {
         Some(self.0.remove(0).info)
     }
 
+    /// Forgets those that would stop the process, as SIGCONT does with pending ones (signal(7)).
+    pub(super) fn forget_stops(&mut self) {
+        self.0.retain(|held| !stops(held.info.signal()));
+    }
+
     /// Those the thread must be sent again, as it is stopped where none can be injected; each is answered once.
     pub(super) fn recall(&mut self) -> Vec<c_int> {
         let mut signals = Vec::new();
@@ -156,6 +161,11 @@ impl HeldSignals {
         }
         None
     }
+}
+
+/// Whether a signal's default action is the stop of job control.
+pub(super) fn stops(signal: c_int) -> bool {
+    matches!(signal, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU)
 }
 
 #[cfg(test)]
@@ -204,6 +214,17 @@ mod tests {
         held.hold(info(libc::SIGTERM, SI_USER, 77));
         held.recall();
         assert_eq!(held.arrived(&info(libc::SIGTERM, SI_USER, 78)), None);
+        assert!(held.is_empty());
+    }
+
+    #[test]
+    fn a_continuation_ends_held_stops() {
+        let mut held = HeldSignals::default();
+        for signal in [libc::SIGTSTP, libc::SIGTERM, libc::SIGSTOP] {
+            held.hold(info(signal, SI_USER, 77));
+        }
+        held.forget_stops();
+        assert_eq!(held.take().map(|info| info.signal()), Some(libc::SIGTERM));
         assert!(held.is_empty());
     }
 

@@ -84,6 +84,7 @@ func round(n, spare int64) {
 func onThreads(threads int, f func(thread int)) {
 	var all sync.WaitGroup
 	for t := 0; t < threads; t++ {
+		t := t // the module's version of Go has one variable for all rounds
 		all.Add(1)
 		go func() {
 			runtime.LockOSThread()
