@@ -116,6 +116,11 @@ impl Control {
             }
         }
         let arrival = self.passes_temporaries(&passer, &temporaries);
+        if let Some(step) = &mut self.step
+            && step.seen.take_if(|seen| *seen == (thread, addr)).is_some()
+        {
+            return Outcome::GoOn;
+        }
         if let Some(why) = failure {
             self.cancel_step_of(&passer);
             return Outcome::Stop(StopReason::Failed(why));

@@ -6,6 +6,7 @@
 mod breakpoints;
 mod code;
 mod control;
+mod coroutine;
 mod defers;
 mod ending;
 mod exceptions;

@@ -30,6 +30,8 @@ const NEXT_WHILE_NEXTING: &str = "next while nexting";
 pub(super) struct Step {
     /// Who steps.
     pub(super) follow: Follow,
+    /// The thread that steps, and where it stands, if it has come to a site there which was not told yet: the user has seen that it stands there.
+    pub(super) seen: Option<(Tid, FileAddr)>,
 }
 
 /// Where a step begins.
@@ -86,8 +88,21 @@ impl Control {
             },
         };
         self.follow_plan(from.follow, plan);
+        let seen = self.hit_that_waits(from.thread);
+        if let Some(step) = &mut self.step {
+            step.seen = seen;
+        }
         self.drop_dead_sites();
         self.go_on()
+    }
+
+    /// The site that a stopped thread has come to and that was not told yet.
+    fn hit_that_waits(&self, thread: Option<Tid>) -> Option<(Tid, FileAddr)> {
+        let inferior = self.inferior.as_ref()?;
+        inferior.queued().find_map(|event| match event {
+            ProcessEvent::Site { thread: at, addr } if Some(at) == thread => Some((at, self.bias.to_file(addr))),
+            _ => None,
+        })
     }
 
     fn step_from(&mut self, whose: Whose) -> Result<From, DebugError> {
@@ -114,7 +129,7 @@ impl Control {
     }
 
     /// Puts the temporaries of a plan into the program.
-    fn follow_plan(&mut self, follow: Follow, plan: Plan) {
+    pub(super) fn follow_plan(&mut self, follow: Follow, plan: Plan) {
         let wanted: std::collections::HashSet<FileAddr> = plan.iter().map(|(addr, _)| *addr).collect();
         // A logpoint's probe and an int3 never share an address.
         self.free_probes(&|addr| wanted.contains(&addr));
@@ -125,7 +140,8 @@ impl Control {
             }
         }
         self.put_in(&new);
-        self.step = Some(Step { follow });
+        let seen = self.step.and_then(|step| step.seen);
+        self.step = Some(Step { follow, seen });
     }
 
     /// Ends the step under way, wherever it is.
@@ -439,6 +455,11 @@ impl Control {
             .at(passer.addr)
             .and_then(|instruction| call_target(instruction, &passer.registers, &*memory, self.bias));
         let Some(target) = target else { return };
+        if let Some(called) = binary.function_at(target)
+            && self.follow_coroutine(passer, called)
+        {
+            return;
+        }
         let mut plan = Plan::new();
         self.plan_into(step.follow, &function.name, target, &mut plan);
         self.follow_plan(step.follow, plan);

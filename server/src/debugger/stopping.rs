@@ -68,7 +68,11 @@ impl Control {
         }
         self.phase = Phase::Stopped;
         self.seen.forget();
-        let (thread, reason) = self.merge_hits(thread, reason);
+        let (thread, reason) = if self.is_told_with_others(&reason) {
+            self.merge_hits(thread, reason)
+        } else {
+            (thread, reason)
+        };
         if self.phase != Phase::Stopped {
             return;
         }
@@ -84,8 +88,20 @@ impl Control {
         });
     }
 
-    /// Other threads may have come to a site before they were stopped: these passings belong to this stop. They are counted, what they log is logged, and
-    /// they are not told again when the program goes on. The step's arrival comes before a breakpoint, an exception before both.
+    /// Whether what other threads came to before they were stopped belongs to a stop. To one at a breakpoint, as in Delve: threads that come to it together
+    /// stop the program once. Where a step has arrived, or may yet, or somebody has asked for a halt, a breakpoint that was hit meanwhile would go unseen: it
+    /// is told when the program goes on.
+    fn is_told_with_others(&self, reason: &StopReason) -> bool {
+        let is_over = |event: ProcessEvent| matches!(event, ProcessEvent::Exited(_) | ProcessEvent::Exec);
+        let ends = self
+            .inferior
+            .as_ref()
+            .is_some_and(|inferior| inferior.queued().any(is_over));
+        ends || (self.step.is_none() && matches!(reason, StopReason::Breakpoint(_)))
+    }
+
+    /// Takes what other threads came to before they were stopped into this stop. Their passings are counted, what they log is logged, and they are not told
+    /// again when the program goes on. An exception comes before a breakpoint.
     pub(super) fn merge_hits(&mut self, mut thread: Tid, mut reason: StopReason) -> (Tid, StopReason) {
         let rank = |reason: &StopReason| match reason {
             StopReason::UnrecoveredPanic { .. } | StopReason::FatalThrow { .. } => 2,

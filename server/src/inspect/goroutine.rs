@@ -341,7 +341,7 @@ impl<'p> Survey<'p> {
 }
 
 /// Whether Delve takes a function for the user's (`UserCurrent`): not in package `runtime` unless exported, nor in `internal` packages or `iter`.
-fn is_users(name: &str) -> bool {
+pub(crate) fn is_users(name: &str) -> bool {
     let in_runtime = name
         .strip_prefix("runtime.")
         .is_some_and(|rest| !rest.starts_with(|first: char| first.is_ascii_uppercase()));

@@ -23,7 +23,7 @@ mod walk;
 
 pub(crate) use assign::Write;
 pub(crate) use g::{RunningGoroutine, load_bias, running_goroutine};
-pub(crate) use goroutine::{goroutine, goroutines};
+pub(crate) use goroutine::{goroutine, goroutines, is_users};
 pub(crate) use package_variables::package_variables;
 pub(crate) use registers::Registers;
 pub(crate) use scope::{FrameScope, GoroutineContext};

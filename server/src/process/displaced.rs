@@ -326,14 +326,14 @@ impl Copied {
 
 /// Pushes 64 bits without touching a register or a flag.
 fn push_constant(code: &mut Vec<u8>, value: u64) {
-    let (low, high) = (value as u32, (value >> 32) as u32);
+    let low = value as i32;
     // push imm32, which extends the sign over the upper half.
     code.push(0x68);
     code.extend(low.to_le_bytes());
-    if i64::from(low as i32) as u64 != value {
+    if i64::from(low).cast_unsigned() != value {
         // mov dword ptr [rsp+4], imm32
         code.extend([0xc7, 0x44, 0x24, 0x04]);
-        code.extend(high.to_le_bytes());
+        code.extend(((value >> 32) as u32).to_le_bytes());
     }
 }
 

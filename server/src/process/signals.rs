@@ -45,7 +45,7 @@ impl SigInfo {
         self.int(16)
     }
 
-    /// Replaces `si_addr`.
+    /// Replaces `si_addr`, of a fault.
     pub(super) fn set_addr(&mut self, addr: u64) {
         self.0[16..24].copy_from_slice(&addr.to_ne_bytes());
     }

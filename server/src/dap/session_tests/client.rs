@@ -90,12 +90,13 @@ impl Client {
         let command = text(&message["command"]);
         if message["success"] == true {
             let body = &message["body"];
-            return match ["breakpoints", "threads", "stackFrames"]
+            return match ["breakpoints", "threads", "stackFrames", "variables"]
                 .iter()
                 .find_map(|name| body.get(name))
             {
                 Some(list) if command == "stackTrace" => format!("ok {command} {list} of {}", body["totalFrames"]),
                 Some(list) => format!("ok {command} {list}"),
+                None if command == "evaluate" => format!("ok evaluate {body}"),
                 None => format!("ok {command}"),
             };
         }

@@ -1,6 +1,9 @@
 //! A target that does what the test says, and notes what it is told.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex},
+};
 
 use crossbeam_channel::Sender;
 use spelunk_dwarf::{FileAddr, Kind, ProcAddr, Type, TypeId};
@@ -187,6 +190,10 @@ impl Target for ScriptedTarget {
         match expression {
             "(*msgs).arg.(data)" => Ok(text("out of luck")),
             "answer" => Ok(text("42")),
+            "byte" => Ok(uint(200)),
+            "numbers" => Ok(numbers(0..3)),
+            "ages" => Ok(ages()),
+            "point" => Ok(pointer()),
             _ => Err(DebugError::Failed(format!(
                 "could not find symbol value for {expression}"
             ))),
@@ -197,10 +204,14 @@ impl Target for ScriptedTarget {
         &self,
         _frame: FrameRef,
         value: &GoValue,
-        _range: Option<std::ops::Range<u64>>,
+        range: Option<Range<u64>>,
         _config: LoadConfig,
     ) -> Result<GoValue, DebugError> {
-        Ok(value.clone())
+        Ok(match (&*value.ty.name, range) {
+            ("[]int", Some(range)) => numbers(range),
+            ("*main.Point", None) => pointer_to(point()),
+            _ => return Err(DebugError::Failed("not in this script".to_owned())),
+        })
     }
 
     fn set_variable(&self, _frame: FrameRef, what: &str, to: &str) -> Result<(), DebugError> {
@@ -296,22 +307,88 @@ pub(super) fn frame(function: &str) -> Frame {
     }
 }
 
-pub(super) fn text(text: &str) -> GoValue {
+fn value(name: &str, kind: Kind, size: u64, content: Content) -> GoValue {
     let ty = Type {
         id: TypeId::UNKNOWN,
-        name: "string".into(),
-        size: 16,
-        kind: Kind::String,
+        name: name.into(),
+        size,
+        kind,
         runtime_type: None,
         dict_index: None,
     };
     GoValue {
-        content: Content::String {
-            bytes: text.as_bytes().to_vec(),
-            len: text.len() as i64,
-        },
+        content,
         ..GoValue::not_loaded(Arc::new(ty), ProcAddr(0x3000))
     }
+}
+
+pub(super) fn text(text: &str) -> GoValue {
+    let content = Content::String {
+        bytes: text.as_bytes().to_vec(),
+        len: text.len() as i64,
+    };
+    value("string", Kind::String, 16, content)
+}
+
+fn int(number: i64) -> GoValue {
+    value("int", Kind::Int, 8, Content::Int(number))
+}
+
+fn uint(number: u64) -> GoValue {
+    value("uint8", Kind::Uint, 1, Content::Uint(number))
+}
+
+/// A portion of a list of five tens.
+fn numbers(portion: Range<u64>) -> GoValue {
+    let content = Content::Slice {
+        base: 0x4000,
+        len: 5,
+        cap: 8,
+        elements: portion.map(|index| int(10 * index as i64)).collect(),
+    };
+    value("[]int", Kind::Slice { elem: TypeId::UNKNOWN }, 24, content)
+}
+
+/// A map with one entry.
+fn ages() -> GoValue {
+    let content = Content::Map {
+        base: 0x5000,
+        len: 1,
+        entries: vec![(text("Ada"), int(36))],
+        missing: None,
+    };
+    let kind = Kind::Map {
+        key: TypeId::UNKNOWN,
+        elem: TypeId::UNKNOWN,
+        header: TypeId::UNKNOWN,
+    };
+    value("map[string]int", kind, 8, content)
+}
+
+fn point() -> GoValue {
+    let x = GoValue {
+        name: "X".to_owned(),
+        ..int(3)
+    };
+    let content = Content::Struct {
+        len: 1,
+        fields: vec![x],
+        summary: None,
+    };
+    value("main.Point", Kind::Struct { fields: [].into() }, 8, content)
+}
+
+/// A pointer to a struct that is loaded only when it is looked at.
+fn pointer() -> GoValue {
+    pointer_to(GoValue {
+        content: Content::NotLoaded,
+        ..point()
+    })
+}
+
+fn pointer_to(pointee: GoValue) -> GoValue {
+    let kind = Kind::Pointer { elem: TypeId::UNKNOWN };
+    value("*main.Point", kind, 8, Content::Pointer(Box::new(pointee)))
 }
 
 pub(super) fn stopped(reason: StopReason) -> Event {

@@ -235,7 +235,10 @@ async fn frames_and_values_have_numbers_until_the_program_moves() {
         .ask(
             "evaluate",
             json!({"expression": "dlv config hideSystemGoroutines true", "context": "repl"}),
-            &["event invalidated", "ok evaluate"],
+            &[
+                "event invalidated",
+                r#"ok evaluate {"result":"hideSystemGoroutines\ttrue\n\nUpdated","variablesReference":0}"#,
+            ],
         )
         .await;
     let threads = r#"ok threads [{"id":1,"name":"* [Go 1] main.main (Thread 4321)"}]"#;
@@ -271,7 +274,7 @@ async fn frames_and_values_have_numbers_until_the_program_moves() {
         .ask(
             "evaluate",
             json!({"expression": "answer", "frameId": 1001, "context": "watch"}),
-            &["ok evaluate"],
+            &[r#"ok evaluate {"result":"\"42\"","variablesReference":0}"#],
         )
         .await;
     assert_eq!(
@@ -291,5 +294,86 @@ async fn frames_and_values_have_numbers_until_the_program_moves() {
     client
         .ask("variables", json!({"variablesReference": 1000}), &[refusal])
         .await;
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn values_have_texts_expressions_and_parts() {
+    let mut client = Client::new();
+    let typed = json!({"supportsVariableType": true, "supportsVariablePaging": true});
+    client.ask("initialize", typed, &["ok initialize"]).await;
+    client.launch(json!({})).await;
+    client.run().await;
+    client.script.send(stopped(StopReason::Step));
+    client.next().await;
+    for (expression, answer) in [
+        (
+            "byte",
+            r#"{"result":"200 = 0xc8","variablesReference":0,"type":"uint8"}"#,
+        ),
+        (
+            "numbers",
+            r#"{"result":"[]int len: 5, cap: 8, [0,10,20,...+2 more]","variablesReference":1000,"type":"[]int","indexedVariables":5}"#,
+        ),
+        (
+            "ages",
+            r#"{"result":"map[string]int [\"Ada\": 36, ]","variablesReference":1001,"type":"map[string]int","indexedVariables":1,"namedVariables":1}"#,
+        ),
+        (
+            "point",
+            r#"{"result":"*main.Point {X: 3}","variablesReference":1002,"type":"*main.Point"}"#,
+        ),
+    ] {
+        let arguments = json!({"expression": expression, "context": "watch"});
+        client
+            .ask("evaluate", arguments, &[&format!("ok evaluate {answer}")])
+            .await;
+    }
+    let number = |index: usize| {
+        format!(
+            r#"{{"name":"[{index}]","value":"{}","type":"int","evaluateName":"(numbers)[{index}]","variablesReference":0}}"#,
+            10 * index
+        )
+    };
+    let listed = |parts: &[String]| format!("ok variables [{}]", parts.join(","));
+    for (arguments, expected) in [
+        (json!({"variablesReference": 1000}), listed(&[number(0), number(1), number(2)])),
+        (
+            json!({"variablesReference": 1000, "filter": "indexed", "start": 3, "count": 40}),
+            listed(&[number(3), number(4)]),
+        ),
+        (json!({"variablesReference": 1000, "filter": "named"}), listed(&[])),
+        (
+            json!({"variablesReference": 1000, "filter": "indexed", "start": 6, "count": 1}),
+            "refused variables 2008 Unable to lookup variable: index out of bounds".to_owned(),
+        ),
+        (
+            json!({"variablesReference": 1001}),
+            listed(&[
+                r#"{"name":"len()","value":"1","type":"int","evaluateName":"len((ages))","variablesReference":0}"#.to_owned(),
+                r#"{"name":"\"Ada\"","value":"36","type":"string: int","evaluateName":"(ages)[\"Ada\"]","variablesReference":0}"#.to_owned(),
+            ]),
+        ),
+        (
+            json!({"variablesReference": 1002}),
+            listed(&[
+                r#"{"name":"","value":"main.Point {X: 3}","type":"main.Point","evaluateName":"(*(point))","variablesReference":1003}"#.to_owned(),
+            ]),
+        ),
+        (
+            json!({"variablesReference": 1003}),
+            listed(&[
+                r#"{"name":"X","value":"3","type":"int","evaluateName":"(*(point)).X","variablesReference":0}"#.to_owned(),
+            ]),
+        ),
+    ] {
+        client.ask("variables", arguments, &[&expected]).await;
+    }
+    let set = json!({"variablesReference": 1003, "name": "X", "value": "4"});
+    client.send("setVariable", set).await;
+    assert!(
+        client.next().await.starts_with("refused setVariable 2012 "),
+        "the script evaluates no fields"
+    );
     client.finish().await;
 }

@@ -204,7 +204,7 @@ fn next_takes_the_body_of_a_loop_over_a_function_for_part_of_the_function() {
         Build::Range,
         "main.library",
         StepKind::Over,
-        "library:47 48 49 library-range1:50 51 49 50 51 library:51 52 main:60",
+        "library:47 48 49 library-range1:50 51 49 50 51 library:51 52 main:59",
     );
 }
 
@@ -288,4 +288,35 @@ fn steps_through_optimised_code_land_where_delves_do() {
         "main:76 panics:64 65 71 main:223 interfaces:90 92 (*square).area:1 20 1",
     );
     lands(optimized, "main.recovers", Out, "main:76 223");
+}
+
+#[test]
+fn a_step_goes_into_a_coroutine_and_back() {
+    let Some(debugged) = Debugged::at(Build::Range, "main.pull", &[]) else {
+        return;
+    };
+    // The lines of iter.Pull itself are the library's.
+    while debugged.place() != "main.pull:66" {
+        debugged.step(StepKind::Over);
+        debugged.stopped();
+    }
+    let mut places = Vec::new();
+    while places.len() < 9 {
+        places.push(debugged.place());
+        debugged.step(StepKind::Into);
+        assert_eq!(debugged.stopped().reason, StopReason::Step, "{places:?}");
+    }
+    let expected = [
+        "main.pull:66",
+        "main.count.func1:10",
+        "main.count.func1:11",
+        "main.count.func1:12",
+        "main.pull:66",
+        "main.pull:67",
+        "main.count.func1:12",
+        "main.count.func1:11",
+        "main.count.func1:12",
+    ];
+    assert_eq!(places, expected);
+    debugged.kill();
 }

@@ -8,6 +8,30 @@ use crate::process::{ExitStatus, ProcessEvent};
 
 const LIMIT: Duration = Duration::from_secs(240);
 
+/// The runtime's assembly, by the names of several versions of Go.
+const FUNCTIONS: [&str; 20] = [
+    "internal/runtime/syscall.Syscall6",
+    "internal/runtime/syscall/linux.Syscall6",
+    "runtime/internal/syscall.Syscall6",
+    "runtime.futex",
+    "runtime.usleep",
+    "runtime.tgkill",
+    "runtime.clone",
+    "runtime.sigtramp",
+    "runtime.sigreturn__sigaction",
+    "runtime.sigaltstack",
+    "runtime.asyncPreempt",
+    "runtime.mcall",
+    "runtime.gogo",
+    "runtime.systemstack",
+    "runtime.morestack",
+    "runtime.memmove",
+    "runtime.memclrNoHeapPointers",
+    "runtime.epollwait",
+    "runtime.madvise",
+    "runtime.gcWriteBarrier",
+];
+
 #[test]
 fn a_program_runs_as_without_us() {
     let _deadline = Deadline::new(LIMIT);
@@ -63,8 +87,7 @@ fn none_is_missed_in_a_program_with_c_code() {
 /// Every instruction of a function is a site: each kind of instruction is displaced, and each pass goes through all.
 fn everywhere(how: Build, storm: &str) {
     let _deadline = Deadline::new(LIMIT);
-    const PASSES: usize = 100;
-    const THREADS: usize = 3;
+    let [threads, passes] = [3, 100];
     let Some(mut testee) = Testee::launch(how, &["passes", "3", "100", storm]) else {
         return;
     };
@@ -82,8 +105,8 @@ fn everywhere(how: Build, storm: &str) {
     assert_eq!((status, output.as_str()), (ExitStatus::Code(0), "ok\n"));
     assert!(count > 30, "only {count} instructions");
     // The entry is passed once more where the stack had to grow.
-    assert!(hits[&entry] >= THREADS * PASSES, "{} passes of the entry", hits[&entry]);
-    assert_eq!(hits[&leaf], THREADS * PASSES);
+    assert!(hits[&entry] >= threads * passes, "{} passes of the entry", hits[&entry]);
+    assert_eq!(hits[&leaf], threads * passes);
     assert!(
         hits.len() > count * 3 / 4,
         "{} of {count} instructions were passed",
@@ -111,28 +134,6 @@ fn every_instruction_can_be_a_site_in_a_position_independent_program() {
 #[test]
 fn every_instruction_of_the_runtimes_assembly_can_be_a_site() {
     let _deadline = Deadline::new(LIMIT);
-    const FUNCTIONS: [&str; 20] = [
-        "internal/runtime/syscall.Syscall6",
-        "internal/runtime/syscall/linux.Syscall6",
-        "runtime/internal/syscall.Syscall6",
-        "runtime.futex",
-        "runtime.usleep",
-        "runtime.tgkill",
-        "runtime.clone",
-        "runtime.sigtramp",
-        "runtime.sigreturn__sigaction",
-        "runtime.sigaltstack",
-        "runtime.asyncPreempt",
-        "runtime.mcall",
-        "runtime.gogo",
-        "runtime.systemstack",
-        "runtime.morestack",
-        "runtime.memmove",
-        "runtime.memclrNoHeapPointers",
-        "runtime.epollwait",
-        "runtime.madvise",
-        "runtime.gcWriteBarrier",
-    ];
     for mode in [&["passes", "3", "20", "1"][..], &["births", "10"], &["faults", "10"]] {
         let Some(mut testee) = Testee::launch(Build::Plain, mode) else {
             return;

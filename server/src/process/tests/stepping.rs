@@ -160,16 +160,18 @@ fn a_step_leaves_no_trap_flag_behind() {
             .find(|name| name.starts_with("_cgo_") && name.ends_with("_Cfunc_flags"))
             .expect("cgo makes a function that calls it");
         let (entry, end) = testee.function(&name);
-        let pushes = testee
-            .instructions(&name)
-            .iter()
-            .filter(|(_, instruction)| instruction.code() == iced_x86::Code::Pushfq)
-            .count();
-        assert_eq!(pushes, 2, "the C function is inlined in {name}");
+        let instructions = testee.instructions(&name);
+        let is_push = |(_, instruction): &(_, iced_x86::Instruction)| instruction.code() == iced_x86::Code::Pushfq;
+        assert_eq!(
+            instructions.iter().filter(|at| is_push(at)).count(),
+            2,
+            "the C function is inlined in {name}"
+        );
         if sites {
             testee.insert_everywhere(&name);
         } else {
-            testee.inferior.insert_site(entry).expect("a site");
+            let first = instructions.iter().position(is_push).expect("there are two");
+            testee.inferior.insert_site(instructions[first - 1].0).expect("a site");
         }
         let mut steps = 0;
         let (status, output) = testee.run(|inferior, event| {

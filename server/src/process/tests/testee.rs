@@ -197,7 +197,7 @@ impl Testee {
                 ProcessEvent::Site { thread, .. }
                 | ProcessEvent::Stepped { thread }
                 | ProcessEvent::HardcodedBreakpoint { thread } => {
-                    self.inferior.resume(thread, false).expect("it goes on")
+                    self.inferior.resume(thread, false).expect("it goes on");
                 }
                 ProcessEvent::Exec => self.inferior.resume_all().expect("it goes on"),
                 ProcessEvent::Exited(status) => return (status, self.output()),
@@ -294,8 +294,8 @@ impl Untraced {
 
 impl Drop for Untraced {
     fn drop(&mut self) {
-        // SAFETY: kill takes two integers. Only a failed test leaves the program running; its parent has not reaped it as long as it waits.
         if matches!(self.parent.try_wait(), Ok(None)) && self.pid > 0 {
+            // SAFETY: kill takes two integers. Only a failed test leaves the program running; its parent has not reaped it as long as it waits.
             unsafe { libc::kill(self.pid, libc::SIGKILL) };
         }
         let _ = self.parent.wait();

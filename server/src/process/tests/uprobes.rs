@@ -13,7 +13,7 @@ use crate::process::{ExitStatus, ProcessError, ProcessEvent};
 
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// A uprobe that counts, by perf_event_open(2); it goes with the descriptor.
+/// A uprobe that counts, by `perf_event_open(2)`; it goes with the descriptor.
 fn uprobe(program: &Path, offset: u64, pid: i32) -> std::io::Result<OwnedFd> {
     let kind: u64 = fs::read_to_string("/sys/bus/event_source/devices/uprobe/type")?
         .trim()
@@ -50,18 +50,17 @@ fn probed_instructions_are_stepped_and_are_no_sites() {
         .iter()
         .find(|(addr, instruction)| *addr != entry && instruction.op0_kind() == iced_x86::OpKind::Memory)
         .map(|(addr, _)| *addr);
-    let (site, probed) = match probed {
-        Some(probed) => (entry, probed),
+    let (site, probed) = if let Some(probed) = probed {
+        (entry, probed)
+    } else {
         // It is the first: stepped to from the call.
-        None => {
-            let call = testee
-                .instructions("main.pass")
-                .iter()
-                .find(|(_, instruction)| instruction.is_call_near() && instruction.near_branch_target() == entry.0)
-                .map(|(addr, _)| *addr)
-                .expect("pass calls leaf");
-            (call, entry)
-        }
+        let call = testee
+            .instructions("main.pass")
+            .iter()
+            .find(|(_, instruction)| instruction.is_call_near() && instruction.near_branch_target() == entry.0)
+            .map(|(addr, _)| *addr)
+            .expect("pass calls leaf");
+        (call, entry)
     };
     let file = testee.bias.to_file(probed);
     let offset = testee.binary.file_offset(file).expect("code is in the file");

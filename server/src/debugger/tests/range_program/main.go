@@ -57,4 +57,13 @@ func main() {
 	nested()
 	deferring()
 	library()
+	pull()
+}
+
+func pull() int {
+	next, stop := iter.Pull(count(2))
+	defer stop()
+	a, _ := next()
+	b, _ := next()
+	return a + b
 }

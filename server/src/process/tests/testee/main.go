@@ -197,6 +197,13 @@ func count(n int) {
 // more holds the modes of other files.
 var more = map[string]func(n int){}
 
+func init() {
+	if os.Args[1] == "exec" {
+		// The first thread is kept by the main goroutine.
+		runtime.LockOSThread()
+	}
+}
+
 func main() {
 	mode := os.Args[1]
 	number := func(at int) int {
@@ -254,8 +261,17 @@ func main() {
 	case "count":
 		count(number(2))
 	case "exec":
-		round(2, 0)
-		syscall.Exec(os.Args[0], []string{os.Args[0], "passes", "2", "10", "0"}, os.Environ())
+		// exec N: by a thread that is not the first, N times
+		next := []string{os.Args[0], "exec", strconv.Itoa(number(2) - 1)}
+		if number(2) == 0 {
+			next = []string{os.Args[0], "passes", "2", "10", "0"}
+		}
+		onThreads(3, func(thread int) {
+			round(2, 0)
+			if thread == 1 {
+				syscall.Exec(os.Args[0], next, os.Environ())
+			}
+		})
 	case "breakpoint":
 		for i := 0; i < number(2); i++ {
 			runtime.Breakpoint()
