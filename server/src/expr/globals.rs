@@ -15,6 +15,19 @@ pub(crate) fn find_global(
     package: &str,
     name: &str,
 ) -> Result<Option<Operand>, EvalError> {
+    if let Some(found) = find_in(binary, bias, package, name)? {
+        return Ok(Some(found));
+    }
+    // Where the path does not end in the package's name.
+    for path in binary.packages_named(package) {
+        if let Some(found) = find_in(binary, bias, path, name)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn find_in(binary: &Binary, bias: LoadBias, package: &str, name: &str) -> Result<Option<Operand>, EvalError> {
     let full = format!("{package}.{name}");
     let place = |ty, addr| -> Result<Option<Operand>, EvalError> {
         Ok(Some(Operand::place(binary.type_info(ty)?, bias.to_proc(addr))))
