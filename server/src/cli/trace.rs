@@ -233,7 +233,10 @@ mod tests {
 
     #[test]
     fn what_is_yet_to_come_is_said() {
-        assert_eq!(parse("spelunk trace --ebpf=false foo").expect("arguments").in_kernel, Some(false));
+        assert_eq!(
+            parse("spelunk trace --ebpf=false foo").expect("arguments").in_kernel,
+            Some(false)
+        );
         assert!(parse("spelunk trace --stack 3 foo").is_err_and(|text| text.starts_with("--stack")));
         assert!(parse("spelunk trace foo --follow-calls 2").is_err_and(|text| text.starts_with("--follow-calls")));
         assert!(parse("spelunk trace --ebpf foo").is_ok());
