@@ -17,6 +17,7 @@ pub(crate) const DW_AT_GO_KEY: DwAt = DwAt(0x2901);
 pub(crate) const DW_AT_GO_ELEM: DwAt = DwAt(0x2902);
 pub(crate) const DW_AT_GO_EMBEDDED_FIELD: DwAt = DwAt(0x2903);
 pub(crate) const DW_AT_GO_RUNTIME_TYPE: DwAt = DwAt(0x2904);
+pub(crate) const DW_AT_GO_PACKAGE_NAME: DwAt = DwAt(0x2905);
 pub(crate) const DW_AT_GO_DICT_INDEX: DwAt = DwAt(0x2906);
 pub(crate) const DW_AT_GO_CLOSURE_OFFSET: DwAt = DwAt(0x2907);
 

@@ -48,6 +48,8 @@ pub(crate) struct UnitRecord {
     /// Compiled with optimisations: its producer does not name the flag `-N`.
     pub(crate) optimized: bool,
     pub(crate) comp_dir: Option<Box<str>>,
+    /// Import path and name of the package, where the name is not the last element of the path: `mod` of `example.org/mod/v2`.
+    package: Option<(Box<str>, Box<str>)>,
     pub(crate) line_program: Option<DebugLineOffset>,
     abbreviations: Arc<Abbreviations>,
     low_pc: u64,
@@ -103,6 +105,15 @@ impl Binary {
     pub fn is_go_code(&self, pc: FileAddr) -> Option<bool> {
         let units = self.units().ok()?;
         units.records.get(units.at(pc)?).map(|record| record.is_go)
+    }
+
+    /// The import paths of the packages of that name whose path does not end in it, such as `example.org/mod/v2` for `mod`, in the order of the units.
+    pub fn packages_named<'b>(&'b self, name: &'b str) -> impl Iterator<Item = &'b str> {
+        let records = self.units().map_or(&[][..], |units| &units.records);
+        records.iter().filter_map(move |record| {
+            let (path, known) = record.package.as_ref()?;
+            (**known == *name).then_some(&**path)
+        })
     }
 
     /// The sections that describe entries, without line programs and unwind tables.
@@ -281,12 +292,17 @@ fn read_root<'a>(
     // Go writes `Go cmd/compile go1.26.8; -N -l regabi`; what follows the semicolon are the flags.
     let producer = text(gimli::DW_AT_producer).unwrap_or_default();
     let flags = producer.split_once(';').map_or("", |(_, flags)| flags);
+    let package = text(crate::types::DW_AT_GO_PACKAGE_NAME)
+        .zip(text(gimli::DW_AT_name))
+        .filter(|(name, path)| path.rsplit('/').next() != Some(&**name))
+        .map(|(name, path)| (path.into(), name.into()));
     let record = UnitRecord {
         offset,
         end: offset.saturating_add(header.length_including_self()),
         is_go,
         optimized: is_go && !flags.split_whitespace().any(|flag| flag == "-N"),
         comp_dir: text(gimli::DW_AT_comp_dir).map(Into::into),
+        package,
         line_program,
         abbreviations,
         low_pc: unit.low_pc,

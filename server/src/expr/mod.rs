@@ -11,19 +11,25 @@ mod convert;
 mod display;
 mod error;
 mod eval;
+mod globals;
+mod index;
 mod lex;
 mod load;
 mod operand;
 mod parse;
+mod read;
+mod select;
 mod template;
 mod type_expr;
 
 pub(crate) use arith::{fits, fitted};
 pub(crate) use constant::Const;
 pub(crate) use error::EvalError;
-pub(crate) use eval::{Evaluator, Scope, Variable, field_path, find_global};
+pub(crate) use eval::{Evaluator, Scope, Variable};
+pub(crate) use globals::find_global;
 pub(crate) use operand::{Operand, What};
 pub(crate) use parse::{ParseError, parse};
+pub(crate) use select::field_path;
 pub(crate) use template::{Part, Template};
 pub(crate) use type_expr::is_type;
 

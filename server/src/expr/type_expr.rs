@@ -91,10 +91,15 @@ fn described(binary: &Binary, name: &str) -> Option<TypeId> {
         name => name,
     };
     binary.type_named(alias).or_else(|| {
-        let (package, _) = name.split_once('.')?;
+        let (package, type_name) = name.split_once('.')?;
         let plain = |c: char| c.is_alphanumeric() || c == '_';
         if package.is_empty() || !package.chars().all(plain) {
             return None;
+        }
+        // Where the path does not end in the package's name.
+        let mut paths = binary.packages_named(package);
+        if let Some(found) = paths.find_map(|path| binary.type_named(&format!("{path}.{type_name}"))) {
+            return Some(found);
         }
         let behind_path = |full: &&str| {
             full.strip_suffix(name)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use spelunk_dwarf::{Field, Kind, ProcAddr, Type};
 
-use super::load::Level;
+use super::limits::Level;
 use super::{Content, LoadConfig, Loader, Value};
 
 impl Loader<'_> {

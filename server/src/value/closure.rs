@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use spelunk_dwarf::{Field, Kind, ProcAddr, Scope, TypeId};
 
-use super::load::Level;
+use super::limits::Level;
 use super::{Content, Loader, Value};
 
 impl Loader<'_> {

@@ -1,10 +1,10 @@
 //! Loads a value of a given type from a memory, within limits.
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use spelunk_dwarf::{Binary, Field, FileAddr, Kind, LoadBias, ProcAddr, Type, TypeId};
 
+use super::limits::{Level, budget};
 use super::{Content, MapWalk, Memory, Value, go_time, map};
 
 /// How much of a value is loaded; the fields and their meaning are those of Delve's `LoadConfig` (service/api/types.go).
@@ -55,8 +55,6 @@ impl LoadConfig {
 const MAX_ELEMENT_ERRORS: usize = 3;
 /// Groups that are looked at for the entries of a map in another value: there may be thousands of such maps.
 const NESTED_MAP_STEPS: u32 = 1 << 14;
-/// Values that one load makes, with all that is in them: some 15 MiB.
-const MAX_VALUES: u32 = 50_000;
 /// So many bytes of a string cost as much as a value.
 const STRING_PER_VALUE: u32 = 256;
 /// Why the rest is not there.
@@ -229,7 +227,14 @@ impl Loader<'_> {
         Ok(Content::String { bytes, len })
     }
 
-    fn elements(&self, elem: TypeId, stride: u64, base: u64, len: i64, level: Level<'_>) -> Result<Vec<Value>, String> {
+    pub(super) fn elements(
+        &self,
+        elem: TypeId,
+        stride: u64,
+        base: u64,
+        len: i64,
+        level: Level<'_>,
+    ) -> Result<Vec<Value>, String> {
         if len < 0 {
             return Err("Negative array length".to_owned());
         }
@@ -250,7 +255,7 @@ impl Loader<'_> {
             let element = self.load_at("", elem, ProcAddr(base + i * stride), level.inside());
             errors += usize::from(element.unreadable.is_some());
             elements.push(element);
-            if errors > MAX_ELEMENT_ERRORS || level.budget.get() == 0 {
+            if errors > MAX_ELEMENT_ERRORS || level.is_spent() {
                 break;
             }
         }
@@ -258,7 +263,7 @@ impl Loader<'_> {
     }
 
     /// A map's length and entries, the first `skip` left out.
-    fn map(&self, ty: &Type, addr: ProcAddr, skip: u64, level: Level<'_>) -> Result<Content, String> {
+    pub(super) fn map(&self, ty: &Type, addr: ProcAddr, skip: u64, level: Level<'_>) -> Result<Content, String> {
         let Kind::Map { key, elem, .. } = ty.kind else {
             return Err("not a map".to_owned());
         };
@@ -291,7 +296,7 @@ impl Loader<'_> {
             let wanted = u64::from(self.config.max_array_values.min(MAX_ELEMENTS)).min(left);
             let mut skipped = 0;
             let mut errors = 0;
-            while (entries.len() as u64) < wanted && errors <= MAX_ELEMENT_ERRORS && level.budget.get() > 0 {
+            while (entries.len() as u64) < wanted && errors <= MAX_ELEMENT_ERRORS && !level.is_spent() {
                 match walk.next() {
                     Some(Ok(_)) if skipped < skip => skipped += 1,
                     Some(Ok((key_at, elem_at))) => {
@@ -317,93 +322,6 @@ impl Loader<'_> {
         })
     }
 
-    /// A part of an array, slice or map: `count` elements or entries from `start` on, or as many as there are. The length that the value has stays that of the
-    /// whole. As with Delve, arrays in the elements are limited to `count` elements, too. Of anything else, all of it.
-    pub(crate) fn load_range(&self, name: &str, ty: Arc<Type>, addr: ProcAddr, start: u64, count: u64) -> Value {
-        let limit = u32::try_from(count).unwrap_or(u32::MAX);
-        let part = Loader {
-            config: LoadConfig {
-                max_array_values: limit,
-                ..self.config
-            },
-            ..*self
-        };
-        // The elements beyond are not read, and the value is otherwise as it always is.
-        let none = Loader {
-            config: LoadConfig {
-                max_array_values: 0,
-                ..self.config
-            },
-            ..*self
-        };
-        let kind = ty.kind.clone();
-        if let Kind::Map { .. } = kind {
-            let mut value = none.load_typed(name, Arc::clone(&ty), addr);
-            match part.map(&ty, addr, start, Level::top(&budget())) {
-                Ok(content) => value.content = content,
-                Err(why) => value.unreadable = Some(why),
-            }
-            return value;
-        }
-        let mut value = match kind {
-            Kind::Slice { .. } | Kind::Array { .. } => none.load_typed(name, ty, addr),
-            _ => return self.load_typed(name, ty, addr),
-        };
-        let (elem, base, len, stride) = match (&kind, &value.content) {
-            (Kind::Array { elem, stride, .. }, Content::Array { len, .. }) => (*elem, addr.0, *len, *stride),
-            (Kind::Slice { elem }, Content::Slice { base, len, .. }) => {
-                let stride = self.type_or_error(*elem).map_or(0, |ty| ty.size);
-                (*elem, *base, *len, stride)
-            }
-            _ => return value,
-        };
-        let left = len.saturating_sub_unsigned(start).max(0);
-        match part.elements(
-            elem,
-            stride,
-            base.wrapping_add(start.wrapping_mul(stride)),
-            left,
-            Level::top(&budget()),
-        ) {
-            Ok(loaded) => match &mut value.content {
-                Content::Array { elements, .. } | Content::Slice { elements, .. } => *elements = loaded,
-                _ => {}
-            },
-            Err(why) => value.unreadable = Some(why),
-        }
-        value
-    }
-
-    /// A slice that stands in no memory.
-    pub(crate) fn load_slice(&self, name: &str, ty: Arc<Type>, base: u64, len: i64, cap: i64) -> Value {
-        let mut value = Value::not_loaded(ty, ProcAddr(0));
-        name.clone_into(&mut value.name);
-        let elements = match value.ty.kind {
-            Kind::Slice { elem } => self
-                .type_or_error(elem)
-                .map_err(|(_, why)| why)
-                .and_then(|info| self.elements(elem, info.size, base, len, Level::top(&budget()))),
-            _ => Err("not a slice".to_owned()),
-        };
-        match elements {
-            Ok(elements) => {
-                value.content = Content::Slice {
-                    base,
-                    len,
-                    cap,
-                    elements,
-                }
-            }
-            Err(why) => value.unreadable = Some(why),
-        }
-        value
-    }
-
-    /// The string of `len` bytes at `base`, which stands in no variable.
-    pub(crate) fn load_string(&self, base: u64, len: i64) -> Result<Content, String> {
-        self.string(base, len as u64)
-    }
-
     /// The named constant that an integer stands for.
     pub(crate) fn constant_of(&self, value: &Value) -> Option<String> {
         match value.content {
@@ -411,12 +329,6 @@ impl Loader<'_> {
             Content::Uint(n) => self.constant_name(&value.ty, n as i64),
             _ => None,
         }
-    }
-
-    /// A map without its first entries.
-    pub(crate) fn load_map_from(&self, name: &str, ty: Arc<Type>, addr: ProcAddr, skip: u64) -> Value {
-        let count = u64::from(self.config.max_array_values);
-        self.load_range(name, ty, addr, skip, count)
     }
 
     pub(super) fn structure(&self, value: &Value, fields: &[Field], level: Level<'_>) -> Content {
@@ -599,57 +511,6 @@ fn unknown_type(id: TypeId) -> Type {
         kind: Kind::Other("unknown".to_owned()),
         runtime_type: None,
         dict_index: None,
-    }
-}
-
-/// What a load that was asked for may still make, in values. Limits multiply: 64 elements with 50 fields of 64 times 64 strings each are within Delve's.
-pub(super) fn budget() -> Cell<u32> {
-    Cell::new(MAX_VALUES)
-}
-
-/// How far inside the loaded value we are.
-#[derive(Clone, Copy)]
-pub(super) struct Level<'b> {
-    /// Levels that the limits count.
-    pub(super) recurse: u32,
-    /// All levels, pointers included.
-    pub(super) depth: u32,
-    /// What may still be made.
-    budget: &'b Cell<u32>,
-}
-
-impl<'b> Level<'b> {
-    /// The value that was asked for.
-    pub(super) fn top(budget: &'b Cell<u32>) -> Level<'b> {
-        Level {
-            recurse: 0,
-            depth: 0,
-            budget,
-        }
-    }
-
-    /// A value with limits of its own, which shares what may still be made.
-    pub(super) fn fresh(self) -> Level<'b> {
-        Level {
-            recurse: 0,
-            depth: self.depth + 1,
-            ..self
-        }
-    }
-
-    fn inside(self) -> Level<'b> {
-        Level {
-            recurse: self.recurse + 1,
-            depth: self.depth + 1,
-            ..self
-        }
-    }
-
-    /// Takes what `values` values cost; false if that is more than is left.
-    fn spend(self, values: u32) -> bool {
-        let left = self.budget.get();
-        self.budget.set(left.saturating_sub(values));
-        left >= values
     }
 }
 

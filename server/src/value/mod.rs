@@ -6,9 +6,11 @@
 mod channel;
 mod closure;
 mod go_time;
+mod limits;
 mod load;
 mod map;
 mod memory;
+mod parts;
 mod print;
 mod quote;
 

@@ -12,6 +12,7 @@ import (
 	"unsafe"
 
 	"example.org/values/fixture/inner/shop"
+	"example.org/values/fixture/inner/wares/v2"
 )
 
 type Color int
@@ -197,7 +198,7 @@ func main() {
 	use(b, i8, i16, i32, i64, u8, u16, u32, u64, n, up, f32, f64, inf, ninf, nan, c64, c128, s, empty, long, bad, color, colorX, flags, flagsX, r, p, pp, ppp, nilp)
 	use(arr, arr2, arrS, parr, sl, slcap, nilsl, emptysl, bytes, runes, big, ptrs, strs, structs, m, m2, m3, nilm, emptym, mp, mi, mb, mf, mbig, mset, mptr)
 	use(ch, nilch, unbuf, iface, ifaceS, ifaceP, ifaceStruct, ifaceNil, ifaceMap, ifaceFunc, ifaceSl, shape, shapeP, shapeNil, err, errNil, fn, captured, byRef, closure, nilfn, method, uns, nilun)
-	use(&nested, anon, order, porder, grade, &list, listS, pair, t0, tzero, dur, &mu, &wg, zero, zarr, bools, shadowed, deep, pescaped, cyc, later, counter, globalMap, shop.Limit, shop.Last)
+	use(&nested, anon, order, porder, grade, &list, listS, pair, t0, tzero, dur, &mu, &wg, zero, zarr, bools, shadowed, deep, pescaped, cyc, later, counter, globalMap, shop.Limit, shop.Last, wares.Stock, wares.Best)
 	list.First()
 	pp.Move(1)
 	generic(order, 3)
