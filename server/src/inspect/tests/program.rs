@@ -187,20 +187,23 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
-        // A test that failed may have left threads traced: the process is not gone before each has been waited for.
-        let tasks = format!("/proc/{}/task", self.pid());
-        while matches!(self.child.try_wait(), Ok(None)) {
-            for task in std::fs::read_dir(&tasks).into_iter().flatten().flatten() {
-                if let Some(tid) = task.file_name().to_str().and_then(|name| name.parse::<i32>().ok())
-                    && tid != self.pid().cast_signed()
-                {
+        let pid = self.pid().cast_signed();
+        // The kernel keeps a process until whoever traces its threads has heard of their ends.
+        eventually(|| {
+            for entry in std::fs::read_dir(format!("/proc/{pid}/task"))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                let tid = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+                if let Some(tid) = tid.filter(|tid| *tid != pid) {
                     let mut status = 0;
                     // SAFETY: `status` outlives the call.
                     unsafe { libc::waitpid(tid, &raw mut status, libc::__WALL | libc::WNOHANG) };
                 }
             }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+            self.child.try_wait().ok()?
+        });
     }
 }
 
