@@ -1,15 +1,16 @@
 //! What a session in an editor costs: the time from a request to what the user waits for, and the debugger's memory.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::child::descendants;
+use crate::child::{descendants, run};
 use crate::dap_client::{DapClient, SourceBreakpoint};
 use crate::failure::{Attempt, Failure, Result};
 use crate::paths;
-use crate::toolchain::{Build, Built, Source};
+use crate::toolchain::{Build, Built, Go, Source};
 
 /// How long anything may take.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -17,6 +18,25 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// The program that is debugged.
 pub fn program() -> Result<Built> {
     Source::folder("session", &paths::crate_dir().join("bench/session"))?.build(Build::NoOpt)
+}
+
+/// The go command, built from the toolchain's own sources.
+pub fn large_program() -> Result<PathBuf> {
+    let go = Go::find()?;
+    let program = paths::target_dir()
+        .join("fixtures")
+        .join(format!("{}-command", go.version));
+    if !program.exists() {
+        run(
+            Command::new(&go.program)
+                .arg("build")
+                .arg("-o")
+                .arg(&program)
+                .arg("cmd/go"),
+            LIMIT,
+        )?;
+    }
+    Ok(program)
 }
 
 /// What one session showed. Times are medians.
