@@ -4,9 +4,9 @@ const assert = require('node:assert/strict');
 const test = require('node:test');
 const { withDefaults, resolved } = require('../src/configuration');
 
-const MAIN = { languageId: 'go', fileName: '/work/shop/main.go' };
-const TEST = { languageId: 'go', fileName: '/work/shop/main_test.go' };
-const TEXT = { languageId: 'markdown', fileName: '/work/shop/README.md' };
+const MAIN = { languageId: 'go', fileName: '/home/ada/shop/main.go' };
+const TEST = { languageId: 'go', fileName: '/home/ada/shop/main_test.go' };
+const TEXT = { languageId: 'markdown', fileName: '/home/ada/shop/README.md' };
 
 test('F5 without launch.json debugs the package of a Go file', () => {
     assert.deepEqual(withDefaults({}, MAIN), {
@@ -43,8 +43,8 @@ test('an attach without process asks for one', () => {
 
 test('the toolchain runs in the folder of the package', () => {
     const launch = (program, mode, isFolder) => resolved({ request: 'launch', mode, program }, '/work', () => isFolder);
-    assert.deepEqual(launch('shop', 'debug', true), { request: 'launch', mode: 'debug', program: '/work/shop', dlvCwd: '/work/shop' });
-    assert.equal(launch('/work/shop/main.go', 'debug', false).dlvCwd, '/work/shop');
+    assert.deepEqual(launch('shop', 'debug', true), { request: 'launch', mode: 'debug', program: '/home/ada/shop', dlvCwd: '/home/ada/shop' });
+    assert.equal(launch('/home/ada/shop/main.go', 'debug', false).dlvCwd, '/home/ada/shop');
     assert.equal(launch('bin/shop', 'exec', false).dlvCwd, undefined);
 });
 

@@ -2,7 +2,6 @@
 
 mod attached;
 mod breakpoints;
-mod cost;
 mod ends;
 mod exceptions;
 mod interrupted;
