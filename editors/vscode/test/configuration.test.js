@@ -42,7 +42,7 @@ test('an attach without process asks for one', () => {
 });
 
 test('the toolchain runs in the folder of the package', () => {
-    const launch = (program, mode, isFolder) => resolved({ request: 'launch', mode, program }, '/work', () => isFolder);
+    const launch = (program, mode, isFolder) => resolved({ request: 'launch', mode, program }, '/home/ada', () => isFolder);
     assert.deepEqual(launch('shop', 'debug', true), { request: 'launch', mode: 'debug', program: '/home/ada/shop', dlvCwd: '/home/ada/shop' });
     assert.equal(launch('/home/ada/shop/main.go', 'debug', false).dlvCwd, '/home/ada/shop');
     assert.equal(launch('bin/shop', 'exec', false).dlvCwd, undefined);
