@@ -14,6 +14,8 @@ pub(crate) struct Label(usize);
 pub(crate) enum MapRef {
     Sites,
     Counters,
+    Hits,
+    Limiters,
     Programs,
     Ring,
     Layouts,

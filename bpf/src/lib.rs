@@ -13,6 +13,7 @@ mod btf;
 mod codegen;
 mod error;
 mod features;
+mod gate;
 mod insn;
 mod layout;
 mod link;
@@ -28,6 +29,10 @@ mod table;
 
 pub use error::{BTF_VARIABLE, BpfError};
 pub use features::{Feature, Features, Support, kernel_release};
+pub use gate::{
+    Comparison, Condition, CounterId, Gate, HitCount, HitTest, LimiterId, MAX_COMPARED, MAX_CONDITION_DEPTH,
+    MAX_CONDITION_NODES, MAX_LITERAL, Operation, RateLimit, Term, Text,
+};
 pub use layout::{Edge, EdgeKind, Layout, LayoutId, RuntimeTypeEntry};
 pub use link::{Link, Target};
 pub use moment::{Moment, Shown};

@@ -32,6 +32,19 @@ pub(crate) struct CounterEntry {
     pub(crate) emitted: u64,
     pub(crate) ring_full: u64,
     pub(crate) unplanned: u64,
+    pub(crate) condition_false: u64,
+    pub(crate) throttled: u64,
+    pub(crate) faults: u64,
+}
+
+/// One entry of the limiter table.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LimiterEntry {
+    /// When the interval began, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub(crate) began: u64,
+    /// How many have asked to pass since.
+    pub(crate) asked: u64,
 }
 
 // SAFETY: plain integers without padding between them, so any bytes are a value.
@@ -40,16 +53,22 @@ unsafe impl aya::Pod for SiteEntry {}
 unsafe impl aya::Pod for CounterEntry {}
 // SAFETY: as above.
 unsafe impl aya::Pod for TypeEntry {}
+// SAFETY: as above.
+unsafe impl aya::Pod for LimiterEntry {}
 
 /// The maps. Their descriptors keep the program array filled: the kernel empties one when its last
 /// user-space descriptor is closed, so whatever is attached holds on to this.
 pub(crate) struct Maps {
     sites: OwnedFd,
     counters: OwnedFd,
-    /// The same three in this process's memory.
+    hits: OwnedFd,
+    limiters: OwnedFd,
+    /// The same in this process's memory.
     pub(crate) site_table: Table<SiteEntry>,
     pub(crate) counter_table: Table<CounterEntry>,
     pub(crate) layout_table: Table<LayoutEntry>,
+    pub(crate) hit_table: Table<u64>,
+    pub(crate) limiter_table: Table<LimiterEntry>,
     pub(crate) programs: OwnedFd,
     pub(crate) ring: OwnedFd,
     layouts: OwnedFd,
@@ -87,7 +106,13 @@ impl Maps {
         let site_map = array("spelunk_sites", size_of::<SiteEntry>(), options.max_sites)?;
         let counter_map = array("spelunk_counts", size_of::<CounterEntry>(), counters)?;
         let layout_map = array("spelunk_layouts", size_of::<LayoutEntry>(), options.max_layouts)?;
+        let hit_map = array("spelunk_hits", size_of::<u64>(), options.max_counters)?;
+        let limiter_map = array("spelunk_limits", size_of::<LimiterEntry>(), options.max_counters)?;
         Ok(Maps {
+            hit_table: Table::map(&hit_map, options.max_counters, "the table of hits")?,
+            limiter_table: Table::map(&limiter_map, options.max_counters, "the table of limits")?,
+            hits: hit_map,
+            limiters: limiter_map,
             site_table: Table::map(&site_map, options.max_sites, "the site table")?,
             counter_table: Table::map(&counter_map, counters, "the counter table")?,
             layout_table: Table::map(&layout_map, options.max_layouts, "the layout table")?,
@@ -118,6 +143,8 @@ impl Maps {
         match map {
             MapRef::Sites => &self.sites,
             MapRef::Counters => &self.counters,
+            MapRef::Hits => &self.hits,
+            MapRef::Limiters => &self.limiters,
             MapRef::Programs => &self.programs,
             MapRef::Ring => &self.ring,
             MapRef::Layouts => &self.layouts,

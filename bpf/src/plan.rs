@@ -3,6 +3,7 @@
 //! A plan is pure data. Sites with equal plans share one generated program, so nothing in a plan
 //! names a place in a binary, except the addresses of globals it asks for.
 
+use crate::gate::Gate;
 use crate::layout::LayoutId;
 use crate::record::{CHUNK_HEADER_SIZE, HEADER_SIZE};
 
@@ -33,6 +34,8 @@ pub struct Plan {
     /// The room a record should have, in bytes, rounded up to one of [`RECORD_CLASSES`] (and down
     /// to the greatest of them).
     pub max_record: u32,
+    /// What a hit must pass before anything is copied.
+    pub gate: Gate,
     /// Whether a hit stops the process: SIGSTOP is raised for all of its threads, and the consumer is woken at once. The thread that was hit stops behind the
     /// probed instruction, so that one must not be a site which writes memory other than by a push; the record has the registers before it where the roots ask
     /// for them. Such a site does nothing until it is armed, see [`crate::ProbeSet::arm`].
@@ -492,6 +495,7 @@ mod tests {
             goroutine: GoroutineSource::R14,
             runtime: RuntimeOffsets::default(),
             max_record: 256,
+            gate: crate::gate::Gate::default(),
             stops: false,
         }
     }

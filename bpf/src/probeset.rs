@@ -10,10 +10,11 @@ use crate::btf;
 use crate::codegen::{self, Environment};
 use crate::error::BpfError;
 use crate::features;
+use crate::gate::{CounterId, LimiterId};
 use crate::layout::{self, Layout, LayoutId, RuntimeTypeEntry, TypeEntry};
 use crate::link::{self, Link, Target};
 use crate::loader::{Loader, kernel_has_btf};
-use crate::maps::{CounterEntry, Maps, SiteEntry};
+use crate::maps::{CounterEntry, LimiterEntry, Maps, SiteEntry};
 use crate::plan::{GoroutineSource, Plan, RECORD_CLASSES};
 use crate::record::RecordView;
 use crate::ring::Ring;
@@ -59,6 +60,8 @@ pub struct Options {
     pub max_layouts: u32,
     /// The most runtime types and itabs.
     pub max_runtime_types: u32,
+    /// The most counters of hits, and the most limiters.
+    pub max_counters: u32,
 }
 
 impl Default for Options {
@@ -69,6 +72,7 @@ impl Default for Options {
             max_plans: 1 << 12,
             max_layouts: 1 << 14,
             max_runtime_types: 1 << 17,
+            max_counters: 1 << 12,
         }
     }
 }
@@ -82,8 +86,8 @@ pub struct Site {
     pub file_addr: u64,
 }
 
-/// What became of a site's hits. Each hit is counted once in `hits`, and once in one of the others; but for those of a site that is not armed
-/// ([`ProbeSet::arm`]), which are counted in `hits` alone.
+/// What became of a site's hits. Each hit is counted once in `hits`, and once in one of the others but `faults`; but for those of a site that is not
+/// armed ([`ProbeSet::arm`]), which are counted in `hits` alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// How often the site was passed.
@@ -94,6 +98,12 @@ pub struct Counters {
     pub ring_full: u64,
     /// How often there was no program for the site's plan.
     pub unplanned: u64,
+    /// How often the gate's condition or hit condition was false.
+    pub condition_false: u64,
+    /// How often the gate's rate limit was reached.
+    pub throttled: u64,
+    /// How many of the emitted records lack something that could not be read, or were made because the condition had no value.
+    pub faults: u64,
 }
 
 impl std::ops::AddAssign<CounterEntry> for Counters {
@@ -102,6 +112,9 @@ impl std::ops::AddAssign<CounterEntry> for Counters {
         self.emitted += entry.emitted;
         self.ring_full += entry.ring_full;
         self.unplanned += entry.unplanned;
+        self.condition_false += entry.condition_false;
+        self.throttled += entry.throttled;
+        self.faults += entry.faults;
     }
 }
 
@@ -117,6 +130,8 @@ pub struct ProbeSet {
     sites: u32,
     /// The next free entry of the layout table; 0 stands for no layout.
     layouts: u32,
+    hit_counters: u32,
+    limiters: u32,
 }
 
 const LARGEST_RECORD: u32 = RECORD_CLASSES[RECORD_CLASSES.len() - 1];
@@ -156,6 +171,7 @@ impl ProbeSet {
             max_plans: options.max_plans.max(1),
             max_layouts: options.max_layouts.max(2),
             max_runtime_types: options.max_runtime_types.max(1),
+            max_counters: options.max_counters.max(1),
         };
         kernel_has_btf()?;
         let cpus = aya::util::nr_cpus().map_or(1, |cpus| cpus as u32);
@@ -187,6 +203,8 @@ impl ProbeSet {
             plans: HashMap::new(),
             sites: 0,
             layouts: 1,
+            hit_counters: 0,
+            limiters: 0,
         })
     }
 
@@ -313,6 +331,45 @@ impl ProbeSet {
             return Err(BpfError::Foreign("a site"));
         }
         Link::attach(self.dispatcher.as_fd(), &self.maps, target, probes)
+    }
+
+    /// A new counter of hits, which has counted `start` so far.
+    pub fn add_counter(&mut self, start: u64) -> Result<CounterId, BpfError> {
+        let number = self.hit_counters;
+        if !self.maps.hit_table.set(number, start) {
+            return Err(BpfError::Full {
+                what: "counters of hits",
+                max: self.options.max_counters,
+            });
+        }
+        self.hit_counters += 1;
+        Ok(CounterId(number))
+    }
+
+    /// What a counter has counted so far, all goroutines together.
+    pub fn hits(&self, counter: CounterId) -> u64 {
+        self.maps.hit_table.get(counter.0).unwrap_or(0)
+    }
+
+    /// Counts a hit that the kernel left to others; answers its number, from 1.
+    pub fn count_hit(&self, counter: CounterId) -> u64 {
+        self.maps
+            .hit_table
+            .fetch_add(counter.0, 1)
+            .map_or(0, |before| before.wrapping_add(1))
+    }
+
+    /// A new limiter, for rate limits.
+    pub fn add_limiter(&mut self) -> Result<LimiterId, BpfError> {
+        let number = self.limiters;
+        if !self.maps.limiter_table.set(number, LimiterEntry::default()) {
+            return Err(BpfError::Full {
+                what: "rate limits",
+                max: self.options.max_counters,
+            });
+        }
+        self.limiters += 1;
+        Ok(LimiterId(number))
     }
 
     /// A number for a layout that is described later, by [`Self::set_layout`]: for types that lead

@@ -81,6 +81,9 @@ impl Flags {
     pub const CHASE_CUT: u32 = 8;
     /// The process should have been stopped, and the kernel refused to raise the signal: it is about to end.
     pub const NOT_STOPPED: u32 = 16;
+    /// The condition of the plan's gate had no value here: memory could not be read, an index was out of range, something was divided by zero. The hit
+    /// passed without being counted by the gate's hit condition.
+    pub const CONDITION_UNKNOWN: u32 = 32;
 
     /// Whether all of `bits` are set.
     pub fn has(self, bits: u32) -> bool {
@@ -394,6 +397,7 @@ mod tests {
             goroutine: GoroutineSource::None,
             runtime: RuntimeOffsets::default(),
             max_record: 256,
+            gate: crate::gate::Gate::default(),
             stops: false,
         }
     }

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
@@ -62,6 +63,16 @@ impl<T: aya::Pod> Table<T> {
         self.at(index)
             .map(|place| unsafe { place.write_volatile(entry) })
             .is_some()
+    }
+}
+
+impl Table<u64> {
+    /// Adds to an entry that programs in the kernel add to as well; answers what it was before, or `None` beyond the end.
+    pub(crate) fn fetch_add(&self, index: u32, by: u64) -> Option<u64> {
+        // SAFETY: `at` gives places inside of the mapping, aligned to eight bytes, which live as long as `self`; all who write there while others do use
+        // atomic operations.
+        self.at(index)
+            .map(|place| unsafe { AtomicU64::from_ptr(place.as_ptr()) }.fetch_add(by, Ordering::Relaxed))
     }
 }
 

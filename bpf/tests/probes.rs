@@ -264,6 +264,7 @@ fn a_child_that_has_yet_to_exec_is_probed_from_its_first_instruction() {
         goroutine: spelunk_bpf::GoroutineSource::None,
         runtime: spelunk_bpf::RuntimeOffsets::default(),
         max_record: 256,
+        gate: spelunk_bpf::Gate::default(),
         stops: false,
     };
     let id = set.add_plan(&plan).expect("the plan loads");
@@ -314,6 +315,7 @@ fn targets_that_cannot_be_probed_are_errors() {
         goroutine: spelunk_bpf::GoroutineSource::None,
         runtime: spelunk_bpf::RuntimeOffsets::default(),
         max_record: 256,
+        gate: spelunk_bpf::Gate::default(),
         stops: false,
     };
     let plan = set.add_plan(&plan).expect("the plan loads");
@@ -341,6 +343,7 @@ fn another_users_process_is_not_opened_without_the_capability() {
         goroutine: spelunk_bpf::GoroutineSource::None,
         runtime: spelunk_bpf::RuntimeOffsets::default(),
         max_record: 256,
+        gate: spelunk_bpf::Gate::default(),
         stops: false,
     };
     let plan = set.add_plan(&plan).expect("the plan loads");
@@ -416,6 +419,7 @@ fn equal_plans_share_a_program_and_many_load_at_once() {
             curg: 184,
         },
         max_record: 512,
+        gate: spelunk_bpf::Gate::default(),
         stops: false,
     };
     let plans: Vec<Plan> = (0..300).map(plan).collect();

@@ -49,6 +49,9 @@ pub(crate) mod counter {
     pub(crate) const EMITTED: i16 = 8;
     pub(crate) const RING_FULL: i16 = 16;
     pub(crate) const UNPLANNED: i16 = 24;
+    pub(crate) const CONDITION_FALSE: i16 = 32;
+    pub(crate) const THROTTLED: i16 = 40;
+    pub(crate) const FAULTS: i16 = 48;
 }
 
 /// Offsets in an entry of the site table.

@@ -229,6 +229,7 @@ fn plan(roots: Vec<Root>, follows: Vec<Follow>) -> Plan {
         goroutine: GoroutineSource::R14,
         runtime: RUNTIME,
         max_record: 512,
+        gate: crate::gate::Gate::default(),
         stops: false,
     }
 }

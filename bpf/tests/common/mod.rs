@@ -258,6 +258,7 @@ impl Fixture {
             goroutine: GoroutineSource::R14,
             runtime: self.runtime(),
             max_record: 1024,
+            gate: spelunk_bpf::Gate::default(),
             stops: false,
         }
     }

@@ -364,6 +364,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
             goroutine,
             runtime,
             max_record: 0,
+            gate: spelunk_bpf::Gate::default(),
             stops: false,
         };
         plan.max_record = (spelunk_bpf::HEADER_SIZE as u32 + plan.roots_size() + 64).saturating_add(self.bytes);
