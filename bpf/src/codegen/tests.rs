@@ -481,6 +481,7 @@ fn any_plan(layouts: bool) -> impl Strategy<Value = Plan> {
             goroutine,
             runtime,
             max_record,
+            gate: crate::gate::Gate::default(),
             stops,
         })
         .prop_map(|mut plan| {
