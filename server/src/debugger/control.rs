@@ -13,16 +13,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select};
-use spelunk_bpf::Link;
 use spelunk_dwarf::{Binary, CfaRule, FileAddr, LoadBias, ProcAddr, RuntimeLayout};
 
-use super::breakpoints::Breakpoints;
+use super::breakpoints::{Breakpoints, Planted};
+use super::closing::Closing;
 use super::code::CodeCache;
 use super::defers::DeferLayout;
 use super::inspection::Seen;
 use super::landing::LineCache;
-use super::logpoints::{ProbeStop, Probes};
 use super::output::Outputs;
+use super::probe_stops::{ProbeStop, ProbeStops};
+use super::probes::Probes;
 use super::sites::Sites;
 use super::stepping::Step;
 use super::temporary::Returning;
@@ -68,12 +69,14 @@ pub(super) struct Control {
     pub(super) exceptions: ExceptionFilters,
     pub(super) sites: Sites,
     pub(super) probes: Probes,
-    /// The probe that sees panics and fatal errors while the target is not traced.
-    pub(super) exception_link: Option<Link>,
-    /// That it has stopped the target.
+    /// The probes that see panics and fatal errors while the target is not traced.
+    pub(super) exception_probes: Option<Planted>,
+    /// That a probe has stopped a thread.
     pub(super) probe_stops: Receiver<ProbeStop>,
-    /// The same, taken from the channel and not dealt with.
-    pub(super) probe_stop: Option<ProbeStop>,
+    /// The same, taken from the channel and not judged.
+    pub(super) stopped_by_probe: ProbeStops,
+    /// Links that are being closed.
+    pub(super) closing: Closing,
     pub(super) code: CodeCache,
     pub(super) lines: LineCache,
     pub(super) cfa_rules: HashMap<FileAddr, Option<CfaRule>>,
@@ -133,9 +136,10 @@ impl Control {
             exceptions: ExceptionFilters::default(),
             sites: Sites::default(),
             probes: start.probes,
-            exception_link: None,
+            exception_probes: None,
             probe_stops: start.probe_stops,
-            probe_stop: None,
+            stopped_by_probe: ProbeStops::default(),
+            closing: Closing::default(),
             code: CodeCache::default(),
             lines: LineCache::default(),
             cfa_rules: HashMap::new(),
@@ -249,11 +253,12 @@ impl Control {
         Ok(())
     }
 
-    fn on_event(&mut self, event: ProcessEvent) {
+    pub(super) fn on_event(&mut self, event: ProcessEvent) {
         match event {
             ProcessEvent::Site { thread, addr } => self.on_site(thread, addr),
             ProcessEvent::Stepped { thread } => self.on_stepped(thread),
             ProcessEvent::HardcodedBreakpoint { thread } => self.on_hardcoded_breakpoint(thread),
+            ProcessEvent::StoppedByProbe { thread } => self.on_stopped_by_probe(thread),
             ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_) => {}
             ProcessEvent::Exec => self.on_exec(),
             ProcessEvent::Exited(status) => self.on_exit(status),

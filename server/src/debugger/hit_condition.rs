@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
+use spelunk_bpf::HitTest;
 
 /// What Delve accepts (`hitConditionRegex`): operator characters, at most one space, a number. It is searched for, not matched as a whole.
 static SHAPE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"([=><%!]*)( ?)([0-9_]+)").ok());
@@ -68,6 +69,21 @@ impl HitCondition {
             return Err(HitConditionError::Number(text.to_owned(), part(3).to_owned()));
         };
         Ok(HitCondition { comparison, number })
+    }
+
+    /// The same test as the kernel makes it.
+    pub(super) fn in_kernel(self) -> HitTest {
+        use spelunk_bpf::Comparison as Kernel;
+        let compare = |comparison| HitTest::Compare(comparison, self.number);
+        match self.comparison {
+            Comparison::Equal => compare(Kernel::Equal),
+            Comparison::NotEqual => compare(Kernel::NotEqual),
+            Comparison::Greater => compare(Kernel::Greater),
+            Comparison::Less => compare(Kernel::Less),
+            Comparison::GreaterOrEqual => compare(Kernel::GreaterOrEqual),
+            Comparison::LessOrEqual => compare(Kernel::LessOrEqual),
+            Comparison::Multiple => HitTest::Multiple(self.number),
+        }
     }
 
     /// Whether the breakpoint acts at its `hits`th hit, counted from 1.

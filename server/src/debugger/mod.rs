@@ -4,6 +4,7 @@
 //! reaches the owner through the [`Event`] channel it gave when it made the session.
 
 mod breakpoints;
+mod closing;
 mod code;
 mod control;
 mod coroutine;
@@ -15,9 +16,10 @@ mod hit_condition;
 mod hits;
 mod inspection;
 mod landing;
-mod logpoints;
 mod message;
 mod output;
+mod probe_stops;
+mod probes;
 mod range_over_func;
 mod reachable;
 mod register_list;

@@ -9,8 +9,8 @@ use spelunk_dwarf::{Binary, ProcAddr};
 
 use super::breakpoints::{Group, Wanted};
 use super::control::{Control, Job, KickerSlot, Start, failed};
-use super::logpoints::Probes;
 use super::output::Outputs;
+use super::probes::Probes;
 use super::{
     BreakpointState, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint,
     LaunchSpec, SourceBreakpoint, StepKind, Stop,

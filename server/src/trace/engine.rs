@@ -104,10 +104,10 @@ pub(crate) struct Engine<T> {
     binary: Arc<Binary>,
     runtime: Runtime,
     config: LoadConfig,
-    probes: ProbeSet,
+    pub(super) probes: ProbeSet,
     ring: Option<Ring>,
     table: Table<T>,
-    sites: Vec<SiteId>,
+    pub(super) sites: Vec<SiteId>,
     runtime_types_known: bool,
 }
 

@@ -3,6 +3,7 @@
 //! Architecture invariant: this is the only place that knows both `spelunk_dwarf` and `spelunk_bpf`.
 
 mod abi;
+mod accounts;
 mod capture;
 mod clock;
 pub(crate) mod command;
@@ -24,7 +25,7 @@ mod stops;
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use capture::placed;
 pub(crate) use engine::{ALL_REGISTERS, Engine, Installed, Place, Reader};
-pub(crate) use function::may_be_a_part;
+pub(crate) use function::{SitePlan, may_be_a_part};
 pub(crate) use growth::may_be_overwritten;
 pub(crate) use logpoint::{LogPlanner, LogSite};
 pub(crate) use paths::package_of;
