@@ -4,6 +4,7 @@
 
 mod abi;
 mod capture;
+mod choice;
 mod clock;
 pub(crate) mod command;
 mod engine;
@@ -12,20 +13,29 @@ mod growth;
 mod layouts;
 mod line;
 mod logpoint;
+mod lower;
 mod pairing;
 mod paths;
 mod planning;
 mod printer;
 mod record;
+mod record_scope;
 mod signature;
 mod sites;
+mod stopping;
 mod stops;
+mod terms;
 
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use capture::placed;
+pub(crate) use choice::cost_at;
 pub(crate) use engine::{ALL_REGISTERS, Engine, Installed, Place, Reader};
 pub(crate) use function::may_be_a_part;
 pub(crate) use growth::may_be_overwritten;
 pub(crate) use logpoint::{LogPlanner, LogSite};
+pub(crate) use lower::NotLowered;
 pub(crate) use paths::package_of;
 pub(crate) use signature::Signature;
+pub(crate) use sites::Cost;
+pub(crate) use stopping::{Rewind, StopPlanner, rewind};
+pub(crate) use terms::{Terms, Unfit};
