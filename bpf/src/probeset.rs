@@ -153,6 +153,22 @@ impl Losses {
     }
 }
 
+/// Counts hits that the kernel leaves to others, from any thread.
+#[derive(Clone)]
+pub struct HitCounters {
+    maps: Arc<Maps>,
+}
+
+impl HitCounters {
+    /// As [`ProbeSet::count_hit`].
+    pub fn count_hit(&self, counter: CounterId) -> u64 {
+        self.maps
+            .hit_table
+            .fetch_add(counter.0, 1)
+            .map_or(0, |before| before.wrapping_add(1))
+    }
+}
+
 /// How many copies of the counter table there are at most.
 const MAX_STRIPES: u32 = 8;
 
@@ -464,6 +480,13 @@ impl ProbeSet {
         match self.sites.checked_sub(1) {
             Some(last) => self.sum_counters(0..=last),
             None => Counters::default(),
+        }
+    }
+
+    /// A handle that counts hits, to be used from any thread.
+    pub fn hit_counters(&self) -> HitCounters {
+        HitCounters {
+            maps: Arc::clone(&self.maps),
         }
     }
 

@@ -67,7 +67,11 @@ mod tests {
     fn trips(shares: impl IntoIterator<Item = f64>) -> Option<usize> {
         let mut breaker = Breaker::default();
         let trips = |share: f64| breaker.observe(TICK, TICK.mul_f64(share), 0.2) != Verdict::Stay;
-        shares.into_iter().map(trips).position(|tripped| tripped).map(|at| at + 1)
+        shares
+            .into_iter()
+            .map(trips)
+            .position(|tripped| tripped)
+            .map(|at| at + 1)
     }
 
     #[test]

@@ -240,6 +240,8 @@ pub(super) struct Logical {
     pub(super) hits: Hits,
     /// What it sits on.
     pub(super) carrier: Carrier,
+    /// Whether the kernel has been found unable to carry it.
+    pub(super) evaluated_at_stops: bool,
     /// What its client should know of it although it acts.
     pub(super) message: Option<String>,
 }

@@ -31,7 +31,10 @@ struct Votes {
 
 impl Votes {
     fn best(&self) -> Option<(&str, usize)> {
-        let votes = self.by_directory.iter().map(|(directory, votes)| (&**directory, *votes));
+        let votes = self
+            .by_directory
+            .iter()
+            .map(|(directory, votes)| (&**directory, *votes));
         votes.max_by_key(|(_, votes)| *votes)
     }
 

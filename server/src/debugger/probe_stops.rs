@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use spelunk_bpf::RecordView;
 use spelunk_dwarf::{Binary, FileAddr, ProcAddr};
 
 use super::breakpoints::Exception;
@@ -16,6 +17,7 @@ use super::hits::{Arrived, Outcome};
 use super::{BreakpointId, Event};
 use crate::inspect::{Registers, Tid};
 use crate::process::{ProcessError, ProcessEvent};
+use crate::trace::{Rewind, SitePlan, rewind};
 
 /// How much code the longest instruction takes, in bytes.
 const MAX_INSTRUCTION: usize = 15;
@@ -43,10 +45,20 @@ pub(super) struct ProbeStop {
     pub(super) addr: ProcAddr,
     /// Why.
     pub(super) cause: Cause,
-    /// The registers before the probed instruction.
-    pub(super) registers: Registers,
-    /// What the probed instruction overwrites, and where.
-    pub(super) overwritten: Option<(ProcAddr, Vec<u8>)>,
+    /// What takes the probed instruction back; absent where the record does not have all of it.
+    rewind: Option<Rewind>,
+}
+
+impl ProbeStop {
+    /// The stop that a record of a stopping site tells of.
+    pub(super) fn of(cause: Cause, site: &SitePlan, record: &RecordView<'_>) -> ProbeStop {
+        ProbeStop {
+            thread: Tid(record.thread().cast_signed()),
+            addr: ProcAddr(record.ip()),
+            cause,
+            rewind: rewind(site, record),
+        }
+    }
 }
 
 /// Stops by probes that nobody has judged yet, by thread.
@@ -181,10 +193,27 @@ impl Control {
         waiting.stops.retain(|other| other.addr == stop.addr);
         let file = self.bias.to_file(stop.addr);
         let code = instruction_bytes(&self.binary, file);
-        let overwritten = stop.overwritten.as_ref().map(|(at, bytes)| (*at, &bytes[..]));
+        let Some(rewind) = stop.rewind else {
+            // At a panic or a fatal error it need not go back: it stops at the site behind the prologue.
+            if stop.cause != Cause::Exception {
+                let text = format!(
+                    "a breakpoint was passed without a stop: its probe at {} could not read the stack",
+                    stop.addr
+                );
+                let _ = self.events.send(Event::Notice(text));
+            }
+            self.stopped_by_probe.by_thread.remove(&thread);
+            return;
+        };
+        let mut registers = Registers::default();
+        registers.flags = Some(rewind.flags);
+        for (register, value) in rewind.registers {
+            registers.set_general(register, Some(value));
+        }
+        let overwritten = rewind.memory.as_ref().map(|(at, bytes)| (*at, &bytes[..]));
         let done = inferior
             .know_probe(stop.addr, code)
-            .and_then(|()| inferior.put_back(thread, stop.addr, &stop.registers, overwritten));
+            .and_then(|()| inferior.put_back(thread, stop.addr, &registers, overwritten));
         match done {
             Ok(()) => waiting.is_back = true,
             Err(ProcessError::NoThread(_) | ProcessError::Ended(_)) => {

@@ -1,20 +1,24 @@
 //! Kernel probes: what carries logpoints and conditional breakpoints, and what sees panics and fatal errors while the program is not traced.
 
+use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use spelunk_bpf::{CounterId, Flags, Gate, HEADER_SIZE, Plan, RecordView, Root, RootSource, SiteId};
-use spelunk_dwarf::{Binary, FileAddr, Function, ProcAddr};
+use spelunk_bpf::{CounterId, Flags, HitCount, HitCounters, HitTest, LimiterId, RateLimit, RecordView, SiteId};
+use spelunk_dwarf::{Binary, FileAddr, Function};
 
 use super::breakpoints::{Logical, Planted};
+use super::hit_condition::HitCondition;
 use super::probe_stops::{Cause, ProbeStop};
 use super::{BreakpointId, Event};
-use crate::expr::Template;
-use crate::inspect::{Registers, Tid};
-use crate::trace::{ALL_REGISTERS, Engine, Installed, LogPlanner, LogSite, Place, Reader, SitePlan};
+use crate::trace::{Engine, Installed, LogPlanner, LogSite, Place, Reader, SitePlan, StopPlanner, Terms, Unfit};
 use crate::value::LoadConfig;
+
+/// The interval of rate limits, in nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 
 /// How long log messages that wait to be sent may hold up the news of a stop.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -33,22 +37,76 @@ pub(super) struct Probes {
     /// Why this machine or this user has no kernel probes; found out at the first one.
     unavailable: Option<String>,
     lost: u64,
+    /// How many messages a logpoint may write in a second.
+    pub(super) rate: Option<NonZeroU32>,
+    limiters: HashMap<BreakpointId, LimiterId>,
 }
 
 /// What the reader of records needs of a site.
 enum Owner {
     /// A logpoint.
-    Log {
-        site: Box<LogSite>,
-        file: String,
-        line: u32,
-        /// Cleared when it has been taken out.
-        heard: Arc<AtomicBool>,
-    },
+    Log(Box<LogOwner>),
     /// A breakpoint that stops its thread.
     Stop(BreakpointId),
     /// The program is about to end by a panic or a fatal error, and is stopped for that.
     Exception,
+}
+
+/// What the reader of records needs of a logpoint's site.
+struct LogOwner {
+    site: LogSite,
+    file: String,
+    line: u32,
+    counter: CounterId,
+    hit_condition: Option<HitCondition>,
+    /// Cleared when it has been taken out.
+    heard: Arc<AtomicBool>,
+}
+
+impl LogOwner {
+    /// What is to be said of a hit; nothing, where its condition was left open by the kernel and turns out to be false.
+    fn text(&self, binary: &Binary, hits: &HitCounters, record: &RecordView<'_>) -> Option<String> {
+        let left_open = record.flags().has(Flags::CONDITION_UNKNOWN);
+        match self.site.holds(binary, record, None) {
+            Ok(false) => return None,
+            Ok(true) if left_open => {
+                let number = hits.count_hit(self.counter);
+                if !self.hit_condition.is_none_or(|condition| condition.holds(number)) {
+                    return None;
+                }
+            }
+            Ok(true) => {}
+            Err(why) => return Some(format!("error evaluating condition: {why}")),
+        }
+        Some(self.site.message(binary, record, None))
+    }
+}
+
+/// Why a breakpoint has no probes.
+#[derive(Debug)]
+pub(super) enum NoProbes {
+    /// There are none to be had here and now; with the reason.
+    Unavailable(String),
+    /// This breakpoint cannot be carried by probes, or its condition not be decided there.
+    Unfit(Unfit),
+}
+
+impl From<Unfit> for NoProbes {
+    fn from(why: Unfit) -> NoProbes {
+        NoProbes::Unfit(why)
+    }
+}
+
+impl std::fmt::Display for NoProbes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NoProbes::Unavailable(why) => f.write_str(why),
+            NoProbes::Unfit(Unfit::NotLowered(not_lowered)) => {
+                write!(f, "{}: {}", not_lowered.part, not_lowered.why)
+            }
+            NoProbes::Unfit(why) => write!(f, "{why}"),
+        }
+    }
 }
 
 impl Probes {
@@ -63,48 +121,91 @@ impl Probes {
             reader: None,
             unavailable: None,
             lost: 0,
+            rate: None,
+            limiters: HashMap::new(),
         }
     }
 
-    /// Puts the probes of a breakpoint into the target; its hits are counted by `counter`. The error says why it cannot be carried by probes.
-    pub(super) fn install(&mut self, logical: &Logical, counter: CounterId) -> Result<Planted, String> {
-        self.require()?;
-        let engine = self.engine.as_mut().ok_or(GONE)?;
+    /// Puts the probes of a breakpoint into the target; its hits are counted by `counter`. With `exact` they are at its very places, which may cost more than at
+    /// an instruction behind.
+    pub(super) fn install(&mut self, logical: &Logical, counter: CounterId, exact: bool) -> Result<Planted, NoProbes> {
+        self.require().map_err(NoProbes::Unavailable)?;
+        let rate = self.rate_limit(logical).map_err(NoProbes::Unavailable)?;
+        let engine = self
+            .engine
+            .as_mut()
+            .ok_or_else(|| NoProbes::Unavailable(GONE.to_owned()))?;
         let (binary, runtime) = (self.binary.clone(), engine.runtime());
-        let (file, line) = logical.at.clone().unwrap_or_default();
         let heard = Arc::new(AtomicBool::new(true));
-        let empty = Template { parts: Vec::new() };
-        let template = logical.parsed.log.as_ref().unwrap_or(&empty);
-        let planned = engine.with_layouts(|layouts| {
-            let mut planner = LogPlanner {
+        let (file, line) = logical.at.clone().unwrap_or_default();
+        let hits = HitCount {
+            counter,
+            test: logical.parsed.hit_condition.map_or(HitTest::Any, HitCondition::test),
+            per_goroutine: false,
+        };
+        let terms = Terms {
+            condition: logical.parsed.condition.as_ref(),
+            hits: Some(hits),
+            rate,
+        };
+        let id = logical.id.0.unsigned_abs();
+        let function_at = |addr: FileAddr| {
+            let function = binary.function_at(addr);
+            function.ok_or_else(|| Unfit::Unusable(format!("there is no function at {addr}")))
+        };
+        let planned: Result<Vec<(SitePlan, Owner)>, Unfit> = if let Some(template) = &logical.parsed.log {
+            engine.with_layouts(|layouts| {
+                let mut planner = LogPlanner {
+                    binary: &binary,
+                    runtime,
+                    layouts,
+                };
+                let plan = |addr: &FileAddr| {
+                    let site = planner.plan(id, function_at(*addr)?, *addr, line, template, terms)?;
+                    let plan = site.site.clone();
+                    let owner = Owner::Log(Box::new(LogOwner {
+                        site,
+                        file: file.clone(),
+                        line,
+                        counter,
+                        hit_condition: logical.parsed.hit_condition,
+                        heard: Arc::clone(&heard),
+                    }));
+                    Ok((plan, owner))
+                };
+                logical.places.iter().map(plan).collect()
+            })
+        } else {
+            let planner = StopPlanner {
                 binary: &binary,
                 runtime,
-                layouts,
+                exact,
             };
             let plan = |addr: &FileAddr| {
-                let function = binary.function_at(*addr).ok_or("no function there")?;
-                planner.plan(logical.id.0.unsigned_abs(), function, *addr, line, template)
+                let site = planner.plan(id, function_at(*addr)?, *addr, line, terms)?;
+                Ok((site, Owner::Stop(logical.id)))
             };
-            logical.places.iter().map(plan).collect::<Result<Vec<_>, String>>()
-        });
-        let _ = counter;
-        let owned = planned?
-            .into_iter()
-            .map(|site| {
-                if logical.stops() {
-                    return (stopping(site.site), Owner::Stop(logical.id));
-                }
-                let plan = site.site.clone();
-                let owner = Owner::Log {
-                    site: Box::new(site),
-                    file: file.clone(),
-                    line,
-                    heard: Arc::clone(&heard),
-                };
-                (plan, owner)
-            })
-            .collect();
-        self.put_in(owned, heard)
+            logical.places.iter().map(plan).collect()
+        };
+        self.put_in(planned?, heard).map_err(NoProbes::Unavailable)
+    }
+
+    /// What limits the rate of a logpoint's messages.
+    fn rate_limit(&mut self, logical: &Logical) -> Result<Option<RateLimit>, String> {
+        let Some(most) = self.rate.filter(|_| !logical.stops()) else {
+            return Ok(None);
+        };
+        let engine = self.engine.as_mut().ok_or(GONE)?;
+        let limiter = match self.limiters.get(&logical.id) {
+            Some(limiter) => *limiter,
+            None => engine.add_limiter().map_err(|error| error.to_string())?,
+        };
+        self.limiters.insert(logical.id, limiter);
+        Ok(Some(RateLimit {
+            limiter,
+            most: most.get(),
+            interval: SECOND,
+        }))
     }
 
     /// Has functions stop the program as soon as they are called.
@@ -174,30 +275,31 @@ impl Probes {
         }
         let mut engine = Engine::new(self.binary.clone(), LoadConfig::DAP).map_err(|error| error.to_string())?;
         let (binary, events, stops) = (self.binary.clone(), self.events.clone(), self.stops.clone());
+        let hits = engine.hit_counters();
         let handle = move |site: &Arc<Installed<Owner>>, record: &RecordView<'_>| match &site.owner {
-            Owner::Log {
-                site,
-                file,
-                line,
-                heard,
-            } => {
-                if !heard.load(Ordering::Acquire) {
+            Owner::Log(log) => {
+                if !log.heard.load(Ordering::Acquire) {
                     return;
                 }
+                let Some(text) = log.text(&binary, &hits, record) else {
+                    return;
+                };
                 let _ = events.send(Event::Log {
                     goroutine: record.goroutine(),
-                    text: site.message(&binary, record, None),
-                    file: file.clone(),
-                    line: *line,
+                    text,
+                    file: log.file.clone(),
+                    line: log.line,
                 });
             }
             Owner::Stop(id) => {
-                let decided = site.plan.plan.gate != Gate::default() && !record.flags().has(Flags::CONDITION_UNKNOWN);
-                let cause = Cause::Breakpoint { id: *id, decided };
-                let _ = stops.send(probe_stop(cause, &site.plan, record));
+                let cause = Cause::Breakpoint {
+                    id: *id,
+                    decided: !record.flags().has(Flags::CONDITION_UNKNOWN),
+                };
+                let _ = stops.send(ProbeStop::of(cause, &site.plan, record));
             }
             Owner::Exception => {
-                let _ = stops.send(probe_stop(Cause::Exception, &site.plan, record));
+                let _ = stops.send(ProbeStop::of(Cause::Exception, &site.plan, record));
             }
         };
         self.reader = engine.read(handle, || {});
@@ -239,44 +341,5 @@ impl Probes {
             );
             let _ = self.events.send(Event::Notice(text));
         }
-    }
-}
-
-/// Has a site stop its thread.
-fn stopping(site: SitePlan) -> SitePlan {
-    let roots = ALL_REGISTERS.iter().map(|(register, _)| Root {
-        source: RootSource::Register(*register),
-        size: 8,
-    });
-    let mut plan = Plan {
-        roots: roots.collect(),
-        follows: Vec::new(),
-        stops: true,
-        ..(*site.plan).clone()
-    };
-    plan.max_record = HEADER_SIZE as u32 + plan.roots_size();
-    SitePlan {
-        variables: Vec::new(),
-        plan: Arc::new(plan),
-        ..site
-    }
-}
-
-/// The stop that a record tells of.
-fn probe_stop(cause: Cause, site: &SitePlan, record: &RecordView<'_>) -> ProbeStop {
-    let word = |index: usize| {
-        let bytes = record.root(&site.plan, index).ok()?;
-        Some(u64::from_le_bytes(bytes.try_into().ok()?))
-    };
-    let mut registers = Registers::default();
-    for (index, (_, register)) in ALL_REGISTERS.iter().enumerate() {
-        registers.set_general(*register, word(index));
-    }
-    ProbeStop {
-        thread: Tid(record.thread().cast_signed()),
-        addr: ProcAddr(record.ip()),
-        cause,
-        registers,
-        overwritten: None,
     }
 }

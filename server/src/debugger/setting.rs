@@ -10,7 +10,9 @@ use super::breakpoints::{
 };
 use super::control::Control;
 use super::probe_stops::instruction_bytes;
+use super::probes::NoProbes;
 use super::{BreakpointId, BreakpointState, Event, ExceptionFilters};
+use crate::trace::Unfit;
 
 /// What a client that names one place twice is told, in Delve's words.
 const TWICE: &str = "breakpoint already exists";
@@ -79,6 +81,7 @@ impl Control {
             hits: Hits::Here(0),
             carrier: Carrier::Nothing,
             message: None,
+            evaluated_at_stops: false,
         };
         match self.arm(&mut logical) {
             Ok(()) => {
@@ -162,21 +165,29 @@ impl Control {
     fn arm(&mut self, logical: &mut Logical) -> Result<(), String> {
         logical.carrier = Carrier::Nothing;
         logical.message = None;
+        logical.evaluated_at_stops = false;
         let is_site = logical.places.iter().any(|addr| self.sites.users(*addr).is_some());
         if logical.gains_by_probes() && !is_site {
-            match self.plant(logical) {
+            let why = match self.plant(logical) {
                 Ok(()) => return Ok(()),
-                Err(why) if logical.stops() => logical.message = Some(format!("evaluated at a stop: {why}")),
-                Err(why) => {
-                    // Attaching may not become stopping by surprise.
-                    let refuses_surprise = !self.was_launched && self.inferior.is_none();
-                    if refuses_surprise {
-                        return Err(format!(
-                            "this logpoint could only be served by stopping the program at each hit: {why}"
-                        ));
-                    }
-                    self.tell_fallback(&why);
+                Err(why) => why,
+            };
+            if logical.stops() {
+                logical.evaluated_at_stops = true;
+                // One that has no value anywhere in the function fails at each hit, and says so there, as in Delve.
+                if !matches!(why, NoProbes::Unfit(Unfit::Condition(_))) {
+                    logical.message = Some(format!("evaluated at a stop: {why}"));
                 }
+            } else {
+                // Attaching may not become stopping by surprise.
+                let refuses_surprise = !self.was_launched && self.inferior.is_none();
+                if refuses_surprise {
+                    return Err(format!(
+                        "this logpoint could only be served by stopping the program at each hit: {why}"
+                    ));
+                }
+                logical.evaluated_at_stops = true;
+                self.tell_fallback(&why.to_string());
             }
         }
         self.free_probes_at(logical);
@@ -185,24 +196,24 @@ impl Control {
     }
 
     /// Puts the probes of a breakpoint into the program. The error says why it has none.
-    fn plant(&mut self, logical: &mut Logical) -> Result<(), String> {
-        // Another process with probes at these addresses is not meant to be in the way; a link of this session that is being closed is harmless.
-        let so_far = match logical.hits {
-            Hits::Here(hits) => {
-                let counter = self.probes.add_counter(hits)?;
-                logical.hits = Hits::InKernel(counter);
-                counter
-            }
+    fn plant(&mut self, logical: &mut Logical) -> Result<(), NoProbes> {
+        let counter = match logical.hits {
             Hits::InKernel(counter) => counter,
+            Hits::Here(hits) => self.probes.add_counter(hits).map_err(NoProbes::Unavailable)?,
         };
-        let planted = self.probes.install(logical, so_far)?;
-        logical.carrier = Carrier::Probes(planted);
-        if logical.stops()
-            && let Carrier::Probes(planted) = &logical.carrier
-        {
-            let addresses = planted.addresses.clone();
-            self.know_probes_at(&addresses);
+        logical.hits = Hits::InKernel(counter);
+        // Who stands at the breakpoint has come to it already. Behind it, on a cheaper instruction, the probe would stop that thread once more.
+        let standing = self.places_of_threads();
+        let exact = matches!(logical.origin, Origin::Instruction(_))
+            || logical
+                .places
+                .iter()
+                .any(|addr| standing.contains(&self.to_proc(*addr)));
+        let planted = self.probes.install(logical, counter, exact)?;
+        if logical.stops() {
+            self.know_probes_at(&planted.addresses);
         }
+        logical.carrier = Carrier::Probes(planted);
         Ok(())
     }
 
@@ -302,7 +313,15 @@ impl Control {
             .breakpoints
             .iter()
             .filter(|logical| {
-                matches!(logical.carrier, Carrier::Probes(_)) && logical.places.iter().any(|addr| are_wanted(*addr))
+                let Carrier::Probes(planted) = &logical.carrier else {
+                    return false;
+                };
+                // A probe may lie on a later instruction of the statement: what stops at its beginning is at the same place for the user.
+                logical
+                    .places
+                    .iter()
+                    .chain(&planted.addresses)
+                    .any(|addr| are_wanted(*addr))
             })
             .map(|logical| logical.id)
             .collect();
@@ -316,8 +335,7 @@ impl Control {
         }
     }
 
-    /// Gives breakpoints that the kernel could carry, and that are alone at their places, their probes back. One that a thread stands at waits: it has acted
-    /// on that pass already.
+    /// Gives breakpoints that the kernel could carry, and that are alone at their places, their probes back. A logpoint that a thread stands at waits.
     pub(super) fn restore_probes(&mut self) {
         let standing = self.places_of_threads();
         let ids: Vec<_> = self
@@ -327,14 +345,15 @@ impl Control {
                 logical.gains_by_probes()
                     && matches!(logical.carrier, Carrier::Sites)
                     // What could not be carried before cannot be now.
-                    && logical.message.is_none()
+                    && !logical.evaluated_at_stops
                     && self.can_still_act(logical)
                     && logical.places.iter().all(|addr| {
                         let alone = self
                             .sites
                             .users(*addr)
                             .is_none_or(|users| users.breakpoints == [logical.id] && users.temporaries.is_empty());
-                        alone && !standing.contains(&self.to_proc(*addr))
+                        // A logpoint would log the pass of a thread that stands there once more.
+                        alone && (logical.stops() || !standing.contains(&self.to_proc(*addr)))
                     })
             })
             .map(|logical| logical.id)
