@@ -14,7 +14,7 @@ use crate::gate::{CounterId, LimiterId};
 use crate::layout::{self, Layout, LayoutId, RuntimeTypeEntry, TypeEntry};
 use crate::link::{self, Link, Target};
 use crate::loader::{Loader, kernel_has_btf};
-use crate::maps::{CounterEntry, LimiterEntry, Maps, SiteEntry};
+use crate::maps::{CounterEntry, LimiterEntry, Maps, STOP_RING_BYTES, SiteEntry};
 use crate::plan::{GoroutineSource, Plan, RECORD_CLASSES};
 use crate::record::RecordView;
 use crate::ring::Ring;
@@ -62,6 +62,9 @@ pub struct Options {
     pub max_runtime_types: u32,
     /// The most counters of hits, and the most limiters.
     pub max_counters: u32,
+    /// The most goroutines that counters of hits can tell apart: one entry for each counter and goroutine that it has ever counted. Hits of a goroutine
+    /// that finds no room are not counted for it, and say so ([`crate::Flags::HITS_UNKNOWN`]).
+    pub max_goroutine_hits: u32,
 }
 
 impl Default for Options {
@@ -73,6 +76,7 @@ impl Default for Options {
             max_layouts: 1 << 14,
             max_runtime_types: 1 << 17,
             max_counters: 1 << 12,
+            max_goroutine_hits: 1 << 16,
         }
     }
 }
@@ -86,8 +90,7 @@ pub struct Site {
     pub file_addr: u64,
 }
 
-/// What became of a site's hits. Each hit is counted once in `hits`, and once in one of the others but `faults`; but for those of a site that is not
-/// armed ([`ProbeSet::arm`]), which are counted in `hits` alone.
+/// What became of a site's hits. Each hit is counted once in `hits`, and once in one of the others but `faults`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// How often the site was passed.
@@ -102,8 +105,11 @@ pub struct Counters {
     pub condition_false: u64,
     /// How often the gate's rate limit was reached.
     pub throttled: u64,
-    /// How many of the emitted records lack something that could not be read, or were made because the condition had no value.
+    /// How many of the emitted records lack something that could not be read ([`crate::Flags::FAULT`]), or were made because the condition had no value
+    /// ([`crate::Flags::CONDITION_UNKNOWN`]). What found no room is not among them.
     pub faults: u64,
+    /// How often a site of a plan that stops was passed while it was not armed ([`ProbeSet::arm`]).
+    pub idle: u64,
 }
 
 impl std::ops::AddAssign<CounterEntry> for Counters {
@@ -115,6 +121,7 @@ impl std::ops::AddAssign<CounterEntry> for Counters {
         self.condition_false += entry.condition_false;
         self.throttled += entry.throttled;
         self.faults += entry.faults;
+        self.idle += entry.idle;
     }
 }
 
@@ -126,6 +133,7 @@ pub struct ProbeSet {
     loader: Loader,
     dispatcher: OwnedFd,
     ring: Ring,
+    stop_ring: Ring,
     plans: HashMap<Plan, PlanId>,
     sites: u32,
     /// The next free entry of the layout table; 0 stands for no layout.
@@ -188,6 +196,7 @@ impl ProbeSet {
             max_layouts: options.max_layouts.max(2),
             max_runtime_types: options.max_runtime_types.max(1),
             max_counters: options.max_counters.max(1),
+            max_goroutine_hits: options.max_goroutine_hits.max(1),
         };
         kernel_has_btf()?;
         let cpus = aya::util::nr_cpus().map_or(1, |cpus| cpus as u32);
@@ -209,6 +218,7 @@ impl ProbeSet {
             });
         }
         let ring = Ring::new(&maps.ring, options.ring_bytes)?;
+        let stop_ring = Ring::new(&maps.stop_ring, STOP_RING_BYTES)?;
         Ok(ProbeSet {
             options,
             environment,
@@ -216,6 +226,7 @@ impl ProbeSet {
             loader,
             dispatcher,
             ring,
+            stop_ring,
             plans: HashMap::new(),
             sites: 0,
             layouts: 1,
@@ -460,6 +471,12 @@ impl ProbeSet {
     /// The consumer's handle on the ring, to be used from any thread.
     pub fn ring(&self) -> Ring {
         self.ring.clone()
+    }
+
+    /// The consumer's handle on the ring for records of sites that stop the process ([`Plan::stops`]). They have one of their own, which a flood of other
+    /// records cannot fill, and each of them wakes a consumer that waits.
+    pub fn stop_ring(&self) -> Ring {
+        self.stop_ring.clone()
     }
 
     /// [`Ring::drain`] of this set's ring.
