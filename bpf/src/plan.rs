@@ -510,7 +510,7 @@ mod tests {
             goroutine: GoroutineSource::R14,
             runtime: RuntimeOffsets::default(),
             max_record: 256,
-            gate: crate::gate::Gate::default(),
+            gate: Gate::default(),
             stops: false,
         }
     }

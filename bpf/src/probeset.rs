@@ -10,7 +10,7 @@ use crate::btf;
 use crate::codegen::{self, Environment};
 use crate::error::BpfError;
 use crate::features;
-use crate::gate::{CounterId, LimiterId};
+use crate::gate::{CounterId, Gate, LimiterId};
 use crate::layout::{self, Layout, LayoutId, RuntimeTypeEntry, TypeEntry};
 use crate::link::{self, Link, Target};
 use crate::loader::{Loader, kernel_has_btf};
@@ -244,6 +244,15 @@ impl ProbeSet {
     /// Compiles and loads the programs of many plans, on all CPUs; their ids are in the same order.
     /// If one fails, none is added.
     pub fn add_plans(&mut self, plans: &[Plan]) -> Result<Vec<PlanId>, BpfError> {
+        for plan in plans {
+            let Gate { hits, rate, .. } = &plan.gate;
+            if hits.is_some_and(|hits| hits.counter.0 >= self.hit_counters) {
+                return Err(BpfError::Foreign("a counter"));
+            }
+            if rate.is_some_and(|rate| rate.limiter.0 >= self.limiters) {
+                return Err(BpfError::Foreign("a limiter"));
+            }
+        }
         let mut fresh: Vec<(&Plan, PlanId)> = Vec::new();
         let mut ids = Vec::with_capacity(plans.len());
         {

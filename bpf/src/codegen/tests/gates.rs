@@ -810,7 +810,7 @@ fn extremes() -> Vec<Condition> {
         false,
         &|n| Condition::SameBytes {
             left: text(load(rax(), i64::from(n)), load(rax(), 8)),
-            right: text(load(rax(), i64::from(n)), load(rax(), 8)),
+            right: text(Term::Register(Reg::Rbx), Term::Register(Reg::Rcx)),
         },
         0,
     ));
@@ -822,7 +822,7 @@ fn extremes() -> Vec<Condition> {
     ));
     // Conditions in terms in conditions: both ways come together at each level.
     let mut nested = compare(Comparison::Equal, rax(), Term::Register(Reg::Rbx));
-    for level in 0..7 {
+    for level in 0..5 {
         let truth = Term::Truth(Box::new(Condition::Or(
             Box::new(nested),
             Box::new(compare(Comparison::Less, load(rax(), level), Term::Const(9))),
