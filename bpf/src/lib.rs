@@ -21,6 +21,7 @@ mod loader;
 mod maps;
 mod moment;
 mod plan;
+mod positions;
 mod probeset;
 mod record;
 mod ring;
@@ -45,4 +46,4 @@ pub use record::{
     CHUNK_HEADER_SIZE, Chunk, ChunkKind, Chunks, DamagedRecord, Flags, HEADER_SIZE, Origin, RecordView, RootError,
     Status,
 };
-pub use ring::{Ring, Waker};
+pub use ring::{Drained, Ring, Waker};
