@@ -93,6 +93,7 @@ pub(crate) struct Engine<T> {
     config: LoadConfig,
     probes: ProbeSet,
     ring: Option<Ring>,
+    stop_ring: Option<Ring>,
     table: Table<T>,
     sites: Vec<SiteId>,
     runtime_types_known: bool,
@@ -104,13 +105,14 @@ impl<T: Send + Sync + 'static> Engine<T> {
         // The one reads debug information, the other waits for the kernel.
         let (runtime, probes) = rayon::join(|| Runtime::of(&binary), || ProbeSet::new(options()));
         let (probes, runtime) = (probes?, runtime?);
-        let ring = Some(probes.ring());
+        let (ring, stop_ring) = (Some(probes.ring()), Some(probes.stop_ring()));
         Ok(Engine {
             binary,
             runtime,
             config,
             probes,
             ring,
+            stop_ring,
             table: Table::default(),
             sites: Vec::new(),
             runtime_types_known: false,
@@ -250,9 +252,15 @@ impl<T: Send + Sync + 'static> Engine<T> {
         Ok(link)
     }
 
-    /// Starts the thread that hands records to `consumer`. May be called once.
+    /// Starts the thread that hands records to `consumer`, but for those of sites that stop the process. May be called once.
     pub(crate) fn read(&mut self, consumer: impl Consumer<T>) -> Option<Reader> {
         Some(Reader::start(self.ring.take()?, self.table.clone(), consumer))
+    }
+
+    /// Starts the thread that hands records of sites that stop the process to `consumer`: they have a ring and a reader of their own, so that no flood of
+    /// others delays them. May be called once.
+    pub(crate) fn read_stops(&mut self, consumer: impl Consumer<T>) -> Option<Reader> {
+        Some(Reader::start(self.stop_ring.take()?, self.table.clone(), consumer))
     }
 
     /// Tells which sites have lost records.
