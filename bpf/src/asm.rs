@@ -22,6 +22,8 @@ pub(crate) enum MapRef {
     StopRing,
     Layouts,
     RuntimeTypes,
+    Followed,
+    Following,
 }
 
 /// Why a program could not be assembled.

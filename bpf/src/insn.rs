@@ -81,6 +81,7 @@ pub(crate) enum Cond {
 pub(crate) enum Helper {
     MapLookupElem = 1,
     MapUpdateElem = 2,
+    MapDeleteElem = 3,
     KtimeGetNs = 5,
     GetSmpProcessorId = 8,
     TailCall = 12,

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 use aya::maps::{Map, MapData, MapError};
 
 use crate::asm::{Code, MapRef};
+use crate::children::ChildMaps;
 use crate::error::BpfError;
 use crate::insn::Insn;
 use crate::layout::{LayoutEntry, TypeEntry};
@@ -44,14 +46,14 @@ pub(crate) struct CounterEntry {
 pub(crate) struct GoroutineKey {
     /// Number of the counter.
     pub(crate) counter: u32,
-    /// The process, as the initial pid namespace numbers it.
+    /// The process, as the pid namespace of this process numbers it.
     pub(crate) process: u32,
     /// `g.goid`.
     pub(crate) goroutine: u64,
 }
 
 /// Size of the ring for records of stops, in bytes. Each stops the process, so few come before somebody looks.
-pub(crate) const STOP_RING_BYTES: u32 = 256 << 10;
+const STOP_RING_BYTES: u32 = 256 << 10;
 
 /// One entry of the limiter table.
 #[repr(C)]
@@ -93,9 +95,11 @@ pub(crate) struct Maps {
     pub(crate) stop_ring: OwnedFd,
     layouts: OwnedFd,
     pub(crate) types: OwnedFd,
+    /// Those that follow processes, where that was asked for.
+    pub(crate) children: OnceLock<ChildMaps>,
 }
 
-fn create(
+pub(crate) fn create(
     map_type: MapType,
     name: &str,
     key_size: usize,
@@ -165,11 +169,13 @@ impl Maps {
                 options.max_runtime_types,
                 sys::NO_PREALLOC,
             )?,
+            children: OnceLock::new(),
         })
     }
 
-    fn fd(&self, map: MapRef) -> &OwnedFd {
-        match map {
+    /// The map's descriptor; `None` for those that follow processes, where none are followed.
+    fn fd(&self, map: MapRef) -> Option<&OwnedFd> {
+        Some(match map {
             MapRef::Sites => &self.sites,
             MapRef::Counters => &self.counters,
             MapRef::Hits => &self.hits,
@@ -180,15 +186,17 @@ impl Maps {
             MapRef::StopRing => &self.stop_ring,
             MapRef::Layouts => &self.layouts,
             MapRef::RuntimeTypes => &self.types,
-        }
+            MapRef::Followed => &self.children.get()?.followed,
+            MapRef::Following => &self.children.get()?.following,
+        })
     }
 
     /// The instructions of a program with the maps it refers to filled in.
     pub(crate) fn link(&self, code: &Code) -> Vec<Insn> {
         let mut insns = code.insns.clone();
         for &(at, map) in &code.maps {
-            if let Some(insn) = insns.get_mut(at) {
-                insn.immediate = sys::map_number(self.fd(map));
+            if let (Some(insn), Some(fd)) = (insns.get_mut(at), self.fd(map)) {
+                insn.immediate = sys::map_number(fd);
             }
         }
         insns

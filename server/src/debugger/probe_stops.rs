@@ -148,24 +148,13 @@ impl Control {
 
     /// Takes what probes have recorded so far, and puts the threads concerned back, as far as they are stopped. Their stops wait to be told.
     pub(super) fn collect_probe_stops(&mut self) {
-        self.probes.drain_stops();
-        while let Ok(stop) = self.probe_stops.try_recv() {
-            self.stopped_by_probe.keep(stop);
-        }
-        let Some(inferior) = self.inferior.as_ref() else { return };
-        let waiting = self.stopped_by_probe.by_thread.iter();
-        let due: Vec<Tid> = waiting
-            .filter(|(thread, waiting)| !waiting.is_back && inferior.is_stopped(**thread))
-            .map(|(thread, _)| *thread)
-            .collect();
-        for thread in due {
-            self.put_back(thread);
-        }
+        self.take_probe_stops();
+        self.put_stopped_back();
     }
 
     /// As [`Control::collect_probe_stops`] for a target that was seized a moment ago: the signals were taken away with the stop that they caused.
     pub(super) fn collect_probe_stops_of_untraced(&mut self) -> Result<(), ProcessError> {
-        self.collect_probe_stops();
+        self.take_probe_stops();
         let Some(inferior) = self.inferior.as_mut() else {
             return Ok(());
         };
@@ -176,7 +165,27 @@ impl Control {
         for thread in self.stopped_by_probe.by_thread.keys() {
             inferior.tell_stop_by_probe(*thread);
         }
+        self.put_stopped_back();
         Ok(())
+    }
+
+    fn take_probe_stops(&mut self) {
+        self.probes.drain_stops();
+        while let Ok(stop) = self.probe_stops.try_recv() {
+            self.stopped_by_probe.keep(stop);
+        }
+    }
+
+    fn put_stopped_back(&mut self) {
+        let Some(inferior) = self.inferior.as_ref() else { return };
+        let waiting = self.stopped_by_probe.by_thread.iter();
+        let due: Vec<Tid> = waiting
+            .filter(|(thread, waiting)| !waiting.is_back && inferior.is_stopped(**thread))
+            .map(|(thread, _)| *thread)
+            .collect();
+        for thread in due {
+            self.put_back(thread);
+        }
     }
 
     /// Puts a stopped thread back before the instruction whose probe has stopped it. Where that cannot be done, its stops are dropped, and that is told.
@@ -193,15 +202,17 @@ impl Control {
         waiting.stops.retain(|other| other.addr == stop.addr);
         let file = self.bias.to_file(stop.addr);
         let code = instruction_bytes(&self.binary, file);
+        if stop.cause == Cause::Exception {
+            // The thread goes on to the site behind the prologue, which is before it.
+            waiting.is_back = true;
+            return;
+        }
         let Some(rewind) = stop.rewind else {
-            // At a panic or a fatal error it need not go back: it stops at the site behind the prologue.
-            if stop.cause != Cause::Exception {
-                let text = format!(
-                    "a breakpoint was passed without a stop: its probe at {} could not read the stack",
-                    stop.addr
-                );
-                let _ = self.events.send(Event::Notice(text));
-            }
+            let text = format!(
+                "a breakpoint was passed without a stop: its probe at {} could not read the stack",
+                stop.addr
+            );
+            let _ = self.events.send(Event::Notice(text));
             self.stopped_by_probe.by_thread.remove(&thread);
             return;
         };

@@ -14,7 +14,9 @@ use super::breakpoints::{Logical, Planted};
 use super::hit_condition::HitCondition;
 use super::probe_stops::{Cause, ProbeStop};
 use super::{BreakpointId, Event};
-use crate::trace::{Engine, Installed, LogPlanner, LogSite, Place, Reader, SitePlan, StopPlanner, Terms, Unfit};
+use crate::trace::{
+    Consumer, Engine, Installed, LogPlanner, LogSite, Place, Reader, SitePlan, StopPlanner, Terms, Unfit,
+};
 use crate::value::LoadConfig;
 
 /// The interval of rate limits, in nanoseconds.
@@ -34,6 +36,7 @@ pub(super) struct Probes {
     stops: Sender<ProbeStop>,
     engine: Option<Engine<Owner>>,
     reader: Option<Reader>,
+    stop_reader: Option<Reader>,
     /// Why this machine or this user has no kernel probes; found out at the first one.
     unavailable: Option<String>,
     lost: u64,
@@ -119,6 +122,7 @@ impl Probes {
             stops,
             engine: None,
             reader: None,
+            stop_reader: None,
             unavailable: None,
             lost: 0,
             rate: None,
@@ -274,17 +278,74 @@ impl Probes {
             return Ok(());
         }
         let mut engine = Engine::new(self.binary.clone(), LoadConfig::DAP).map_err(|error| error.to_string())?;
-        let (binary, events, stops) = (self.binary.clone(), self.events.clone(), self.stops.clone());
-        let hits = engine.hit_counters();
-        let handle = move |site: &Arc<Installed<Owner>>, record: &RecordView<'_>| match &site.owner {
+        let told = || Told {
+            binary: self.binary.clone(),
+            events: self.events.clone(),
+            stops: self.stops.clone(),
+            hits: engine.hit_counters(),
+            skipped: 0,
+        };
+        let (told, of_stops) = (told(), told());
+        self.reader = engine.read(told);
+        self.stop_reader = engine.read_stops(of_stops);
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// Returns when all stops that the probes have recorded so far have been handed over.
+    pub(super) fn drain_stops(&self) {
+        if let Some(reader) = &self.stop_reader {
+            reader.drain(PATIENCE);
+        }
+    }
+
+    /// Returns when everything that the probes have recorded so far has been sent. Where that is more than can be sent while somebody waits for a stop,
+    /// the rest is left out, and that is said.
+    pub(super) fn drain(&self) {
+        if let Some(reader) = &self.reader {
+            reader.drain(PATIENCE);
+        }
+    }
+
+    /// Hands over what was recorded, after all links have been closed, and says what was lost.
+    pub(super) fn finish(&mut self) {
+        for reader in [self.stop_reader.take(), self.reader.take()].into_iter().flatten() {
+            reader.finish();
+        }
+        let Some(engine) = self.engine.take() else { return };
+        let counters = engine.counters();
+        if counters.ring_full > self.lost {
+            self.lost = counters.ring_full;
+            let text = format!(
+                "{} of {} log messages were lost because the ring was full",
+                counters.ring_full, counters.hits
+            );
+            let _ = self.events.send(Event::Notice(text));
+        }
+    }
+}
+
+/// Tells of what probes record.
+struct Told {
+    binary: Arc<Binary>,
+    events: Sender<Event>,
+    stops: Sender<ProbeStop>,
+    hits: HitCounters,
+    /// How many messages were passed over since the last one that was not.
+    skipped: u64,
+}
+
+impl Consumer<Owner> for Told {
+    fn record(&mut self, site: &Arc<Installed<Owner>>, record: &RecordView<'_>) {
+        match &site.owner {
             Owner::Log(log) => {
                 if !log.heard.load(Ordering::Acquire) {
                     return;
                 }
-                let Some(text) = log.text(&binary, &hits, record) else {
+                let Some(text) = log.text(&self.binary, &self.hits, record) else {
                     return;
                 };
-                let _ = events.send(Event::Log {
+                let _ = self.events.send(Event::Log {
                     goroutine: record.goroutine(),
                     text,
                     file: log.file.clone(),
@@ -296,48 +357,25 @@ impl Probes {
                     id: *id,
                     decided: !record.flags().has(Flags::CONDITION_UNKNOWN),
                 };
-                let _ = stops.send(ProbeStop::of(cause, &site.plan, record));
+                let _ = self.stops.send(ProbeStop::of(cause, &site.plan, record));
             }
             Owner::Exception => {
-                let _ = stops.send(ProbeStop::of(Cause::Exception, &site.plan, record));
+                let _ = self.stops.send(ProbeStop::of(Cause::Exception, &site.plan, record));
             }
-        };
-        self.reader = engine.read(handle, || {});
-        self.engine = Some(engine);
-        Ok(())
-    }
-
-    /// Returns when all stops that the probes have recorded so far have been handed over.
-    pub(super) fn drain_stops(&self) {
-        if let Some(reader) = &self.reader {
-            reader.drain(PATIENCE);
         }
     }
 
-    /// Returns when everything that the probes have recorded so far has been sent. Where that is more than can be sent while somebody waits for a stop,
-    /// the rest is left out, and that is said.
-    pub(super) fn drain(&self) {
-        let skipped = self.reader.as_ref().map_or(0, |reader| reader.drain(PATIENCE));
+    fn passed_over(&mut self, site: &Arc<Installed<Owner>>) {
+        if matches!(site.owner, Owner::Log(_)) {
+            self.skipped += 1;
+        }
+    }
+
+    fn flush(&mut self) {
+        let skipped = std::mem::take(&mut self.skipped);
         if skipped > 0 {
             let text = format!(
                 "{skipped} log messages are not shown: they came faster than they could be sent before this stop"
-            );
-            let _ = self.events.send(Event::Notice(text));
-        }
-    }
-
-    /// Hands over what was recorded, after all links have been closed, and says what was lost.
-    pub(super) fn finish(&mut self) {
-        if let Some(reader) = self.reader.take() {
-            reader.finish();
-        }
-        let Some(engine) = self.engine.take() else { return };
-        let counters = engine.counters();
-        if counters.ring_full > self.lost {
-            self.lost = counters.ring_full;
-            let text = format!(
-                "{} of {} log messages were lost because the ring was full",
-                counters.ring_full, counters.hits
             );
             let _ = self.events.send(Event::Notice(text));
         }

@@ -69,9 +69,9 @@ impl Generator<'_> {
         self.asm.load(Width::Double, R0, FP, slot::WORD);
         self.asm.jump_if_imm(R0, Cond::Equal, 0, uncounted);
         self.asm.store(Width::Double, FP, GOROUTINE, R0);
-        self.asm.call(Helper::GetCurrentPidTgid);
-        self.asm.alu_imm(Alu::RightShift, R0, 32);
-        self.asm.store(Width::Word, FP, PROCESS, R0);
+        let numbers = self.environment.numbers;
+        numbers.load_process(&mut self.asm, slot::WORD, uncounted);
+        self.asm.store(Width::Word, FP, PROCESS, R1);
         self.asm.store_imm(Width::Word, FP, COUNTER, counter.cast_signed());
         self.asm.lookup(MapRef::GoroutineHits, KEY);
         self.asm.jump_if_imm(R0, Cond::NotEqual, 0, found);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::asm::{Code, MapRef};
 use crate::codegen::{Environment, counter, plan_program};
 use crate::insn::{Alu, Helper, Insn, R0, R1, R3};
+use crate::namespace::Numbers;
 use crate::plan::{Plan, Reg};
 
 pub(super) const ENVIRONMENT: Environment = Environment {
@@ -13,6 +14,7 @@ pub(super) const ENVIRONMENT: Environment = Environment {
     stripes: 2,
     ring_bytes: 1 << 20,
     fsbase_offset: Some(0x1000),
+    numbers: Numbers::Initial,
 };
 
 /// Address of the fake `runtime.g`, and of where the fake thread keeps a pointer to it.
