@@ -242,6 +242,8 @@ pub(super) struct Logical {
     pub(super) carrier: Carrier,
     /// Whether the kernel has been found unable to carry it.
     pub(super) evaluated_at_stops: bool,
+    /// Why its probes were switched off, if they were: then nothing carries it.
+    pub(super) switched_off: Option<String>,
     /// What its client should know of it although it acts.
     pub(super) message: Option<String>,
 }
@@ -261,8 +263,8 @@ impl Logical {
     pub(super) fn state(&self) -> BreakpointState {
         BreakpointState {
             id: self.id,
-            verified: true,
-            message: self.message.clone(),
+            verified: self.switched_off.is_none(),
+            message: self.switched_off.clone().or_else(|| self.message.clone()),
             file: self.at.as_ref().map(|(file, _)| file.clone()),
             line: self.at.as_ref().map(|(_, line)| *line),
         }

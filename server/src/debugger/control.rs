@@ -27,7 +27,7 @@ use super::probes::Probes;
 use super::sites::Sites;
 use super::stepping::Step;
 use super::temporary::Returning;
-use super::{DebugError, EndWith, Event, ExceptionFilters, Stop};
+use super::{DebugError, EndWith, Event, ExceptionFilters, ProbeLimits, Stop};
 use crate::inspect::Tid;
 use crate::process::{ExitStatus, Inferior, Kicker, Launched, ProcessEvent};
 use crate::value::Memory;
@@ -102,6 +102,8 @@ pub(super) struct Control {
     pub(super) exit: Receiver<ExitStatus>,
     pub(super) kicker: KickerSlot,
     pub(super) ended: bool,
+    /// What probes may do.
+    pub(super) limits: ProbeLimits,
 }
 
 /// What a session starts with.
@@ -159,6 +161,7 @@ impl Control {
             exit: start.exit,
             kicker: start.kicker,
             ended: false,
+            limits: ProbeLimits::default(),
         };
         if !was_launched {
             control.find_bias();

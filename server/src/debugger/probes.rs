@@ -10,6 +10,7 @@ use crossbeam_channel::Sender;
 use spelunk_bpf::{CounterId, Flags, HitCount, HitCounters, HitTest, LimiterId, RateLimit, RecordView, SiteId};
 use spelunk_dwarf::{Binary, FileAddr, Function};
 
+use super::accounts::{Accounts, ProbeAccount, ProbeState};
 use super::breakpoints::{Logical, Planted};
 use super::hit_condition::HitCondition;
 use super::probe_stops::{Cause, ProbeStop};
@@ -39,9 +40,10 @@ pub(super) struct Probes {
     stop_reader: Option<Reader>,
     /// Why this machine or this user has no kernel probes; found out at the first one.
     unavailable: Option<String>,
-    lost: u64,
+    accounts: Accounts,
     /// How many messages a logpoint may write in a second.
     pub(super) rate: Option<NonZeroU32>,
+    share: Option<f64>,
     limiters: HashMap<BreakpointId, LimiterId>,
 }
 
@@ -124,8 +126,9 @@ impl Probes {
             reader: None,
             stop_reader: None,
             unavailable: None,
-            lost: 0,
+            accounts: Accounts::default(),
             rate: None,
+            share: None,
             limiters: HashMap::new(),
         }
     }
@@ -191,7 +194,30 @@ impl Probes {
             };
             logical.places.iter().map(plan).collect()
         };
-        self.put_in(planned?, heard).map_err(NoProbes::Unavailable)
+        let planted = self.put_in(planned?, heard).map_err(NoProbes::Unavailable)?;
+        let at = logical.at.clone().unwrap_or_default();
+        self.accounts.open(logical.id, &at, &planted.sites);
+        Ok(planted)
+    }
+
+    /// The accounts of all breakpoints that probes have ever carried.
+    pub(super) fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// What became of the hits of a breakpoint's probes.
+    pub(super) fn account(&self, id: BreakpointId, state: ProbeState) -> Option<ProbeAccount> {
+        let count = |sites: &[SiteId]| Some(self.engine.as_ref()?.counters_of(sites));
+        self.accounts.of(id, state, count)
+    }
+
+    /// Says what of a breakpoint's messages was lost and has not been told.
+    pub(super) fn tell_losses(&mut self, id: BreakpointId) {
+        let Some(engine) = &self.engine else { return };
+        let now = engine.counters_of(self.accounts.sites_of(id));
+        if let Some(text) = self.accounts.losses(id, now) {
+            let _ = self.events.send(Event::Notice(text));
+        }
     }
 
     /// What limits the rate of a logpoint's messages.
@@ -238,6 +264,11 @@ impl Probes {
             addresses,
             heard,
         })
+    }
+
+    /// Says what share of one core the probes of a breakpoint may take.
+    pub(super) fn watch(&mut self, share: Option<f64>) {
+        self.share = share;
     }
 
     /// Has probes stop their threads, or not any more.
@@ -312,15 +343,13 @@ impl Probes {
         for reader in [self.stop_reader.take(), self.reader.take()].into_iter().flatten() {
             reader.finish();
         }
+        for id in self.accounts.ids() {
+            self.tell_losses(id);
+        }
         let Some(engine) = self.engine.take() else { return };
-        let counters = engine.counters();
-        if counters.ring_full > self.lost {
-            self.lost = counters.ring_full;
-            let text = format!(
-                "{} of {} log messages were lost because the ring was full",
-                counters.ring_full, counters.hits
-            );
-            let _ = self.events.send(Event::Notice(text));
+        for id in self.accounts.ids() {
+            let counters = engine.counters_of(self.accounts.sites_of(id));
+            self.accounts.close(id, counters);
         }
     }
 }

@@ -82,6 +82,7 @@ impl Control {
             carrier: Carrier::Nothing,
             message: None,
             evaluated_at_stops: false,
+            switched_off: None,
         };
         match self.arm(&mut logical) {
             Ok(()) => {
@@ -135,7 +136,7 @@ impl Control {
                 continue;
             };
             if let Carrier::Probes(probes) = std::mem::replace(&mut logical.carrier, Carrier::Nothing) {
-                planted.push(probes);
+                planted.push((*id, probes));
             } else {
                 self.free(&logical);
             }
@@ -143,9 +144,10 @@ impl Control {
         if !planted.is_empty() {
             self.probes.drain();
         }
-        for probes in planted {
+        for (id, probes) in planted {
             probes.heard.store(false, Ordering::Release);
             self.uproot(probes);
+            self.probes.tell_losses(id);
         }
     }
 
@@ -162,10 +164,11 @@ impl Control {
     }
 
     /// Puts a breakpoint on what carries it: kernel probes where they spare the program stops and nothing else requires to stop there, else stop sites.
-    fn arm(&mut self, logical: &mut Logical) -> Result<(), String> {
+    pub(super) fn arm(&mut self, logical: &mut Logical) -> Result<(), String> {
         logical.carrier = Carrier::Nothing;
         logical.message = None;
         logical.evaluated_at_stops = false;
+        logical.switched_off = None;
         let is_site = logical.places.iter().any(|addr| self.sites.users(*addr).is_some());
         if logical.gains_by_probes() && !is_site {
             let why = match self.plant(logical) {
@@ -180,10 +183,10 @@ impl Control {
                 }
             } else {
                 // Attaching may not become stopping by surprise.
-                let refuses_surprise = !self.was_launched && self.inferior.is_none();
+                let refuses_surprise = !self.was_launched && !self.limits.may_stop_for_logpoints;
                 if refuses_surprise {
                     return Err(format!(
-                        "this logpoint could only be served by stopping the program at each hit: {why}"
+                        "this logpoint could only be served by stopping the program at each hit: {why}; to allow that, set allowStopForLogpoints in the launch configuration"
                     ));
                 }
                 logical.evaluated_at_stops = true;
@@ -292,7 +295,7 @@ impl Control {
         self.take_out(&free);
     }
 
-    fn disarm(&mut self, logical: &mut Logical) {
+    pub(super) fn disarm(&mut self, logical: &mut Logical) {
         match std::mem::replace(&mut logical.carrier, Carrier::Nothing) {
             Carrier::Nothing => {}
             Carrier::Sites => self.free(logical),

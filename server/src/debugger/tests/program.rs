@@ -217,7 +217,8 @@ impl Debugged {
                 Event::Stopped(stop) => return (Ended::Stopped(stop), log),
                 Event::Exited { status, .. } => return (Ended::Exited(status), log),
                 Event::Log { text, .. } => log.push(text),
-                Event::Notice(text) => eprintln!("notice: {text}"),
+                Event::Notice(text) | Event::Warning(text) => eprintln!("notice: {text}"),
+                Event::BreakpointChanged(state) => eprintln!("changed: {state:?}"),
                 Event::Stdout(_) | Event::Stderr(_) => {}
             }
         }
