@@ -34,6 +34,8 @@ pub(crate) use function::may_be_a_part;
 pub(crate) use growth::may_be_overwritten;
 pub(crate) use logpoint::{LogPlanner, LogSite};
 pub(crate) use lower::NotLowered;
+#[cfg(test)]
+pub(crate) use lower::{AtLine, LowerError, lower, model::Model};
 pub(crate) use paths::package_of;
 pub(crate) use signature::Signature;
 pub(crate) use sites::Cost;
