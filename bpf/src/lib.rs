@@ -10,6 +10,7 @@ compile_error!("spelunk probes Go programs on Linux x86-64 only");
 
 mod asm;
 mod btf;
+mod children;
 mod codegen;
 mod error;
 mod features;
@@ -20,13 +21,16 @@ mod link;
 mod loader;
 mod maps;
 mod moment;
+mod namespace;
 mod plan;
+mod positions;
 mod probeset;
 mod record;
 mod ring;
 mod sys;
 mod table;
 
+pub use children::Family;
 pub use error::{BTF_VARIABLE, BpfError};
 pub use features::{Feature, Features, Support, kernel_release};
 pub use gate::{
@@ -45,4 +49,4 @@ pub use record::{
     CHUNK_HEADER_SIZE, Chunk, ChunkKind, Chunks, DamagedRecord, Flags, HEADER_SIZE, Origin, RecordView, RootError,
     Status,
 };
-pub use ring::{Ring, Waker};
+pub use ring::{Drained, Ring, Waker};
