@@ -201,8 +201,8 @@ impl Ring {
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 fn now() -> Result<u64, BpfError> {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_err(|error| BpfError::system("reading the clock", error.into()))?;
+    let time =
+        clock_gettime(ClockId::CLOCK_MONOTONIC).map_err(|error| BpfError::system("reading the clock", error.into()))?;
     let nanoseconds = Duration::from(time).as_nanos();
     Ok(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }

@@ -107,16 +107,16 @@ impl LogPlanner<'_, '_> {
 }
 
 /// What names mean in a record.
-struct RecordScope<'a> {
+struct RecordScope<'a, 'r> {
     names: &'a [Named],
     variables: Vec<Variable>,
-    memory: &'a RecordMemory<'a>,
+    memory: &'a RecordMemory<'r>,
     binary: &'a Binary,
     /// The function's package.
     package: &'a str,
 }
 
-impl RecordScope<'_> {
+impl RecordScope<'_, '_> {
     fn find(&self, name: &str) -> Result<Option<Operand>, EvalError> {
         use crate::value::Memory;
         let Some(index) = self
@@ -140,7 +140,7 @@ impl RecordScope<'_> {
     }
 }
 
-impl Scope for RecordScope<'_> {
+impl Scope for RecordScope<'_, '_> {
     fn variable(&self, name: &str) -> Result<Option<Operand>, EvalError> {
         self.find(name)
     }

@@ -103,7 +103,11 @@ impl Order {
         let mut bytes = Vec::with_capacity(left);
         for waiting in &mut self.waiting {
             let start = bytes.len();
-            bytes.extend_from_slice(self.bytes.get(waiting.start..waiting.start + waiting.len).unwrap_or_default());
+            bytes.extend_from_slice(
+                self.bytes
+                    .get(waiting.start..waiting.start + waiting.len)
+                    .unwrap_or_default(),
+            );
             waiting.start = start;
         }
         self.bytes = bytes;
