@@ -20,6 +20,8 @@ pub(crate) enum MapRef {
     Ring,
     Layouts,
     RuntimeTypes,
+    Followed,
+    Following,
 }
 
 /// Why a program could not be assembled.

@@ -74,6 +74,8 @@ pub(crate) enum Cond {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Helper {
     MapLookupElem = 1,
+    MapUpdateElem = 2,
+    MapDeleteElem = 3,
     KtimeGetNs = 5,
     GetSmpProcessorId = 8,
     TailCall = 12,

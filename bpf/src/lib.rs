@@ -10,6 +10,7 @@ compile_error!("spelunk probes Go programs on Linux x86-64 only");
 
 mod asm;
 mod btf;
+mod children;
 mod codegen;
 mod error;
 mod features;
@@ -20,6 +21,7 @@ mod link;
 mod loader;
 mod maps;
 mod moment;
+mod namespace;
 mod plan;
 mod positions;
 mod probeset;
@@ -28,6 +30,7 @@ mod ring;
 mod sys;
 mod table;
 
+pub use children::Family;
 pub use error::{BTF_VARIABLE, BpfError};
 pub use features::{Feature, Features, Support, kernel_release};
 pub use gate::{

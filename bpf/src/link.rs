@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::BpfError;
@@ -196,16 +196,24 @@ fn attach_error(target: &Target, count: usize, error: io::Error) -> BpfError {
             BpfError::ProcessGone { pid }
         }
         (Some(libc::EACCES | libc::EPERM), Some(pid)) if unreadable(target) => BpfError::PermissionDenied {
-            action: format!("opening {}", target.path.display()),
+            action: format!("opening {}", shown(&target.path).display()),
             missing: format!("process {pid} belongs to another user, or CAP_SYS_PTRACE is missing"),
             remedy: crate::features::REMEDY.to_owned(),
         },
         (Some(libc::ENOENT | libc::EBADF | libc::ENOTDIR | libc::ELOOP), _) => BpfError::Target {
-            path: target.path.clone(),
+            path: shown(&target.path),
             source: error,
         },
-        _ => BpfError::system(format!("attaching {count} probes to {}", target.path.display()), error),
+        _ => BpfError::system(
+            format!("attaching {count} probes to {}", shown(&target.path).display()),
+            error,
+        ),
     }
+}
+
+/// What to call a file in messages: what a link in /proc, such as a descriptor's, leads to.
+fn shown(path: &Path) -> PathBuf {
+    std::fs::read_link(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Whether the executable may not even be looked at.

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 use aya::maps::{Map, MapData, MapError};
 
 use crate::asm::{Code, MapRef};
+use crate::children::ChildMaps;
 use crate::error::BpfError;
 use crate::insn::Insn;
 use crate::layout::{LayoutEntry, TypeEntry};
@@ -73,9 +75,11 @@ pub(crate) struct Maps {
     pub(crate) ring: OwnedFd,
     layouts: OwnedFd,
     pub(crate) types: OwnedFd,
+    /// Those that follow processes, where that was asked for.
+    pub(crate) children: OnceLock<ChildMaps>,
 }
 
-fn create(
+pub(crate) fn create(
     map_type: MapType,
     name: &str,
     key_size: usize,
@@ -136,11 +140,13 @@ impl Maps {
                 options.max_runtime_types,
                 sys::NO_PREALLOC,
             )?,
+            children: OnceLock::new(),
         })
     }
 
-    fn fd(&self, map: MapRef) -> &OwnedFd {
-        match map {
+    /// The map's descriptor; `None` for those that follow processes, where none are followed.
+    fn fd(&self, map: MapRef) -> Option<&OwnedFd> {
+        Some(match map {
             MapRef::Sites => &self.sites,
             MapRef::Counters => &self.counters,
             MapRef::Hits => &self.hits,
@@ -149,15 +155,17 @@ impl Maps {
             MapRef::Ring => &self.ring,
             MapRef::Layouts => &self.layouts,
             MapRef::RuntimeTypes => &self.types,
-        }
+            MapRef::Followed => &self.children.get()?.followed,
+            MapRef::Following => &self.children.get()?.following,
+        })
     }
 
     /// The instructions of a program with the maps it refers to filled in.
     pub(crate) fn link(&self, code: &Code) -> Vec<Insn> {
         let mut insns = code.insns.clone();
         for &(at, map) in &code.maps {
-            if let Some(insn) = insns.get_mut(at) {
-                insn.immediate = sys::map_number(self.fd(map));
+            if let (Some(insn), Some(fd)) = (insns.get_mut(at), self.fd(map)) {
+                insn.immediate = sys::map_number(fd);
             }
         }
         insns

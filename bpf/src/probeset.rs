@@ -1,12 +1,15 @@
 //! A probe set: one ring, one set of tables, the dispatcher, and the programs of its plans.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::btf;
+use crate::children::Family;
 use crate::codegen::{self, Environment};
 use crate::error::BpfError;
 use crate::features;
@@ -15,6 +18,7 @@ use crate::layout::{self, Layout, LayoutId, RuntimeTypeEntry, TypeEntry};
 use crate::link::{self, Link, Target};
 use crate::loader::{Loader, kernel_has_btf};
 use crate::maps::{CounterEntry, LimiterEntry, Maps, SiteEntry};
+use crate::namespace::Numbers;
 use crate::plan::{GoroutineSource, Plan, RECORD_CLASSES};
 use crate::record::RecordView;
 use crate::ring::Ring;
@@ -182,6 +186,7 @@ impl ProbeSet {
             stripes,
             ring_bytes: options.ring_bytes,
             fsbase_offset: None,
+            numbers: Numbers::of_this_process(&maps)?,
         };
         let loader = Loader::default();
         let code =
@@ -331,6 +336,24 @@ impl ProbeSet {
             return Err(BpfError::Foreign("a site"));
         }
         Link::attach(self.dispatcher.as_fd(), &self.maps, target, probes)
+    }
+
+    /// Begins to follow processes that run `executable` into their children; [`ProbeSet::attach_to`] probes them. Once for each probe set.
+    pub fn follow(&self, executable: &File) -> Result<Family, BpfError> {
+        let dispatcher = || {
+            let code = codegen::following_dispatcher(self.environment)
+                .map_err(|error| crate::plan::PlanError::TooLong(error.to_string()))?;
+            self.loader.load("spelunk_follow", &code, &self.maps)
+        };
+        Family::begin(&self.maps, self.environment.numbers, executable, dispatcher)
+    }
+
+    /// As [`ProbeSet::attach`], for the processes of a family, now and later. The file's path is `path`.
+    pub fn attach_to(&self, family: &Family, path: &Path, probes: &[(u64, SiteId)]) -> Result<Link, BpfError> {
+        if probes.iter().any(|&(_, site)| site.0 >= self.sites) {
+            return Err(BpfError::Foreign("a site"));
+        }
+        family.attach(path, probes)
     }
 
     /// A new counter of hits, which has counted `start` so far.

@@ -23,10 +23,11 @@ mod roots;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use dispatcher::dispatcher;
+pub(crate) use dispatcher::{dispatcher, following_dispatcher};
 
 use crate::asm::{Asm, AsmError, Code, Label, MapRef};
 use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R6, R7, R8, Width};
+use crate::namespace::Numbers;
 use crate::plan::{Plan, PlanError, Reg};
 use crate::record::{Flags, header};
 
@@ -41,6 +42,8 @@ pub(crate) struct Environment {
     pub(crate) ring_bytes: u32,
     /// Offset of `thread.fsbase` in the kernel's `task_struct`, where a plan needs it.
     pub(crate) fsbase_offset: Option<u32>,
+    /// What processes and threads are called.
+    pub(crate) numbers: Numbers,
 }
 
 /// Offsets in an entry of the counter table.
@@ -223,8 +226,8 @@ impl Generator<'_> {
         asm.store_imm(Width::Double, R7, header::CHUNKS_AT, chunks_at);
         asm.call(Helper::KtimeGetNs);
         asm.store(Width::Double, R7, header::TIME, R0);
-        asm.call(Helper::GetCurrentPidTgid);
-        asm.store(Width::Double, R7, header::THREAD, R0);
+        let numbers = self.environment.numbers;
+        numbers.store_current(asm, R7, header::THREAD, slot::WORD);
         asm.load(Width::Double, R1, R6, Reg::Rsp.pt_regs_offset());
         asm.store(Width::Double, R7, header::SP, R1);
         asm.load(Width::Double, R1, R6, Reg::Rip.pt_regs_offset());

@@ -10,6 +10,7 @@ use super::{Environment, FORCE_WAKEUP, SIGSTOP, plan_program};
 use crate::asm::{Code, MapRef};
 use crate::insn::Insn;
 use crate::layout::LayoutId;
+use crate::namespace::Numbers;
 use crate::plan::{Follow, FollowKind, GoroutineSource, Index, Plan, PlanError, Reg, Root, RootSource, RuntimeOffsets};
 use crate::record::{Flags, Origin, RecordView, RootError, Status};
 
@@ -18,6 +19,7 @@ const ENVIRONMENT: Environment = Environment {
     stripes: 2,
     ring_bytes: 1 << 20,
     fsbase_offset: Some(0x1000),
+    numbers: Numbers::Initial,
 };
 
 /// Address of the fake `runtime.g`, and of where the fake thread keeps a pointer to it.

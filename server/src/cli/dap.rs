@@ -16,12 +16,8 @@ use crate::{
 pub(super) fn run(global: &Global, flags: &DapFlags) -> ExitCode {
     warn_of_what_is_ignored(global, flags);
     guardian::stand_in_front();
-    // Two threads: one serves the client, the other one reads from it and waits for processes.
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
+    // One thread: what blocks has threads of its own, and each message that went from one thread to another would keep the client waiting.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("could not start the server's threads: {error}");

@@ -16,8 +16,7 @@ use super::{
     LaunchSpec, SourceBreakpoint, StepKind, Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Whose};
-use crate::process::{Launch, Output, executable, same_user_or_root, watch};
-use crate::trace::Place;
+use crate::process::{Identity, Launch, Output, watch};
 use crate::value::{LoadConfig, Value};
 
 /// A debug session with its target. Dropping it ends a launched target and lets an attached one go.
@@ -59,10 +58,7 @@ impl Session {
             let mut outputs = Outputs::default();
             outputs.forward(launched.stdout.take(), "target-stdout", Event::Stdout, &events);
             outputs.forward(launched.stderr.take(), "target-stderr", Event::Stderr, &events);
-            let place = Place {
-                file: program,
-                pid: launched.pid,
-            };
+            let place = Arc::new(Identity::launched(launched.pid, &program).map_err(failed)?);
             let (stopped, probe_stops) = unbounded();
             Ok(Start {
                 pid: launched.pid,
@@ -80,15 +76,16 @@ impl Session {
 
     /// Attaches to a running process, which goes on running.
     pub(crate) fn attach(pid: i32, events: Sender<Event>) -> Result<Session, DebugError> {
-        same_user_or_root(pid).map_err(failed)?;
+        let process = Arc::new(Identity::attached(pid).map_err(failed)?);
         let exit = watch(pid).map_err(|error| failed(format!("could not attach to pid {pid}: {error}")))?;
-        let file = executable(pid).map_err(failed)?;
-        let binary = Arc::new(Binary::open(&file).map_err(failed)?);
+        let binary = Arc::new(Binary::open(process.name()).map_err(failed)?);
+        // It may have executed another program between the two.
+        process.confirm().map_err(failed)?;
         Session::begin(move |kicker| {
             let (stopped, probe_stops) = unbounded();
             Ok(Start {
                 pid,
-                probes: Probes::new(Arc::clone(&binary), Place { file, pid }, events.clone(), stopped),
+                probes: Probes::new(Arc::clone(&binary), process, events.clone(), stopped),
                 probe_stops,
                 binary,
                 launched: None,

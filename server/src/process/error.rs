@@ -27,6 +27,55 @@ pub(crate) enum ProcessError {
         /// Ours.
         us: u32,
     },
+    /// A process that acts for somebody else too: set-user-id, or having changed its user.
+    #[error(
+        "could not attach to pid {pid}: its {which} is {theirs}, and that of spelunk is {ours}, so it may do what you may not; run spelunk as root"
+    )]
+    OtherCredentials {
+        /// The process.
+        pid: i32,
+        /// Which id, as `effective user id`.
+        which: String,
+        /// The process's.
+        theirs: u32,
+        /// Ours.
+        ours: u32,
+    },
+    /// A process of our user that the kernel does not let us look at.
+    #[error(
+        "could not attach to pid {pid}: the kernel protects it from being looked at, because it was privileged when it was executed or has changed its user since; run spelunk as root, or give it the capability CAP_SYS_PTRACE"
+    )]
+    Protected {
+        /// The process.
+        pid: i32,
+    },
+    /// A program that would be more powerful than its user once executed.
+    #[error(
+        "could not trace {}: {power} gives it rights that you do not have; run spelunk as root", program.display()
+    )]
+    Privileged {
+        /// The program.
+        program: PathBuf,
+        /// What gives it the rights.
+        power: &'static str,
+    },
+    /// The process executed another program.
+    #[error(
+        "process {pid} runs {} now and no longer {}, whose debug information is used; start again", now.display(), analysed.display()
+    )]
+    Replaced {
+        /// The process.
+        pid: i32,
+        /// What was analysed.
+        analysed: PathBuf,
+        /// What it runs.
+        now: PathBuf,
+    },
+    /// /proc shows the processes of another pid namespace.
+    #[error(
+        "/proc shows the processes of another pid namespace than spelunk's own, so their numbers cannot be used; mount /proc again inside (as unshare --mount-proc does), or run spelunk outside"
+    )]
+    OtherProc,
     /// Something in /proc could not be read.
     #[error("could not read {path}: {error}")]
     Proc {

@@ -3,7 +3,8 @@
 //! [`Inferior`] is a traced process. It lives on one thread, which seizes the target, makes every request and waits for it; a [`Kicker`] calls that thread
 //! away from its wait. What is where:
 //!
-//! * `launch`, `spawn`: fork, hold, execute. `seize`, `detach`: the beginning and the end of tracing. `watch`, `identity`: without any.
+//! * `launch`, `spawn`: fork, hold, execute. `seize`, `detach`: the beginning and the end of tracing. `watch`, `pidfd`: without any.
+//! * `identity`, `users`: whether a process may be looked at, and is still the one that was asked for.
 //! * `wait`, `events`: what the kernel reports, and what it means. `stop`, `resume`: all threads stop, one goes on. `children`: forks.
 //! * `sites`, `displaced`, `slots`, `inject`: an int3 that stays while threads pass it, each executing the instruction's copy elsewhere.
 //! * `signals`, `threads`: what a thread is owed. `memory`, `registers`, `maps`, `status`, `ptrace`: what is read and written.
@@ -24,6 +25,7 @@ mod kick;
 mod launch;
 mod maps;
 mod memory;
+mod pidfd;
 mod ptrace;
 mod registers;
 mod resume;
@@ -35,11 +37,12 @@ mod spawn;
 mod status;
 mod stop;
 mod threads;
+mod users;
 mod wait;
 mod watch;
 
 pub(crate) use error::ProcessError;
-pub(crate) use identity::{executable, same_user_or_root};
+pub(crate) use identity::Identity;
 pub(crate) use inferior::{Inferior, ProcessEvent, Seize};
 pub(crate) use kick::Kicker;
 pub(crate) use launch::{Launch, Launched, Output};

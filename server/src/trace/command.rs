@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use regex::Regex;
 use spelunk_bpf::{Link, Losses, RecordView};
-use spelunk_dwarf::{Binary, BuildId, Function, OpenError};
+use spelunk_dwarf::{Binary, Function, OpenError};
 
 use super::engine::{Engine, EngineError, Installed, Place, check_code};
 use super::function::{Runtime, SitePlan};
@@ -24,7 +24,7 @@ use super::stops::{Over, Stops};
 use crate::cli::trace::{TraceArgs, TraceTarget};
 use crate::inspect::load_bias;
 use crate::process::{
-    ExitStatus, Inferior, Kicker, Launch, Launched, Output, Seize, executable, same_user_or_root, watch,
+    ExitStatus, Identity, Inferior, Kicker, Launch, Launched, Output, Seize, watch,
 };
 use crate::signals::Interrupts;
 use crate::toolchain;
@@ -90,7 +90,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
         None => trace.by_stops(sites)?,
     };
     if let Some(status) = ended {
-        let pid = trace.running.place.pid;
+        let pid = trace.running.place.pid();
         match status.number() {
             Some(number) => eprintln!("Process {pid} has exited with status {number}"),
             None => eprintln!("Process {pid} has exited"),
@@ -211,13 +211,13 @@ impl Trace<'_> {
         check_code(&self.binary, &place, sites.iter()).map_err(fail)?;
         let inferior = match &mut self.running.launched {
             Some(launched) => Inferior::seize_held(launched),
-            None => Inferior::seize(place.pid, Seize { kill_with_us: false }),
+            None => Inferior::seize(place.pid(), Seize { kill_with_us: false }),
         };
-        let inferior = inferior.map_err(|error| format!("could not trace process {}: {error}", place.pid))?;
-        let bias = std::fs::read(format!("/proc/{}/auxv", place.pid))
+        let inferior = inferior.map_err(|error| format!("could not trace process {}: {error}", place.pid()))?;
+        let bias = std::fs::read(format!("/proc/{}/auxv", place.pid()))
             .ok()
             .and_then(|auxv| load_bias(&self.binary, &auxv))
-            .ok_or_else(|| format!("could not find out where process {} was loaded", place.pid))?;
+            .ok_or_else(|| format!("could not find out where process {} was loaded", place.pid()))?;
         let told = self.told_to_end(inferior.kicker())?;
         let mut stops = Stops::new(inferior, &self.binary, bias, sites).map_err(fail)?;
         report_inlined(&self.binary, &self.pattern);
@@ -366,7 +366,7 @@ enum Subject {
     /// A program that exists.
     Existing(PathBuf),
     /// A process that runs.
-    Process(i32),
+    Process(Place),
 }
 
 impl Subject {
@@ -378,8 +378,7 @@ impl Subject {
             },
             TraceTarget::Exec(path) => Ok(Subject::Existing(path.clone())),
             TraceTarget::Pid(pid) => {
-                same_user_or_root(*pid).map_err(fail)?;
-                Ok(Subject::Process(*pid))
+                Ok(Subject::Process(Arc::new(Identity::attached(*pid).map_err(fail)?)))
             }
         }
     }
@@ -388,37 +387,35 @@ impl Subject {
         match self {
             Subject::Built(built) => built.path(),
             Subject::Existing(path) => path,
-            Subject::Process(_) => Path::new(""),
+            Subject::Process(process) => process.name(),
         }
     }
 
     /// Opens the binary whose debug information describes the program.
     fn open(&self, args: &TraceArgs) -> Result<Binary, Failure> {
-        let Subject::Process(pid) = self else {
+        let Subject::Process(process) = self else {
             return Binary::open(self.path()).map_err(fail);
         };
-        let running = executable(*pid).map_err(fail)?;
-        let Some(file) = &args.debug_file else {
-            return Binary::open(&running).map_err(|error| match error {
-                OpenError::Stripped { .. } => {
-                    format!("{error}; an unstripped copy of the same build can be given with --exec")
-                }
-                error => error.to_string(),
-            });
-        };
-        let binary = Binary::open(file).map_err(fail)?;
-        let (analysed, runs) = (binary.build_id(), BuildId::of_file(&running).map_err(fail)?);
+        let file = args.debug_file.as_deref().unwrap_or(process.name());
+        let binary = Binary::open(file).map_err(|error| match error {
+            OpenError::Stripped { .. } if args.debug_file.is_none() => {
+                format!("{error}; an unstripped copy of the same build can be given with --exec")
+            }
+            error => error.to_string(),
+        })?;
+        let (analysed, runs) = (binary.build_id(), process.build_id().map_err(fail)?);
         if analysed != runs {
             return Err(format!(
-                "{} is not the program that process {pid} runs: its build id is {analysed}, that of the process is {runs}",
-                file.display()
+                "{} is not the program that process {} runs: its build id is {analysed}, that of the process is {runs}",
+                file.display(),
+                process.pid()
             ));
         }
         Ok(binary)
     }
 
     fn start(&self, args: &TraceArgs) -> Result<Running, Failure> {
-        let Subject::Process(pid) = self else {
+        let Subject::Process(process) = self else {
             let launch = Launch {
                 program: self.path().to_owned(),
                 args: args.target_args.iter().map(Into::into).collect(),
@@ -428,26 +425,20 @@ impl Subject {
                 inherit_stdin: true,
                 ..Launch::default()
             };
-            let file = self.path().to_owned();
             let launched = launch
                 .start_here()
                 .map_err(|error| format!("could not launch process: {error}"))?;
             let exit = launched.exit.clone();
             return Ok(Running {
-                place: Place {
-                    file,
-                    pid: launched.pid,
-                },
+                place: Arc::new(Identity::launched(launched.pid, self.path()).map_err(fail)?),
                 launched: Some(launched),
                 exit,
             });
         };
-        let exit = watch(*pid).map_err(|error| format!("could not attach to pid {pid}: {error}"))?;
+        let pid = process.pid();
+        let exit = watch(pid).map_err(|error| format!("could not attach to pid {pid}: {error}"))?;
         Ok(Running {
-            place: Place {
-                file: executable(*pid).map_err(fail)?,
-                pid: *pid,
-            },
+            place: Arc::clone(process),
             launched: None,
             exit,
         })

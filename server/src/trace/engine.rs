@@ -1,9 +1,7 @@
 //! The probes of one binary in one process.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 
 use rayon::prelude::*;
@@ -17,6 +15,7 @@ use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
 use super::planning;
 use super::reader::{Consumer, Reader};
+use crate::process::{Identity, ProcessError};
 use crate::value::{LoadConfig, is_direct_in_interface};
 
 /// How much code is compared at a site, in bytes.
@@ -43,14 +42,8 @@ pub(crate) const ALL_REGISTERS: [(Reg, DwarfReg); 17] = [
     (Reg::Rip, DwarfReg(16)),
 ];
 
-/// Where probes are put.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    /// The path that opens the executable.
-    pub(crate) file: PathBuf,
-    /// The process.
-    pub(crate) pid: i32,
-}
+/// Where probes are put: a process, which is asked who it is before and after each time.
+pub(crate) type Place = Arc<Identity>;
 
 /// Why the engine could not be started or extended.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +66,9 @@ pub(crate) enum EngineError {
         /// The function of the site.
         function: String,
     },
-    /// The file that runs cannot be read.
-    #[error("could not read {0}: {1}")]
-    Read(String, std::io::Error),
+    /// The process is not, or no longer, one that may be probed.
+    #[error("{0}")]
+    Process(#[from] ProcessError),
 }
 
 /// What the reader knows of a site.
@@ -202,6 +195,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
 
     /// Attaches probes, all on one link. They come out when the link is dropped. The second part tells what the kernel refused.
     pub(crate) fn install(&mut self, place: &Place, sites: Vec<(SitePlan, T)>) -> Result<Link, EngineError> {
+        place.confirm()?;
         check_code(&self.binary, place, sites.iter().map(|(site, _)| site))?;
         let plans: Vec<_> = sites.iter().map(|(site, _)| (*site.plan).clone()).collect();
         let plans = self.probes.add_plans(&plans)?;
@@ -244,10 +238,12 @@ impl<T: Send + Sync + 'static> Engine<T> {
             probes.push((offset.0, site));
         }
         let target = Target {
-            path: place.file.clone(),
-            pid: Some(place.pid),
+            path: place.path(),
+            pid: Some(place.pid()),
         };
         let link = self.probes.attach(&target, &probes)?;
+        // Dropped with the link are probes that have met another process than the one that was asked for, or the same with another user's power.
+        place.confirm()?;
         for site in stopping {
             self.probes.arm(site, true)?;
         }
@@ -284,8 +280,8 @@ pub(super) fn check_code<'s>(
     place: &Place,
     sites: impl Iterator<Item = &'s SitePlan>,
 ) -> Result<(), EngineError> {
-    let name = place.file.display().to_string();
-    let file = File::open(&place.file).map_err(|error| EngineError::Read(name.clone(), error))?;
+    let name = place.name().display().to_string();
+    let file = place.file();
     for site in sites {
         let analysed = binary.file_offset(site.addr).zip(binary.code(site.addr, CHECKED));
         let Some((offset, expected)) = analysed else { continue };

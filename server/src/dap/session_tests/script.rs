@@ -124,6 +124,9 @@ impl Target for ScriptedTarget {
     }
 
     fn step(&self, whose: Whose, kind: StepKind) -> Result<(), DebugError> {
+        if let Whose::Goroutine(id) = whose {
+            self.goroutine(id)?;
+        }
         self.0.note(format!("step {whose:?} {kind:?}"));
         self.go_on();
         Ok(())
