@@ -199,7 +199,10 @@ fn executing_the_same_file_again_is_followed_and_another_is_not() {
     let exe = string(exe.as_os_str().as_bytes());
     let args = [&b"test"[..], b"--exact", b"again", b"--quiet"].map(string);
     let env = [string(format!("{AGAIN}=7").as_bytes())];
-    let (shell, shell_args) = (string(b"/bin/sh"), [&b"sh"[..], b"-c", b"exec \"$0\" --exact again --quiet"].map(string));
+    let (shell, shell_args) = (
+        string(b"/bin/sh"),
+        [&b"sh"[..], b"-c", b"exec \"$0\" --exact again --quiet"].map(string),
+    );
     let shell_args: Vec<CString> = shell_args.into_iter().chain([exe.clone()]).collect();
     let quiet = || {
         // SAFETY: plain system calls with a live string.
@@ -247,7 +250,10 @@ fn a_process_that_runs_the_same_file_unrelated_is_neither_seen_nor_counted() {
     assert_eq!(unsafe { libc::kill(first, libc::SIGKILL) }, 0);
     reap(first);
     following.wait_for_members(&[]);
-    assert!(!following.family.adopt(first).expect("nobody is followed"), "it has ended");
+    assert!(
+        !following.family.adopt(first).expect("nobody is followed"),
+        "it has ended"
+    );
     following.wait_for_members(&[]);
 }
 
@@ -255,7 +261,9 @@ fn a_process_that_runs_the_same_file_unrelated_is_neither_seen_nor_counted() {
 fn a_thread_is_no_child_and_ends_without_its_process() {
     let Some(following) = Following::begin() else { return };
     assert!(following.family.adopt(own_pid()).expect("this process is followed"));
-    std::thread::spawn(|| drop(black_box(probed(8)))).join().expect("it ends");
+    std::thread::spawn(|| drop(black_box(probed(8))))
+        .join()
+        .expect("it ends");
     black_box(probed(9));
     assert_eq!(following.seen(), BTreeMap::from([(std::process::id(), vec![8, 9])]));
     following.wait_for_members(&[own_pid()]);

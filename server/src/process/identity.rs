@@ -179,7 +179,10 @@ mod tests {
         identity.confirm().expect("it runs on");
         child.kill().expect("it can be killed");
         child.wait().expect("it is reaped");
-        assert!(matches!(identity.confirm(), Err(ProcessError::Gone(_) | ProcessError::Ended(_))));
+        assert!(matches!(
+            identity.confirm(),
+            Err(ProcessError::Gone(_) | ProcessError::Ended(_))
+        ));
     }
 
     #[test]
@@ -217,7 +220,10 @@ mod tests {
             }
         };
         let text = refused.to_string();
-        assert!(matches!(refused, ProcessError::Replaced { .. }) && text.contains("sleep"), "{text}");
+        assert!(
+            matches!(refused, ProcessError::Replaced { .. }) && text.contains("sleep"),
+            "{text}"
+        );
         child.kill().expect("it can be killed");
         child.wait().expect("it is reaped");
     }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,9 +23,7 @@ use super::reader::Consumer;
 use super::stops::{Over, Stops};
 use crate::cli::trace::{TraceArgs, TraceTarget};
 use crate::inspect::load_bias;
-use crate::process::{
-    ExitStatus, Identity, Inferior, Kicker, Launch, Launched, Output, Seize, watch,
-};
+use crate::process::{ExitStatus, Identity, Inferior, Kicker, Launch, Launched, Output, Seize, watch};
 use crate::signals::Interrupts;
 use crate::toolchain;
 
@@ -377,9 +375,7 @@ impl Subject {
                 None => Err("there is nothing to build".to_owned()),
             },
             TraceTarget::Exec(path) => Ok(Subject::Existing(path.clone())),
-            TraceTarget::Pid(pid) => {
-                Ok(Subject::Process(Arc::new(Identity::attached(*pid).map_err(fail)?)))
-            }
+            TraceTarget::Pid(pid) => Ok(Subject::Process(Arc::new(Identity::attached(*pid).map_err(fail)?))),
         }
     }
 

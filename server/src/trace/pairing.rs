@@ -11,6 +11,9 @@ use spelunk_dwarf::FileAddr;
 /// A goroutine's open calls are forgotten beyond this number of goroutines: ends of goroutines are seen, but their records may be lost.
 const MAX_GOROUTINES: usize = 100_000;
 
+/// Room is kept for this many goroutines.
+const MAX_SPARE: usize = 64;
+
 /// A call that has not returned yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct OpenCall {
@@ -37,6 +40,8 @@ pub(crate) struct Call {
 #[derive(Debug, Default)]
 pub(crate) struct Pairing {
     goroutines: HashMap<i64, Vec<OpenCall>>,
+    /// Room for the calls of other goroutines: most have none open for most of the time.
+    spare: Vec<Vec<OpenCall>>,
 }
 
 impl Pairing {
@@ -45,7 +50,11 @@ impl Pairing {
         if self.goroutines.len() >= MAX_GOROUTINES && !self.goroutines.contains_key(&goroutine) {
             self.goroutines.clear();
         }
-        let open = self.goroutines.entry(goroutine).or_default();
+        let spare = &mut self.spare;
+        let open = self
+            .goroutines
+            .entry(goroutine)
+            .or_insert_with(|| spare.pop().unwrap_or_default());
         while open.last().is_some_and(|inner| inner.depth >= depth) {
             open.pop();
         }
@@ -68,8 +77,11 @@ impl Pairing {
             return None;
         }
         open.pop();
-        if open.is_empty() {
-            self.goroutines.remove(&goroutine);
+        if open.is_empty()
+            && let Some(open) = self.goroutines.remove(&goroutine)
+            && self.spare.len() < MAX_SPARE
+        {
+            self.spare.push(open);
         }
         Some((found.call, found.doubtful))
     }
