@@ -99,12 +99,10 @@ impl Family {
         executable: &File,
         dispatcher: impl FnOnce() -> Result<OwnedFd, BpfError>,
     ) -> Result<Family, BpfError> {
-        maps.children
-            .set(ChildMaps::create()?)
-            .map_err(|_| BpfError::Full {
-                what: "families of followed processes",
-                max: 1,
-            })?;
+        maps.children.set(ChildMaps::create()?).map_err(|_| BpfError::Full {
+            what: "families of followed processes",
+            max: 1,
+        })?;
         let executable = executable
             .try_clone()
             .map_err(|source| BpfError::system("keeping the executable open", source))?;
@@ -129,9 +127,21 @@ impl Family {
         }
         // Ends first: whoever comes in is to be let out.
         let programs = [
-            (c"sched_process_exit", "spelunk_exit", programs::on_exit(numbers, offsets)),
-            (c"sched_process_exec", "spelunk_exec", programs::on_exec(numbers, offsets)),
-            (c"sched_process_fork", "spelunk_fork", programs::on_fork(numbers, offsets)),
+            (
+                c"sched_process_exit",
+                "spelunk_exit",
+                programs::on_exit(numbers, offsets),
+            ),
+            (
+                c"sched_process_exec",
+                "spelunk_exec",
+                programs::on_exec(numbers, offsets),
+            ),
+            (
+                c"sched_process_fork",
+                "spelunk_fork",
+                programs::on_fork(numbers, offsets),
+            ),
         ];
         let mut tracepoints = Vec::with_capacity(programs.len());
         for (tracepoint, name, code) in programs {
