@@ -1,4 +1,4 @@
-//! What processes and threads are called. A process has a number in its own pid namespace and in each one around it (pid_namespaces(7)), and the kernel's
+//! What processes and threads are called. A process has a number in its own pid namespace and in each one around it (`pid_namespaces(7)`), and the kernel's
 //! helper tells the outermost. Programs report those of the namespace that this process is in, as every system call takes them.
 
 use std::path::Path;

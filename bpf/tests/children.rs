@@ -177,7 +177,9 @@ fn children_are_seen_from_their_first_instruction() {
         let child = fork(|| {
             // The first thing it does.
             probed(value);
-            let grandchild = fork(|| drop(black_box(probed(1000 + value))));
+            let grandchild = fork(|| {
+                black_box(probed(1000 + value));
+            });
             reap(grandchild);
         });
         wanted.insert(child.cast_unsigned(), vec![value]);
@@ -240,7 +242,9 @@ fn a_process_of_another_pid_namespace_is_called_by_both_its_numbers() {
     let outer = fork(|| {
         // SAFETY: takes a number. The next child is the first of a new pid namespace.
         if unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0 {
-            let inner = fork(|| drop(black_box(probed(10))));
+            let inner = fork(|| {
+                black_box(probed(10));
+            });
             reap(inner);
         } else {
             // SAFETY: ends the child.
@@ -255,7 +259,7 @@ fn a_process_of_another_pid_namespace_is_called_by_both_its_numbers() {
     following
         .set
         .drain(Duration::ZERO, |record| {
-            seen.push((record.process(), record.own_process()))
+            seen.push((record.process(), record.own_process()));
         })
         .expect("the ring drains");
     let [(outside, Some(1))] = seen[..] else {
@@ -303,7 +307,9 @@ fn a_process_that_runs_the_same_file_unrelated_is_neither_seen_nor_counted() {
     });
     assert!(following.family.adopt(first).expect("the child is followed"));
     black_box(probed(5));
-    let stranger = fork(|| drop(black_box(probed(6))));
+    let stranger = fork(|| {
+        black_box(probed(6));
+    });
     reap(stranger);
     assert!(following.seen().is_empty());
     assert_eq!(following.set.total_counters().hits, 0);
@@ -323,9 +329,11 @@ fn a_process_that_runs_the_same_file_unrelated_is_neither_seen_nor_counted() {
 fn a_thread_is_no_child_and_ends_without_its_process() {
     let Some(following) = Following::begin() else { return };
     assert!(following.family.adopt(own_pid()).expect("this process is followed"));
-    std::thread::spawn(|| drop(black_box(probed(8))))
-        .join()
-        .expect("it ends");
+    std::thread::spawn(|| {
+        black_box(probed(8));
+    })
+    .join()
+    .expect("it ends");
     black_box(probed(9));
     assert_eq!(following.seen(), BTreeMap::from([(std::process::id(), vec![8, 9])]));
     following.wait_for_members(&[own_pid()]);

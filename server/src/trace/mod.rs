@@ -4,6 +4,7 @@
 
 mod abi;
 mod capture;
+mod children;
 mod clock;
 pub(crate) mod command;
 mod engine;
