@@ -67,6 +67,10 @@ impl Evaluator<'_> {
             .is_none_or(|ty| !matches!(ty.kind, Kind::Float | Kind::Complex));
         let result = if let (Some(ty), Binary::Shl | Binary::Shr) = (&ty, operator) {
             shifted(operator, ty, &a, &b)?
+        } else if let (Some(_), Const::Int(a), Const::Int(b)) = (&ty, &a, &b)
+            && let Some(wrapped) = wrapping(operator, *a, *b)
+        {
+            Const::Int(wrapped)
         } else {
             constant::binary(operator, &a, &b, whole)?
         };
@@ -217,9 +221,10 @@ impl Evaluator<'_> {
                 }
                 Ok(true)
             }
-            Some(Kind::Slice { .. } | Kind::Map { .. } | Kind::Func) => Err(EvalError::Refused(
-                format!("can not compare {} variables", x.kind_name()),
-            )),
+            Some(Kind::Slice { .. } | Kind::Map { .. } | Kind::Func) => Err(EvalError::Refused(format!(
+                "can not compare {} variables",
+                x.kind_name()
+            ))),
             Some(Kind::Interface { .. }) => match (self.held(x)?, self.held(y)?) {
                 (None, None) => Ok(true),
                 (Some(a), Some(b)) => {
@@ -348,6 +353,16 @@ pub(super) fn wrapped(n: i128, size: u64, signed: bool) -> i128 {
         low - (1i128 << bits)
     } else {
         low
+    }
+}
+
+/// Arithmetic of typed integers that may go beyond what 128 bits hold; the low bits, which alone remain, are right.
+fn wrapping(operator: Binary, a: i128, b: i128) -> Option<i128> {
+    match operator {
+        Binary::Add => Some(a.wrapping_add(b)),
+        Binary::Sub => Some(a.wrapping_sub(b)),
+        Binary::Mul => Some(a.wrapping_mul(b)),
+        _ => None,
     }
 }
 

@@ -63,7 +63,11 @@ impl Evaluator<'_> {
                 return Err(EvalError::Unreadable(why.clone()));
             }
             if x.kind() != Some(Kind::String) {
-                return Err(EvalError::BadArgument(expr.to_string(), x.type_name(), "strings.HasPrefix"));
+                return Err(EvalError::BadArgument(
+                    expr.to_string(),
+                    x.type_name(),
+                    "strings.HasPrefix",
+                ));
             }
             self.string_start(&x, limit)
         };

@@ -193,7 +193,11 @@ impl FunctionPlanner<'_, '_> {
             signature.dictionary_words
         };
         let dictionary = take_dictionary(&mut builder, &mut variables, words);
-        let plan = Arc::new(builder.finish(self.runtime.goroutine(signature.convention), self.runtime.offsets, Gate::default()));
+        let plan = Arc::new(builder.finish(
+            self.runtime.goroutine(signature.convention),
+            self.runtime.offsets,
+            Gate::default(),
+        ));
         Ok(SitePlan {
             kind: SiteKind::Call,
             function: signature.info.name.clone(),
@@ -277,7 +281,11 @@ impl FunctionPlanner<'_, '_> {
                 parts,
             });
         }
-        let plan = Arc::new(builder.finish(self.runtime.goroutine(signature.convention), self.runtime.offsets, Gate::default()));
+        let plan = Arc::new(builder.finish(
+            self.runtime.goroutine(signature.convention),
+            self.runtime.offsets,
+            Gate::default(),
+        ));
         SitePlan {
             kind: SiteKind::Return,
             function: info.name.clone(),

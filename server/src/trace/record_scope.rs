@@ -43,8 +43,14 @@ impl<'r> RecordScope<'r> {
         // Each record has these two of its goroutine.
         let g = record.g();
         let offsets = site.plan.runtime;
-        memory.know(g.wrapping_add(u64::from(offsets.goid)), &record.goroutine().to_le_bytes());
-        memory.know(g.wrapping_add(u64::from(offsets.stack_hi)), &record.stack_hi().to_le_bytes());
+        memory.know(
+            g.wrapping_add(u64::from(offsets.goid)),
+            &record.goroutine().to_le_bytes(),
+        );
+        memory.know(
+            g.wrapping_add(u64::from(offsets.stack_hi)),
+            &record.stack_hi().to_le_bytes(),
+        );
         RecordScope {
             binary,
             memory,
@@ -81,7 +87,10 @@ impl<'r> RecordScope<'r> {
             return Ok(None);
         };
         if let Some(why) = &named.missing {
-            return Ok(Some(Operand::unreadable(Some(self.binary.type_info(variable.ty)?), why.clone())));
+            return Ok(Some(Operand::unreadable(
+                Some(self.binary.type_info(variable.ty)?),
+                why.clone(),
+            )));
         }
         if named.escaped
             && let Kind::Pointer { elem } = self.binary.type_info(variable.ty)?.kind

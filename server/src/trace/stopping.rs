@@ -67,7 +67,13 @@ impl StopPlanner<'_> {
         first
     }
 
-    fn gate_at(&self, info: &FunctionInfo, pc: FileAddr, line: u32, terms: Terms<'_>) -> Result<spelunk_bpf::Gate, Unfit> {
+    fn gate_at(
+        &self,
+        info: &FunctionInfo,
+        pc: FileAddr,
+        line: u32,
+        terms: Terms<'_>,
+    ) -> Result<spelunk_bpf::Gate, Unfit> {
         let names = AtLine {
             binary: self.binary,
             info,
@@ -206,7 +212,10 @@ fn taken_back(instruction: &Instruction) -> Result<Option<Slot>, &'static str> {
     let info = factory.info(instruction);
     // What the kernel's probe is shown are the general registers.
     let others = info.used_registers().iter().filter(|used| writes(used.access()));
-    if others.map(|used| used.register().full_register()).any(|register| !is_restored(register)) {
+    if others
+        .map(|used| used.register().full_register())
+        .any(|register| !is_restored(register))
+    {
         return Err("changes registers that a kernel probe cannot read");
     }
     // A push, and the return address of a call, go where nothing is.

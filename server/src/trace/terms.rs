@@ -129,7 +129,11 @@ fn term_registers(term: &Term, read: &mut dyn FnMut(Reg)) {
         Term::Const(_) | Term::Address(_) | Term::Goroutine => {}
         Term::Register(register) => read(*register),
         Term::Load { base: term, .. } | Term::Fit { term, .. } => term_registers(term, read),
-        Term::Arithmetic { left, right, .. } | Term::Checked { index: left, len: right } => {
+        Term::Arithmetic { left, right, .. }
+        | Term::Checked {
+            index: left,
+            len: right,
+        } => {
             term_registers(left, read);
             term_registers(right, read);
         }

@@ -8,15 +8,16 @@ use spelunk_dwarf::{Kind, Type};
 use super::Lowering;
 use super::error::{LowerError, NotLowered};
 use super::operand::{Lowered, What};
-use super::terms::{arithmetic, checked, not, number};
+use super::terms::{all, any, arithmetic, checked, not, number};
 use super::walk::not_evaluated;
-use crate::expr::{Binary, Const, EvalError, Expr, Unary, constant_binary, constant_unary, fits, fitted, same_type, shifted, with_nil};
+use crate::expr::{
+    Binary, Const, EvalError, Expr, Unary, constant_binary, constant_unary, fits, fitted, same_type, shifted, with_nil,
+};
 
 impl Lowering<'_> {
     pub(super) fn unary(&self, expr: &Expr, operator: Unary, inside: &Expr) -> Result<Lowered, LowerError> {
         let x = self.operand(inside)?;
-        let not_applicable =
-            || EvalError::Refused(format!("operator {operator} can not be applied to \"{inside}\""));
+        let not_applicable = || EvalError::Refused(format!("operator {operator} can not be applied to \"{inside}\""));
         if operator == Unary::Receive {
             return Err(not_applicable().into());
         }
@@ -52,14 +53,11 @@ impl Lowering<'_> {
         }
     }
 
-    /// `&&` and `||`: the right side is evaluated only if it decides.
-    pub(super) fn logical(
-        &self,
-        left: &Expr,
-        right: &Expr,
-        joined: fn(Condition, Condition) -> Condition,
-    ) -> Result<Lowered, LowerError> {
-        let truth = |expr: &Expr| -> Result<Condition, LowerError> {
+    /// `&&` and `||`: what stands further right is evaluated only if it decides.
+    pub(super) fn logical(&self, operator: Binary, expr: &Expr) -> Result<Lowered, LowerError> {
+        let mut operands = Vec::new();
+        chained(operator, expr, &mut operands);
+        let truth = |expr: &&Expr| -> Result<Condition, LowerError> {
             let x = self.operand(expr)?;
             if x.kind() != Some(Kind::Bool) {
                 let kind = x.kind_name();
@@ -67,8 +65,13 @@ impl Lowering<'_> {
             }
             self.truth(&x, expr)
         };
-        let first = truth(left)?;
-        Ok(Lowered::untyped(What::Truth(joined(first, truth(right)?))))
+        let conditions = operands.iter().map(truth).collect::<Result<Vec<_>, _>>()?;
+        let joined = if operator == Binary::LogicalAnd {
+            all(conditions)
+        } else {
+            any(conditions)
+        };
+        Ok(Lowered::untyped(What::Truth(joined)))
     }
 
     pub(super) fn binary(
@@ -86,10 +89,16 @@ impl Lowering<'_> {
                 left: (&x, left),
                 right: (&y, right),
             };
-            return Ok(Lowered::untyped(What::Truth(self.compare(operator, &sides, ty.as_deref())?)));
+            return Ok(Lowered::untyped(What::Truth(self.compare(
+                operator,
+                &sides,
+                ty.as_deref(),
+            )?)));
         }
         if let (What::Const(a), What::Const(b)) = (&x.what, &y.what) {
-            let whole = ty.as_ref().is_none_or(|ty| !matches!(ty.kind, Kind::Float | Kind::Complex));
+            let whole = ty
+                .as_ref()
+                .is_none_or(|ty| !matches!(ty.kind, Kind::Float | Kind::Complex));
             let result = match (&ty, operator) {
                 (Some(ty), Binary::Shl | Binary::Shr) => shifted(operator, ty, a, b)?,
                 _ => constant_binary(operator, a, b, whole)?,
@@ -118,15 +127,23 @@ impl Lowering<'_> {
         let term = match operator {
             Binary::Shl | Binary::Shr => {
                 if ty.is_none() {
-                    // Its type depends on where it stands (Go specification, "Operators").
-                    return Err(NotLowered::new(expr, "shifts a constant by what is known only at the hit; convert the constant").into());
+                    // The type of a constant would depend on where the shift stands (Go specification, "Operators").
+                    return Err(NotLowered::new(expr, "shifts what has no type yet; convert it first").into());
                 }
                 arithmetic(operation(operator), signed, a, self.distance(&y, right)?)
             }
-            _ => arithmetic(operation(operator), signed, a, self.number_of(&y, right, ty.as_deref())?),
+            _ => arithmetic(
+                operation(operator),
+                signed,
+                a,
+                self.number_of(&y, right, ty.as_deref())?,
+            ),
         };
         let term = self.fitted_or_whole(ty.as_ref(), term);
-        Ok(Lowered { ty, what: What::Number(term) })
+        Ok(Lowered {
+            ty,
+            what: What::Number(term),
+        })
     }
 
     /// How far is shifted: without a value for what is below zero, where Go panics.
@@ -184,9 +201,11 @@ impl Lowering<'_> {
             (None, None) => Ok(None),
             (Some(a), Some(b)) if same_type(a, b) => Ok(Some(Arc::clone(a))),
             // What a type parameter stands for is in the dictionary of the call.
-            (Some(a), Some(b)) if a.dict_index.is_some() || b.dict_index.is_some() => {
-                Err(NotLowered::new(expr, "compares a type parameter, whose type only the running program knows").into())
-            }
+            (Some(a), Some(b)) if a.dict_index.is_some() || b.dict_index.is_some() => Err(NotLowered::new(
+                expr,
+                "compares a type parameter, whose type only the running program knows",
+            )
+            .into()),
             (Some(a), Some(b)) => {
                 let text = format!("mismatched types \"{}\" and \"{}\"", a.name, b.name);
                 Err(EvalError::Refused(text).into())
@@ -235,7 +254,11 @@ impl Lowering<'_> {
                     if !super::terms::has_room(&[&term, &term, &known, &known, &known]) {
                         return Err(NotLowered::new(expr, "is too large for a condition in the kernel").into());
                     }
-                    let comparison = if least { spelunk_bpf::Comparison::Less } else { spelunk_bpf::Comparison::Greater };
+                    let comparison = if least {
+                        spelunk_bpf::Comparison::Less
+                    } else {
+                        spelunk_bpf::Comparison::Greater
+                    };
                     let better = super::terms::compare(comparison, signed, term.clone(), known.clone());
                     // Of the two the first is evaluated first, as Go does.
                     let keeps = not(better);
@@ -244,7 +267,10 @@ impl Lowering<'_> {
             });
         }
         let best = best.ok_or_else(|| EvalError::Refused(format!("not enough arguments to {name}")))?;
-        Ok(Lowered { ty, what: What::Number(best) })
+        Ok(Lowered {
+            ty,
+            what: What::Number(best),
+        })
     }
 
     /// A condition on a difference of two addresses or numbers being nothing.
@@ -258,6 +284,17 @@ impl Lowering<'_> {
     /// `T(x)` of an integer.
     pub(super) fn converted_number(&self, ty: &Arc<Type>, term: Term) -> Lowered {
         Lowered::typed(Arc::clone(ty), What::Number(self.fitted(ty, term)))
+    }
+}
+
+/// The operands of a chain of one operator, in order: `a && b && c` is three.
+fn chained<'e>(operator: Binary, expr: &'e Expr, operands: &mut Vec<&'e Expr>) {
+    match expr.bare() {
+        Expr::Binary(same, left, right) if *same == operator => {
+            chained(operator, left, operands);
+            chained(operator, right, operands);
+        }
+        _ => operands.push(expr),
     }
 }
 

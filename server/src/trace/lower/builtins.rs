@@ -24,7 +24,9 @@ impl Lowering<'_> {
             let wrong = || EvalError::Refused(format!("wrong number of arguments to {name}: {}", arguments.len()));
             match name.as_str() {
                 "len" | "cap" => {
-                    let [argument] = arguments else { return Err(wrong().into()) };
+                    let [argument] = arguments else {
+                        return Err(wrong().into());
+                    };
                     return self.length(argument, name == "cap");
                 }
                 "min" | "max" => return self.extreme(expr, name == "min", arguments),
@@ -80,7 +82,7 @@ impl Lowering<'_> {
             Term::Register(spelunk_bpf::Reg::Rsp),
         );
         let readable = super::terms::arithmetic(spelunk_bpf::Operation::Add, true, pointer, somewhere);
-        let word = Place::pointee(readable).word(n, &"")?;
+        let word = Place::pointee(readable).word(8 * n, &"")?;
         Ok(super::terms::arithmetic(
             spelunk_bpf::Operation::Mul,
             true,
@@ -106,8 +108,18 @@ impl Lowering<'_> {
         {
             return Ok(Some(Lowered::typed(ty, x.what)));
         }
-        let refuse = || LowerError::from(EvalError::Refused(format!("can not convert \"{argument}\" to {}", ty.name)));
-        let floats = || LowerError::from(NotLowered::new(expr, "converts a floating-point number, which the kernel cannot"));
+        let refuse = || {
+            LowerError::from(EvalError::Refused(format!(
+                "can not convert \"{argument}\" to {}",
+                ty.name
+            )))
+        };
+        let floats = || {
+            LowerError::from(NotLowered::new(
+                expr,
+                "converts a floating-point number, which the kernel cannot",
+            ))
+        };
         let is_pointer = matches!(x.kind(), Some(Kind::Pointer { .. } | Kind::UnsafePointer));
         let what = match &ty.kind {
             Kind::Pointer { .. } | Kind::UnsafePointer => {

@@ -52,7 +52,11 @@ impl Lowering<'_> {
                 return Err(NotLowered::new(sides.expr, "compares complex numbers").into());
             }
             Some(Kind::String) if !equality => {
-                return Err(NotLowered::new(sides.expr, "asks for the order of strings; the kernel compares them for equality").into());
+                return Err(NotLowered::new(
+                    sides.expr,
+                    "asks for the order of strings; the kernel compares them for equality",
+                )
+                .into());
             }
             _ => {}
         }

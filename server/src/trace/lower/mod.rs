@@ -8,13 +8,13 @@ mod arith;
 mod builtins;
 mod compare;
 mod error;
+#[cfg(test)]
+pub(crate) mod model;
 mod names;
 mod operand;
 mod place;
 mod strings;
 mod terms;
-#[cfg(test)]
-mod tests;
 mod walk;
 
 use spelunk_bpf::Condition;

@@ -22,6 +22,8 @@ pub(super) struct Lowered {
 pub(super) enum What {
     /// `nil` itself.
     Nil,
+    /// A function by its name; it has fields for nobody, but the package may have the same name.
+    Function,
     /// Known already.
     Const(Const),
     /// Somewhere.

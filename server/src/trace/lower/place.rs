@@ -117,10 +117,12 @@ fn memory(base: &Term, offset: i64, width: u64, signed: bool) -> Term {
 /// An integer within the parts of a variable.
 fn part_of(parts: &[Part], at: u64, width: u64, signed: bool, shown: &dyn Display) -> Result<Term, LowerError> {
     let has_it = |part: &&Part| {
-        at.checked_sub(part.offset).is_some_and(|within| within.saturating_add(width) <= part.size)
+        at.checked_sub(part.offset)
+            .is_some_and(|within| within.saturating_add(width) <= part.size)
     };
     let Some(part) = parts.iter().find(has_it) else {
-        let overlaps = |part: &&Part| part.offset < at.saturating_add(width) && at < part.offset.saturating_add(part.size);
+        let overlaps =
+            |part: &&Part| part.offset < at.saturating_add(width) && at < part.offset.saturating_add(part.size);
         // A number that is spread over several places is one that the optimiser has taken apart.
         return Err(if parts.iter().any(|part| overlaps(&part)) {
             NotLowered::new(shown, "is spread over several places").into()
@@ -148,14 +150,14 @@ fn part_of(parts: &[Part], at: u64, width: u64, signed: bool, shown: &dyn Displa
             }
             let raw = i64::from_le_bytes(raw);
             let unused = 64 - 8 * width as u32;
-            number(if signed {
-                raw << unused >> unused
-            } else {
-                raw
-            })
+            number(if signed { raw << unused >> unused } else { raw })
         }
         Source::Missing(ReadError::InRegister(name)) => {
-            return Err(NotLowered::new(shown, format!("is in register {name}, which a kernel probe cannot read")).into());
+            return Err(NotLowered::new(
+                shown,
+                format!("is in register {name}, which a kernel probe cannot read"),
+            )
+            .into());
         }
         Source::Missing(why) => return Err(why.clone().into()),
     })

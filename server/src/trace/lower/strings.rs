@@ -74,7 +74,10 @@ impl Lowering<'_> {
 fn is(text: Text, literal: &[u8]) -> Condition {
     if literal.len() > MAX_LITERAL {
         // The length excludes most others, and the rest is left to the interpreter.
-        return and(Lowering::equal_numbers(text.len, literal_len(literal)), Lowering::unknown());
+        return and(
+            Lowering::equal_numbers(text.len, literal_len(literal)),
+            Lowering::unknown(),
+        );
     }
     Condition::Bytes {
         text,

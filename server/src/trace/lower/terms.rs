@@ -178,9 +178,9 @@ fn count_condition(condition: &Condition, left: &mut usize) -> bool {
             count_term(a, left) && count_term(b, left)
         }
         Condition::Bytes { text, .. } => count_term(&text.address, left) && count_term(&text.len, left),
-        Condition::SameBytes { left: a, right: b } => {
-            [&a.address, &a.len, &b.address, &b.len].into_iter().all(|term| count_term(term, left))
-        }
+        Condition::SameBytes { left: a, right: b } => [&a.address, &a.len, &b.address, &b.len]
+            .into_iter()
+            .all(|term| count_term(term, left)),
         Condition::Not(inside) => count_condition(inside, left),
         Condition::And(a, b) | Condition::Or(a, b) => count_condition(a, left) && count_condition(b, left),
     }
@@ -212,9 +212,11 @@ fn term_depth(term: &Term) -> usize {
     1 + match term {
         Term::Const(_) | Term::Address(_) | Term::Register(_) | Term::Goroutine => 0,
         Term::Load { base: term, .. } | Term::Fit { term, .. } => term_depth(term),
-        Term::Arithmetic { left, right, .. } | Term::Checked { index: left, len: right } => {
-            term_depth(left).max(term_depth(right))
-        }
+        Term::Arithmetic { left, right, .. }
+        | Term::Checked {
+            index: left,
+            len: right,
+        } => term_depth(left).max(term_depth(right)),
         Term::Truth(condition) => depth(condition),
     }
 }

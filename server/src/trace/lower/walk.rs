@@ -43,8 +43,7 @@ impl Lowering<'_> {
             Expr::Dereference(inside) => self.dereference(inside),
             Expr::Unary(Unary::Address, inside) => self.address_of(expr, inside),
             Expr::Unary(operator, inside) => self.unary(expr, *operator, inside),
-            Expr::Binary(Binary::LogicalAnd, left, right) => self.logical(left, right, super::terms::and),
-            Expr::Binary(Binary::LogicalOr, left, right) => self.logical(left, right, super::terms::or),
+            Expr::Binary(operator @ (Binary::LogicalAnd | Binary::LogicalOr), ..) => self.logical(*operator, expr),
             Expr::Binary(operator, left, right) => self.binary(expr, *operator, left, right),
             Expr::Call(function, arguments) => self.call(expr, function, arguments),
             Expr::Type(_) | Expr::Unimplemented(_) => Err(not_evaluated(expr)),
@@ -69,7 +68,10 @@ impl Lowering<'_> {
             "true" | "false" => Some(Lowered::untyped(What::Const(Const::Bool(name == "true")))),
             "nil" => Some(Lowered::untyped(What::Nil)),
             _ => register(name).map(|register| {
-                Lowered::typed(plain_type("uint64", 8, Kind::Uint), What::Number(Term::Register(register)))
+                Lowered::typed(
+                    plain_type("uint64", 8, Kind::Uint),
+                    What::Number(Term::Register(register)),
+                )
             }),
         })
     }
@@ -85,7 +87,7 @@ impl Lowering<'_> {
                 offset: 0,
             }),
             expr::What::Declared(value) | expr::What::Const(value) => What::Const(value),
-            expr::What::Function { .. } => return Err(NotLowered::new(shown, "is a function").into()),
+            expr::What::Function { .. } => What::Function,
             _ => return Err(not_evaluated(shown)),
         };
         Ok(Some(Lowered { ty: found.ty, what }))
@@ -142,6 +144,9 @@ impl Lowering<'_> {
     /// `x.name`; `base` stands for x in messages.
     fn select(&self, x: &Lowered, name: &str, base: &Expr) -> Result<Lowered, LowerError> {
         let no_member = || EvalError::NoMember(base.to_string(), name.to_owned());
+        if let What::Function = x.what {
+            return Err(no_member().into());
+        }
         let (fields, mut place) = match x.kind() {
             Some(Kind::Struct { fields }) => match &x.what {
                 What::Place(place) => (fields, place.clone()),
@@ -166,7 +171,11 @@ impl Lowering<'_> {
             },
             Some(Kind::Func) => {
                 let part = format!("{base}.{name}");
-                return Err(NotLowered::new(part, "is what a closure captured, and which it is, only the running program knows").into());
+                return Err(NotLowered::new(
+                    part,
+                    "is what a closure captured, and which it is, only the running program knows",
+                )
+                .into());
             }
             None => return Err(EvalError::NotStruct(base.to_string(), x.type_name()).into()),
             _ => match x.what {
@@ -263,7 +272,10 @@ impl Lowering<'_> {
         // Known elements of arrays need no arithmetic, and arrays in registers allow none.
         if let (Some(Kind::Array { len, .. }), What::Place(place)) = (x.kind(), &x.what) {
             if let Term::Const(n) = at {
-                let n = u64::try_from(n).ok().filter(|n| *n < len).ok_or(EvalError::OutOfBounds)?;
+                let n = u64::try_from(n)
+                    .ok()
+                    .filter(|n| *n < len)
+                    .ok_or(EvalError::OutOfBounds)?;
                 return Ok(Lowered::place(elem, place.behind(n.wrapping_mul(stride))));
             }
             if matches!(place, Place::Parts { .. }) {
@@ -281,7 +293,10 @@ impl Lowering<'_> {
     fn byte_of_literal(&self, bytes: &[u8], index: &Expr, ty: Arc<Type>) -> Result<Lowered, LowerError> {
         match self.integer(index)? {
             Term::Const(n) => {
-                let byte = usize::try_from(n).ok().and_then(|n| bytes.get(n)).ok_or(EvalError::OutOfBounds)?;
+                let byte = usize::try_from(n)
+                    .ok()
+                    .and_then(|n| bytes.get(n))
+                    .ok_or(EvalError::OutOfBounds)?;
                 Ok(Lowered::typed(ty, What::Const(Const::Int(i128::from(*byte)))))
             }
             _ => Err(NotLowered::new(index, "picks a byte of a constant").into()),
@@ -304,13 +319,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn slice(
-        &self,
-        expr: &Expr,
-        base: &Expr,
-        low: Option<&Expr>,
-        high: Option<&Expr>,
-    ) -> Result<Lowered, LowerError> {
+    fn slice(&self, expr: &Expr, base: &Expr, low: Option<&Expr>, high: Option<&Expr>) -> Result<Lowered, LowerError> {
         let x = self.operand(base)?;
         let from = low.map_or(Ok(number(0)), |low| self.integer(low))?;
         let to = high.map(|high| self.integer(high)).transpose()?;
@@ -319,7 +328,9 @@ impl Lowering<'_> {
                 return Err(NotLowered::new(expr, "is a part of a constant").into());
             };
             let range = usize::try_from(from).ok().zip(usize::try_from(to).ok());
-            let part = range.and_then(|(from, to)| bytes.get(from..to)).ok_or(EvalError::OutOfBounds)?;
+            let part = range
+                .and_then(|(from, to)| bytes.get(from..to))
+                .ok_or(EvalError::OutOfBounds)?;
             let what = What::Const(Const::Text(part.to_vec()));
             return Ok(Lowered { ty: x.ty, what });
         }
@@ -397,7 +408,9 @@ impl Lowering<'_> {
                 let fits = i64::try_from(*n).ok();
                 let fits = fits.filter(|n| !unsigned || *n >= 0);
                 let fits = fits.or_else(|| u64::try_from(*n).ok().filter(|_| unsigned).map(u64::cast_signed));
-                Ok(number(fits.ok_or_else(|| NotLowered::new(shown, "is a number beyond 64 bits"))?))
+                Ok(number(
+                    fits.ok_or_else(|| NotLowered::new(shown, "is a number beyond 64 bits"))?,
+                ))
             }
             _ => Err(not_evaluated(shown)),
         }
@@ -429,8 +442,14 @@ impl Lowering<'_> {
         if matches!(wanted.kind, Kind::Interface { .. }) {
             return Err(NotLowered::new(expr, "needs the methods of a type").into());
         }
-        // Without a description no interface can hold the type.
-        let Some(runtime_type) = wanted.runtime_type else {
+        // A derived type may be described under its name too. Without a description no interface can hold it.
+        let described = || {
+            self.binary
+                .type_info(self.binary.type_named(&wanted.name)?)
+                .ok()?
+                .runtime_type
+        };
+        let Some(runtime_type) = wanted.runtime_type.or_else(described) else {
             return Err(NotLowered::new(expr, "has a type that no interface of this program holds").into());
         };
         let first = self.word(&x, 0, base)?;
@@ -478,14 +497,19 @@ impl Lowering<'_> {
 /// The general register of that name, written as Delve's expressions have it: `RAX`, `_RIP`.
 fn register(name: &str) -> Option<spelunk_bpf::Reg> {
     let name = name.trim_start_matches('_');
-    if !name.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()) {
+    if !name
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase())
+    {
         return None;
     }
     let wanted = name.to_ascii_lowercase();
     if wanted == "rip" {
         return Some(spelunk_bpf::Reg::Rip);
     }
-    (0..16).find(|number| spelunk_dwarf::DwarfReg(*number).name() == Some(&wanted)).and_then(general_register)
+    (0..16)
+        .find(|number| spelunk_dwarf::DwarfReg(*number).name() == Some(&wanted))
+        .and_then(general_register)
 }
 
 /// What neither the kernel nor, mostly, the interpreter evaluates.
