@@ -99,12 +99,10 @@ impl Family {
         executable: &File,
         dispatcher: impl FnOnce() -> Result<OwnedFd, BpfError>,
     ) -> Result<Family, BpfError> {
-        maps.children
-            .set(ChildMaps::create()?)
-            .map_err(|_| BpfError::Full {
-                what: "families of followed processes",
-                max: 1,
-            })?;
+        maps.children.set(ChildMaps::create()?).map_err(|_| BpfError::Full {
+            what: "families of followed processes",
+            max: 1,
+        })?;
         let executable = executable
             .try_clone()
             .map_err(|source| BpfError::system("keeping the executable open", source))?;
@@ -129,9 +127,21 @@ impl Family {
         }
         // Ends first: whoever comes in is to be let out.
         let programs = [
-            (c"sched_process_exit", "spelunk_exit", programs::on_exit(numbers, offsets)),
-            (c"sched_process_exec", "spelunk_exec", programs::on_exec(numbers, offsets)),
-            (c"sched_process_fork", "spelunk_fork", programs::on_fork(numbers, offsets)),
+            (
+                c"sched_process_exit",
+                "spelunk_exit",
+                programs::on_exit(numbers, offsets),
+            ),
+            (
+                c"sched_process_exec",
+                "spelunk_exec",
+                programs::on_exec(numbers, offsets),
+            ),
+            (
+                c"sched_process_fork",
+                "spelunk_fork",
+                programs::on_fork(numbers, offsets),
+            ),
         ];
         let mut tracepoints = Vec::with_capacity(programs.len());
         for (tracepoint, name, code) in programs {
@@ -181,8 +191,20 @@ impl Family {
         if is_living(pid) {
             return Ok(true);
         }
-        let _ = set.remove(&key);
+        self.release(pid)?;
         Ok(false)
+    }
+
+    /// Follows a process no more; its children are followed on.
+    pub fn release(&self, pid: i32) -> Result<(), BpfError> {
+        match self.set()?.remove(&pid.cast_unsigned()) {
+            // It has ended, which took it out.
+            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
+            Err(aya::maps::MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
+                Ok(())
+            }
+            Err(error) => Err(map_error("following a process no more", error)),
+        }
     }
 
     /// The numbers of the processes that are followed now, in this process's pid namespace.
@@ -205,7 +227,7 @@ impl Family {
 
 /// Whether a thread of the process has yet to begin to end; if so, the kernel tells of the process's end later.
 fn is_living(pid: i32) -> bool {
-    /// `PF_EXITING` of the kernel's `include/linux/sched.h`, in field 9 of proc_pid_stat(5).
+    /// `PF_EXITING` of the kernel's `include/linux/sched.h`, in field 9 of `proc_pid_stat(5)`.
     const EXITING: u32 = 4;
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
         return false;

@@ -45,7 +45,10 @@ mod tests {
         child.kill().expect("it can be killed");
         assert!(has_ended(&pidfd, PollTimeout::try_from(10_000).expect("ten seconds")));
         child.wait().expect("it is reaped");
-        assert!(has_ended(&pidfd, PollTimeout::ZERO), "also after its number may be another's");
+        assert!(
+            has_ended(&pidfd, PollTimeout::ZERO),
+            "also after its number may be another's"
+        );
     }
 
     #[test]

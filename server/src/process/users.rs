@@ -133,7 +133,8 @@ pub(super) fn privilege_of(file: &File) -> io::Result<Option<&'static str>> {
     let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
     // SAFETY: the name is a C string, and nothing is written where the length is 0.
     let capabilities = unsafe { libc::fgetxattr(file.as_raw_fd(), CAPABILITIES.as_ptr(), std::ptr::null_mut(), 0) };
-    Ok(power(metadata.mode(), metadata.uid() == uid, metadata.gid() == gid).or((capabilities > 0).then_some("file capabilities")))
+    Ok(power(metadata.mode(), metadata.uid() == uid, metadata.gid() == gid)
+        .or((capabilities > 0).then_some("file capabilities")))
 }
 
 fn power(mode: u32, is_our_users: bool, is_our_groups: bool) -> Option<&'static str> {
@@ -170,7 +171,10 @@ mod tests {
             let (mut uids, mut gids) = ([1000; 3], [50; 3]);
             uids[index] = 0;
             let found = users(uids, [50; 3]).foreign_to(1000, 50).expect("a foreign user");
-            assert_eq!((found.kind, found.of, found.theirs, found.ours), (kind, "user", 0, 1000));
+            assert_eq!(
+                (found.kind, found.of, found.theirs, found.ours),
+                (kind, "user", 0, 1000)
+            );
             gids[index] = 4;
             let found = users([1000; 3], gids).foreign_to(1000, 50).expect("a foreign group");
             assert_eq!((found.kind, found.of, found.theirs, found.ours), (kind, "group", 4, 50));
