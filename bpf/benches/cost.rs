@@ -169,7 +169,7 @@ fn milliseconds_to_load_300_plans() {
                     curg: 184,
                 },
                 max_record,
-                gate: spelunk_bpf::Gate::default(),
+                gate: Gate::default(),
                 stops: false,
             })
             .collect();
