@@ -1,8 +1,10 @@
 //! Runs generated programs in rbpf, with helpers that stand in for the kernel's; and asks the real
 //! verifier about plans that nobody would write.
 
+mod conditions;
 mod gates;
 mod machine;
+mod reference;
 
 use proptest::prelude::*;
 
