@@ -23,6 +23,7 @@ mod maps;
 mod moment;
 mod namespace;
 mod plan;
+mod positions;
 mod probeset;
 mod record;
 mod ring;
@@ -48,4 +49,4 @@ pub use record::{
     CHUNK_HEADER_SIZE, Chunk, ChunkKind, Chunks, DamagedRecord, Flags, HEADER_SIZE, Origin, RecordView, RootError,
     Status,
 };
-pub use ring::{Ring, Waker};
+pub use ring::{Drained, Ring, Waker};

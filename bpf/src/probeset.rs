@@ -198,7 +198,7 @@ impl ProbeSet {
                 kernel: features::kernel_release(),
             });
         }
-        let ring = Ring::new(&maps.ring, options.ring_bytes)?;
+        let ring = Ring::new(&maps.ring)?;
         Ok(ProbeSet {
             options,
             environment,

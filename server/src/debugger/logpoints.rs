@@ -11,7 +11,7 @@ use spelunk_dwarf::{Binary, DwarfReg, FileAddr, Function};
 use super::{BreakpointId, Event};
 use crate::expr::Template;
 use crate::inspect::Tid;
-use crate::trace::{ALL_REGISTERS, Engine, Installed, LogPlanner, LogSite, Place, Reader};
+use crate::trace::{ALL_REGISTERS, Consumer, Engine, Installed, LogPlanner, LogSite, Place, Reader, Terms};
 use crate::value::LoadConfig;
 
 /// How long log messages that wait to be sent may hold up the news of a stop.
@@ -94,7 +94,9 @@ impl Probes {
             };
             let plan = |addr: &FileAddr| {
                 let function = binary.function_at(*addr).ok_or("no function there")?;
-                planner.plan(id.0.unsigned_abs(), function, *addr, *line, template)
+                planner
+                    .plan(id.0.unsigned_abs(), function, *addr, *line, template, Terms::default())
+                    .map_err(|error| error.to_string())
             };
             places.iter().map(plan).collect::<Result<Vec<_>, String>>()
         });
@@ -145,31 +147,12 @@ impl Probes {
             return Ok(());
         }
         let mut engine = Engine::new(self.binary.clone(), LoadConfig::DAP).map_err(|error| error.to_string())?;
-        let (binary, events, stops) = (self.binary.clone(), self.events.clone(), self.stops.clone());
-        let handle = move |site: &Arc<Installed<Owner>>, record: &RecordView<'_>| match &site.owner {
-            Owner::Log { site, file, line } => {
-                let _ = events.send(Event::Log {
-                    goroutine: record.goroutine(),
-                    text: site.message(&binary, record, None),
-                    file: file.clone(),
-                    line: *line,
-                });
-            }
-            Owner::Exception => {
-                let word = |index: usize| {
-                    let bytes = record.root(&site.plan.plan, index).ok()?;
-                    Some(u64::from_le_bytes(bytes.try_into().ok()?))
-                };
-                let registers = ALL_REGISTERS.iter().enumerate();
-                let _ = stops.send(ProbeStop {
-                    thread: Tid(record.thread().cast_signed()),
-                    registers: registers
-                        .filter_map(|(index, (_, register))| Some((*register, word(index)?)))
-                        .collect(),
-                });
-            }
-        };
-        self.reader = engine.read(handle, || {});
+        self.reader = engine.read(Told {
+            binary: self.binary.clone(),
+            events: self.events.clone(),
+            stops: self.stops.clone(),
+            skipped: 0,
+        });
         self.engine = Some(engine);
         Ok(())
     }
@@ -177,12 +160,8 @@ impl Probes {
     /// Returns when everything that the probes have recorded so far has been sent. Where that is more than can be sent while somebody waits for a stop,
     /// the rest is left out, and that is said.
     pub(super) fn drain(&self) {
-        let skipped = self.reader.as_ref().map_or(0, |reader| reader.drain(PATIENCE));
-        if skipped > 0 {
-            let text = format!(
-                "{skipped} log messages are not shown: they came faster than they could be sent before this stop"
-            );
-            let _ = self.events.send(Event::Notice(text));
+        if let Some(reader) = &self.reader {
+            reader.drain(PATIENCE);
         }
     }
 
@@ -198,6 +177,59 @@ impl Probes {
             let text = format!(
                 "{} of {} log messages were lost because the ring was full",
                 counters.ring_full, counters.hits
+            );
+            let _ = self.events.send(Event::Notice(text));
+        }
+    }
+}
+
+/// Tells of what probes record.
+struct Told {
+    binary: Arc<Binary>,
+    events: Sender<Event>,
+    stops: Sender<ProbeStop>,
+    /// How many messages were passed over since the last one that was not.
+    skipped: u64,
+}
+
+impl Consumer<Owner> for Told {
+    fn record(&mut self, site: &Arc<Installed<Owner>>, record: &RecordView<'_>) {
+        match &site.owner {
+            Owner::Log { site, file, line } => {
+                let _ = self.events.send(Event::Log {
+                    goroutine: record.goroutine(),
+                    text: site.message(&self.binary, record, None),
+                    file: file.clone(),
+                    line: *line,
+                });
+            }
+            Owner::Exception => {
+                let word = |index: usize| {
+                    let bytes = record.root(&site.plan.plan, index).ok()?;
+                    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+                };
+                let registers = ALL_REGISTERS.iter().enumerate();
+                let _ = self.stops.send(ProbeStop {
+                    thread: Tid(record.thread().cast_signed()),
+                    registers: registers
+                        .filter_map(|(index, (_, register))| Some((*register, word(index)?)))
+                        .collect(),
+                });
+            }
+        }
+    }
+
+    fn passed_over(&mut self, site: &Arc<Installed<Owner>>) {
+        if matches!(site.owner, Owner::Log { .. }) {
+            self.skipped += 1;
+        }
+    }
+
+    fn flush(&mut self) {
+        let skipped = std::mem::take(&mut self.skipped);
+        if skipped > 0 {
+            let text = format!(
+                "{skipped} log messages are not shown: they came faster than they could be sent before this stop"
             );
             let _ = self.events.send(Event::Notice(text));
         }

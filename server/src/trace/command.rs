@@ -3,23 +3,24 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use regex::Regex;
-use spelunk_bpf::{Family, Link, Losses};
+use spelunk_bpf::{Family, Link, Losses, RecordView};
 use spelunk_dwarf::{Binary, Function, OpenError};
 
 use super::children::{self, Processes};
-use super::engine::{Engine, EngineError, Place, check_code};
+use super::engine::{Engine, EngineError, Installed, Place, check_code};
 use super::function::{Runtime, SitePlan};
 use super::layouts::Layouts;
 use super::line::Verbosity;
 use super::planning;
 use super::printer::Printer;
+use super::reader::Consumer;
 use super::stops::{Over, Stops};
 use crate::cli::trace::{TraceArgs, TraceTarget};
 use crate::inspect::load_bias;
@@ -185,18 +186,10 @@ impl Trace<'_> {
             children::adopt(family, place).map_err(|error| failed(error.to_string()))?;
             printer = printer.following(Processes::following(place.pid()));
         }
-        let shared = Arc::new(Mutex::new(printer));
-        let flushing = shared.clone();
-        let handled = shared.clone();
-        let (closed_send, closed) = bounded(1);
-        let flush = move || {
-            if lock(&flushing).flush().is_err() {
-                // Nobody reads any more. One message is enough.
-                let _ = closed_send.try_send(());
-            }
-        };
+        let (unread, closed) = bounded(1);
+        let printing = Printing { printer, unread };
         let reader = engine
-            .read(move |site, record| lock(&handled).record(site, record, None), flush)
+            .read(printing)
             .ok_or_else(|| failed("the trace's reader could not be started".to_owned()))?;
         report_refused(engine, &link);
         self.running.release().map_err(failed)?;
@@ -290,8 +283,24 @@ fn verbosity(args: &TraceArgs) -> Verbosity {
     Verbosity(u8::try_from(args.verbosity.clamp(0, 4)).unwrap_or(0))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// Prints what the kernel records.
+struct Printing {
+    printer: Printer,
+    /// Told when nobody reads any more what is printed.
+    unread: Sender<()>,
+}
+
+impl Consumer<()> for Printing {
+    fn record(&mut self, site: &Arc<Installed<()>>, record: &RecordView<'_>) {
+        self.printer.record(site, record, None);
+    }
+
+    fn flush(&mut self) {
+        if self.printer.flush().is_err() {
+            // One message is enough.
+            let _ = self.unread.try_send(());
+        }
+    }
 }
 
 /// Functions of Go code whose names match; assembly without debug information has nothing to show.

@@ -1,28 +1,22 @@
-//! The probes of one binary in one process, and the thread that reads what they record.
+//! The probes of one binary in one process.
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, RwLock};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rayon::prelude::*;
 use spelunk_bpf::{
-    BpfError, Counters, Family, HEADER_SIZE, Link, Losses, Options, Plan, ProbeSet, RecordView, Reg, Ring, Root,
-    RootSource, Site, SiteId, Target, Waker,
+    BpfError, Counters, Family, HEADER_SIZE, Link, Losses, Options, Plan, ProbeSet, Reg, Ring, Root, RootSource, Site,
+    SiteId, Target,
 };
 use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
 use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
 use super::planning;
+use super::reader::{Consumer, Reader};
 use crate::process::{Identity, ProcessError};
 use crate::value::{LoadConfig, is_direct_in_interface};
-
-/// How long a record may lie in the ring before it is looked at. The kernel wakes the reader earlier when the ring fills.
-const POLL: Duration = Duration::from_millis(5);
 
 /// How much code is compared at a site, in bytes.
 const CHECKED: usize = 16;
@@ -90,7 +84,7 @@ pub(crate) struct Installed<T> {
 }
 
 /// Sites by their number in records. A site that was taken out stays here: records of it may still lie in the ring.
-type Table<T> = Arc<RwLock<Vec<Option<Arc<Installed<T>>>>>>;
+pub(super) type Table<T> = Arc<RwLock<Vec<Option<Arc<Installed<T>>>>>>;
 
 /// Probes of one binary.
 pub(crate) struct Engine<T> {
@@ -104,16 +98,6 @@ pub(crate) struct Engine<T> {
     table: Table<T>,
     sites: Vec<SiteId>,
     runtime_types_known: bool,
-}
-
-/// The thread that reads records.
-pub(crate) struct Reader {
-    stop: Arc<AtomicBool>,
-    waker: Waker,
-    /// Those who wait until everything that is in the ring now has been handled.
-    waiting: Sender<Sender<u64>>,
-    hurry: Arc<Hurry>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Send + Sync + 'static> Engine<T> {
@@ -287,67 +271,9 @@ impl<T: Send + Sync + 'static> Engine<T> {
         Ok(link)
     }
 
-    /// Starts the thread that hands records to `handle`; after each batch it calls `flush`.
-    ///
-    /// May be called once.
-    pub(crate) fn read(
-        &mut self,
-        mut handle: impl FnMut(&Arc<Installed<T>>, &RecordView<'_>) + Send + 'static,
-        mut flush: impl FnMut() + Send + 'static,
-    ) -> Option<Reader> {
-        let ring = self.ring.take()?;
-        let table = self.table.clone();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let waker = ring.waker();
-        let (waiting, asked): (Sender<Sender<u64>>, Receiver<Sender<u64>>) = unbounded();
-        let hurry = Arc::new(Hurry::default());
-        let hurrying = hurry.clone();
-        let thread = thread::Builder::new().name("trace-reader".into()).spawn(move || {
-            let mut skipped = 0;
-            loop {
-                let last = stopped.load(Ordering::Acquire);
-                // Whoever asked before this drain began has seen its records enter the ring.
-                let asked: Vec<_> = asked.try_iter().collect();
-                let at_once = last || !asked.is_empty();
-                let mut handled = 0;
-                let drained = ring.drain(if at_once { Duration::ZERO } else { POLL }, |record| {
-                    // A few are always shown: on a busy machine the patience may be over before this thread has begun.
-                    if handled >= SHOWN_IN_A_HURRY && hurrying.is_over() {
-                        skipped += 1;
-                        return;
-                    }
-                    handled += 1;
-                    let sites = table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    let site = sites.get(record.site().number() as usize).and_then(Option::clone);
-                    drop(sites);
-                    if let Some(site) = site {
-                        handle(&site, &record);
-                    }
-                });
-                match drained {
-                    Ok(0) if last => break,
-                    Ok(0) => {}
-                    Ok(_) => flush(),
-                    Err(error) => {
-                        tracing::error!("the ring cannot be read: {error}");
-                        break;
-                    }
-                }
-                // One who has gone away does not wait any more.
-                for waiting in asked {
-                    let _ = waiting.send(std::mem::take(&mut skipped));
-                }
-            }
-            flush();
-        });
-        Some(Reader {
-            stop,
-            waker,
-            waiting,
-            hurry,
-            thread: thread.ok(),
-        })
+    /// Starts the thread that hands records to `consumer`. May be called once.
+    pub(crate) fn read(&mut self, consumer: impl Consumer<T>) -> Option<Reader> {
+        Some(Reader::start(self.ring.take()?, self.table.clone(), consumer))
     }
 
     /// Tells which sites have lost records.
@@ -366,58 +292,6 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// What all sites counted.
     pub(crate) fn counters(&self) -> Counters {
         self.probes.total_counters()
-    }
-}
-
-/// How many records are handled however long somebody has waited.
-const SHOWN_IN_A_HURRY: u64 = 500;
-
-/// Until when a reader may take its time. A stop is waited for by a person, while records may come faster than any client reads.
-#[derive(Default)]
-struct Hurry(Mutex<Option<Instant>>, AtomicBool);
-
-impl Hurry {
-    fn begin(&self, patience: Duration) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now().checked_add(patience);
-        self.1.store(true, Ordering::Release);
-    }
-
-    fn end(&self) {
-        self.1.store(false, Ordering::Release);
-    }
-
-    fn is_over(&self) -> bool {
-        // Most of the time nobody hurries, and each record asks.
-        if !self.1.load(Ordering::Acquire) {
-            return false;
-        }
-        let until = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() >= until)
-    }
-}
-
-impl Reader {
-    /// Returns when all that was in the ring has been handled, or when the thread has ended. What has not been handled after `patience` is passed over;
-    /// answers how many records that were.
-    pub(crate) fn drain(&self, patience: Duration) -> u64 {
-        let (done, wait) = bounded(1);
-        self.hurry.begin(patience);
-        let skipped = if self.waiting.send(done).is_ok() {
-            self.waker.wake();
-            wait.recv().unwrap_or(0)
-        } else {
-            0
-        };
-        self.hurry.end();
-        skipped
-    }
-
-    /// Handles what is left and ends the thread.
-    pub(crate) fn finish(mut self) {
-        self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 
