@@ -1,7 +1,8 @@
 //! The consumer's side of the ring.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aya::maps::{MapData, RingBuf};
@@ -25,8 +26,8 @@ struct Consumer {
     ring: RingBuf<MapData>,
     epoll: Epoll,
     positions: Positions,
-    /// Up to where the ring was filled at a moment, as long as it has not been read up to there.
-    mark: Option<Mark>,
+    /// Up to where the ring was filled at moments, oldest first, as long as it has not been read up to there.
+    marks: VecDeque<Mark>,
     /// What [`Drained::complete_until`] was last.
     complete_until: u64,
 }
@@ -47,6 +48,8 @@ pub struct Drained {
     /// Nanoseconds of `CLOCK_MONOTONIC`, as in [`RecordView::time`]: every record that was made until then has been handed out. Records come in the order in
     /// which their room was reserved, which is not quite that of their times; with this they can be put in order.
     pub complete_until: u64,
+    /// Whether the call ended because it had handed out enough, and not because there was nothing more.
+    pub more: bool,
 }
 
 /// Ends the wait of a [`Ring::drain`] from another thread.
@@ -71,10 +74,11 @@ impl Consumer {
         })
     }
 
-    /// Hands out the records before a position, as far as they are finished; answers how many.
-    fn hand_out(&mut self, position: u64, each: &mut impl FnMut(RecordView<'_>)) -> usize {
+    /// Hands out records up to a position and of at most so many bytes, as far as they are finished.
+    fn hand_out(&mut self, position: u64, most: u64, each: &mut impl FnMut(RecordView<'_>)) -> usize {
+        let end = position.min(self.positions.consumer().saturating_add(most));
         let mut records = 0;
-        while self.positions.consumer() < position
+        while self.positions.consumer() < end
             && let Some(item) = self.ring.next()
         {
             match RecordView::new(&item) {
@@ -86,6 +90,57 @@ impl Consumer {
             }
         }
         records
+    }
+
+    /// Waits, and hands out what was begun until then.
+    fn drain(
+        &mut self,
+        waker: &EventFd,
+        timeout: Duration,
+        most: u64,
+        each: &mut impl FnMut(RecordView<'_>),
+    ) -> Result<Drained, BpfError> {
+        if !timeout.is_zero() {
+            self.wait(waker, timeout)?;
+        }
+        let mark = self.fresh_mark()?;
+        if self.marks.back().is_none_or(|last| last.position < mark.position) {
+            self.marks.push_back(mark);
+        }
+        let begun = self.positions.consumer();
+        let records = self.hand_out(mark.position, most, each);
+        let reached = self.positions.consumer();
+        while let Some(passed) = self.marks.pop_front_if(|mark| mark.position <= reached) {
+            self.complete_until = passed.time.saturating_sub(CLOCK_TOLERANCE);
+        }
+        if reached >= mark.position {
+            self.complete_until = mark.time.saturating_sub(CLOCK_TOLERANCE);
+        }
+        Ok(Drained {
+            records,
+            complete_until: self.complete_until,
+            more: reached < mark.position && reached - begun >= most,
+        })
+    }
+
+    fn wait(&self, waker: &EventFd, timeout: Duration) -> Result<(), BpfError> {
+        // Rounded up: a wait of less than a millisecond must not become a busy loop.
+        let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
+        let timeout =
+            EpollTimeout::try_from(i32::try_from(milliseconds).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::NONE);
+        let mut events = [EpollEvent::empty(); 2];
+        match self.epoll.wait(&mut events, timeout) {
+            Ok(count) => {
+                if events.iter().take(count).any(|event| event.data() == WAKER) {
+                    // Resets it; it cannot fail otherwise than by having been reset already.
+                    let _ = waker.read();
+                }
+                Ok(())
+            }
+            // A signal ends the wait early, which does no harm.
+            Err(nix::Error::EINTR) => Ok(()),
+            Err(error) => Err(system(error)),
+        }
     }
 }
 
@@ -119,7 +174,7 @@ impl Ring {
                 ring,
                 epoll,
                 positions: Positions::map(fd)?,
-                mark: None,
+                marks: VecDeque::new(),
                 complete_until: 0,
             })),
             waker: Arc::new(waker),
@@ -137,72 +192,32 @@ impl Ring {
     /// Records do not end the wait by themselves, because waking costs the target more than the
     /// record does. So `timeout` is the greatest latency: 10 to 20 ms suits a person. With zero it
     /// does not wait. At most a ring's worth of records is handed out in one call.
-    pub fn drain(&self, timeout: Duration, each: impl FnMut(RecordView<'_>)) -> Result<usize, BpfError> {
-        self.drain_until_known(timeout, each).map(|drained| drained.records)
+    pub fn drain(&self, timeout: Duration, mut each: impl FnMut(RecordView<'_>)) -> Result<usize, BpfError> {
+        let drained = self.lock().drain(&self.waker, timeout, u64::MAX, &mut each)?;
+        Ok(drained.records)
     }
 
-    /// As [`Ring::drain`], and says up to what time nothing is missing.
+    /// As [`Ring::drain`], but hands out records of no more than `most` bytes, and says up to what time none is missing.
     ///
     /// What was begun before the call is handed out, not more; a record that a program is still making holds up those behind it until a later call.
-    pub fn drain_until_known(
+    pub fn drain_some(
         &self,
         timeout: Duration,
+        most: u64,
         mut each: impl FnMut(RecordView<'_>),
     ) -> Result<Drained, BpfError> {
-        let mut consumer = self.consumer.lock().unwrap_or_else(PoisonError::into_inner);
-        let consumer = &mut *consumer;
-        if !timeout.is_zero() {
-            self.wait(&consumer.epoll, timeout)?;
-        }
-        let mut records = 0;
-        // First up to where an earlier call got stuck, then up to where the ring is filled now.
-        loop {
-            let earlier = consumer.mark.take();
-            let mark = match earlier {
-                Some(mark) => mark,
-                None => consumer.fresh_mark()?,
-            };
-            records += consumer.hand_out(mark.position, &mut each);
-            if consumer.positions.consumer() < mark.position {
-                consumer.mark = Some(mark);
-                break;
-            }
-            consumer.complete_until = mark.time.saturating_sub(CLOCK_TOLERANCE);
-            if earlier.is_none() {
-                break;
-            }
-        }
-        Ok(Drained {
-            records,
-            complete_until: consumer.complete_until,
-        })
+        self.lock().drain(&self.waker, timeout, most, &mut each)
     }
 
-    fn wait(&self, epoll: &Epoll, timeout: Duration) -> Result<(), BpfError> {
-        // Rounded up: a wait of less than a millisecond must not become a busy loop.
-        let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
-        let timeout =
-            EpollTimeout::try_from(i32::try_from(milliseconds).unwrap_or(i32::MAX)).unwrap_or(EpollTimeout::NONE);
-        let mut events = [EpollEvent::empty(); 2];
-        match epoll.wait(&mut events, timeout) {
-            Ok(count) => {
-                if events.iter().take(count).any(|event| event.data() == WAKER) {
-                    // Resets it; it cannot fail otherwise than by having been reset already.
-                    let _ = self.waker.read();
-                }
-                Ok(())
-            }
-            // A signal ends the wait early, which does no harm.
-            Err(nix::Error::EINTR) => Ok(()),
-            Err(error) => Err(system(error)),
-        }
+    fn lock(&self) -> MutexGuard<'_, Consumer> {
+        self.consumer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 fn now() -> Result<u64, BpfError> {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_err(|error| BpfError::system("reading the clock", error.into()))?;
+    let time =
+        clock_gettime(ClockId::CLOCK_MONOTONIC).map_err(|error| BpfError::system("reading the clock", error.into()))?;
     let nanoseconds = Duration::from(time).as_nanos();
     Ok(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }

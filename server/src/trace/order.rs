@@ -33,6 +33,8 @@ pub(super) struct Order {
     waiting: Vec<Waiting>,
     /// What the waiting records hold, and those that were released just now.
     bytes: Vec<u8>,
+    /// Room for `bytes` to be moved to.
+    spare: Vec<u8>,
 }
 
 impl Order {
@@ -75,6 +77,14 @@ impl Order {
     /// How many bytes wait.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Until when records have to be released for room: at least half of them, and of those that are left none is older than the newest by more than `span`
+    /// nanoseconds.
+    pub(super) fn time_to_make_room(&self, span: u64) -> u64 {
+        let newest = self.waiting.last().map_or(0, |last| last.time);
+        let middle = self.waiting.get(self.waiting.len() / 2).map_or(0, |middle| middle.time);
+        middle.max(newest.saturating_sub(span))
     }
 
     /// Hands out the records of the time until `until`, in order.

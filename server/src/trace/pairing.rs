@@ -11,6 +11,8 @@ use spelunk_dwarf::FileAddr;
 /// A goroutine's open calls are forgotten beyond this number of goroutines: ends of goroutines are seen, but their records may be lost.
 const MAX_GOROUTINES: usize = 100_000;
 
+/// Room is kept for this many goroutines.
+const MAX_SPARE: usize = 64;
 /// A goroutine of one of the traced processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Strand {
@@ -46,6 +48,8 @@ pub(crate) struct Call {
 #[derive(Debug, Default)]
 pub(crate) struct Pairing {
     goroutines: HashMap<Strand, Vec<OpenCall>>,
+    /// Room for the calls of other goroutines: most have none open for most of the time.
+    spare: Vec<Vec<OpenCall>>,
 }
 
 impl Pairing {
@@ -54,7 +58,11 @@ impl Pairing {
         if self.goroutines.len() >= MAX_GOROUTINES && !self.goroutines.contains_key(&goroutine) {
             self.goroutines.clear();
         }
-        let open = self.goroutines.entry(goroutine).or_default();
+        let spare = &mut self.spare;
+        let open = self
+            .goroutines
+            .entry(goroutine)
+            .or_insert_with(|| spare.pop().unwrap_or_default());
         while open.last().is_some_and(|inner| inner.depth >= depth) {
             open.pop();
         }
@@ -77,8 +85,11 @@ impl Pairing {
             return None;
         }
         open.pop();
-        if open.is_empty() {
-            self.goroutines.remove(&goroutine);
+        if open.is_empty()
+            && let Some(open) = self.goroutines.remove(&goroutine)
+            && self.spare.len() < MAX_SPARE
+        {
+            self.spare.push(open);
         }
         Some((found.call, found.doubtful))
     }

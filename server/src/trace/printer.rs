@@ -12,7 +12,7 @@ use super::children::Processes;
 use super::clock::WallClock;
 use super::engine::Installed;
 use super::function::SiteKind;
-use super::line::{TypeArguments, Verbosity, depth, dictionary, push_line, values};
+use super::line::{SiteTypes, TypeArguments, Verbosity, depth, dictionary, load_values, push_line};
 use super::pairing::{Call, Pairing, Strand};
 use super::record::Live;
 use crate::value::{Content, Value};
@@ -45,6 +45,10 @@ pub(crate) struct Printer {
     /// What the dictionaries that were seen say, by process and address. They are constants of the program.
     dictionaries: HashMap<(u32, u64), TypeArguments>,
     processes: Processes,
+    /// The types of each site's variables, by the site's number, once it was hit.
+    types: Vec<Option<SiteTypes>>,
+    /// Room for the values of one record.
+    values: Vec<Value>,
     text: String,
 }
 
@@ -67,6 +71,8 @@ impl Printer {
             grown: HashMap::new(),
             dictionaries: HashMap::new(),
             processes: Processes::default(),
+            types: Vec::new(),
+            values: Vec::new(),
             text: String::new(),
         }
     }
@@ -92,7 +98,8 @@ impl Printer {
                 }
                 let values = live.map(|live| {
                     let dictionary = self.remember_dictionary(site, record, Some(live));
-                    (dictionary, self.values(site, record, dictionary, Some(live)))
+                    self.load(site, record, dictionary, Some(live));
+                    (dictionary, std::mem::take(&mut self.values))
                 });
                 self.grown.insert(
                     key,
@@ -104,7 +111,12 @@ impl Printer {
                 );
             }
             SiteKind::Call => {
-                let grown = self.grown.remove(&key);
+                // Nearly always no stack grows.
+                let grown = if self.grown.is_empty() {
+                    None
+                } else {
+                    self.grown.remove(&key)
+                };
                 let (dictionary, earlier) = match grown {
                     Some(Grown {
                         values: Some((dictionary, values)),
@@ -113,7 +125,8 @@ impl Printer {
                     Some(grown) => match RecordView::new(&grown.record) {
                         Ok(before) => {
                             let dictionary = self.remember_dictionary(&grown.site, &before, None);
-                            (dictionary, Some(self.values(&grown.site, &before, dictionary, None)))
+                            self.load(&grown.site, &before, dictionary, None);
+                            (dictionary, Some(std::mem::take(&mut self.values)))
                         }
                         Err(_) => (0, None),
                     },
@@ -124,25 +137,25 @@ impl Printer {
                     key.1,
                     Call {
                         function: plan.entry,
-                        site: record.site(),
+                        site: site.id,
                         time,
                         dictionary,
                     },
                 );
-                let values = self.values(site, record, dictionary, live);
-                let values = self.with_fragile(site, values, earlier.as_deref());
-                self.line(site, record, &values, None);
+                self.load(site, record, dictionary, live);
+                self.mend_fragile(site, earlier.as_deref());
+                self.line(site, record, None);
             }
             SiteKind::Return => {
                 let ended = self.pairing.ret(goroutine, key.1, plan.entry);
                 let call = ended
                     .filter(|(call, doubtful)| !doubtful || !self.has_lost(call.site))
                     .map(|(call, _)| call);
-                let values = self.values(site, record, call.map_or(0, |call| call.dictionary), live);
+                self.load(site, record, call.map_or(0, |call| call.dictionary), live);
                 let took = call
                     .and_then(|call| time.checked_sub(call.time))
                     .filter(|_| self.timing);
-                self.line(site, record, &values, took);
+                self.line(site, record, took);
             }
             SiteKind::GoroutineExit => self.pairing.goroutine_exit(goroutine),
             SiteKind::Recovery => self.pairing.recovery(goroutine),
@@ -168,33 +181,45 @@ impl Printer {
         address
     }
 
-    fn values(
-        &self,
-        site: &Installed<()>,
-        record: &RecordView<'_>,
-        dictionary: u64,
-        live: Option<Live<'_>>,
-    ) -> Vec<Value> {
-        let arguments: &[Option<TypeId>] = self
-            .dictionaries
-            .get(&(record.process(), dictionary))
-            .map_or(&[], Vec::as_slice);
-        values(
+    /// Loads the values of a record.
+    fn load(&mut self, site: &Installed<()>, record: &RecordView<'_>, dictionary: u64, live: Option<Live<'_>>) {
+        let arguments: &[Option<TypeId>] = match dictionary {
+            0 => &[],
+            address => self
+                .dictionaries
+                .get(&(record.process(), address))
+                .map_or(&[], Vec::as_slice),
+        };
+        let number = site.id.number() as usize;
+        if self.types.len() <= number {
+            self.types.resize_with(number + 1, || None);
+        }
+        let Some(types) = self.types.get_mut(number) else {
+            return;
+        };
+        let types = types.get_or_insert_with(|| SiteTypes::of(&self.binary, &site.plan));
+        load_values(
+            &mut self.values,
             &self.binary,
-            &site.plan,
+            (&site.plan, types),
             record,
             self.verbosity.load_config(),
             arguments,
             live,
-        )
+        );
     }
 
-    /// A call's arguments. Those that do not survive the growth of the stack come from before it, if it grew.
-    fn with_fragile(&self, site: &Installed<()>, mut values: Vec<Value>, earlier: Option<&[Value]>) -> Vec<Value> {
+    /// A call's arguments that do not survive the growth of the stack come from before it, if it grew.
+    fn mend_fragile(&mut self, site: &Installed<()>, earlier: Option<&[Value]>) {
+        if site.plan.fragile.is_empty() {
+            return;
+        }
         // Whether the stack grew is known only as long as no record of that was lost.
         let uncertain = earlier.is_none() && site.growth.is_some_and(|growth| self.has_lost(growth));
         for index in &site.plan.fragile {
-            let Some(value) = values.get_mut(*index) else { continue };
+            let Some(value) = self.values.get_mut(*index) else {
+                continue;
+            };
             match earlier.and_then(|earlier| earlier.get(*index)) {
                 Some(earlier) => *value = earlier.clone(),
                 None if uncertain => {
@@ -204,12 +229,12 @@ impl Printer {
                 None => {}
             }
         }
-        values
     }
 
-    fn line(&mut self, site: &Installed<()>, record: &RecordView<'_>, values: &[Value], took: Option<u64>) {
-        if let Some(clock) = &self.clock {
-            self.text.push_str(&clock.text(record.time()));
+    /// Appends the line of the values that were loaded last.
+    fn line(&mut self, site: &Installed<()>, record: &RecordView<'_>, took: Option<u64>) {
+        if let Some(clock) = &mut self.clock {
+            clock.push_text(&mut self.text, record.time());
             self.text.push(' ');
         }
         if let Some(pid) = self.processes.child(record) {
@@ -220,7 +245,7 @@ impl Printer {
             &mut self.text,
             &site.plan,
             record.goroutine(),
-            values,
+            &self.values,
             self.verbosity,
             took,
         );

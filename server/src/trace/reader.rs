@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use nix::time::{ClockId, clock_gettime};
-use spelunk_bpf::{BpfError, RecordView, Ring, SiteId, Waker};
+use spelunk_bpf::{BpfError, Drained, RecordView, Ring, SiteId, Waker};
 
 use super::engine::{Installed, Table};
 use super::order::Order;
@@ -18,8 +18,11 @@ const POLL: Duration = Duration::from_millis(5);
 /// How long records wait at most for one that a program is still making.
 const LONGEST_WAIT: Duration = Duration::from_millis(40);
 
-/// How many bytes of records wait at most for that.
-const MOST_WAITING: usize = 64 << 20;
+/// How many bytes of the ring are read before what is known to be in order is handled. What is handled soon is still in the CPU's cache.
+const SLICE: u64 = 256 << 10;
+
+/// How many bytes of records wait at most, for any of that.
+const MOST_WAITING: usize = 4 << 20;
 
 /// How many records are handled however long somebody has waited.
 const HANDLED_IN_A_HURRY: u64 = 500;
@@ -61,6 +64,7 @@ impl Reader {
             },
             consumer,
             order: Order::default(),
+            known: 0,
             stuck: None,
             stop: stop.clone(),
             asked,
@@ -105,7 +109,9 @@ struct Reading<T, C> {
     sites: Sites<T>,
     consumer: C,
     order: Order,
-    /// Since when records wait for one that is still being made.
+    /// Until when no record was missing when the ring was last looked at.
+    known: u64,
+    /// Since when that has not changed, while records wait for one that is still being made.
     stuck: Option<Instant>,
     stop: Arc<AtomicBool>,
     asked: Receiver<Sender<()>>,
@@ -114,6 +120,7 @@ struct Reading<T, C> {
 
 impl<T, C: Consumer<T>> Reading<T, C> {
     fn run(mut self) {
+        let mut more = false;
         loop {
             let last = self.stop.load(Ordering::Acquire);
             let asked: Vec<_> = self.asked.try_iter().collect();
@@ -121,7 +128,8 @@ impl<T, C: Consumer<T>> Reading<T, C> {
                 // Whoever asked before now has seen its records enter the ring.
                 self.all_until(now())
             } else {
-                self.some(POLL).map(drop)
+                self.some(if more { Duration::ZERO } else { POLL })
+                    .map(|drained| more = drained.more)
             };
             if let Err(error) = drained {
                 tracing::error!("the ring cannot be read: {error}");
@@ -139,28 +147,35 @@ impl<T, C: Consumer<T>> Reading<T, C> {
     }
 
     /// Handles what is known to be in order.
-    fn some(&mut self, timeout: Duration) -> Result<u64, BpfError> {
+    fn some(&mut self, timeout: Duration) -> Result<Drained, BpfError> {
         let order = &mut self.order;
-        let drained = self.ring.drain_until_known(timeout, |record| order.push(&record))?;
+        let drained = self.ring.drain_some(timeout, SLICE, |record| order.push(&record))?;
         self.release(drained.complete_until);
-        self.stuck = match self.stuck {
-            _ if self.order.is_empty() => None,
-            Some(since) if since.elapsed() > LONGEST_WAIT || self.order.len() > MOST_WAITING => {
-                self.release(u64::MAX);
-                None
-            }
-            Some(since) => Some(since),
-            None => Some(Instant::now()),
-        };
-        Ok(drained.complete_until)
+        if self.order.len() > MOST_WAITING {
+            self.release(self.order.time_to_make_room(LONGEST_WAIT.as_nanos() as u64));
+        }
+        if self.order.is_empty() || drained.more || self.known != drained.complete_until {
+            self.known = drained.complete_until;
+            self.stuck = None;
+        } else if self.stuck.get_or_insert_with(Instant::now).elapsed() > LONGEST_WAIT {
+            self.release(u64::MAX);
+            self.stuck = None;
+        }
+        Ok(drained)
     }
 
     /// Handles all that was made until a moment.
     fn all_until(&mut self, moment: u64) -> Result<(), BpfError> {
         let begun = Instant::now();
-        while self.some(Duration::ZERO)? < moment && begun.elapsed() < LONGEST_WAIT {
-            // A program that has begun a record finishes it within microseconds, unless its CPU is taken away.
-            thread::yield_now();
+        loop {
+            let drained = self.some(Duration::ZERO)?;
+            if drained.complete_until >= moment || (!drained.more && begun.elapsed() > LONGEST_WAIT) {
+                break;
+            }
+            if !drained.more {
+                // A program that has begun a record finishes it within microseconds, unless its CPU is taken away.
+                thread::yield_now();
+            }
         }
         self.release(u64::MAX);
         Ok(())
