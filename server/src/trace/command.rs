@@ -187,10 +187,7 @@ impl Trace<'_> {
             printer = printer.following(Processes::following(place.pid()));
         }
         let (unread, closed) = bounded(1);
-        let printing = Printing {
-            printer,
-            unread,
-        };
+        let printing = Printing { printer, unread };
         let reader = engine
             .read(printing)
             .ok_or_else(|| failed("the trace's reader could not be started".to_owned()))?;
