@@ -84,6 +84,11 @@ impl Flags {
     /// The condition of the plan's gate had no value here: memory could not be read, an index was out of range, something was divided by zero. The hit
     /// passed without being counted by the gate's hit condition.
     pub const CONDITION_UNKNOWN: u32 = 32;
+    /// The gate's hit condition counts each goroutine for itself, and this hit could not be counted so: there is no goroutine, or the table of goroutines
+    /// is full ([`crate::Options::max_goroutine_hits`]). The hit passed.
+    pub const HITS_UNKNOWN: u32 = 64;
+    /// Something that was to be copied could not be read: a root, or what a chunk was to hold.
+    pub const FAULT: u32 = 128;
 
     /// Whether all of `bits` are set.
     pub fn has(self, bits: u32) -> bool {
