@@ -3,7 +3,7 @@
 //! Conditions have three outcomes, as an evaluation in Go has: true, false, or none, where Go would panic or memory cannot be read. Evaluation is
 //! Go's: from left to right, `&&` and `||` decide early, and the first part without a value leaves the whole without one.
 
-use crate::plan::Reg;
+use crate::plan::{PlanError, Reg};
 
 /// What a hit must pass, in this order. The default lets everything pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -74,7 +74,8 @@ pub const MAX_LITERAL: usize = 256;
 /// The longest strings of the target that are compared with each other, in bytes.
 pub const MAX_COMPARED: u32 = 256;
 
-/// The most conditions and terms, nested ones counted, that one gate can have.
+/// The most conditions and terms, nested ones counted, that one gate can have. A literal counts for one more with each 16 bytes, the comparison of two
+/// strings of the target for 8.
 pub const MAX_CONDITION_NODES: usize = 512;
 
 /// How deep terms and conditions can be nested.
@@ -221,3 +222,133 @@ pub struct RateLimit {
 /// What counts for a rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LimiterId(pub(crate) u32);
+
+impl CounterId {
+    /// The number itself: from 0, without gaps.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl LimiterId {
+    /// The number itself: from 0, without gaps.
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// How many bytes of a literal count as one part of a condition.
+const BYTES_OF_A_PART: usize = 16;
+
+/// As how many parts of a condition the comparison of two strings counts: it takes that much more code.
+const PARTS_OF_SAME_BYTES: usize = 8;
+
+impl Gate {
+    /// Checks everything that code generation takes for granted.
+    pub(crate) fn validate(&self) -> Result<(), PlanError> {
+        if let Some(condition) = &self.condition {
+            let mut size = Size::default();
+            size.condition(condition, 1)?;
+        }
+        if let Some(rate) = self.rate {
+            if rate.most == 0 {
+                return Err(PlanError::InvalidGate("a rate limit that lets nothing pass"));
+            }
+            if rate.interval < MIN_INTERVAL || i64::try_from(rate.interval).is_err() {
+                return Err(PlanError::InvalidGate(
+                    "a rate limit for less than a microsecond or more than 292 years",
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The shortest interval of a rate limit, in nanoseconds.
+const MIN_INTERVAL: u64 = 1_000;
+
+/// Counts the parts of a condition, and looks at each before it goes deeper.
+#[derive(Default)]
+struct Size(usize);
+
+impl Size {
+    fn part(&mut self, weight: usize, depth: usize) -> Result<(), PlanError> {
+        self.0 = self.0.saturating_add(weight);
+        if depth > MAX_CONDITION_DEPTH {
+            return Err(PlanError::ConditionTooDeep);
+        }
+        if self.0 > MAX_CONDITION_NODES {
+            return Err(PlanError::TooManyConditions(self.0));
+        }
+        Ok(())
+    }
+
+    fn condition(&mut self, condition: &Condition, depth: usize) -> Result<(), PlanError> {
+        let weight = match condition {
+            Condition::Bytes { literal, .. } => 1 + literal.len() / BYTES_OF_A_PART,
+            Condition::SameBytes { .. } => PARTS_OF_SAME_BYTES,
+            _ => 1,
+        };
+        self.part(weight, depth)?;
+        let inner = depth + 1;
+        match condition {
+            Condition::Always(_) => Ok(()),
+            Condition::Compare { left, right, .. } => {
+                self.term(left, inner)?;
+                self.term(right, inner)
+            }
+            Condition::CompareFloats { width, left, right, .. } => {
+                if !matches!(width, 4 | 8) {
+                    return Err(PlanError::InvalidGate(
+                        "floating-point numbers that are not 4 or 8 bytes",
+                    ));
+                }
+                self.term(left, inner)?;
+                self.term(right, inner)
+            }
+            Condition::Bytes { text, literal, .. } => {
+                if literal.len() > MAX_LITERAL {
+                    return Err(PlanError::InvalidGate("a literal of more than 256 bytes"));
+                }
+                self.text(text, inner)
+            }
+            Condition::SameBytes { left, right } => {
+                self.text(left, inner)?;
+                self.text(right, inner)
+            }
+            Condition::Not(condition) => self.condition(condition, inner),
+            Condition::And(left, right) | Condition::Or(left, right) => {
+                self.condition(left, inner)?;
+                self.condition(right, inner)
+            }
+        }
+    }
+
+    fn text(&mut self, text: &Text, depth: usize) -> Result<(), PlanError> {
+        self.term(&text.address, depth)?;
+        self.term(&text.len, depth)
+    }
+
+    fn term(&mut self, term: &Term, depth: usize) -> Result<(), PlanError> {
+        self.part(1, depth)?;
+        let inner = depth + 1;
+        match term {
+            Term::Const(_) | Term::Address(_) | Term::Register(_) | Term::Goroutine => Ok(()),
+            Term::Load { base: term, width, .. } | Term::Fit { term, width, .. } => {
+                if !matches!(width, 1 | 2 | 4 | 8) {
+                    return Err(PlanError::InvalidGate("a number that is not 1, 2, 4 or 8 bytes"));
+                }
+                self.term(term, inner)
+            }
+            Term::Arithmetic { left, right, .. } => {
+                self.term(left, inner)?;
+                self.term(right, inner)
+            }
+            Term::Checked { index, len } => {
+                self.term(index, inner)?;
+                self.term(len, inner)
+            }
+            Term::Truth(condition) => self.condition(condition, inner),
+        }
+    }
+}

@@ -37,7 +37,23 @@ pub(crate) struct CounterEntry {
     pub(crate) condition_false: u64,
     pub(crate) throttled: u64,
     pub(crate) faults: u64,
+    pub(crate) idle: u64,
 }
+
+/// Key of the table in which hits are counted for each goroutine by itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GoroutineKey {
+    /// Number of the counter.
+    pub(crate) counter: u32,
+    /// The process, as the pid namespace of this process numbers it.
+    pub(crate) process: u32,
+    /// `g.goid`.
+    pub(crate) goroutine: u64,
+}
+
+/// Size of the ring for records of stops, in bytes. Each stops the process, so few come before somebody looks.
+const STOP_RING_BYTES: u32 = 256 << 10;
 
 /// One entry of the limiter table.
 #[repr(C)]
@@ -57,6 +73,8 @@ unsafe impl aya::Pod for CounterEntry {}
 unsafe impl aya::Pod for TypeEntry {}
 // SAFETY: as above.
 unsafe impl aya::Pod for LimiterEntry {}
+// SAFETY: as above.
+unsafe impl aya::Pod for GoroutineKey {}
 
 /// The maps. Their descriptors keep the program array filled: the kernel empties one when its last
 /// user-space descriptor is closed, so whatever is attached holds on to this.
@@ -64,6 +82,7 @@ pub(crate) struct Maps {
     sites: OwnedFd,
     counters: OwnedFd,
     hits: OwnedFd,
+    pub(crate) goroutine_hits: OwnedFd,
     limiters: OwnedFd,
     /// The same in this process's memory.
     pub(crate) site_table: Table<SiteEntry>,
@@ -73,6 +92,7 @@ pub(crate) struct Maps {
     pub(crate) limiter_table: Table<LimiterEntry>,
     pub(crate) programs: OwnedFd,
     pub(crate) ring: OwnedFd,
+    pub(crate) stop_ring: OwnedFd,
     layouts: OwnedFd,
     pub(crate) types: OwnedFd,
     /// Those that follow processes, where that was asked for.
@@ -131,6 +151,15 @@ impl Maps {
                 0,
             )?,
             ring: create(MapType::Ringbuf, "spelunk_ring", 0, 0, options.ring_bytes, 0)?,
+            stop_ring: create(MapType::Ringbuf, "spelunk_stops", 0, 0, STOP_RING_BYTES, 0)?,
+            goroutine_hits: create(
+                MapType::Hash,
+                "spelunk_ghits",
+                size_of::<GoroutineKey>(),
+                size_of::<u64>(),
+                options.max_goroutine_hits,
+                sys::NO_PREALLOC,
+            )?,
             layouts: layout_map,
             types: create(
                 MapType::Hash,
@@ -150,9 +179,11 @@ impl Maps {
             MapRef::Sites => &self.sites,
             MapRef::Counters => &self.counters,
             MapRef::Hits => &self.hits,
+            MapRef::GoroutineHits => &self.goroutine_hits,
             MapRef::Limiters => &self.limiters,
             MapRef::Programs => &self.programs,
             MapRef::Ring => &self.ring,
+            MapRef::StopRing => &self.stop_ring,
             MapRef::Layouts => &self.layouts,
             MapRef::RuntimeTypes => &self.types,
             MapRef::Followed => &self.children.get()?.followed,

@@ -13,12 +13,12 @@ use crate::children::Family;
 use crate::codegen::{self, Environment};
 use crate::error::BpfError;
 use crate::features;
-use crate::gate::{CounterId, LimiterId};
+use crate::gate::{CounterId, Gate, LimiterId};
 use crate::layout::{self, Layout, LayoutId, RuntimeTypeEntry, TypeEntry};
 use crate::link::{self, Link, Target};
 use crate::loader::{Loader, kernel_has_btf};
 use crate::maps::{CounterEntry, LimiterEntry, Maps, SiteEntry};
-use crate::namespace::Numbers;
+use crate::namespace::{Numbers, Structures};
 use crate::plan::{GoroutineSource, Plan, RECORD_CLASSES};
 use crate::record::RecordView;
 use crate::ring::Ring;
@@ -66,6 +66,9 @@ pub struct Options {
     pub max_runtime_types: u32,
     /// The most counters of hits, and the most limiters.
     pub max_counters: u32,
+    /// The most goroutines that counters of hits can tell apart: one entry for each counter and goroutine that it has ever counted. Hits of a goroutine
+    /// that finds no room are not counted for it, and say so ([`crate::Flags::HITS_UNKNOWN`]).
+    pub max_goroutine_hits: u32,
 }
 
 impl Default for Options {
@@ -77,6 +80,7 @@ impl Default for Options {
             max_layouts: 1 << 14,
             max_runtime_types: 1 << 17,
             max_counters: 1 << 12,
+            max_goroutine_hits: 1 << 16,
         }
     }
 }
@@ -90,8 +94,7 @@ pub struct Site {
     pub file_addr: u64,
 }
 
-/// What became of a site's hits. Each hit is counted once in `hits`, and once in one of the others but `faults`; but for those of a site that is not
-/// armed ([`ProbeSet::arm`]), which are counted in `hits` alone.
+/// What became of a site's hits. Each hit is counted once in `hits`, and once in one of the others but `faults`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// How often the site was passed.
@@ -106,8 +109,11 @@ pub struct Counters {
     pub condition_false: u64,
     /// How often the gate's rate limit was reached.
     pub throttled: u64,
-    /// How many of the emitted records lack something that could not be read, or were made because the condition had no value.
+    /// How many of the emitted records lack something that could not be read ([`crate::Flags::FAULT`]), or were made because the condition had no value
+    /// ([`crate::Flags::CONDITION_UNKNOWN`]). What found no room is not among them.
     pub faults: u64,
+    /// How often a site of a plan that stops was passed while it was not armed ([`ProbeSet::arm`]).
+    pub idle: u64,
 }
 
 impl std::ops::AddAssign<CounterEntry> for Counters {
@@ -119,6 +125,7 @@ impl std::ops::AddAssign<CounterEntry> for Counters {
         self.condition_false += entry.condition_false;
         self.throttled += entry.throttled;
         self.faults += entry.faults;
+        self.idle += entry.idle;
     }
 }
 
@@ -130,6 +137,7 @@ pub struct ProbeSet {
     loader: Loader,
     dispatcher: OwnedFd,
     ring: Ring,
+    stop_ring: Ring,
     plans: HashMap<Plan, PlanId>,
     sites: u32,
     /// The next free entry of the layout table; 0 stands for no layout.
@@ -176,6 +184,7 @@ impl ProbeSet {
             max_layouts: options.max_layouts.max(2),
             max_runtime_types: options.max_runtime_types.max(1),
             max_counters: options.max_counters.max(1),
+            max_goroutine_hits: options.max_goroutine_hits.max(1),
         };
         kernel_has_btf()?;
         let cpus = aya::util::nr_cpus().map_or(1, |cpus| cpus as u32);
@@ -187,6 +196,7 @@ impl ProbeSet {
             ring_bytes: options.ring_bytes,
             fsbase_offset: None,
             numbers: Numbers::of_this_process(&maps)?,
+            own_number: None,
         };
         let loader = Loader::default();
         let code =
@@ -198,6 +208,7 @@ impl ProbeSet {
             });
         }
         let ring = Ring::new(&maps.ring)?;
+        let stop_ring = Ring::new(&maps.stop_ring)?;
         Ok(ProbeSet {
             options,
             environment,
@@ -205,6 +216,7 @@ impl ProbeSet {
             loader,
             dispatcher,
             ring,
+            stop_ring,
             plans: HashMap::new(),
             sites: 0,
             layouts: 1,
@@ -222,6 +234,15 @@ impl ProbeSet {
     /// Compiles and loads the programs of many plans, on all CPUs; their ids are in the same order.
     /// If one fails, none is added.
     pub fn add_plans(&mut self, plans: &[Plan]) -> Result<Vec<PlanId>, BpfError> {
+        for plan in plans {
+            let Gate { hits, rate, .. } = &plan.gate;
+            if hits.is_some_and(|hits| hits.counter.0 >= self.hit_counters) {
+                return Err(BpfError::Foreign("a counter"));
+            }
+            if rate.is_some_and(|rate| rate.limiter.0 >= self.limiters) {
+                return Err(BpfError::Foreign("a limiter"));
+            }
+        }
         let mut fresh: Vec<(&Plan, PlanId)> = Vec::new();
         let mut ids = Vec::with_capacity(plans.len());
         {
@@ -338,8 +359,10 @@ impl ProbeSet {
         Link::attach(self.dispatcher.as_fd(), &self.maps, target, probes)
     }
 
-    /// Begins to follow processes that run `executable` into their children; [`ProbeSet::attach_to`] probes them. Once for each probe set.
-    pub fn follow(&self, executable: &File) -> Result<Family, BpfError> {
+    /// Begins to follow processes that run `executable` into their children; [`ProbeSet::attach_to`] probes them. Once for each probe set. Records of plans
+    /// that are added afterwards tell a process's number in its own pid namespace too.
+    pub fn follow(&mut self, executable: &File) -> Result<Family, BpfError> {
+        self.environment.own_number = Some(Structures::of_this_kernel()?);
         let dispatcher = || {
             let code = codegen::following_dispatcher(self.environment)
                 .map_err(|error| crate::plan::PlanError::TooLong(error.to_string()))?;
@@ -467,6 +490,12 @@ impl ProbeSet {
     /// The consumer's handle on the ring, to be used from any thread.
     pub fn ring(&self) -> Ring {
         self.ring.clone()
+    }
+
+    /// The consumer's handle on the ring for records of sites that stop the process ([`Plan::stops`]). They have one of their own, which a flood of other
+    /// records cannot fill, and each of them wakes a consumer that waits.
+    pub fn stop_ring(&self) -> Ring {
+        self.stop_ring.clone()
     }
 
     /// [`Ring::drain`] of this set's ring.

@@ -10,6 +10,8 @@
 //!   same to it and are walked once, instead of once for each combination of earlier outcomes.
 //! * Each number that came from memory is compared with a constant just before it is used.
 //!
+//! A gate, where a plan has one, comes before all this: see [`gate`].
+//!
 //! Registers by convention: R6 the context while roots are copied, later a count; R7 the record;
 //! R8 the cursor; R9 an address in the target.
 
@@ -17,6 +19,7 @@ mod append;
 mod chase;
 mod dispatcher;
 mod follow;
+mod gate;
 mod goroutine;
 mod interface;
 mod roots;
@@ -26,8 +29,8 @@ mod tests;
 pub(crate) use dispatcher::{dispatcher, following_dispatcher};
 
 use crate::asm::{Asm, AsmError, Code, Label, MapRef};
-use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R6, R7, R8, Width};
-use crate::namespace::Numbers;
+use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R6, R7, R8, R9, Width};
+use crate::namespace::{Numbers, Structures};
 use crate::plan::{Plan, PlanError, Reg};
 use crate::record::{Flags, header};
 
@@ -44,6 +47,8 @@ pub(crate) struct Environment {
     pub(crate) fsbase_offset: Option<u32>,
     /// What processes and threads are called.
     pub(crate) numbers: Numbers,
+    /// How the number that a process has in its own pid namespace is found, where records are to have it.
+    pub(crate) own_number: Option<Structures>,
 }
 
 /// Offsets in an entry of the counter table.
@@ -55,6 +60,7 @@ pub(crate) mod counter {
     pub(crate) const CONDITION_FALSE: i16 = 32;
     pub(crate) const THROTTLED: i16 = 40;
     pub(crate) const FAULTS: i16 = 48;
+    pub(crate) const IDLE: i16 = 56;
 }
 
 /// Offsets in an entry of the site table.
@@ -99,6 +105,9 @@ pub(crate) mod slot {
 const NO_WAKEUP: i32 = 1;
 const FORCE_WAKEUP: i32 = 2;
 
+/// What makes a record count as one with faults.
+const FAULTY: u32 = Flags::FAULT | Flags::CONDITION_UNKNOWN;
+
 /// SIGSTOP on x86-64 (`arch/x86/include/uapi/asm/signal.h`).
 const SIGSTOP: i32 = 19;
 
@@ -111,6 +120,9 @@ pub(crate) struct Generator<'p> {
     class: i32,
     /// Number of the next follow.
     follows: u16,
+    /// How many intermediate values of the gate are kept now, and how many were at most.
+    temporaries: i16,
+    most_temporaries: i16,
 }
 
 /// The program that copies what `plan` says; records carry `number` as their plan.
@@ -122,8 +134,15 @@ pub(crate) fn plan_program(plan: &Plan, number: u32, environment: Environment) -
         environment,
         class: plan.record_class().cast_signed(),
         follows: 0,
+        temporaries: 0,
+        most_temporaries: 0,
     };
     generator.program(number);
+    if generator.most_temporaries > gate::MAX_TEMPORARIES {
+        return Err(PlanError::TooManyIntermediates(
+            generator.most_temporaries.unsigned_abs(),
+        ));
+    }
     generator.asm.finish().map_err(|error| match error {
         AsmError::JumpTooFar(_) | AsmError::Unbound => PlanError::TooLong(error.to_string()),
     })
@@ -137,8 +156,16 @@ impl Generator<'_> {
         self.asm.mov(R8, R0);
         counter_key(&mut self.asm, self.environment);
         let idle = self.plan.stops.then(|| self.unless_armed());
+        let refusals = self.gate();
 
-        self.asm.load_map(R1, MapRef::Ring);
+        self.asm.load_map(
+            R1,
+            if self.plan.stops {
+                MapRef::StopRing
+            } else {
+                MapRef::Ring
+            },
+        );
         self.asm.mov_imm(R2, self.class);
         self.asm.mov_imm(R3, 0);
         self.asm.call(Helper::RingbufReserve);
@@ -161,14 +188,21 @@ impl Generator<'_> {
             self.asm.jump_if_imm(R0, Cond::Equal, 0, raised);
             self.flag(Flags::NOT_STOPPED);
             self.asm.bind(raised);
+        }
+        // Whether something is wanting must be asked before the record is given away.
+        self.asm.load(Width::Word, R9, R7, header::FLAGS);
+        self.asm.alu_imm(Alu::And, R9, FAULTY.cast_signed());
+        if self.plan.stops {
             self.asm.mov(R1, R7);
             self.asm.mov_imm(R2, FORCE_WAKEUP);
             self.asm.call(Helper::RingbufSubmit);
         } else {
             self.submit();
         }
-        self.count(counter::EMITTED);
+        self.count_emitted();
         self.exit();
+
+        self.refuse(&refusals);
 
         self.asm.bind(ring_full);
         if self.plan.stops {
@@ -176,10 +210,12 @@ impl Generator<'_> {
             self.stop_process();
         }
         self.count(counter::RING_FULL);
+        self.exit();
         if let Some(idle) = idle {
             self.asm.bind(idle);
+            self.count(counter::IDLE);
+            self.exit();
         }
-        self.exit();
 
         if let Some(label) = chase {
             self.chase(label);
@@ -197,10 +233,11 @@ impl Generator<'_> {
         idle
     }
 
-    /// Raises SIGSTOP for the process; R0 is 0 if the kernel did. Overwrites R1 to R5.
+    /// Raises SIGSTOP for this thread, which stops the process when it leaves the kernel. Raised for the process, the signal could be taken by another thread
+    /// first, and this one would go on until it hears of it. R0 is 0 if the kernel did. Overwrites R1 to R5.
     fn stop_process(&mut self) {
         self.asm.mov_imm(R1, SIGSTOP);
-        self.asm.call(Helper::SendSignal);
+        self.asm.call(Helper::SendSignalThread);
     }
 
     fn exit(&mut self) {
@@ -213,21 +250,42 @@ impl Generator<'_> {
         count(&mut self.asm, counter);
     }
 
+    /// Counts a record, and whether something is wanting in it, which R9 says. Overwrites R0 to R5.
+    fn count_emitted(&mut self) {
+        let absent = self.asm.label();
+        self.asm.lookup(MapRef::Counters, slot::COUNTER);
+        self.asm.jump_if_imm(R0, Cond::Equal, 0, absent);
+        self.asm.mov_imm(R1, 1);
+        self.asm.atomic_add(R0, counter::EMITTED, R1);
+        self.asm.jump_if_imm(R9, Cond::Equal, 0, absent);
+        self.asm.atomic_add(R0, counter::FAULTS, R1);
+        self.asm.bind(absent);
+    }
+
     fn fill_header(&mut self, number: u32) {
         let chunks_at = self.plan.chunks_at().cast_signed();
+        let gate_has_flags = self.gate_has_flags();
         let asm = &mut self.asm;
         asm.store_imm(Width::Word, R7, header::USED, chunks_at);
         asm.store(Width::Word, R7, header::SITE, R8);
         asm.store_imm(Width::Word, R7, header::PLAN, number.cast_signed());
-        asm.store_imm(Width::Word, R7, header::FLAGS, 0);
+        if gate_has_flags {
+            asm.load(Width::Double, R1, FP, gate::slot::FLAGS);
+            asm.store(Width::Word, R7, header::FLAGS, R1);
+        } else {
+            asm.store_imm(Width::Word, R7, header::FLAGS, 0);
+        }
         asm.store_imm(Width::Double, R7, header::FAULTS, 0);
         asm.store_imm(Width::Double, R7, header::FAULTS + 8, 0);
-        // The word behind CHUNKS_AT is reserved; storing both at once clears it.
+        // The word behind CHUNKS_AT is OWN_PROCESS; storing both at once clears it.
         asm.store_imm(Width::Double, R7, header::CHUNKS_AT, chunks_at);
         asm.call(Helper::KtimeGetNs);
         asm.store(Width::Double, R7, header::TIME, R0);
         let numbers = self.environment.numbers;
         numbers.store_current(asm, R7, header::THREAD, slot::WORD);
+        if let Some(structures) = self.environment.own_number {
+            structures.store_own(asm, R7, header::OWN_PROCESS, slot::WORD);
+        }
         asm.load(Width::Double, R1, R6, Reg::Rsp.pt_regs_offset());
         asm.store(Width::Double, R7, header::SP, R1);
         asm.load(Width::Double, R1, R6, Reg::Rip.pt_regs_offset());
@@ -263,7 +321,7 @@ impl Generator<'_> {
     }
 
     fn read_user_to_stack(&mut self, slot: i16, size: i32, offset: i64) {
-        self.asm.mov(R3, crate::insn::R9);
+        self.asm.mov(R3, R9);
         self.asm.add_imm64(R3, offset, R1);
         self.asm.mov(R1, FP);
         self.asm.alu_imm(Alu::Add, R1, i32::from(slot));

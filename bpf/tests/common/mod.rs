@@ -361,7 +361,8 @@ impl OwnedRecord {
 /// All records that are there now.
 pub(crate) fn records(set: &ProbeSet, plan: &Plan) -> Vec<OwnedRecord> {
     let mut out = Vec::new();
-    set.drain(std::time::Duration::ZERO, |view| {
+    let ring = if plan.stops { set.stop_ring() } else { set.ring() };
+    ring.drain(std::time::Duration::ZERO, |view| {
         out.push(OwnedRecord {
             site: view.site(),
             flags: view.flags(),

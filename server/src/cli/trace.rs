@@ -26,6 +26,8 @@ pub(crate) struct TraceArgs {
     pub(crate) directory: Option<PathBuf>,
     /// Whether to trace in the kernel or by stopping the program; as the machine allows when absent.
     pub(crate) in_kernel: Option<bool>,
+    /// Whether processes that the program makes of itself are traced too.
+    pub(crate) follow_children: bool,
 }
 
 /// A program to be traced.
@@ -49,6 +51,11 @@ pub(crate) enum TraceTarget {
 }
 
 impl TraceArgs {
+    /// Whether the program may be stopped at each call where the kernel cannot be used.
+    pub(crate) fn may_stop(&self) -> bool {
+        self.in_kernel.is_none() && !self.follow_children
+    }
+
     /// Builds the program if it is to be built; the compiler's messages go to standard error and output.
     /// The binary is removed with what is returned.
     pub(crate) fn build(&self) -> Result<Option<Binary>, BuildError> {
@@ -137,6 +144,9 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
             ));
         }
     }
+    if flags.follow_children && flags.ebpf == Some(false) {
+        return Err("--follow-children needs tracing in the kernel, which --ebpf=false turns off".to_owned());
+    }
     Ok(TraceArgs {
         target,
         target_args: flags.target_arguments,
@@ -146,6 +156,7 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
         timing: flags.timing,
         debug_file: (flags.pid != 0 && !flags.exec.is_empty()).then(|| flags.exec.into()),
         in_kernel: flags.ebpf,
+        follow_children: flags.follow_children,
         directory: (!global.wd.is_empty()).then(|| global.wd.clone().into()),
     })
 }
@@ -240,6 +251,15 @@ mod tests {
         assert!(parse("spelunk trace --stack 3 foo").is_err_and(|text| text.starts_with("--stack")));
         assert!(parse("spelunk trace foo --follow-calls 2").is_err_and(|text| text.starts_with("--follow-calls")));
         assert!(parse("spelunk trace --ebpf foo").is_ok());
+    }
+
+    #[test]
+    fn children_are_followed_in_the_kernel_only() {
+        assert!(!parse("spelunk trace foo").expect("arguments").follow_children);
+        let followed = parse("spelunk trace --follow-children foo").expect("arguments");
+        assert!(followed.follow_children && !followed.may_stop());
+        let refused = parse("spelunk trace --follow-children --ebpf=false foo");
+        assert!(refused.is_err_and(|text| text.starts_with("--follow-children")));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use spelunk_dwarf::{Binary, DwarfReg, FileAddr, Function};
 use super::{BreakpointId, Event, EventSender};
 use crate::expr::Template;
 use crate::inspect::Tid;
-use crate::trace::{ALL_REGISTERS, Consumer, Engine, Installed, LogPlanner, LogSite, Place, Reader};
+use crate::trace::{ALL_REGISTERS, Consumer, Engine, Installed, LogPlanner, LogSite, Place, Reader, Terms};
 use crate::value::LoadConfig;
 
 /// How long log messages that wait to be sent may hold up the news of a stop.
@@ -94,7 +94,9 @@ impl Probes {
             };
             let plan = |addr: &FileAddr| {
                 let function = binary.function_at(*addr).ok_or("no function there")?;
-                planner.plan(id.0.unsigned_abs(), function, *addr, *line, template)
+                planner
+                    .plan(id.0.unsigned_abs(), function, *addr, *line, template, Terms::default())
+                    .map_err(|error| error.to_string())
             };
             places.iter().map(plan).collect::<Result<Vec<_>, String>>()
         });

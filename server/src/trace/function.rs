@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spelunk_bpf::{GoroutineSource, Plan, RuntimeOffsets};
+use spelunk_bpf::{Gate, GoroutineSource, Plan, RuntimeOffsets};
 use spelunk_dwarf::{Binary, DwarfError, FileAddr, Function, FunctionInfo, Location, PieceKind, Variable};
 
 use super::abi::{self, AbiRegister, Convention, Place};
@@ -10,6 +10,7 @@ use super::capture::{Captured, Home, Part, PlanBuilder};
 use super::layouts::Layouts;
 use super::signature::{DICTIONARY, Passed, Signature, integer_registers};
 use super::sites::{FunctionCode, ReturnSite, SiteError, StackGrowth};
+use crate::expr::Expr;
 
 /// What a record from a site means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub(crate) struct SitePlan {
     pub(crate) fragile: Vec<usize>,
     /// For a generic function's call: where its dictionary is, which says what the type parameters stand for.
     pub(crate) dictionary: Option<Dictionary>,
+    /// What must be true of a hit, where something must: the kernel leaves it to whoever reads the record where it has no value.
+    pub(crate) condition: Option<Arc<Expr>>,
     /// What the kernel copies.
     pub(crate) plan: Arc<Plan>,
 }
@@ -190,7 +193,11 @@ impl FunctionPlanner<'_, '_> {
             signature.dictionary_words
         };
         let dictionary = take_dictionary(&mut builder, &mut variables, words);
-        let plan = Arc::new(builder.finish(self.runtime.goroutine(signature.convention), self.runtime.offsets));
+        let plan = Arc::new(builder.finish(
+            self.runtime.goroutine(signature.convention),
+            self.runtime.offsets,
+            Gate::default(),
+        ));
         Ok(SitePlan {
             kind: SiteKind::Call,
             function: signature.info.name.clone(),
@@ -200,6 +207,7 @@ impl FunctionPlanner<'_, '_> {
             variables,
             fragile,
             dictionary,
+            condition: None,
             plan,
         })
     }
@@ -223,7 +231,7 @@ impl FunctionPlanner<'_, '_> {
         }
         let words = call.dictionary.as_ref().map_or(0, |dictionary| dictionary.words);
         let dictionary = take_dictionary(&mut builder, &mut variables, words);
-        let plan = Arc::new(builder.finish(call.plan.goroutine, self.runtime.offsets));
+        let plan = Arc::new(builder.finish(call.plan.goroutine, self.runtime.offsets, Gate::default()));
         let fragile = Vec::new();
         SitePlan {
             kind: SiteKind::Growth,
@@ -232,6 +240,7 @@ impl FunctionPlanner<'_, '_> {
             variables,
             fragile,
             dictionary,
+            condition: None,
             plan,
             ..call.clone()
         }
@@ -272,7 +281,11 @@ impl FunctionPlanner<'_, '_> {
                 parts,
             });
         }
-        let plan = Arc::new(builder.finish(self.runtime.goroutine(signature.convention), self.runtime.offsets));
+        let plan = Arc::new(builder.finish(
+            self.runtime.goroutine(signature.convention),
+            self.runtime.offsets,
+            Gate::default(),
+        ));
         SitePlan {
             kind: SiteKind::Return,
             function: info.name.clone(),
@@ -282,6 +295,7 @@ impl FunctionPlanner<'_, '_> {
             variables,
             fragile: Vec::new(),
             dictionary: None,
+            condition: None,
             plan,
         }
     }

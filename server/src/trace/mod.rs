@@ -4,6 +4,8 @@
 
 mod abi;
 mod capture;
+mod children;
+mod choice;
 mod clock;
 pub(crate) mod command;
 mod engine;
@@ -12,6 +14,7 @@ mod growth;
 mod layouts;
 mod line;
 mod logpoint;
+mod lower;
 mod order;
 mod pairing;
 mod paths;
@@ -19,16 +22,26 @@ mod planning;
 mod printer;
 mod reader;
 mod record;
+mod record_scope;
 mod signature;
 mod sites;
+mod stopping;
 mod stops;
+mod terms;
 
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use capture::placed;
+pub(crate) use choice::cost_at;
 pub(crate) use engine::{ALL_REGISTERS, Engine, Installed, Place};
 pub(crate) use function::may_be_a_part;
 pub(crate) use growth::may_be_overwritten;
 pub(crate) use logpoint::{LogPlanner, LogSite};
+pub(crate) use lower::NotLowered;
+#[cfg(test)]
+pub(crate) use lower::{AtLine, LowerError, lower, model::Model};
 pub(crate) use paths::package_of;
 pub(crate) use reader::{Consumer, Reader};
 pub(crate) use signature::Signature;
+pub(crate) use sites::Cost;
+pub(crate) use stopping::{Rewind, StopPlanner, rewind};
+pub(crate) use terms::{Terms, Unfit};

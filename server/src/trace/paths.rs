@@ -16,6 +16,7 @@ const MAX_INDEXED_ARRAY: u64 = 8 << 10;
 const SLICE_HEAD: u32 = 16;
 
 /// A variable that expressions name.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Named {
     /// `x`, or `pkg.x` for a variable of another package.
     pub(super) name: String,

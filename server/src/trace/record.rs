@@ -91,6 +91,19 @@ impl<'r> RecordMemory<'r> {
         memory
     }
 
+    /// Makes bytes known that the record has elsewhere than in its roots and chunks.
+    pub(crate) fn know(&mut self, addr: u64, bytes: &[u8]) {
+        self.chunks.push(Range {
+            start: addr,
+            bytes: Cow::Owned(bytes.to_vec()),
+        });
+    }
+
+    /// Whether what the record does not hold is read from the program.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
     /// Where the binary lies in the process.
     pub(crate) fn bias(&self) -> LoadBias {
         self.bias

@@ -97,8 +97,9 @@ pub(crate) enum SiteError {
 
 /// A function's code, decoded once.
 pub(crate) struct FunctionCode {
-    instructions: Vec<Instruction>,
-    targets: BTreeSet<u64>,
+    pub(super) instructions: Vec<Instruction>,
+    /// Where its jumps go.
+    pub(super) targets: BTreeSet<u64>,
 }
 
 impl FunctionCode {
@@ -368,7 +369,7 @@ fn is_harmless(instruction: &Instruction, factory: &mut InstructionInfoFactory) 
 }
 
 /// How the kernel runs a probed instruction: jumps, calls by offset, pushes of a register and the one-byte nop are emulated, all else is single-stepped.
-fn cost(instruction: &Instruction) -> Cost {
+pub(super) fn cost(instruction: &Instruction) -> Cost {
     let emulated = match instruction.mnemonic() {
         Mnemonic::Push => instruction.op0_kind() == OpKind::Register && instruction.op0_register().is_gpr64(),
         Mnemonic::Nop => instruction.code() == Code::Nopd && instruction.len() == 1,

@@ -46,6 +46,7 @@ fn prepare() -> Result<ProbeSet, BpfError> {
         max_layouts: 16,
         max_runtime_types: 16,
         max_counters: 1,
+        max_goroutine_hits: 1,
     };
     let mut set = ProbeSet::new(options)?;
     set.add_plan(&plan())?;
