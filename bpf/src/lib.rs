@@ -47,7 +47,7 @@ pub use plan::{
     Follow, FollowKind, GoroutineSource, Index, MAX_DEPTH, MAX_FOLLOWS, MAX_ROOTS, Plan, PlanError, RECORD_CLASSES,
     Reg, Root, RootSource, RuntimeOffsets,
 };
-pub use probeset::{Counters, Losses, Options, PlanId, ProbeSet, Site, SiteId};
+pub use probeset::{Counters, HitCounts, Losses, Options, PlanId, ProbeSet, Site, SiteId};
 pub use record::{
     CHUNK_HEADER_SIZE, Chunk, ChunkKind, Chunks, DamagedRecord, Flags, HEADER_SIZE, Origin, RecordView, RootError,
     Status,

@@ -117,6 +117,19 @@ pub struct Counters {
     pub idle: u64,
 }
 
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        self.hits += other.hits;
+        self.emitted += other.emitted;
+        self.ring_full += other.ring_full;
+        self.unplanned += other.unplanned;
+        self.condition_false += other.condition_false;
+        self.throttled += other.throttled;
+        self.faults += other.faults;
+        self.idle += other.idle;
+    }
+}
+
 impl std::ops::AddAssign<CounterEntry> for Counters {
     fn add_assign(&mut self, entry: CounterEntry) {
         self.hits += entry.hits;
@@ -148,6 +161,20 @@ pub struct ProbeSet {
 }
 
 const LARGEST_RECORD: u32 = RECORD_CLASSES[RECORD_CLASSES.len() - 1];
+
+/// Counts hits that the kernel left to others, from any thread.
+#[derive(Clone)]
+pub struct HitCounts {
+    maps: Arc<Maps>,
+}
+
+impl HitCounts {
+    /// As [`ProbeSet::count_hit`].
+    pub fn count_hit(&self, counter: CounterId) -> u64 {
+        let before = self.maps.hit_table.fetch_add(counter.0, 1);
+        before.map_or(0, |before| before.wrapping_add(1))
+    }
+}
 
 /// Tells which sites have lost records.
 #[derive(Clone)]
@@ -409,6 +436,13 @@ impl ProbeSet {
             .hit_table
             .fetch_add(counter.0, 1)
             .map_or(0, |before| before.wrapping_add(1))
+    }
+
+    /// A handle that counts hits, to be used from any thread.
+    pub fn hit_counts(&self) -> HitCounts {
+        HitCounts {
+            maps: Arc::clone(&self.maps),
+        }
     }
 
     /// A new limiter, for rate limits.

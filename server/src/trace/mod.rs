@@ -3,6 +3,7 @@
 //! Architecture invariant: this is the only place that knows both `spelunk_dwarf` and `spelunk_bpf`.
 
 mod abi;
+mod accounting;
 mod capture;
 mod children;
 mod choice;
@@ -17,6 +18,7 @@ mod logpoint;
 mod lower;
 mod order;
 mod pairing;
+mod passing;
 mod paths;
 mod planning;
 mod printer;
@@ -28,6 +30,7 @@ mod sites;
 mod stopping;
 mod stops;
 mod terms;
+mod wanted;
 
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use capture::placed;
