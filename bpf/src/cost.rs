@@ -142,7 +142,7 @@ fn fastest(function: unsafe extern "C" fn(), (batches, calls): (u32, u32)) -> Du
 }
 
 /// Where in its file the byte at an address of a process lies, by the process's `/proc/PID/maps` (`proc_pid_maps(5)`).
-fn file_offset(maps: &str, address: u64) -> Option<u64> {
+pub(crate) fn file_offset(maps: &str, address: u64) -> Option<u64> {
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
     maps.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace();

@@ -78,7 +78,7 @@ fn any_float() -> impl Strategy<Value = u64> {
 }
 
 const WIDTHS: [u8; 4] = [1, 2, 4, 8];
-pub(super) const REGISTERS: [Reg; 6] = [Reg::Rax, Reg::Rbx, Reg::Rcx, Reg::R8, Reg::R15, Reg::Rsp];
+pub(super) const REGISTERS: [Reg; 6] = [Reg::Rax, Reg::Rbx, Reg::Rcx, Reg::R8, Reg::R15, Reg::Rdx];
 
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     let letter = || prop::sample::select(b"ab".to_vec());
@@ -106,16 +106,20 @@ fn any_plain_term() -> impl Strategy<Value = Term> {
         3 => any_number().prop_map(|number| Term::Const(number as i64)),
         5 => prop::sample::select(REGISTERS.to_vec()).prop_map(Term::Register),
         1 => (0u64..0x40).prop_map(|offset| Term::Address((NUMBERS + 8 * offset).wrapping_sub(BIAS))),
-        1 => Just(Term::Goroutine),
     ];
     leaf.prop_recursive(4, 24, 2, |inner| further_terms(inner.boxed()))
 }
 
 fn further_terms(inner: BoxedStrategy<Term>) -> impl Strategy<Value = Term> {
     let width = || prop::sample::select(WIDTHS.to_vec());
-    let offset = prop_oneof![8 => (0i64..32).prop_map(|word| 8 * word), 1 => -16i64..2000, 1 => any::<i64>()];
+    let offset = prop_oneof![20 => (0i64..32).prop_map(|word| 8 * word), 2 => -16i64..2000, 1 => any::<i64>()];
+    // Most addresses are such that something is there: what has no value says little of what is around it.
+    let there = (0u64..64).prop_map(|word| Term::Const((NUMBERS + 8 * word) as i64));
+    let base = prop_oneof![12 => there, 2 => Just(Term::Goroutine), 1 => inner.clone()];
+    let index = prop_oneof![4 => (0i64..8).prop_map(Term::Const), 1 => inner.clone()];
+    let len = prop_oneof![4 => (6i64..20).prop_map(Term::Const), 1 => inner.clone()];
     prop_oneof![
-        3 => (inner.clone(), offset, width(), any::<bool>()).prop_map(|(base, offset, width, signed)| Term::Load {
+        3 => (base, offset, width(), any::<bool>()).prop_map(|(base, offset, width, signed)| Term::Load {
             base: Box::new(base),
             offset,
             width,
@@ -126,10 +130,10 @@ fn further_terms(inner: BoxedStrategy<Term>) -> impl Strategy<Value = Term> {
             width,
             signed
         }),
-        4 => (any_operation(), any::<bool>(), inner.clone(), inner.clone()).prop_map(|(operation, signed, left, right)| {
+        4 => (any_operation(), any::<bool>(), inner.clone(), inner).prop_map(|(operation, signed, left, right)| {
             Term::Arithmetic { operation, signed, left: Box::new(left), right: Box::new(right) }
         }),
-        1 => (inner.clone(), inner).prop_map(|(index, len)| Term::Checked {
+        1 => (index, len).prop_map(|(index, len)| Term::Checked {
             index: Box::new(index),
             len: Box::new(len)
         }),
@@ -138,13 +142,13 @@ fn further_terms(inner: BoxedStrategy<Term>) -> impl Strategy<Value = Term> {
 
 fn any_text() -> impl Strategy<Value = Text> {
     let address = prop_oneof![
-        6 => (0u64..300).prop_map(|at| Term::Const((TEXTS + at) as i64)),
+        20 => (0u64..300).prop_map(|at| Term::Const((TEXTS + at) as i64)),
         1 => Just(Term::Register(Reg::R15)),
         1 => any_plain_term(),
     ];
     let len = prop_oneof![
-        4 => (0i64..6).prop_map(Term::Const),
-        2 => (0i64..300).prop_map(Term::Const),
+        12 => (0i64..6).prop_map(Term::Const),
+        6 => (0i64..300).prop_map(Term::Const),
         1 => Just(Term::Register(Reg::R8)),
         1 => any_plain_term(),
     ];

@@ -3,6 +3,7 @@
 
 mod conditions;
 mod gates;
+mod kernel;
 mod machine;
 mod reference;
 
