@@ -73,7 +73,7 @@ fn set_memory_for_gates(content: &[u64]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// Programs decide as the reference does, and count as they decide.
     #[test]
