@@ -11,7 +11,7 @@ mod defers;
 mod ending;
 mod exceptions;
 mod function_location;
-mod hit_condition;
+pub(crate) mod hit_condition;
 mod hits;
 mod inspection;
 mod landing;

@@ -17,6 +17,7 @@ mod logpoint;
 mod lower;
 mod order;
 mod pairing;
+mod passing;
 mod paths;
 mod planning;
 mod printer;
@@ -28,6 +29,7 @@ mod sites;
 mod stopping;
 mod stops;
 mod terms;
+mod wanted;
 
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use capture::placed;
