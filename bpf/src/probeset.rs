@@ -117,6 +117,19 @@ pub struct Counters {
     pub idle: u64,
 }
 
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        self.hits += other.hits;
+        self.emitted += other.emitted;
+        self.ring_full += other.ring_full;
+        self.unplanned += other.unplanned;
+        self.condition_false += other.condition_false;
+        self.throttled += other.throttled;
+        self.faults += other.faults;
+        self.idle += other.idle;
+    }
+}
+
 impl std::ops::AddAssign<CounterEntry> for Counters {
     fn add_assign(&mut self, entry: CounterEntry) {
         self.hits += entry.hits;

@@ -20,6 +20,8 @@ pub(crate) struct TraceArgs {
     pub(crate) timestamp: bool,
     /// Whether a return tells how long the call took.
     pub(crate) timing: bool,
+    /// Whether it is told at the end what became of the hits, even if all of them were shown.
+    pub(crate) stats: bool,
     /// For a process: the file with the debug information, where the one that runs has none.
     pub(crate) debug_file: Option<PathBuf>,
     /// The working directory of a program that is started.
@@ -160,6 +162,7 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
         verbosity: flags.verbose,
         timestamp: flags.timestamp,
         timing: flags.timing,
+        stats: flags.stats,
         debug_file: (flags.pid != 0 && !flags.exec.is_empty()).then(|| flags.exec.into()),
         in_kernel: flags.ebpf,
         follow_children: flags.follow_children,

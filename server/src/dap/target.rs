@@ -3,11 +3,10 @@
 //! The session speaks to these traits rather than to [`crate::debugger::Session`] itself, so that its order of
 //! messages can be tested without a process and without privileges.
 
-use crossbeam_channel::Sender;
 use spelunk_dwarf::ProcAddr;
 
 use crate::debugger::{
-    BreakpointState, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint,
+    BreakpointState, DebugError, EndWith, EventSender, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint,
     LaunchSpec, Session, SourceBreakpoint, StepKind, Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
@@ -16,9 +15,9 @@ use crate::value::{LoadConfig, Value};
 /// Makes targets.
 pub(crate) trait Launcher: Send + Sync {
     /// As [`Session::launch`].
-    fn launch(&self, spec: &LaunchSpec, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError>;
+    fn launch(&self, spec: &LaunchSpec, events: EventSender) -> Result<Box<dyn Target>, DebugError>;
     /// As [`Session::attach`].
-    fn attach(&self, pid: i32, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError>;
+    fn attach(&self, pid: i32, events: EventSender) -> Result<Box<dyn Target>, DebugError>;
 }
 
 /// A target under debug. It stays on one thread.
@@ -87,11 +86,11 @@ pub(crate) trait Target {
 pub(crate) struct Engine;
 
 impl Launcher for Engine {
-    fn launch(&self, spec: &LaunchSpec, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError> {
+    fn launch(&self, spec: &LaunchSpec, events: EventSender) -> Result<Box<dyn Target>, DebugError> {
         Ok(Box::new(Session::launch(spec, events)?))
     }
 
-    fn attach(&self, pid: i32, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError> {
+    fn attach(&self, pid: i32, events: EventSender) -> Result<Box<dyn Target>, DebugError> {
         Ok(Box::new(Session::attach(pid, events)?))
     }
 }

@@ -12,8 +12,8 @@ use super::control::{Control, Job, KickerSlot, Start, failed};
 use super::logpoints::Probes;
 use super::output::Outputs;
 use super::{
-    BreakpointState, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint,
-    LaunchSpec, SourceBreakpoint, StepKind, Stop,
+    BreakpointState, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
+    InstructionBreakpoint, LaunchSpec, SourceBreakpoint, StepKind, Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::process::{Identity, Launch, Output, own_number, watch};
@@ -34,7 +34,7 @@ fn gone() -> DebugError {
 
 impl Session {
     /// Creates the target, held before its first instruction until [`Session::resume`].
-    pub(crate) fn launch(spec: &LaunchSpec, events: Sender<Event>) -> Result<Session, DebugError> {
+    pub(crate) fn launch(spec: &LaunchSpec, events: EventSender) -> Result<Session, DebugError> {
         let binary = Arc::new(Binary::open(&spec.program).map_err(failed)?);
         let launch = Launch {
             program: spec.program.clone(),
@@ -75,7 +75,7 @@ impl Session {
     }
 
     /// Attaches to a running process, which goes on running.
-    pub(crate) fn attach(pid: i32, events: Sender<Event>) -> Result<Session, DebugError> {
+    pub(crate) fn attach(pid: i32, events: EventSender) -> Result<Session, DebugError> {
         let process = Arc::new(Identity::attached(pid).map_err(failed)?);
         let exit = watch(pid).map_err(|error| failed(format!("could not attach to pid {pid}: {error}")))?;
         let binary = Arc::new(Binary::open(process.name()).map_err(failed)?);

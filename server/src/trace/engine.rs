@@ -11,6 +11,7 @@ use spelunk_bpf::{
 };
 use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
+use super::accounting::Accounting;
 use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
 use super::planning;
@@ -315,6 +316,17 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// What all sites counted.
     pub(crate) fn counters(&self) -> Counters {
         self.probes.total_counters()
+    }
+
+    /// What the sites of each function counted.
+    pub(crate) fn accounting(&self) -> Accounting {
+        let sites = self.sites_of(&self.sites);
+        let counted = |site: &Arc<Installed<T>>| self.probes.counters(site.id).unwrap_or_default();
+        Accounting::of(
+            sites
+                .iter()
+                .map(|site| (&site.plan.function, site.plan.kind, counted(site))),
+        )
     }
 }
 
