@@ -17,3 +17,4 @@ mod trace_corpus;
 mod trace_safety;
 mod trace_stops;
 mod trace_verbosity;
+mod unprivileged;
