@@ -118,7 +118,7 @@ impl<'a> KernelTypes<'a> {
             bits = bits.checked_add(found.bit_offset).ok_or_else(missing)?;
             id = found.type_id;
         }
-        if bits % 8 == 0 {
+        if bits.is_multiple_of(8) {
             Ok(bits / 8)
         } else {
             Err(bad(

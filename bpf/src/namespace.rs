@@ -1,4 +1,4 @@
-//! What processes and threads are called. A process has a number in its own pid namespace and in each one around it (pid_namespaces(7)), and the kernel's
+//! What processes and threads are called. A process has a number in its own pid namespace and in each one around it (`pid_namespaces(7)`), and the kernel's
 //! helper tells the outermost. Programs report those of the namespace that this process is in, as every system call takes them.
 
 use std::path::Path;
@@ -22,17 +22,67 @@ pub(crate) enum Numbers {
 
 /// Where the kernel keeps the numbers of a thread: offsets in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Nested {
-    /// How many namespaces are around this process's.
-    level: u32,
+pub(crate) struct Structures {
     /// `task_struct.group_leader`.
     group_leader: u32,
     /// `task_struct.thread_pid`.
     thread_pid: u32,
-    /// `pid.level`: how many namespaces are around the thread's.
+    /// `pid.level`: how many namespaces are around the thread's own.
     deepest: u32,
-    /// `pid.numbers[level].nr`.
+    /// `pid.numbers[0].nr`.
     number: u32,
+    /// From a number to that of the next namespace further in.
+    step: u32,
+}
+
+/// The numbers as a namespace has them that is not the initial one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Nested {
+    structures: Structures,
+    /// `pid.numbers[level].nr`, `level` being how many namespaces are around this process's.
+    number: u32,
+    level: u32,
+}
+
+impl Structures {
+    /// Those of the running kernel.
+    pub(crate) fn of_this_kernel() -> Result<Structures, BpfError> {
+        let path = btf::kernel_btf_path();
+        Structures::read(&KernelTypes::parse(&btf::read_kernel_btf(&path)?, &path)?)
+    }
+
+    /// Those of a kernel with these types.
+    pub(crate) fn read(types: &KernelTypes<'_>) -> Result<Structures, BpfError> {
+        Ok(Structures {
+            group_leader: types.offset(&["task_struct", "group_leader"])?,
+            thread_pid: types.offset(&["task_struct", "thread_pid"])?,
+            deepest: types.offset(&["pid", "level"])?,
+            number: types
+                .offset(&["pid", "numbers"])?
+                .saturating_add(types.offset(&["upid", "nr"])?),
+            step: types.size("upid")?,
+        })
+    }
+
+    /// Stores the number that the running process has in its own namespace to `[base + offset]`; nothing where that cannot be read. `word` is 8 bytes of the
+    /// frame. Overwrites R0 to R5 and R9.
+    pub(crate) fn store_own(self, asm: &mut Asm, base: R, offset: i16, word: i16) {
+        let unread = asm.label();
+        asm.call(Helper::GetCurrentTask);
+        asm.mov(R9, R0);
+        read_kernel(asm, R9, self.group_leader, 8, word, unread);
+        asm.load(Width::Double, R9, FP, word);
+        read_kernel(asm, R9, self.thread_pid, 8, word, unread);
+        asm.load(Width::Double, R9, FP, word);
+        read_kernel(asm, R9, self.deepest, 4, word, unread);
+        asm.load(Width::Word, R1, FP, word);
+        asm.alu_imm(Alu::Mul, R1, self.step.cast_signed());
+        asm.alu(Alu::Add, R9, R1);
+        read_kernel(asm, R9, self.number, 4, word, unread);
+        asm.load(Width::Word, R1, FP, word);
+        asm.store(Width::Word, base, offset, R1);
+        asm.bind(unread);
+    }
 }
 
 /// Inode number of the initial pid namespace: `PROC_PID_INIT_INO` of the kernel's `include/linux/proc_ns.h`.
@@ -46,27 +96,20 @@ impl Numbers {
         if own == Path::new(INITIAL) {
             return Ok(Numbers::Initial);
         }
-        let path = btf::kernel_btf_path();
-        let bytes = btf::read_kernel_btf(&path)?;
-        let types = KernelTypes::parse(&bytes, &path)?;
-        let mut nested = Nested {
-            level: 0,
-            group_leader: types.offset(&["task_struct", "group_leader"])?,
-            thread_pid: types.offset(&["task_struct", "thread_pid"])?,
-            deepest: types.offset(&["pid", "level"])?,
-            number: 0,
-        };
-        let first = types.offset(&["pid", "numbers"])? + types.offset(&["upid", "nr"])?;
-        nested.level = nested.own_level(maps)?;
-        nested.number = nested
-            .level
-            .checked_mul(types.size("upid")?)
-            .and_then(|before| before.checked_add(first))
+        let structures = Structures::of_this_kernel()?;
+        let level = own_level(structures, maps)?;
+        let number = level
+            .checked_mul(structures.step)
+            .and_then(|before| before.checked_add(structures.number))
             .ok_or_else(|| BpfError::BadBtf {
-                path: path.clone(),
+                path: btf::kernel_btf_path(),
                 reason: "the size of upid makes no sense".to_owned(),
             })?;
-        Ok(Numbers::Nested(nested))
+        Ok(Numbers::Nested(Nested {
+            structures,
+            number,
+            level,
+        }))
     }
 
     /// Stores the number of the running thread to `[base + offset]` and that of its process to the word behind it, 0 for one that this process's namespace
@@ -126,51 +169,51 @@ impl Numbers {
 impl Nested {
     /// The number of the process of the `task_struct` in R9, in R1.
     fn process(self, asm: &mut Asm, word: i16, unseen: Label) {
-        read_kernel(asm, R9, self.group_leader, 8, word, unseen);
+        read_kernel(asm, R9, self.structures.group_leader, 8, word, unseen);
         asm.load(Width::Double, R9, FP, word);
         self.number(asm, word, unseen);
     }
 
     /// The number of the thread of the `task_struct` in R9, in R1.
     fn number(self, asm: &mut Asm, word: i16, unseen: Label) {
-        read_kernel(asm, R9, self.thread_pid, 8, word, unseen);
+        read_kernel(asm, R9, self.structures.thread_pid, 8, word, unseen);
         asm.load(Width::Double, R9, FP, word);
-        read_kernel(asm, R9, self.deepest, 4, word, unseen);
+        read_kernel(asm, R9, self.structures.deepest, 4, word, unseen);
         asm.load(Width::Word, R1, FP, word);
         asm.jump_if_imm(R1, Cond::Less, self.level.cast_signed(), unseen);
         read_kernel(asm, R9, self.number, 4, word, unseen);
         asm.load(Width::Word, R1, FP, word);
     }
+}
 
-    /// How many pid namespaces are around that of this process. No system call tells, so a program is run here that looks.
-    fn own_level(self, maps: &Maps) -> Result<u32, BpfError> {
-        const WORD: i16 = -8;
-        let mut asm = Asm::default();
-        let failed = asm.label();
-        asm.call(Helper::GetCurrentTask);
-        asm.mov(R9, R0);
-        read_kernel(&mut asm, R9, self.thread_pid, 8, WORD, failed);
-        asm.load(Width::Double, R9, FP, WORD);
-        read_kernel(&mut asm, R9, self.deepest, 4, WORD, failed);
-        asm.load(Width::Word, R0, FP, WORD);
-        asm.exit();
-        asm.bind(failed);
-        // No level: it would stand for the initial namespace, in which this process is not.
-        asm.mov_imm(R0, 0);
-        asm.exit();
-        let code = asm
-            .finish()
-            .map_err(|error| crate::plan::PlanError::TooLong(error.to_string()))?;
-        let program = load_raw_tracepoint("spelunk_level", &code, maps)?;
-        let action = "looking how deep in pid namespaces this process is";
-        match sys::run_once(&program) {
-            Ok(0) => Err(BpfError::system(
-                action,
-                std::io::Error::other("the kernel's memory could not be read"),
-            )),
-            Ok(level) => Ok(level),
-            Err(source) => Err(BpfError::system(action, source)),
-        }
+/// How many pid namespaces are around that of this process. No system call tells, so a program is run here that looks.
+fn own_level(structures: Structures, maps: &Maps) -> Result<u32, BpfError> {
+    const WORD: i16 = -8;
+    let mut asm = Asm::default();
+    let failed = asm.label();
+    asm.call(Helper::GetCurrentTask);
+    asm.mov(R9, R0);
+    read_kernel(&mut asm, R9, structures.thread_pid, 8, WORD, failed);
+    asm.load(Width::Double, R9, FP, WORD);
+    read_kernel(&mut asm, R9, structures.deepest, 4, WORD, failed);
+    asm.load(Width::Word, R0, FP, WORD);
+    asm.exit();
+    asm.bind(failed);
+    // No level: it would stand for the initial namespace, in which this process is not.
+    asm.mov_imm(R0, 0);
+    asm.exit();
+    let code = asm
+        .finish()
+        .map_err(|error| crate::plan::PlanError::TooLong(error.to_string()))?;
+    let program = load_raw_tracepoint("spelunk_level", &code, maps)?;
+    let action = "looking how deep in pid namespaces this process is";
+    match sys::run_once(&program) {
+        Ok(0) => Err(BpfError::system(
+            action,
+            std::io::Error::other("the kernel's memory could not be read"),
+        )),
+        Ok(level) => Ok(level),
+        Err(source) => Err(BpfError::system(action, source)),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::layout::{self, Layout, LayoutId, RuntimeTypeEntry, TypeEntry};
 use crate::link::{self, Link, Target};
 use crate::loader::{Loader, kernel_has_btf};
 use crate::maps::{CounterEntry, LimiterEntry, Maps, SiteEntry};
-use crate::namespace::Numbers;
+use crate::namespace::{Numbers, Structures};
 use crate::plan::{GoroutineSource, Plan, RECORD_CLASSES};
 use crate::record::RecordView;
 use crate::ring::Ring;
@@ -210,6 +210,7 @@ impl ProbeSet {
             ring_bytes: options.ring_bytes,
             fsbase_offset: None,
             numbers: Numbers::of_this_process(&maps)?,
+            own_number: None,
         };
         let loader = Loader::default();
         let code =
@@ -372,8 +373,10 @@ impl ProbeSet {
         Link::attach(self.dispatcher.as_fd(), &self.maps, target, probes)
     }
 
-    /// Begins to follow processes that run `executable` into their children; [`ProbeSet::attach_to`] probes them. Once for each probe set.
-    pub fn follow(&self, executable: &File) -> Result<Family, BpfError> {
+    /// Begins to follow processes that run `executable` into their children; [`ProbeSet::attach_to`] probes them. Once for each probe set. Records of plans
+    /// that are added afterwards tell a process's number in its own pid namespace too.
+    pub fn follow(&mut self, executable: &File) -> Result<Family, BpfError> {
+        self.environment.own_number = Some(Structures::of_this_kernel()?);
         let dispatcher = || {
             let code = codegen::following_dispatcher(self.environment)
                 .map_err(|error| crate::plan::PlanError::TooLong(error.to_string()))?;

@@ -25,7 +25,7 @@ pub(crate) mod header {
     pub(crate) const FLAGS: i16 = 12;
     /// u64: nanoseconds, `CLOCK_MONOTONIC`.
     pub(crate) const TIME: i16 = 16;
-    /// u32 thread, u32 process: `bpf_get_current_pid_tgid` as it stands.
+    /// u32 thread, u32 process: as the pid namespace of the process that loaded the program has them.
     pub(crate) const THREAD: i16 = 24;
     pub(crate) const PROCESS: i16 = 28;
     /// i64: goroutine.
@@ -40,6 +40,8 @@ pub(crate) mod header {
     pub(crate) const FAULTS: i16 = 64;
     /// u32: offset of the first chunk.
     pub(crate) const CHUNKS_AT: i16 = 80;
+    /// u32: the process as its own pid namespace has it, or 0.
+    pub(crate) const OWN_PROCESS: i16 = 84;
     /// u64: address of the `runtime.g`.
     pub(crate) const G: i16 = 88;
     /// u64: load bias, where the program needed it.
@@ -231,14 +233,19 @@ impl<'a> RecordView<'a> {
         u64_at(self.bytes, header::TIME)
     }
 
-    /// The thread, as the initial pid namespace numbers it.
+    /// The thread, as the pid namespace of this process numbers it; 0 where it does not see it.
     pub fn thread(&self) -> u32 {
         u32_at(self.bytes, header::THREAD)
     }
 
-    /// The process, as the initial pid namespace numbers it.
+    /// The process, as the pid namespace of this process numbers it; 0 where it does not see it.
     pub fn process(&self) -> u32 {
         u32_at(self.bytes, header::PROCESS)
+    }
+
+    /// The process, as its own pid namespace numbers it, in records of probe sets that [follow](crate::ProbeSet::follow) processes.
+    pub fn own_process(&self) -> Option<u32> {
+        Some(u32_at(self.bytes, header::OWN_PROCESS)).filter(|&number| number != 0)
     }
 
     /// `g.goid` of the goroutine; 0 when there is none, see [`Flags::NO_GOROUTINE`].

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -176,7 +177,9 @@ fn children_are_seen_from_their_first_instruction() {
         let child = fork(|| {
             // The first thing it does.
             probed(value);
-            let grandchild = fork(|| drop(black_box(probed(1000 + value))));
+            let grandchild = fork(|| {
+                black_box(probed(1000 + value));
+            });
             reap(grandchild);
         });
         wanted.insert(child.cast_unsigned(), vec![value]);
@@ -233,6 +236,69 @@ fn executing_the_same_file_again_is_followed_and_another_is_not() {
 }
 
 #[test]
+fn a_process_of_another_pid_namespace_is_called_by_both_its_numbers() {
+    let Some(following) = Following::begin() else { return };
+    assert!(following.family.adopt(own_pid()).expect("this process is followed"));
+    let outer = fork(|| {
+        // SAFETY: takes a number. The next child is the first of a new pid namespace.
+        if unsafe { libc::unshare(libc::CLONE_NEWPID) } == 0 {
+            let inner = fork(|| {
+                black_box(probed(10));
+            });
+            reap(inner);
+        } else {
+            // SAFETY: ends the child.
+            unsafe { libc::_exit(9) };
+        }
+    });
+    if reap(outer) != 0 {
+        common::skip("pid namespaces are not permitted");
+        return;
+    }
+    let mut seen = Vec::new();
+    following
+        .set
+        .drain(Duration::ZERO, |record| {
+            seen.push((record.process(), record.own_process()));
+        })
+        .expect("the ring drains");
+    let [(outside, Some(1))] = seen[..] else {
+        panic!("{seen:?}")
+    };
+    assert_ne!(outside.cast_signed(), outer);
+    following.wait_for_members(&[own_pid()]);
+}
+
+/// Runs this very test program inside a pid namespace: all must hold there as well.
+#[test]
+fn the_same_holds_inside_a_pid_namespace() {
+    const INSIDE: &str = "SPELUNK_TEST_INSIDE";
+    if std::env::var_os(INSIDE).is_some() || probe_set().is_none() {
+        return;
+    }
+    let flags = ["--pid", "--mount-proc", "--fork", "--kill-child"];
+    let possible = Command::new("unshare").args(flags).arg("true").output();
+    if !possible.is_ok_and(|tried| tried.status.success()) {
+        common::skip("pid namespaces are not permitted");
+        return;
+    }
+    let tests = ["children_are_seen", "executing_the_same", "a_process_of_another"];
+    let inside = Command::new("unshare")
+        .args(flags)
+        .arg(std::env::current_exe().expect("this program's file"))
+        .args(tests)
+        .env(INSIDE, "1")
+        .output()
+        .expect("unshare runs");
+    let text = String::from_utf8_lossy(&inside.stdout);
+    assert!(
+        inside.status.success() && text.contains(&format!("{} passed", tests.len())),
+        "{text}\n{}",
+        String::from_utf8_lossy(&inside.stderr)
+    );
+}
+
+#[test]
 fn a_process_that_runs_the_same_file_unrelated_is_neither_seen_nor_counted() {
     let Some(following) = Following::begin() else { return };
     let first = fork(|| {
@@ -241,7 +307,9 @@ fn a_process_that_runs_the_same_file_unrelated_is_neither_seen_nor_counted() {
     });
     assert!(following.family.adopt(first).expect("the child is followed"));
     black_box(probed(5));
-    let stranger = fork(|| drop(black_box(probed(6))));
+    let stranger = fork(|| {
+        black_box(probed(6));
+    });
     reap(stranger);
     assert!(following.seen().is_empty());
     assert_eq!(following.set.total_counters().hits, 0);
@@ -261,9 +329,11 @@ fn a_process_that_runs_the_same_file_unrelated_is_neither_seen_nor_counted() {
 fn a_thread_is_no_child_and_ends_without_its_process() {
     let Some(following) = Following::begin() else { return };
     assert!(following.family.adopt(own_pid()).expect("this process is followed"));
-    std::thread::spawn(|| drop(black_box(probed(8))))
-        .join()
-        .expect("it ends");
+    std::thread::spawn(|| {
+        black_box(probed(8));
+    })
+    .join()
+    .expect("it ends");
     black_box(probed(9));
     assert_eq!(following.seen(), BTreeMap::from([(std::process::id(), vec![8, 9])]));
     following.wait_for_members(&[own_pid()]);

@@ -191,8 +191,20 @@ impl Family {
         if is_living(pid) {
             return Ok(true);
         }
-        let _ = set.remove(&key);
+        self.release(pid)?;
         Ok(false)
+    }
+
+    /// Follows a process no more; its children are followed on.
+    pub fn release(&self, pid: i32) -> Result<(), BpfError> {
+        match self.set()?.remove(&pid.cast_unsigned()) {
+            // It has ended, which took it out.
+            Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
+            Err(aya::maps::MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
+                Ok(())
+            }
+            Err(error) => Err(map_error("following a process no more", error)),
+        }
     }
 
     /// The numbers of the processes that are followed now, in this process's pid namespace.
@@ -215,7 +227,7 @@ impl Family {
 
 /// Whether a thread of the process has yet to begin to end; if so, the kernel tells of the process's end later.
 fn is_living(pid: i32) -> bool {
-    /// `PF_EXITING` of the kernel's `include/linux/sched.h`, in field 9 of proc_pid_stat(5).
+    /// `PF_EXITING` of the kernel's `include/linux/sched.h`, in field 9 of `proc_pid_stat(5)`.
     const EXITING: u32 = 4;
     let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
         return false;

@@ -30,7 +30,7 @@ pub(crate) use dispatcher::{dispatcher, following_dispatcher};
 
 use crate::asm::{Asm, AsmError, Code, Label, MapRef};
 use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R6, R7, R8, R9, Width};
-use crate::namespace::Numbers;
+use crate::namespace::{Numbers, Structures};
 use crate::plan::{Plan, PlanError, Reg};
 use crate::record::{Flags, header};
 
@@ -47,6 +47,8 @@ pub(crate) struct Environment {
     pub(crate) fsbase_offset: Option<u32>,
     /// What processes and threads are called.
     pub(crate) numbers: Numbers,
+    /// How the number that a process has in its own pid namespace is found, where records are to have it.
+    pub(crate) own_number: Option<Structures>,
 }
 
 /// Offsets in an entry of the counter table.
@@ -275,12 +277,15 @@ impl Generator<'_> {
         }
         asm.store_imm(Width::Double, R7, header::FAULTS, 0);
         asm.store_imm(Width::Double, R7, header::FAULTS + 8, 0);
-        // The word behind CHUNKS_AT is reserved; storing both at once clears it.
+        // The word behind CHUNKS_AT is OWN_PROCESS; storing both at once clears it.
         asm.store_imm(Width::Double, R7, header::CHUNKS_AT, chunks_at);
         asm.call(Helper::KtimeGetNs);
         asm.store(Width::Double, R7, header::TIME, R0);
         let numbers = self.environment.numbers;
         numbers.store_current(asm, R7, header::THREAD, slot::WORD);
+        if let Some(structures) = self.environment.own_number {
+            structures.store_own(asm, R7, header::OWN_PROCESS, slot::WORD);
+        }
         asm.load(Width::Double, R1, R6, Reg::Rsp.pt_regs_offset());
         asm.store(Width::Double, R7, header::SP, R1);
         asm.load(Width::Double, R1, R6, Reg::Rip.pt_regs_offset());

@@ -7,6 +7,7 @@ mod dap_stopping;
 mod dap_transcripts;
 mod dap_vscode_replay;
 mod first_day_errors;
+mod follow_children;
 mod hostile;
 mod peer_rpc;
 mod stress;

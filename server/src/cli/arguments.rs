@@ -312,6 +312,9 @@ pub(super) struct TraceFlags {
     /// Trace all children of the function to the required depth.
     #[arg(long, default_value = "0", value_parser = integer, value_name = "int", hide_default_value = true, allow_negative_numbers = true)]
     pub(super) follow_calls: i64,
+    /// Trace processes that the program makes of itself as well, by forking or by executing its own file. (spelunk only)
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
+    pub(super) follow_children: bool,
     /// Output path for the binary.
     #[arg(long, default_value = "", value_name = "string", hide_default_value = true)]
     pub(super) output: String,

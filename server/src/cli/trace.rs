@@ -32,6 +32,8 @@ pub(crate) struct TraceArgs {
     pub(crate) hit_condition: Option<String>,
     /// Whether the calls of each goroutine are counted for themselves.
     pub(crate) per_goroutine: bool,
+    /// Whether processes that the program makes of itself are traced too.
+    pub(crate) follow_children: bool,
 }
 
 /// A program to be traced.
@@ -55,6 +57,11 @@ pub(crate) enum TraceTarget {
 }
 
 impl TraceArgs {
+    /// Whether the program may be stopped at each call where the kernel cannot be used.
+    pub(crate) fn may_stop(&self) -> bool {
+        self.in_kernel.is_none() && !self.follow_children
+    }
+
     /// Builds the program if it is to be built; the compiler's messages go to standard error and output.
     /// The binary is removed with what is returned.
     pub(crate) fn build(&self) -> Result<Option<Binary>, BuildError> {
@@ -143,6 +150,9 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
             ));
         }
     }
+    if flags.follow_children && flags.ebpf == Some(false) {
+        return Err("--follow-children needs tracing in the kernel, which --ebpf=false turns off".to_owned());
+    }
     Ok(TraceArgs {
         target,
         target_args: flags.target_arguments,
@@ -155,6 +165,7 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
         condition: Some(flags.cond).filter(|text| !text.trim().is_empty()),
         hit_condition: Some(flags.hitcond).filter(|text| !text.trim().is_empty()),
         per_goroutine: flags.hitcond_per_goroutine,
+        follow_children: flags.follow_children,
         directory: (!global.wd.is_empty()).then(|| global.wd.clone().into()),
     })
 }
@@ -275,6 +286,15 @@ mod tests {
         assert!(parse("spelunk trace --stack 3 foo").is_err_and(|text| text.starts_with("--stack")));
         assert!(parse("spelunk trace foo --follow-calls 2").is_err_and(|text| text.starts_with("--follow-calls")));
         assert!(parse("spelunk trace --ebpf foo").is_ok());
+    }
+
+    #[test]
+    fn children_are_followed_in_the_kernel_only() {
+        assert!(!parse("spelunk trace foo").expect("arguments").follow_children);
+        let followed = parse("spelunk trace --follow-children foo").expect("arguments");
+        assert!(followed.follow_children && !followed.may_stop());
+        let refused = parse("spelunk trace --follow-children --ebpf=false foo");
+        assert!(refused.is_err_and(|text| text.starts_with("--follow-children")));
     }
 
     #[test]

@@ -122,22 +122,37 @@ impl Identity {
                 now,
             });
         }
-        if self.is_launched
-            && let Some(power) = users::privilege_of(&self.file).map_err(|error| ProcessError::Proc {
-                path: self.name.clone(),
-                error,
-            })?
-        {
-            return Err(ProcessError::Privileged {
-                program: self.name.clone(),
-                power,
-            });
+        if self.is_launched {
+            self.confirm_power()?;
         }
         // Last: all that was read above was read of this process if it has not ended by now.
         if pidfd::has_ended(&self.pidfd, PollTimeout::ZERO) {
             return Err(ProcessError::Ended(pid));
         }
         Ok(())
+    }
+
+    /// Checks that executing the file gives nobody more power than its user has: for a process that is about to execute it.
+    pub(crate) fn confirm_power(&self) -> Result<(), ProcessError> {
+        let power = users::privilege_of(&self.file).map_err(|error| ProcessError::Proc {
+            path: self.name.clone(),
+            error,
+        })?;
+        match power {
+            None => Ok(()),
+            Some(power) => Err(ProcessError::Privileged {
+                program: self.name.clone(),
+                power,
+            }),
+        }
+    }
+
+    /// Whether both run, or are about to run, one file.
+    pub(crate) fn is_same_file(&self, other: &Identity) -> bool {
+        match (self.file.metadata(), other.file.metadata()) {
+            (Ok(ours), Ok(theirs)) => file_id(&ours) == file_id(&theirs),
+            _ => false,
+        }
     }
 
     /// Whether a child of ours has yet to execute its program: it still runs ours.

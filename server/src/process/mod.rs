@@ -37,6 +37,7 @@ mod spawn;
 mod status;
 mod stop;
 mod threads;
+mod tree;
 mod users;
 mod wait;
 mod watch;
@@ -46,6 +47,7 @@ pub(crate) use identity::Identity;
 pub(crate) use inferior::{Inferior, ProcessEvent, Seize};
 pub(crate) use kick::Kicker;
 pub(crate) use launch::{Launch, Launched, Output};
+pub(crate) use tree::descendants;
 pub(crate) use watch::{ExitStatus, watch};
 
 #[cfg(test)]

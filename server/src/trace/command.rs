@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use regex::Regex;
-use spelunk_bpf::{HitCounts, Link, Losses, RecordView};
+use spelunk_bpf::{Family, HitCounts, Link, Losses, RecordView};
 use spelunk_dwarf::{Binary, Function, OpenError};
 
+use super::children::{self, Processes};
 use super::engine::{Engine, EngineError, Installed, Place, check_code};
 use super::function::{Decides, FunctionError, Runtime, SitePlan};
 use super::layouts::Layouts;
@@ -70,7 +71,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let mut engine = engine?;
     let sites = match plan(&binary, engine.as_mut(), &functions, args, &wanted) {
         // An attached program must not be stopped by surprise.
-        Err(NoSites::NotLowered(why)) if args.in_kernel.is_none() && !matches!(args.target, TraceTarget::Pid(_)) => {
+        Err(NoSites::NotLowered(why)) if args.may_stop() && !matches!(args.target, TraceTarget::Pid(_)) => {
             eprintln!("spelunk: tracing with ptrace, which stops the program at each call, because {why}");
             engine = None;
             plan(&binary, None, &functions, args, &wanted)
@@ -89,7 +90,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     };
     let ended = match engine {
         Some(mut engine) => match trace.in_kernel(&mut engine, &sites) {
-            Err(NotInKernel::Refused(why)) if args.in_kernel.is_none() => {
+            Err(NotInKernel::Refused(why)) if args.may_stop() => {
                 say_why_not_in_kernel(&why);
                 trace.by_stops(sites)?
             }
@@ -118,10 +119,11 @@ fn kernel_engine(binary: &Arc<Binary>, args: &TraceArgs) -> Result<Option<Engine
     }
     match Engine::new(binary.clone(), verbosity(args).load_config()) {
         Ok(engine) => Ok(Some(engine)),
-        Err(error) if args.in_kernel.is_none() => {
+        Err(error) if args.may_stop() => {
             say_why_not_in_kernel(&error.to_string());
             Ok(None)
         }
+        Err(error) if args.follow_children => Err(format!("--follow-children needs tracing in the kernel: {error}")),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -209,18 +211,23 @@ impl Trace<'_> {
     /// Traces with probes; answers how the program ended, if it did.
     fn in_kernel(&mut self, engine: &mut Engine<()>, sites: &[SitePlan]) -> Result<Option<ExitStatus>, NotInKernel> {
         let failed = |error: String| NotInKernel::Failed(error);
-        let sites = sites.iter().map(|site| (site.clone(), ())).collect();
-        let link = engine
-            .install(&self.running.place, sites)
-            .map_err(|error| match error {
-                EngineError::Bpf(error) => NotInKernel::Refused(error.to_string()),
-                error => NotInKernel::Failed(error.to_string()),
-            })?;
-        let (unread, closed) = bounded(1);
-        let printing = Printing {
-            printer: self.printer(Some(engine.losses()), Some(engine.hit_counts())),
-            unread,
+        let not_installed = |error| match error {
+            EngineError::Bpf(error) => NotInKernel::Refused(error.to_string()),
+            error => NotInKernel::Failed(error.to_string()),
         };
+        let place = &self.running.place;
+        if self.args.follow_children {
+            engine.follow_children(place).map_err(not_installed)?;
+        }
+        let sites = sites.iter().map(|site| (site.clone(), ())).collect();
+        let link = engine.install(place, sites).map_err(not_installed)?;
+        let mut printer = self.printer(Some(engine.losses()), Some(engine.hit_counts()));
+        if let Some(family) = engine.family() {
+            children::adopt(family, place).map_err(|error| failed(error.to_string()))?;
+            printer = printer.following(Processes::following(place.pid()));
+        }
+        let (unread, closed) = bounded(1);
+        let printing = Printing { printer, unread };
         let reader = engine
             .read(printing)
             .ok_or_else(|| failed("the trace's reader could not be started".to_owned()))?;
@@ -228,11 +235,15 @@ impl Trace<'_> {
         self.running.release().map_err(failed)?;
         report_inlined(&self.binary, &self.pattern);
 
-        let ended = self.running.wait(&self.interrupts, &closed);
+        let ended = self.running.wait(&self.interrupts, &closed, engine.family());
         let detaching = Instant::now();
         link.detach();
         tracing::debug!("probes detached in {:?}", detaching.elapsed());
         reader.finish();
+        let unfollowed = engine.family().map_or(0, Family::unfollowed);
+        if unfollowed > 0 {
+            eprintln!("spelunk: {unfollowed} child processes were not followed: there were too many at once");
+        }
         let counters = engine.counters();
         if counters.ring_full > 0 {
             eprintln!(
@@ -482,6 +493,26 @@ impl Subject {
     }
 }
 
+/// How often it is looked whether children of a program that has ended have ended too.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Waits until all that are followed have ended, or the user has had enough: they run on then.
+fn wait_for_all(family: Option<&Family>, interrupts: &Interrupts, closed: &Receiver<()>) {
+    let Some(family) = family else { return };
+    loop {
+        match family.members() {
+            Ok(members) if members.is_empty() => return,
+            Ok(_) => {}
+            Err(error) => return tracing::error!("{error}"),
+        }
+        select! {
+            recv(interrupts.received()) -> _ => return,
+            recv(closed) -> _ => return,
+            default(LOOK_AGAIN) => {}
+        }
+    }
+}
+
 /// The traced process.
 struct Running {
     place: Place,
@@ -499,10 +530,13 @@ impl Running {
         }
     }
 
-    /// Waits until the process ends, or the user has had enough.
-    fn wait(&self, interrupts: &Interrupts, closed: &Receiver<()>) -> Option<ExitStatus> {
+    /// Waits until the process ends, and the `family` that it may have, or the user has had enough.
+    fn wait(&self, interrupts: &Interrupts, closed: &Receiver<()>, family: Option<&Family>) -> Option<ExitStatus> {
         select! {
-            recv(self.exit) -> status => status.ok(),
+            recv(self.exit) -> status => {
+                wait_for_all(family, interrupts, closed);
+                status.ok()
+            }
             recv(closed) -> _ => {
                 let launched = self.launched.as_ref()?;
                 launched.kill();

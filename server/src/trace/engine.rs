@@ -6,8 +6,8 @@ use std::sync::{Arc, RwLock};
 
 use rayon::prelude::*;
 use spelunk_bpf::{
-    BpfError, CounterId, Counters, HEADER_SIZE, HitCounts, Link, Losses, Options, Plan, ProbeSet, Reg, Ring, Root,
-    RootSource, Site, SiteId, Target,
+    BpfError, CounterId, Counters, Family, HEADER_SIZE, HitCounts, Link, Losses, Options, Plan, ProbeSet, Reg, Ring,
+    Root, RootSource, Site, SiteId, Target,
 };
 use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
@@ -92,6 +92,8 @@ pub(crate) struct Engine<T> {
     runtime: Runtime,
     config: LoadConfig,
     probes: ProbeSet,
+    /// The processes to be probed, where they are followed into their children.
+    family: Option<Family>,
     ring: Option<Ring>,
     table: Table<T>,
     sites: Vec<SiteId>,
@@ -110,6 +112,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
             runtime,
             config,
             probes,
+            family: None,
             ring,
             table: Table::default(),
             sites: Vec::new(),
@@ -208,6 +211,19 @@ impl<T: Send + Sync + 'static> Engine<T> {
         self.runtime
     }
 
+    /// Has all probes that are installed from now on reach the processes of a family, which is to be filled from those that run the file at `place`, and
+    /// their children. Once, and before anything is installed.
+    pub(crate) fn follow_children(&mut self, place: &Place) -> Result<(), EngineError> {
+        place.confirm_power()?;
+        self.family = Some(self.probes.follow(place.file())?);
+        Ok(())
+    }
+
+    /// The processes that are followed into their children, if they are.
+    pub(crate) fn family(&self) -> Option<&Family> {
+        self.family.as_ref()
+    }
+
     /// Attaches probes, all on one link. They come out when the link is dropped. The second part tells what the kernel refused.
     pub(crate) fn install(&mut self, place: &Place, sites: Vec<(SitePlan, T)>) -> Result<Link, EngineError> {
         place.confirm()?;
@@ -252,11 +268,16 @@ impl<T: Send + Sync + 'static> Engine<T> {
             }
             probes.push((offset.0, site));
         }
-        let target = Target {
-            path: place.path(),
-            pid: Some(place.pid()),
+        let link = match &self.family {
+            Some(family) => self.probes.attach_to(family, &place.path(), &probes)?,
+            None => {
+                let target = Target {
+                    path: place.path(),
+                    pid: Some(place.pid()),
+                };
+                self.probes.attach(&target, &probes)?
+            }
         };
-        let link = self.probes.attach(&target, &probes)?;
         // Dropped with the link are probes that have met another process than the one that was asked for, or the same with another user's power.
         place.confirm()?;
         for site in stopping {

@@ -4,6 +4,7 @@
 
 mod abi;
 mod capture;
+mod children;
 mod choice;
 mod clock;
 pub(crate) mod command;

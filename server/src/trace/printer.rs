@@ -1,17 +1,19 @@
 //! Turns the records of a trace into lines, in the order in which they come.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use spelunk_bpf::{Losses, RecordView, SiteId};
 use spelunk_dwarf::{Binary, FileAddr, TypeId};
 
+use super::children::Processes;
 use super::clock::WallClock;
 use super::engine::Installed;
 use super::function::SiteKind;
 use super::line::{SiteTypes, TypeArguments, Verbosity, depth, dictionary, load_values, push_line};
-use super::pairing::{Call, Pairing};
+use super::pairing::{Call, Pairing, Strand};
 use super::passing::{Passed, Passing};
 use super::record::Live;
 use crate::value::{Content, Value};
@@ -22,7 +24,7 @@ const BATCH: usize = 64 << 10;
 const MAX_GROWN: usize = 10_000;
 
 /// What identifies a call while it grows its stack: the goroutine, the depth and the function.
-type CallKey = (i64, u64, FileAddr);
+type CallKey = (Strand, u64, FileAddr);
 
 /// A call as it was seen before its stack grew.
 struct Grown {
@@ -42,8 +44,9 @@ pub(crate) struct Printer {
     passing: Passing,
     pairing: Pairing,
     grown: HashMap<CallKey, Grown>,
-    /// What the dictionaries that were seen say, by their addresses. They are constants of the program.
-    dictionaries: HashMap<u64, TypeArguments>,
+    /// What the dictionaries that were seen say, by process and address. They are constants of the program.
+    dictionaries: HashMap<(u32, u64), TypeArguments>,
+    processes: Processes,
     /// The types of each site's variables, by the site's number, once it was hit.
     types: Vec<Option<SiteTypes>>,
     /// Room for the values of one record.
@@ -71,16 +74,26 @@ impl Printer {
             pairing: Pairing::default(),
             grown: HashMap::new(),
             dictionaries: HashMap::new(),
+            processes: Processes::default(),
             types: Vec::new(),
             values: Vec::new(),
             text: String::new(),
         }
     }
 
+    /// Tells apart the lines of processes that another made.
+    pub(super) fn following(self, processes: Processes) -> Printer {
+        Printer { processes, ..self }
+    }
+
     /// Takes one record; with `live`, one that was made at a stop.
     pub(crate) fn record(&mut self, site: &Arc<Installed<()>>, record: &RecordView<'_>, live: Option<Live<'_>>) {
         let plan = &site.plan;
-        let (goroutine, time) = (record.goroutine(), record.time());
+        let goroutine = Strand {
+            process: record.process(),
+            goroutine: record.goroutine(),
+        };
+        let time = record.time();
         let key = (goroutine, depth(plan, record), plan.entry);
         match plan.kind {
             SiteKind::Growth => {
@@ -183,7 +196,7 @@ impl Printer {
             return 0;
         };
         // Methods of one type share a dictionary, and each captures as much of it as it needs.
-        let known = self.dictionaries.entry(address).or_default();
+        let known = self.dictionaries.entry((record.process(), address)).or_default();
         if known.len() < arguments.len() {
             *known = arguments;
         }
@@ -194,7 +207,10 @@ impl Printer {
     fn load(&mut self, site: &Installed<()>, record: &RecordView<'_>, dictionary: u64, live: Option<Live<'_>>) {
         let arguments: &[Option<TypeId>] = match dictionary {
             0 => &[],
-            address => self.dictionaries.get(&address).map_or(&[], Vec::as_slice),
+            address => self
+                .dictionaries
+                .get(&(record.process(), address))
+                .map_or(&[], Vec::as_slice),
         };
         let number = site.id.number() as usize;
         if self.types.len() <= number {
@@ -242,6 +258,10 @@ impl Printer {
         if let Some(clock) = &mut self.clock {
             clock.push_text(&mut self.text, record.time());
             self.text.push(' ');
+        }
+        if let Some(pid) = self.processes.child(record) {
+            // Writing to a String cannot fail.
+            let _ = write!(self.text, "[pid {pid}] ");
         }
         push_line(
             &mut self.text,

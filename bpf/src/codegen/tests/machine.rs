@@ -15,6 +15,7 @@ pub(super) const ENVIRONMENT: Environment = Environment {
     ring_bytes: 1 << 20,
     fsbase_offset: Some(0x1000),
     numbers: Numbers::Initial,
+    own_number: None,
 };
 
 /// Address of the fake `runtime.g`, and of where the fake thread keeps a pointer to it.
