@@ -6,7 +6,7 @@ use spelunk_dwarf::{Kind, ProcAddr, Type, TypeId};
 
 use super::constant::{self, Const};
 use super::eval::Evaluator;
-use super::operand::{Operand, What};
+use super::operand::{Operand, What, plain_type};
 use super::{Binary, EvalError, Expr, Unary};
 
 /// Structs in structs are compared to this depth.
@@ -59,7 +59,10 @@ impl Evaluator<'_> {
             self.negotiate(operator, &x, &y)?;
             return Ok(Operand::constant(Const::Bool(self.compare(operator, &x, &y, 0)?)));
         }
-        let ty = self.negotiate(operator, &x, &y)?;
+        let mut ty = self.negotiate(operator, &x, &y)?;
+        if ty.is_none() && matches!(operator, Binary::Shl | Binary::Shr) && is_length(left) {
+            ty = Some(plain_type("int", 8, Kind::Int));
+        }
         let a = self.scalar(&x)?.ok_or_else(|| not_applicable(operator, left))?;
         let b = self.scalar(&y)?.ok_or_else(|| not_applicable(operator, right))?;
         let whole = ty
@@ -354,6 +357,11 @@ pub(super) fn wrapped(n: i128, size: u64, signed: bool) -> i128 {
     } else {
         low
     }
+}
+
+/// Whether an expression is a length, which is an int that goes together with other integers too.
+fn is_length(expr: &Expr) -> bool {
+    matches!(expr.bare(), Expr::Call(function, _) if matches!(&**function, Expr::Name(name) if name == "len" || name == "cap"))
 }
 
 /// Arithmetic of typed integers that may go beyond what 128 bits hold; the low bits, which alone remain, are right.
