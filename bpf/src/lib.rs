@@ -12,6 +12,7 @@ mod asm;
 mod btf;
 mod children;
 mod codegen;
+mod cost;
 mod error;
 mod features;
 mod gate;
@@ -29,8 +30,10 @@ mod record;
 mod ring;
 mod sys;
 mod table;
+mod watch;
 
 pub use children::Family;
+pub use cost::SiteCosts;
 pub use error::{BTF_VARIABLE, BpfError};
 pub use features::{Feature, Features, Support, kernel_release};
 pub use gate::{
@@ -50,3 +53,4 @@ pub use record::{
     Status,
 };
 pub use ring::{Drained, Ring, Waker};
+pub use watch::Watch;

@@ -20,20 +20,22 @@ pub(crate) struct TraceArgs {
     pub(crate) timestamp: bool,
     /// Whether a return tells how long the call took.
     pub(crate) timing: bool,
+    /// Whether it is told at the end what became of the hits, even if all of them were shown.
+    pub(crate) stats: bool,
     /// For a process: the file with the debug information, where the one that runs has none.
     pub(crate) debug_file: Option<PathBuf>,
     /// The working directory of a program that is started.
     pub(crate) directory: Option<PathBuf>,
     /// Whether to trace in the kernel or by stopping the program; as the machine allows when absent.
     pub(crate) in_kernel: Option<bool>,
+    /// Whether processes that the program makes of itself are traced too.
+    pub(crate) follow_children: bool,
     /// What must be true of a call to be shown: a Go expression; or nothing.
     pub(crate) condition: Option<String>,
     /// Which of those calls are shown, by their number in each function: `> 3`; or nothing.
     pub(crate) hit_condition: Option<String>,
     /// Whether the calls of each goroutine are counted for themselves.
     pub(crate) per_goroutine: bool,
-    /// Whether processes that the program makes of itself are traced too.
-    pub(crate) follow_children: bool,
 }
 
 /// A program to be traced.
@@ -160,12 +162,13 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
         verbosity: flags.verbose,
         timestamp: flags.timestamp,
         timing: flags.timing,
+        stats: flags.stats,
         debug_file: (flags.pid != 0 && !flags.exec.is_empty()).then(|| flags.exec.into()),
         in_kernel: flags.ebpf,
+        follow_children: flags.follow_children,
         condition: Some(flags.cond).filter(|text| !text.trim().is_empty()),
         hit_condition: Some(flags.hitcond).filter(|text| !text.trim().is_empty()),
         per_goroutine: flags.hitcond_per_goroutine,
-        follow_children: flags.follow_children,
         directory: (!global.wd.is_empty()).then(|| global.wd.clone().into()),
     })
 }

@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 use spelunk_bpf::{Link, RecordView};
 use spelunk_dwarf::{Binary, DwarfReg, FileAddr, Function};
 
-use super::{BreakpointId, Event};
+use super::{BreakpointId, Event, EventSender};
 use crate::expr::Template;
 use crate::inspect::Tid;
 use crate::trace::{ALL_REGISTERS, Consumer, Engine, Installed, LogPlanner, LogSite, Place, Reader, Terms};
@@ -21,10 +21,11 @@ const PATIENCE: Duration = Duration::from_millis(50);
 pub(super) struct Probes {
     binary: Arc<Binary>,
     place: Place,
-    events: Sender<Event>,
+    events: EventSender,
     stops: Sender<ProbeStop>,
     engine: Option<Engine<Owner>>,
     reader: Option<Reader>,
+    stop_reader: Option<Reader>,
     /// Why this machine or this user has no kernel probes; found out at the first one.
     unavailable: Option<String>,
     lost: u64,
@@ -60,7 +61,7 @@ pub(super) enum NoProbes {
 
 impl Probes {
     /// Log messages go to `events`; that a probe has stopped the program, to `stops`.
-    pub(super) fn new(binary: Arc<Binary>, place: Place, events: Sender<Event>, stops: Sender<ProbeStop>) -> Probes {
+    pub(super) fn new(binary: Arc<Binary>, place: Place, events: EventSender, stops: Sender<ProbeStop>) -> Probes {
         Probes {
             binary,
             place,
@@ -68,6 +69,7 @@ impl Probes {
             stops,
             engine: None,
             reader: None,
+            stop_reader: None,
             unavailable: None,
             lost: 0,
         }
@@ -147,12 +149,13 @@ impl Probes {
             return Ok(());
         }
         let mut engine = Engine::new(self.binary.clone(), LoadConfig::DAP).map_err(|error| error.to_string())?;
-        self.reader = engine.read(Told {
+        let told = || Told {
             binary: self.binary.clone(),
             events: self.events.clone(),
             stops: self.stops.clone(),
-            skipped: 0,
-        });
+        };
+        self.reader = engine.read(told());
+        self.stop_reader = engine.read_stops(told());
         self.engine = Some(engine);
         Ok(())
     }
@@ -160,14 +163,14 @@ impl Probes {
     /// Returns when everything that the probes have recorded so far has been sent. Where that is more than can be sent while somebody waits for a stop,
     /// the rest is left out, and that is said.
     pub(super) fn drain(&self) {
-        if let Some(reader) = &self.reader {
+        for reader in [&self.stop_reader, &self.reader].into_iter().flatten() {
             reader.drain(PATIENCE);
         }
     }
 
     /// Hands over what was recorded, after all links have been closed, and says what was lost.
     pub(super) fn finish(&mut self) {
-        if let Some(reader) = self.reader.take() {
+        for reader in [self.stop_reader.take(), self.reader.take()].into_iter().flatten() {
             reader.finish();
         }
         let Some(engine) = self.engine.take() else { return };
@@ -186,10 +189,8 @@ impl Probes {
 /// Tells of what probes record.
 struct Told {
     binary: Arc<Binary>,
-    events: Sender<Event>,
+    events: EventSender,
     stops: Sender<ProbeStop>,
-    /// How many messages were passed over since the last one that was not.
-    skipped: u64,
 }
 
 impl Consumer<Owner> for Told {
@@ -220,18 +221,8 @@ impl Consumer<Owner> for Told {
     }
 
     fn passed_over(&mut self, site: &Arc<Installed<Owner>>) {
-        if matches!(site.owner, Owner::Log { .. }) {
-            self.skipped += 1;
-        }
-    }
-
-    fn flush(&mut self) {
-        let skipped = std::mem::take(&mut self.skipped);
-        if skipped > 0 {
-            let text = format!(
-                "{skipped} log messages are not shown: they came faster than they could be sent before this stop"
-            );
-            let _ = self.events.send(Event::Notice(text));
+        if let Owner::Log { file, line, .. } = &site.owner {
+            self.events.suppress(file, *line, 1);
         }
     }
 }

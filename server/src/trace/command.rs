@@ -244,12 +244,16 @@ impl Trace<'_> {
         if unfollowed > 0 {
             eprintln!("spelunk: {unfollowed} child processes were not followed: there were too many at once");
         }
-        let counters = engine.counters();
+        let accounting = engine.accounting();
+        let counters = accounting.total();
         if counters.ring_full > 0 {
             eprintln!(
                 "spelunk: {} of {} records were lost because the ring was full; trace fewer functions, or set SPELUNK_RING_BYTES to a larger size",
                 counters.ring_full, counters.hits
             );
+        }
+        if self.args.stats || accounting.is_telling() {
+            eprint!("{}", accounting.table());
         }
         Ok(ended)
     }

@@ -11,6 +11,7 @@ use spelunk_bpf::{
 };
 use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
+use super::accounting::Accounting;
 use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
 use super::planning;
@@ -95,6 +96,7 @@ pub(crate) struct Engine<T> {
     /// The processes to be probed, where they are followed into their children.
     family: Option<Family>,
     ring: Option<Ring>,
+    stop_ring: Option<Ring>,
     table: Table<T>,
     sites: Vec<SiteId>,
     runtime_types_known: bool,
@@ -106,7 +108,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
         // The one reads debug information, the other waits for the kernel.
         let (runtime, probes) = rayon::join(|| Runtime::of(&binary), || ProbeSet::new(options()));
         let (probes, runtime) = (probes?, runtime?);
-        let ring = Some(probes.ring());
+        let (ring, stop_ring) = (Some(probes.ring()), Some(probes.stop_ring()));
         Ok(Engine {
             binary,
             runtime,
@@ -114,6 +116,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
             probes,
             family: None,
             ring,
+            stop_ring,
             table: Table::default(),
             sites: Vec::new(),
             runtime_types_known: false,
@@ -286,9 +289,15 @@ impl<T: Send + Sync + 'static> Engine<T> {
         Ok(link)
     }
 
-    /// Starts the thread that hands records to `consumer`. May be called once.
+    /// Starts the thread that hands records to `consumer`, but for those of sites that stop the process. May be called once.
     pub(crate) fn read(&mut self, consumer: impl Consumer<T>) -> Option<Reader> {
         Some(Reader::start(self.ring.take()?, self.table.clone(), consumer))
+    }
+
+    /// Starts the thread that hands records of sites that stop the process to `consumer`: they have a ring and a reader of their own, so that no flood of
+    /// others delays them. May be called once.
+    pub(crate) fn read_stops(&mut self, consumer: impl Consumer<T>) -> Option<Reader> {
+        Some(Reader::start(self.stop_ring.take()?, self.table.clone(), consumer))
     }
 
     /// Tells which sites have lost records.
@@ -307,6 +316,17 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// What all sites counted.
     pub(crate) fn counters(&self) -> Counters {
         self.probes.total_counters()
+    }
+
+    /// What the sites of each function counted.
+    pub(crate) fn accounting(&self) -> Accounting {
+        let sites = self.sites_of(&self.sites);
+        let counted = |site: &Arc<Installed<T>>| self.probes.counters(site.id).unwrap_or_default();
+        Accounting::of(
+            sites
+                .iter()
+                .map(|site| (&site.plan.function, site.plan.kind, counted(site))),
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 //! Architecture invariant: this is the only place that knows both `spelunk_dwarf` and `spelunk_bpf`.
 
 mod abi;
+mod accounting;
 mod capture;
 mod children;
 mod choice;
