@@ -71,7 +71,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let mut engine = engine?;
     let sites = match plan(&binary, engine.as_mut(), &functions, args, &wanted) {
         // An attached program must not be stopped by surprise.
-        Err(NoSites::NotLowered(why)) if args.in_kernel.is_none() && !matches!(args.target, TraceTarget::Pid(_)) => {
+        Err(NoSites::NotLowered(why)) if args.may_stop() && !matches!(args.target, TraceTarget::Pid(_)) => {
             eprintln!("spelunk: tracing with ptrace, which stops the program at each call, because {why}");
             engine = None;
             plan(&binary, None, &functions, args, &wanted)

@@ -30,6 +30,8 @@ mod sites;
 mod stopping;
 mod stops;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
