@@ -30,6 +30,12 @@ pub(crate) struct TraceArgs {
     pub(crate) in_kernel: Option<bool>,
     /// Whether processes that the program makes of itself are traced too.
     pub(crate) follow_children: bool,
+    /// What must be true of a call to be shown: a Go expression; or nothing.
+    pub(crate) condition: Option<String>,
+    /// Which of those calls are shown, by their number in each function: `> 3`; or nothing.
+    pub(crate) hit_condition: Option<String>,
+    /// Whether the calls of each goroutine are counted for themselves.
+    pub(crate) per_goroutine: bool,
 }
 
 /// A program to be traced.
@@ -160,6 +166,9 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
         debug_file: (flags.pid != 0 && !flags.exec.is_empty()).then(|| flags.exec.into()),
         in_kernel: flags.ebpf,
         follow_children: flags.follow_children,
+        condition: Some(flags.cond).filter(|text| !text.trim().is_empty()),
+        hit_condition: Some(flags.hitcond).filter(|text| !text.trim().is_empty()),
+        per_goroutine: flags.hitcond_per_goroutine,
         directory: (!global.wd.is_empty()).then(|| global.wd.clone().into()),
     })
 }
@@ -210,6 +219,32 @@ mod tests {
         assert_eq!(args.verbosity, 4);
         assert!(
             matches!(parse("spelunk trace foo").expect("arguments").target, TraceTarget::Package { packages, .. } if packages.is_empty())
+        );
+    }
+
+    #[test]
+    fn conditions_are_taken_as_they_are_written() {
+        let line = [
+            "spelunk",
+            "trace",
+            "foo",
+            "--cond",
+            "-n < 3",
+            "--hitcond=% 5",
+            "--hitcond-per-goroutine",
+        ];
+        let arguments = Arguments::try_parse_from(line).expect("arguments");
+        let Some(Command::Trace(flags)) = arguments.command else {
+            panic!("no trace")
+        };
+        let args = read(&arguments.global, flags).expect("arguments");
+        assert_eq!(args.condition.as_deref(), Some("-n < 3"));
+        assert_eq!(args.hit_condition.as_deref(), Some("% 5"));
+        assert!(args.per_goroutine);
+        let args = parse("spelunk trace foo").expect("arguments");
+        assert_eq!(
+            (args.condition, args.hit_condition, args.per_goroutine),
+            (None, None, false)
         );
     }
 

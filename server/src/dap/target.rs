@@ -9,7 +9,7 @@ use crate::debugger::{
     BreakpointState, DebugError, EndWith, EventSender, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint,
     LaunchSpec, Session, SourceBreakpoint, StepKind, Stop,
 };
-use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Whose};
+use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
 
 /// Makes targets.
@@ -24,6 +24,10 @@ pub(crate) trait Launcher: Send + Sync {
 pub(crate) trait Target {
     /// As [`Session::pid`].
     fn pid(&self) -> i32;
+    /// As [`Session::own_thread`].
+    fn own_thread(&self, thread: Tid) -> i32 {
+        thread.0
+    }
     /// As [`Session::resume`].
     fn resume(&self) -> Result<(), DebugError>;
     /// As [`Session::resume_unless_stopped`].
@@ -94,6 +98,10 @@ impl Launcher for Engine {
 impl Target for Session {
     fn pid(&self) -> i32 {
         Session::pid(self)
+    }
+
+    fn own_thread(&self, thread: Tid) -> i32 {
+        Session::own_thread(self, thread)
     }
 
     fn resume(&self) -> Result<(), DebugError> {

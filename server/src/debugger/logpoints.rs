@@ -25,6 +25,7 @@ pub(super) struct Probes {
     stops: Sender<ProbeStop>,
     engine: Option<Engine<Owner>>,
     reader: Option<Reader>,
+    stop_reader: Option<Reader>,
     /// Why this machine or this user has no kernel probes; found out at the first one.
     unavailable: Option<String>,
     lost: u64,
@@ -68,6 +69,7 @@ impl Probes {
             stops,
             engine: None,
             reader: None,
+            stop_reader: None,
             unavailable: None,
             lost: 0,
         }
@@ -147,11 +149,13 @@ impl Probes {
             return Ok(());
         }
         let mut engine = Engine::new(self.binary.clone(), LoadConfig::DAP).map_err(|error| error.to_string())?;
-        self.reader = engine.read(Told {
+        let told = || Told {
             binary: self.binary.clone(),
             events: self.events.clone(),
             stops: self.stops.clone(),
-        });
+        };
+        self.reader = engine.read(told());
+        self.stop_reader = engine.read_stops(told());
         self.engine = Some(engine);
         Ok(())
     }
@@ -166,7 +170,7 @@ impl Probes {
 
     /// Hands over what was recorded, after all links have been closed, and says what was lost.
     pub(super) fn finish(&mut self) {
-        if let Some(reader) = self.reader.take() {
+        for reader in [self.stop_reader.take(), self.reader.take()].into_iter().flatten() {
             reader.finish();
         }
         let Some(engine) = self.engine.take() else { return };

@@ -12,7 +12,7 @@ mod ending;
 mod event_queue;
 mod exceptions;
 mod function_location;
-mod hit_condition;
+pub(crate) mod hit_condition;
 mod hits;
 mod inspection;
 mod landing;

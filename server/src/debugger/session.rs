@@ -15,8 +15,8 @@ use super::{
     BreakpointState, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
     InstructionBreakpoint, LaunchSpec, SourceBreakpoint, StepKind, Stop,
 };
-use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Whose};
-use crate::process::{Identity, Launch, Output, watch};
+use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
+use crate::process::{Identity, Launch, Output, own_number, watch};
 use crate::value::{LoadConfig, Value};
 
 /// A debug session with its target. Dropping it ends a launched target and lets an attached one go.
@@ -156,6 +156,11 @@ impl Session {
     /// The target's process id.
     pub(crate) fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// What a thread is called in the target's own pid namespace: the number that the program itself and its container know.
+    pub(crate) fn own_thread(&self, thread: Tid) -> i32 {
+        own_number(self.pid, thread).unwrap_or(thread.0)
     }
 
     /// Lets the target run: a held one starts, a stopped one goes on, and with it the step that a breakpoint interrupted. Does nothing when it runs.

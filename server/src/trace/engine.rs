@@ -6,8 +6,8 @@ use std::sync::{Arc, RwLock};
 
 use rayon::prelude::*;
 use spelunk_bpf::{
-    BpfError, Counters, Family, HEADER_SIZE, Link, Losses, Options, Plan, ProbeSet, Reg, Ring, Root, RootSource, Site,
-    SiteId, Target,
+    BpfError, CounterId, Counters, Family, HEADER_SIZE, HitCounts, Link, Losses, Options, Plan, ProbeSet, Reg, Ring,
+    Root, RootSource, Site, SiteId, Target,
 };
 use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
@@ -96,6 +96,7 @@ pub(crate) struct Engine<T> {
     /// The processes to be probed, where they are followed into their children.
     family: Option<Family>,
     ring: Option<Ring>,
+    stop_ring: Option<Ring>,
     table: Table<T>,
     sites: Vec<SiteId>,
     runtime_types_known: bool,
@@ -107,7 +108,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
         // The one reads debug information, the other waits for the kernel.
         let (runtime, probes) = rayon::join(|| Runtime::of(&binary), || ProbeSet::new(options()));
         let (probes, runtime) = (probes?, runtime?);
-        let ring = Some(probes.ring());
+        let (ring, stop_ring) = (Some(probes.ring()), Some(probes.stop_ring()));
         Ok(Engine {
             binary,
             runtime,
@@ -115,6 +116,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
             probes,
             family: None,
             ring,
+            stop_ring,
             table: Table::default(),
             sites: Vec::new(),
             runtime_types_known: false,
@@ -122,9 +124,24 @@ impl<T: Send + Sync + 'static> Engine<T> {
     }
 
     /// As [`planning::functions`].
-    pub(crate) fn plan_functions(&mut self, functions: &[&Function]) -> (Vec<SitePlan>, Vec<(String, String)>) {
+    pub(crate) fn plan_functions(
+        &mut self,
+        functions: &[&Function],
+        asked: planning::Asked<'_>,
+    ) -> (Vec<SitePlan>, Vec<planning::Refused>) {
         let (binary, runtime) = (self.binary.clone(), self.runtime);
-        self.with_layouts(|layouts| planning::functions(&binary, runtime, layouts, functions))
+        self.with_layouts(|layouts| planning::functions(&binary, runtime, layouts, functions, asked))
+    }
+
+    /// Counters for one hit condition each, which start at 0.
+    pub(super) fn hit_counters(&mut self, count: usize) -> Result<Vec<CounterId>, EngineError> {
+        let counters: Result<Vec<_>, _> = (0..count).map(|_| self.probes.add_counter(0)).collect();
+        Ok(counters?)
+    }
+
+    /// Counts hits that the kernel left to others.
+    pub(super) fn hit_counts(&self) -> HitCounts {
+        self.probes.hit_counts()
     }
 
     /// As [`planning::endings`].
@@ -136,7 +153,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// The sites at which a function stops the process as soon as it is called: its call, with all general registers in the record, in the order of
     /// [`ALL_REGISTERS`].
     pub(crate) fn plan_stops(&mut self, functions: &[&Function]) -> Vec<SitePlan> {
-        let (planned, _) = self.plan_functions(functions);
+        let (planned, _) = self.plan_functions(functions, planning::ALL_CALLS);
         let calls = planned.into_iter().filter(|site| site.kind == SiteKind::Call);
         calls
             .map(|site| {
@@ -272,9 +289,15 @@ impl<T: Send + Sync + 'static> Engine<T> {
         Ok(link)
     }
 
-    /// Starts the thread that hands records to `consumer`. May be called once.
+    /// Starts the thread that hands records to `consumer`, but for those of sites that stop the process. May be called once.
     pub(crate) fn read(&mut self, consumer: impl Consumer<T>) -> Option<Reader> {
         Some(Reader::start(self.ring.take()?, self.table.clone(), consumer))
+    }
+
+    /// Starts the thread that hands records of sites that stop the process to `consumer`: they have a ring and a reader of their own, so that no flood of
+    /// others delays them. May be called once.
+    pub(crate) fn read_stops(&mut self, consumer: impl Consumer<T>) -> Option<Reader> {
+        Some(Reader::start(self.stop_ring.take()?, self.table.clone(), consumer))
     }
 
     /// Tells which sites have lost records.

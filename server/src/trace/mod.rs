@@ -18,6 +18,7 @@ mod logpoint;
 mod lower;
 mod order;
 mod pairing;
+mod passing;
 mod paths;
 mod planning;
 mod printer;
@@ -29,6 +30,7 @@ mod sites;
 mod stopping;
 mod stops;
 mod terms;
+mod wanted;
 
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use capture::placed;

@@ -167,6 +167,22 @@ fn the_consumer_is_woken_just_above_the_middle() {
 }
 
 #[test]
+fn the_time_of_one_record_in_16_is_taken() {
+    set_memory(&[]);
+    let taken = |now, tick| {
+        KERNEL.with_borrow_mut(|kernel| {
+            (kernel.now, kernel.tick) = (now, tick);
+            kernel.counters = [0; 9];
+        });
+        run(&plan(vec![register(Reg::Rax)], vec![]), &[]).expect("submitted");
+        KERNEL.with_borrow(|kernel| kernel.counters[8])
+    };
+    assert_eq!(taken(16_000, 300), 16 * 300);
+    assert_eq!(taken(16_001, 300), 0);
+    assert_eq!(taken(16_015, 300), 0);
+}
+
+#[test]
 fn lengths_are_bounded_whatever_they_say() {
     set_memory(&[(0x10_000, b"0123456789".repeat(10))]);
     let plan = plan(vec![register(Reg::Rax), register(Reg::Rbx)], vec![string(0, 60)]);
