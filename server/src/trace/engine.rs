@@ -6,8 +6,8 @@ use std::sync::{Arc, RwLock};
 
 use rayon::prelude::*;
 use spelunk_bpf::{
-    BpfError, CounterId, Counters, Family, HEADER_SIZE, HitCounts, Link, Losses, Options, Plan, ProbeSet, Reg, Ring,
-    Root, RootSource, Site, SiteId, Target,
+    BpfError, CounterId, Counters, Family, HEADER_SIZE, HitCounts, LimiterId, Link, Losses, Options, Plan, ProbeSet,
+    Reg, Ring, Root, RootSource, Site, SiteId, Target,
 };
 use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
@@ -137,6 +137,12 @@ impl<T: Send + Sync + 'static> Engine<T> {
     pub(super) fn hit_counters(&mut self, count: usize) -> Result<Vec<CounterId>, EngineError> {
         let counters: Result<Vec<_>, _> = (0..count).map(|_| self.probes.add_counter(0)).collect();
         Ok(counters?)
+    }
+
+    /// Limiters of one rate each.
+    pub(super) fn limiters(&mut self, count: usize) -> Result<Vec<LimiterId>, EngineError> {
+        let limiters: Result<Vec<_>, _> = (0..count).map(|_| self.probes.add_limiter()).collect();
+        Ok(limiters?)
     }
 
     /// Counts hits that the kernel left to others.
