@@ -11,6 +11,7 @@ mod first_day_errors;
 mod follow_children;
 mod hostile;
 mod peer_rpc;
+mod probe_accounting;
 mod queues;
 mod stress;
 mod trace_basic;

@@ -6,7 +6,7 @@ use protocol_tests::child::{descendants, wait_until};
 use protocol_tests::dap_client::{DapClient, Message, SourceBreakpoint};
 use protocol_tests::failure::Result;
 use protocol_tests::paths;
-use protocol_tests::toolchain::{Build, fixture};
+use protocol_tests::toolchain::{Build, Built, fixture};
 use serde_json::json;
 
 /// A program that nobody holds up makes its calls in this time, on a loaded machine too.
@@ -33,6 +33,12 @@ fn resident(pid: i32) -> u64 {
     };
     let processes = descendants(pid).into_iter().filter(|child| name(*child) == server);
     of(pid) + processes.map(of).sum::<u64>()
+}
+
+/// Whether the program runs as a descendant of the server.
+fn is_running(server: i32, built: &Built) -> bool {
+    let is_it = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == built.program);
+    descendants(server).iter().any(is_it)
 }
 
 /// The number that a text begins with, whatever stands in front of it.
@@ -92,8 +98,7 @@ fn a_client_that_does_not_read_slows_nobody_down_and_is_told_what_it_missed() ->
     let mut most = 0;
     wait_until("the end of a program whose messages nobody reads", LIMIT, || {
         most = most.max(resident(server));
-        let program = |pid: &i32| std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == built.program);
-        (!descendants(server).iter().any(program)).then_some(())
+        (!is_running(server, &built)).then_some(())
     })?;
     client.read_nothing(false);
     client.event("terminated")?;
@@ -111,18 +116,22 @@ fn a_client_that_does_not_read_slows_nobody_down_and_is_told_what_it_missed() ->
 
 #[test]
 fn what_the_program_writes_waits_for_its_reader() -> Result<()> {
-    let lines = 200_000;
+    // More than pipes, queue and sockets hold.
+    let lines = 500_000;
     let built = fixture("chatter", Build::NoOpt)?;
     let mut client = DapClient::start(&paths::spelunk()?)?;
     client.launch(json!({
         "request": "launch", "mode": "exec", "program": built.program, "args": [lines.to_string()], "outputMode": "remote"
     }))?;
     let server = client.server().pid();
-    let before = resident(server);
     client.configuration_done()?;
     client.read_nothing(true);
-    std::thread::sleep(Duration::from_millis(500));
-    let after = resident(server);
+    // It could write all of it several times.
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(
+        is_running(server, &built),
+        "the program went on although nobody reads what it writes"
+    );
     client.read_nothing(false);
     client.event("terminated")?;
     let mut expected = 0;
@@ -140,10 +149,6 @@ fn what_the_program_writes_waits_for_its_reader() -> Result<()> {
         expected += 1;
     }
     assert_eq!(expected, lines);
-    assert!(
-        after < before + MOST_GROWTH,
-        "the server's memory grew from {before} to {after} KiB"
-    );
     client.disconnect(json!({}))?;
     Ok(())
 }
