@@ -163,7 +163,7 @@ impl Probes {
     /// Returns when everything that the probes have recorded so far has been sent. Where that is more than can be sent while somebody waits for a stop,
     /// the rest is left out, and that is said.
     pub(super) fn drain(&self) {
-        if let Some(reader) = &self.reader {
+        for reader in [&self.stop_reader, &self.reader].into_iter().flatten() {
             reader.drain(PATIENCE);
         }
     }
