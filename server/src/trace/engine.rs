@@ -92,13 +92,13 @@ pub(crate) struct Engine<T> {
     binary: Arc<Binary>,
     runtime: Runtime,
     config: LoadConfig,
-    probes: ProbeSet,
+    pub(super) probes: ProbeSet,
     /// The processes to be probed, where they are followed into their children.
     family: Option<Family>,
     ring: Option<Ring>,
     stop_ring: Option<Ring>,
     table: Table<T>,
-    sites: Vec<SiteId>,
+    pub(super) sites: Vec<SiteId>,
     runtime_types_known: bool,
 }
 
@@ -146,7 +146,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
     }
 
     /// Counts hits that the kernel left to others.
-    pub(super) fn hit_counts(&self) -> HitCounts {
+    pub(crate) fn hit_counts(&self) -> HitCounts {
         self.probes.hit_counts()
     }
 
