@@ -12,6 +12,7 @@ mod asm;
 mod btf;
 mod children;
 mod codegen;
+mod cost;
 mod error;
 mod features;
 mod gate;
@@ -29,8 +30,10 @@ mod record;
 mod ring;
 mod sys;
 mod table;
+mod watch;
 
 pub use children::Family;
+pub use cost::SiteCosts;
 pub use error::{BTF_VARIABLE, BpfError};
 pub use features::{Feature, Features, Support, kernel_release};
 pub use gate::{
@@ -44,9 +47,10 @@ pub use plan::{
     Follow, FollowKind, GoroutineSource, Index, MAX_DEPTH, MAX_FOLLOWS, MAX_ROOTS, Plan, PlanError, RECORD_CLASSES,
     Reg, Root, RootSource, RuntimeOffsets,
 };
-pub use probeset::{Counters, HitCounters, Losses, Options, PlanId, ProbeSet, Site, SiteId};
+pub use probeset::{Counters, HitCounts, Losses, Options, PlanId, ProbeSet, Site, SiteId};
 pub use record::{
     CHUNK_HEADER_SIZE, Chunk, ChunkKind, Chunks, DamagedRecord, Flags, HEADER_SIZE, Origin, RecordView, RootError,
     Status,
 };
 pub use ring::{Drained, Ring, Waker};
+pub use watch::Watch;

@@ -20,10 +20,20 @@ use crate::table::Table;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SiteEntry {
     pub(crate) plan: u32,
-    /// Whether the site does what its plan says, if that is to stop the process.
-    pub(crate) armed: u32,
+    /// Bits of [`site_state`].
+    pub(crate) state: u32,
     /// Link-time address of the site.
     pub(crate) file_addr: u64,
+}
+
+/// What is so of a site.
+pub(crate) mod site_state {
+    /// It does what its plan says, if that is to stop the process.
+    pub(crate) const ARMED: u32 = 1;
+    /// It does nothing, whatever its plan says.
+    pub(crate) const OFF: u32 = 2;
+    /// The kernel steps its instruction rather than emulating it.
+    pub(crate) const STEPPED: u32 = 4;
 }
 
 /// One entry of the counter table.
@@ -38,6 +48,7 @@ pub(crate) struct CounterEntry {
     pub(crate) throttled: u64,
     pub(crate) faults: u64,
     pub(crate) idle: u64,
+    pub(crate) nanoseconds: u64,
 }
 
 /// Key of the table in which hits are counted for each goroutine by itself.

@@ -17,11 +17,12 @@ use crate::gate::{CounterId, Gate, LimiterId};
 use crate::layout::{self, Layout, LayoutId, RuntimeTypeEntry, TypeEntry};
 use crate::link::{self, Link, Target};
 use crate::loader::{Loader, kernel_has_btf};
-use crate::maps::{CounterEntry, LimiterEntry, Maps, SiteEntry};
+use crate::maps::{CounterEntry, LimiterEntry, Maps, SiteEntry, site_state};
 use crate::namespace::{Numbers, Structures};
 use crate::plan::{GoroutineSource, Plan, RECORD_CLASSES};
 use crate::record::RecordView;
 use crate::ring::Ring;
+use crate::watch::Watch;
 
 /// Names a plan of one [`ProbeSet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,13 +108,26 @@ pub struct Counters {
     pub unplanned: u64,
     /// How often the gate's condition or hit condition was false.
     pub condition_false: u64,
-    /// How often the gate's rate limit was reached.
+    /// How often the gate's rate limit was reached, or the site was switched off ([`Watch::switch_off`]).
     pub throttled: u64,
     /// How many of the emitted records lack something that could not be read ([`crate::Flags::FAULT`]), or were made because the condition had no value
     /// ([`crate::Flags::CONDITION_UNKNOWN`]). What found no room is not among them.
     pub faults: u64,
     /// How often a site of a plan that stops was passed while it was not armed ([`ProbeSet::arm`]).
     pub idle: u64,
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        self.hits += other.hits;
+        self.emitted += other.emitted;
+        self.ring_full += other.ring_full;
+        self.unplanned += other.unplanned;
+        self.condition_false += other.condition_false;
+        self.throttled += other.throttled;
+        self.faults += other.faults;
+        self.idle += other.idle;
+    }
 }
 
 impl std::ops::AddAssign<CounterEntry> for Counters {
@@ -148,6 +162,20 @@ pub struct ProbeSet {
 
 const LARGEST_RECORD: u32 = RECORD_CLASSES[RECORD_CLASSES.len() - 1];
 
+/// Counts hits that the kernel left to others, from any thread.
+#[derive(Clone)]
+pub struct HitCounts {
+    maps: Arc<Maps>,
+}
+
+impl HitCounts {
+    /// As [`ProbeSet::count_hit`].
+    pub fn count_hit(&self, counter: CounterId) -> u64 {
+        let before = self.maps.hit_table.fetch_add(counter.0, 1);
+        before.map_or(0, |before| before.wrapping_add(1))
+    }
+}
+
 /// Tells which sites have lost records.
 #[derive(Clone)]
 pub struct Losses {
@@ -162,22 +190,6 @@ impl Losses {
     pub fn any(&self, site: SiteId) -> bool {
         let entry = |stripe| self.maps.counter_table.get(stripe * self.max_sites + site.0);
         (0..self.stripes).filter_map(entry).any(|entry| entry.ring_full > 0)
-    }
-}
-
-/// Counts hits that the kernel leaves to others, from any thread.
-#[derive(Clone)]
-pub struct HitCounters {
-    maps: Arc<Maps>,
-}
-
-impl HitCounters {
-    /// As [`ProbeSet::count_hit`].
-    pub fn count_hit(&self, counter: CounterId) -> u64 {
-        self.maps
-            .hit_table
-            .fetch_add(counter.0, 1)
-            .map_or(0, |before| before.wrapping_add(1))
     }
 }
 
@@ -348,7 +360,7 @@ impl ProbeSet {
         for (&number, site) in numbers.iter().zip(sites) {
             let entry = SiteEntry {
                 plan: site.plan.0,
-                armed: 0,
+                state: 0,
                 file_addr: site.file_addr,
             };
             self.maps.site_table.set(number, entry);
@@ -360,10 +372,15 @@ impl ProbeSet {
     /// Has a site stop the process when it is hit, or pass unseen again; of interest for sites of plans that stop ([`Plan::stops`]). This is a write to
     /// memory that the program reads: hits from then on see it.
     pub fn arm(&self, site: SiteId, armed: bool) -> Result<(), BpfError> {
-        let entry = self.maps.site_table.get(site.0).filter(|_| site.0 < self.sites);
-        let entry = entry.ok_or(BpfError::Foreign("a site"))?;
-        let armed = u32::from(armed);
-        self.maps.site_table.set(site.0, SiteEntry { armed, ..entry });
+        if site.0 >= self.sites {
+            return Err(BpfError::Foreign("a site"));
+        }
+        let (set, clear) = if armed {
+            (site_state::ARMED, 0)
+        } else {
+            (0, site_state::ARMED)
+        };
+        self.maps.site_table.change_state(site.0, set, clear);
         Ok(())
     }
 
@@ -419,6 +436,13 @@ impl ProbeSet {
             .hit_table
             .fetch_add(counter.0, 1)
             .map_or(0, |before| before.wrapping_add(1))
+    }
+
+    /// A handle that counts hits, to be used from any thread.
+    pub fn hit_counts(&self) -> HitCounts {
+        HitCounts {
+            maps: Arc::clone(&self.maps),
+        }
     }
 
     /// A new limiter, for rate limits.
@@ -535,13 +559,6 @@ impl ProbeSet {
         }
     }
 
-    /// A handle that counts hits, to be used from any thread.
-    pub fn hit_counters(&self) -> HitCounters {
-        HitCounters {
-            maps: Arc::clone(&self.maps),
-        }
-    }
-
     /// A handle that tells losses of single sites, to be used from any thread.
     pub fn losses(&self) -> Losses {
         Losses {
@@ -552,16 +569,18 @@ impl ProbeSet {
     }
 
     fn sum_counters(&self, sites: std::ops::RangeInclusive<u32>) -> Counters {
+        let watch = self.watch();
         let mut sum = Counters::default();
-        for stripe in 0..self.environment.stripes {
-            let index = |site| stripe * self.options.max_sites + site;
-            for entry in sites
-                .clone()
-                .filter_map(|site| self.maps.counter_table.get(index(site)))
-            {
+        for site in sites {
+            for entry in watch.entries(SiteId(site)) {
                 sum += entry;
             }
         }
         sum
+    }
+
+    /// A handle that looks after single sites, to be used from any thread.
+    pub fn watch(&self) -> Watch {
+        Watch::new(Arc::clone(&self.maps), self.environment.stripes, self.options.max_sites)
     }
 }

@@ -2,14 +2,16 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::mem::offset_of;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::error::BpfError;
+use crate::maps::SiteEntry;
 
 /// The entries of an array map that was made with [`crate::sys::MMAPABLE`].
 pub(crate) struct Table<T> {
@@ -63,6 +65,19 @@ impl<T: aya::Pod> Table<T> {
         self.at(index)
             .map(|place| unsafe { place.write_volatile(entry) })
             .is_some()
+    }
+}
+
+impl Table<SiteEntry> {
+    /// Sets and clears bits in the state of a site, of which other threads may change others; false beyond the end.
+    pub(crate) fn change_state(&self, index: u32, set: u32, clear: u32) -> bool {
+        let Some(place) = self.at(index) else { return false };
+        // SAFETY: `at` gives places inside of the mapping, aligned to eight bytes, which live as long as `self`; the state lies within the entry, aligned to
+        // four. Nobody writes it otherwise once the site is there.
+        let state = unsafe { AtomicU32::from_ptr(place.byte_add(offset_of!(SiteEntry, state)).cast().as_ptr()) };
+        state.fetch_and(!clear, Ordering::Relaxed);
+        state.fetch_or(set, Ordering::Relaxed);
+        true
     }
 }
 

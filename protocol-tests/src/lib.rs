@@ -4,6 +4,7 @@
 //! and an end, and no process outlives the test that started it ([`child`]). The same scenario played with Delve ([`scenarios`], [`transcripts`]) shows where the two differ ([`differential`]).
 
 pub mod child;
+pub mod container;
 pub mod corpus;
 pub mod dap_client;
 pub mod differential;
@@ -11,6 +12,7 @@ pub mod executable;
 pub mod failure;
 pub mod measure;
 pub mod normalise;
+pub mod ordinary_user;
 pub mod paths;
 pub mod peer;
 pub mod play;

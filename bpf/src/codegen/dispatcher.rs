@@ -3,7 +3,8 @@
 use super::{Environment, count, counter, counter_key, site, slot};
 use crate::asm::{Asm, AsmError, Code, Label, MapRef};
 use crate::children;
-use crate::insn::{Cond, FP, Helper, R0, R1, R2, R3, R6, R8, Width};
+use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R6, R8, Width};
+use crate::maps::site_state;
 
 /// Counts the hit and goes on in the program of the site's plan.
 ///
@@ -26,6 +27,7 @@ pub(crate) fn following_dispatcher(environment: Environment) -> Result<Code, Asm
 fn after(environment: Environment, admit: impl FnOnce(&mut Asm, Label)) -> Result<Code, AsmError> {
     let mut asm = Asm::default();
     let unknown = asm.label();
+    let off = asm.label();
     asm.mov(R6, R1);
     admit(&mut asm, unknown);
     asm.call(Helper::GetAttachCookie);
@@ -38,11 +40,17 @@ fn after(environment: Environment, admit: impl FnOnce(&mut Asm, Label)) -> Resul
     asm.lookup(MapRef::Sites, slot::KEY);
     asm.jump_if_imm(R0, Cond::Equal, 0, unknown);
     asm.load(Width::Word, R3, R0, site::PLAN);
+    asm.load(Width::Word, R1, R0, site::STATE);
+    asm.alu_imm(Alu::And, R1, site_state::OFF.cast_signed());
+    asm.jump_if_imm(R1, Cond::NotEqual, 0, off);
     asm.mov(R1, R6);
     asm.load_map(R2, MapRef::Programs);
     asm.call(Helper::TailCall);
     // A tail call that succeeds does not come back.
     count(&mut asm, counter::UNPLANNED);
+    asm.jump(unknown);
+    asm.bind(off);
+    count(&mut asm, counter::THROTTLED);
     asm.bind(unknown);
     asm.mov_imm(R0, 0);
     asm.exit();

@@ -30,6 +30,7 @@ pub(crate) use dispatcher::{dispatcher, following_dispatcher};
 
 use crate::asm::{Asm, AsmError, Code, Label, MapRef};
 use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R6, R7, R8, R9, Width};
+use crate::maps::site_state;
 use crate::namespace::{Numbers, Structures};
 use crate::plan::{Plan, PlanError, Reg};
 use crate::record::{Flags, header};
@@ -61,12 +62,13 @@ pub(crate) mod counter {
     pub(crate) const THROTTLED: i16 = 40;
     pub(crate) const FAULTS: i16 = 48;
     pub(crate) const IDLE: i16 = 56;
+    pub(crate) const NANOSECONDS: i16 = 64;
 }
 
 /// Offsets in an entry of the site table.
 pub(crate) mod site {
     pub(crate) const PLAN: i16 = 0;
-    pub(crate) const ARMED: i16 = 4;
+    pub(crate) const STATE: i16 = 4;
     pub(crate) const FILE_ADDR: i16 = 8;
 }
 
@@ -104,6 +106,9 @@ pub(crate) mod slot {
 /// `BPF_RB_NO_WAKEUP` and `BPF_RB_FORCE_WAKEUP` of `include/uapi/linux/bpf.h`.
 const NO_WAKEUP: i32 = 1;
 const FORCE_WAKEUP: i32 = 2;
+
+/// Of how many records, as a power of two, the time that is spent on one is taken.
+const SAMPLED: i32 = 4;
 
 /// What makes a record count as one with faults.
 const FAULTY: u32 = Flags::FAULT | Flags::CONDITION_UNKNOWN;
@@ -192,6 +197,7 @@ impl Generator<'_> {
         // Whether something is wanting must be asked before the record is given away.
         self.asm.load(Width::Word, R9, R7, header::FLAGS);
         self.asm.alu_imm(Alu::And, R9, FAULTY.cast_signed());
+        self.asm.load(Width::Double, R6, R7, header::TIME);
         if self.plan.stops {
             self.asm.mov(R1, R7);
             self.asm.mov_imm(R2, FORCE_WAKEUP);
@@ -228,7 +234,8 @@ impl Generator<'_> {
         self.asm.store(Width::Word, FP, slot::KEY, R8);
         self.asm.lookup(MapRef::Sites, slot::KEY);
         self.asm.jump_if_imm(R0, Cond::Equal, 0, idle);
-        self.asm.load(Width::Word, R1, R0, site::ARMED);
+        self.asm.load(Width::Word, R1, R0, site::STATE);
+        self.asm.alu_imm(Alu::And, R1, site_state::ARMED.cast_signed());
         self.asm.jump_if_imm(R1, Cond::Equal, 0, idle);
         idle
     }
@@ -250,15 +257,29 @@ impl Generator<'_> {
         count(&mut self.asm, counter);
     }
 
-    /// Counts a record, and whether something is wanting in it, which R9 says. Overwrites R0 to R5.
+    /// Counts a record, whether something is wanting in it, which R9 says, and now and then how long it took since its time, which R6 is. Overwrites R0 to R5
+    /// and R8.
     fn count_emitted(&mut self) {
         let absent = self.asm.label();
+        let whole = self.asm.label();
         self.asm.lookup(MapRef::Counters, slot::COUNTER);
         self.asm.jump_if_imm(R0, Cond::Equal, 0, absent);
         self.asm.mov_imm(R1, 1);
         self.asm.atomic_add(R0, counter::EMITTED, R1);
-        self.asm.jump_if_imm(R9, Cond::Equal, 0, absent);
+        self.asm.jump_if_imm(R9, Cond::Equal, 0, whole);
         self.asm.atomic_add(R0, counter::FAULTS, R1);
+        self.asm.bind(whole);
+        // Asking for the time takes a while itself, so it is done for one record in so many, told by the last bits of its own time.
+        self.asm.mov(R1, R6);
+        self.asm.alu_imm(Alu::And, R1, (1 << SAMPLED) - 1);
+        self.asm.jump_if_imm(R1, Cond::NotEqual, 0, absent);
+        self.asm.mov(R8, R0);
+        self.asm.call(Helper::KtimeGetNs);
+        self.asm.mov(R1, R0);
+        self.asm.alu(Alu::Sub, R1, R6);
+        self.asm.alu_imm(Alu::LeftShift, R1, SAMPLED);
+        self.asm.mov(R0, R8);
+        self.asm.atomic_add(R0, counter::NANOSECONDS, R1);
         self.asm.bind(absent);
     }
 

@@ -294,6 +294,21 @@ pub(super) struct TraceFlags {
     /// Binary file to exec and trace.
     #[arg(short, long, default_value = "", value_name = "string", hide_default_value = true)]
     pub(super) exec: String,
+    /// Show only calls of which this Go expression of their arguments is true, and their returns. (spelunk only)
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "string",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub(super) cond: String,
+    /// Show only some of the calls of each function, by their number: "> 3", "== 4", "% 100". Calls that --cond leaves out are not counted. (spelunk only)
+    #[arg(long, default_value = "", value_name = "string", hide_default_value = true)]
+    pub(super) hitcond: String,
+    /// Count the calls of each goroutine for themselves, for --hitcond. (spelunk only)
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
+    pub(super) hitcond_per_goroutine: bool,
     /// Trace all children of the function to the required depth.
     #[arg(long, default_value = "0", value_parser = integer, value_name = "int", hide_default_value = true, allow_negative_numbers = true)]
     pub(super) follow_calls: i64,
@@ -315,6 +330,12 @@ pub(super) struct TraceFlags {
     /// Show timestamp in the output.
     #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
     pub(super) timestamp: bool,
+    /// Show at most so many calls of each function in a second, and their returns. (spelunk only)
+    #[arg(long, default_value = "0", value_parser = integer, value_name = "int", hide_default_value = true, allow_negative_numbers = true)]
+    pub(super) rate: i64,
+    /// Show at the end how often each function was called, and what became of the calls; shown anyway if not all of them were. (spelunk only)
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
+    pub(super) stats: bool,
     /// Show how long each call took behind its results. (spelunk only)
     #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
     pub(super) timing: bool,

@@ -20,6 +20,10 @@ pub(crate) struct TraceArgs {
     pub(crate) timestamp: bool,
     /// Whether a return tells how long the call took.
     pub(crate) timing: bool,
+    /// How many calls of each function are shown in a second; all when absent.
+    pub(crate) rate: Option<u32>,
+    /// Whether it is told at the end what became of the hits, even if all of them were shown.
+    pub(crate) stats: bool,
     /// For a process: the file with the debug information, where the one that runs has none.
     pub(crate) debug_file: Option<PathBuf>,
     /// The working directory of a program that is started.
@@ -28,6 +32,12 @@ pub(crate) struct TraceArgs {
     pub(crate) in_kernel: Option<bool>,
     /// Whether processes that the program makes of itself are traced too.
     pub(crate) follow_children: bool,
+    /// What must be true of a call to be shown: a Go expression; or nothing.
+    pub(crate) condition: Option<String>,
+    /// Which of those calls are shown, by their number in each function: `> 3`; or nothing.
+    pub(crate) hit_condition: Option<String>,
+    /// Whether the calls of each goroutine are counted for themselves.
+    pub(crate) per_goroutine: bool,
 }
 
 /// A program to be traced.
@@ -53,7 +63,7 @@ pub(crate) enum TraceTarget {
 impl TraceArgs {
     /// Whether the program may be stopped at each call where the kernel cannot be used.
     pub(crate) fn may_stop(&self) -> bool {
-        self.in_kernel.is_none() && !self.follow_children
+        self.in_kernel.is_none() && !self.follow_children && self.rate.is_none()
     }
 
     /// Builds the program if it is to be built; the compiler's messages go to standard error and output.
@@ -147,6 +157,14 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
     if flags.follow_children && flags.ebpf == Some(false) {
         return Err("--follow-children needs tracing in the kernel, which --ebpf=false turns off".to_owned());
     }
+    let rate = match u32::try_from(flags.rate) {
+        Ok(0) => None,
+        Ok(rate) => Some(rate),
+        Err(_) => return Err(format!("--rate {} is not a number of calls in a second", flags.rate)),
+    };
+    if rate.is_some() && flags.ebpf == Some(false) {
+        return Err("--rate needs tracing in the kernel, which --ebpf=false turns off".to_owned());
+    }
     Ok(TraceArgs {
         target,
         target_args: flags.target_arguments,
@@ -154,9 +172,14 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
         verbosity: flags.verbose,
         timestamp: flags.timestamp,
         timing: flags.timing,
+        stats: flags.stats,
+        rate,
         debug_file: (flags.pid != 0 && !flags.exec.is_empty()).then(|| flags.exec.into()),
         in_kernel: flags.ebpf,
         follow_children: flags.follow_children,
+        condition: Some(flags.cond).filter(|text| !text.trim().is_empty()),
+        hit_condition: Some(flags.hitcond).filter(|text| !text.trim().is_empty()),
+        per_goroutine: flags.hitcond_per_goroutine,
         directory: (!global.wd.is_empty()).then(|| global.wd.clone().into()),
     })
 }
@@ -208,6 +231,43 @@ mod tests {
         assert!(
             matches!(parse("spelunk trace foo").expect("arguments").target, TraceTarget::Package { packages, .. } if packages.is_empty())
         );
+    }
+
+    #[test]
+    fn conditions_are_taken_as_they_are_written() {
+        let line = [
+            "spelunk",
+            "trace",
+            "foo",
+            "--cond",
+            "-n < 3",
+            "--hitcond=% 5",
+            "--hitcond-per-goroutine",
+        ];
+        let arguments = Arguments::try_parse_from(line).expect("arguments");
+        let Some(Command::Trace(flags)) = arguments.command else {
+            panic!("no trace")
+        };
+        let args = read(&arguments.global, flags).expect("arguments");
+        assert_eq!(args.condition.as_deref(), Some("-n < 3"));
+        assert_eq!(args.hit_condition.as_deref(), Some("% 5"));
+        assert!(args.per_goroutine);
+        let args = parse("spelunk trace foo").expect("arguments");
+        assert_eq!(
+            (args.condition, args.hit_condition, args.per_goroutine),
+            (None, None, false)
+        );
+    }
+
+    #[test]
+    fn a_rate_is_a_number_of_calls() {
+        assert_eq!(
+            parse("spelunk trace --rate 100 foo").expect("arguments").rate,
+            Some(100)
+        );
+        assert_eq!(parse("spelunk trace foo").expect("arguments").rate, None);
+        assert!(parse("spelunk trace --rate -1 foo").is_err_and(|text| text.contains("--rate -1")));
+        assert!(parse("spelunk trace --rate 1 --ebpf=false foo").is_err_and(|text| text.contains("--ebpf=false")));
     }
 
     #[test]

@@ -3,28 +3,31 @@
 //! The session speaks to these traits rather than to [`crate::debugger::Session`] itself, so that its order of
 //! messages can be tested without a process and without privileges.
 
-use crossbeam_channel::Sender;
 use spelunk_dwarf::ProcAddr;
 
 use crate::debugger::{
-    BreakpointState, ClientPaths, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint,
+    BreakpointState, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters, FunctionBreakpoint,
     InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session, SourceBreakpoint, StepKind, Stop,
 };
-use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Whose};
+use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
 
 /// Makes targets.
 pub(crate) trait Launcher: Send + Sync {
     /// As [`Session::launch`].
-    fn launch(&self, spec: &LaunchSpec, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError>;
+    fn launch(&self, spec: &LaunchSpec, events: EventSender) -> Result<Box<dyn Target>, DebugError>;
     /// As [`Session::attach`].
-    fn attach(&self, pid: i32, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError>;
+    fn attach(&self, pid: i32, events: EventSender) -> Result<Box<dyn Target>, DebugError>;
 }
 
 /// A target under debug. It stays on one thread.
 pub(crate) trait Target {
     /// As [`Session::pid`].
     fn pid(&self) -> i32;
+    /// As [`Session::own_thread`].
+    fn own_thread(&self, thread: Tid) -> i32 {
+        thread.0
+    }
     /// As [`Session::resume`].
     fn resume(&self) -> Result<(), DebugError>;
     /// As [`Session::resume_unless_stopped`].
@@ -89,11 +92,11 @@ pub(crate) trait Target {
 pub(crate) struct Engine;
 
 impl Launcher for Engine {
-    fn launch(&self, spec: &LaunchSpec, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError> {
+    fn launch(&self, spec: &LaunchSpec, events: EventSender) -> Result<Box<dyn Target>, DebugError> {
         Ok(Box::new(Session::launch(spec, events)?))
     }
 
-    fn attach(&self, pid: i32, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError> {
+    fn attach(&self, pid: i32, events: EventSender) -> Result<Box<dyn Target>, DebugError> {
         Ok(Box::new(Session::attach(pid, events)?))
     }
 }
@@ -101,6 +104,10 @@ impl Launcher for Engine {
 impl Target for Session {
     fn pid(&self) -> i32 {
         Session::pid(self)
+    }
+
+    fn own_thread(&self, thread: Tid) -> i32 {
+        Session::own_thread(self, thread)
     }
 
     fn resume(&self) -> Result<(), DebugError> {

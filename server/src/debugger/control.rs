@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, select};
 use spelunk_dwarf::{Binary, CfaRule, FileAddr, LoadBias, ProcAddr, RuntimeLayout};
 
 use super::breakpoints::{Breakpoints, Planted};
@@ -27,7 +27,7 @@ use super::probes::Probes;
 use super::sites::Sites;
 use super::stepping::Step;
 use super::temporary::Returning;
-use super::{DebugError, EndWith, Event, ExceptionFilters, ProbeLimits, Stop};
+use super::{DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop};
 use crate::inspect::Tid;
 use crate::process::{ExitStatus, Inferior, Kicker, Launched, ProcessEvent};
 use crate::value::Memory;
@@ -89,7 +89,7 @@ pub(super) struct Control {
     pub(super) arrived_from: Option<(Tid, Returning)>,
     /// Events that came while something else was waited for.
     pub(super) waiting: VecDeque<ProcessEvent>,
-    pub(super) events: Sender<Event>,
+    pub(super) events: EventSender,
     /// Set when nothing may be put into the program any more, with the reason.
     pub(super) refused: Option<String>,
     pub(super) was_launched: bool,
@@ -115,7 +115,7 @@ pub(super) struct Start {
     pub(super) launched: Option<Launched>,
     pub(super) outputs: Outputs,
     pub(super) exit: Receiver<ExitStatus>,
-    pub(super) events: Sender<Event>,
+    pub(super) events: EventSender,
     pub(super) kicker: KickerSlot,
 }
 

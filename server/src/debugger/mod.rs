@@ -1,7 +1,7 @@
 //! One debug session, protocol-neutral: the only thing `dap/`, `rpc/` and `cli/` call.
 //!
 //! A session owns a target process and the logical breakpoints set in it. What happens in the target
-//! reaches the owner through the [`Event`] channel it gave when it made the session.
+//! reaches the owner as [`Event`]s, through the queue it gave when it made the session.
 
 mod accounts;
 mod breaker;
@@ -12,9 +12,10 @@ mod control;
 mod coroutine;
 mod defers;
 mod ending;
+mod event_queue;
 mod exceptions;
 mod function_location;
-mod hit_condition;
+pub(crate) mod hit_condition;
 mod hits;
 mod inspection;
 mod landing;
@@ -40,6 +41,7 @@ mod temporary;
 mod tests;
 
 pub(crate) use accounts::{ProbeAccount, ProbeState};
+pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use path_guess::ClientPaths;
 pub(crate) use session::Session;
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};
@@ -109,6 +111,46 @@ pub(crate) struct BreakpointState {
     pub(crate) line: Option<u32>,
 }
 
+/// A log message that was gathered with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogMessage {
+    /// As in [`Event::Log`].
+    pub(crate) goroutine: i64,
+    /// As in [`Event::Log`].
+    pub(crate) text: String,
+    /// As in [`Event::Log`].
+    pub(crate) file: String,
+    /// As in [`Event::Log`].
+    pub(crate) line: u32,
+}
+
+/// Log messages that were left out, by the line of the logpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Suppressed(pub(crate) Vec<(String, u32, u64)>);
+
+impl Suppressed {
+    /// Counts more of them.
+    pub(crate) fn add(&mut self, file: &str, line: u32, count: u64) {
+        let known = self.0.iter_mut().find(|known| known.1 == line && known.0 == file);
+        match known {
+            Some((_, _, counted)) => *counted += count,
+            None => self.0.push((file.to_owned(), line, count)),
+        }
+    }
+
+    /// Adds those of another.
+    pub(crate) fn merge(&mut self, other: &Suppressed) {
+        for (file, line, count) in &other.0 {
+            self.add(file, *line, *count);
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.iter().map(|(_, _, count)| count).sum()
+    }
+}
+
 /// What probes may do to the program.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct ProbeLimits {
@@ -134,6 +176,10 @@ pub(crate) enum Event {
         /// Its line.
         line: u32,
     },
+    /// Logpoints were passed faster than a person reads: their messages in order.
+    Backlog(Vec<LogMessage>),
+    /// Logpoints were passed faster than their messages could be sent: here so many are missing.
+    Suppressed(Suppressed),
     /// The target wrote to its standard output (only with `capture_output`).
     Stdout(Vec<u8>),
     /// The target wrote to its standard error (only with `capture_output`).

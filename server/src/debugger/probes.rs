@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use spelunk_bpf::{CounterId, Flags, HitCount, HitCounters, HitTest, LimiterId, RateLimit, RecordView, SiteId};
+use spelunk_bpf::{CounterId, Flags, HitCount, HitCounts, HitTest, LimiterId, RateLimit, RecordView, SiteId};
 use spelunk_dwarf::{Binary, FileAddr, Function};
 
 use super::accounts::{Accounts, ProbeAccount, ProbeState};
 use super::breakpoints::{Logical, Planted};
 use super::hit_condition::HitCondition;
 use super::probe_stops::{Cause, ProbeStop};
-use super::{BreakpointId, Event};
+use super::{BreakpointId, Event, EventSender};
 use crate::trace::{
     Consumer, Engine, Installed, LogPlanner, LogSite, Place, Reader, SitePlan, StopPlanner, Terms, Unfit,
 };
@@ -33,7 +33,7 @@ const GONE: &str = "the session has ended";
 pub(super) struct Probes {
     binary: Arc<Binary>,
     place: Place,
-    events: Sender<Event>,
+    events: EventSender,
     stops: Sender<ProbeStop>,
     engine: Option<Engine<Owner>>,
     reader: Option<Reader>,
@@ -70,7 +70,7 @@ struct LogOwner {
 
 impl LogOwner {
     /// What is to be said of a hit; nothing, where its condition was left open by the kernel and turns out to be false.
-    fn text(&self, binary: &Binary, hits: &HitCounters, record: &RecordView<'_>) -> Option<String> {
+    fn text(&self, binary: &Binary, hits: &HitCounts, record: &RecordView<'_>) -> Option<String> {
         let left_open = record.flags().has(Flags::CONDITION_UNKNOWN);
         match self.site.holds(binary, record, None) {
             Ok(false) => return None,
@@ -116,7 +116,7 @@ impl std::fmt::Display for NoProbes {
 
 impl Probes {
     /// Log messages go to `events`; that a probe has stopped a thread, to `stops`.
-    pub(super) fn new(binary: Arc<Binary>, place: Place, events: Sender<Event>, stops: Sender<ProbeStop>) -> Probes {
+    pub(super) fn new(binary: Arc<Binary>, place: Place, events: EventSender, stops: Sender<ProbeStop>) -> Probes {
         Probes {
             binary,
             place,
@@ -313,8 +313,7 @@ impl Probes {
             binary: self.binary.clone(),
             events: self.events.clone(),
             stops: self.stops.clone(),
-            hits: engine.hit_counters(),
-            skipped: 0,
+            hits: engine.hit_counts(),
         };
         let (told, of_stops) = (told(), told());
         self.reader = engine.read(told);
@@ -357,11 +356,9 @@ impl Probes {
 /// Tells of what probes record.
 struct Told {
     binary: Arc<Binary>,
-    events: Sender<Event>,
+    events: EventSender,
     stops: Sender<ProbeStop>,
-    hits: HitCounters,
-    /// How many messages were passed over since the last one that was not.
-    skipped: u64,
+    hits: HitCounts,
 }
 
 impl Consumer<Owner> for Told {
@@ -395,18 +392,8 @@ impl Consumer<Owner> for Told {
     }
 
     fn passed_over(&mut self, site: &Arc<Installed<Owner>>) {
-        if matches!(site.owner, Owner::Log(_)) {
-            self.skipped += 1;
-        }
-    }
-
-    fn flush(&mut self) {
-        let skipped = std::mem::take(&mut self.skipped);
-        if skipped > 0 {
-            let text = format!(
-                "{skipped} log messages are not shown: they came faster than they could be sent before this stop"
-            );
-            let _ = self.events.send(Event::Notice(text));
+        if let Owner::Log(log) = &site.owner {
+            self.events.suppress(&log.file, log.line, 1);
         }
     }
 }

@@ -12,11 +12,11 @@ use super::control::{Control, Job, KickerSlot, Start, failed};
 use super::output::Outputs;
 use super::probes::Probes;
 use super::{
-    BreakpointState, ClientPaths, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint,
+    BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
     InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
 };
-use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Whose};
-use crate::process::{Identity, Launch, Output, watch};
+use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
+use crate::process::{Identity, Launch, Output, own_number, watch};
 use crate::value::{LoadConfig, Value};
 
 /// A debug session with its target. Dropping it ends a launched target and lets an attached one go.
@@ -34,7 +34,7 @@ fn gone() -> DebugError {
 
 impl Session {
     /// Creates the target, held before its first instruction until [`Session::resume`].
-    pub(crate) fn launch(spec: &LaunchSpec, events: Sender<Event>) -> Result<Session, DebugError> {
+    pub(crate) fn launch(spec: &LaunchSpec, events: EventSender) -> Result<Session, DebugError> {
         let binary = Arc::new(Binary::open(&spec.program).map_err(failed)?);
         let launch = Launch {
             program: spec.program.clone(),
@@ -75,7 +75,7 @@ impl Session {
     }
 
     /// Attaches to a running process, which goes on running.
-    pub(crate) fn attach(pid: i32, events: Sender<Event>) -> Result<Session, DebugError> {
+    pub(crate) fn attach(pid: i32, events: EventSender) -> Result<Session, DebugError> {
         let process = Arc::new(Identity::attached(pid).map_err(failed)?);
         let exit = watch(pid).map_err(|error| failed(format!("could not attach to pid {pid}: {error}")))?;
         let binary = Arc::new(Binary::open(process.name()).map_err(failed)?);
@@ -156,6 +156,11 @@ impl Session {
     /// The target's process id.
     pub(crate) fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// What a thread is called in the target's own pid namespace: the number that the program itself and its container know.
+    pub(crate) fn own_thread(&self, thread: Tid) -> i32 {
+        own_number(self.pid, thread).unwrap_or(thread.0)
     }
 
     /// Lets the target run: a held one starts, a stopped one goes on, and with it the step that a breakpoint interrupted. Does nothing when it runs.

@@ -49,6 +49,7 @@ pub(crate) use identity::Identity;
 pub(crate) use inferior::{Inferior, ProcessEvent, Seize};
 pub(crate) use kick::Kicker;
 pub(crate) use launch::{Launch, Launched, Output};
+pub(crate) use status::own_number;
 pub(crate) use tree::descendants;
 pub(crate) use watch::{ExitStatus, watch};
 

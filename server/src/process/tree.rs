@@ -67,7 +67,8 @@ mod tests {
         wanted.sort_unstable();
         assert_eq!(both, wanted);
         assert_eq!(found.last(), family.first(), "the sleep comes after its parent");
-        for pid in family {
+        // The shell first: it would end by itself with the sleep.
+        for pid in family.into_iter().rev() {
             nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)
                 .expect("it runs");
         }

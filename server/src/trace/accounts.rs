@@ -1,6 +1,6 @@
 //! What became of the hits of an engine's sites, and what they share: counters of hits, limits of rate.
 
-use spelunk_bpf::{BpfError, CounterId, Counters, HitCounters, LimiterId, SiteId};
+use spelunk_bpf::{BpfError, CounterId, Counters, LimiterId, SiteId};
 
 use super::engine::Engine;
 
@@ -18,11 +18,6 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// Counts a hit that the kernel has not counted; answers its number, from 1.
     pub(crate) fn count_hit(&self, counter: CounterId) -> u64 {
         self.probes.count_hit(counter)
-    }
-
-    /// A handle that counts hits, for any thread.
-    pub(crate) fn hit_counters(&self) -> HitCounters {
-        self.probes.hit_counters()
     }
 
     /// A new limiter, for rate limits.

@@ -259,6 +259,11 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         }
     }
 
+    /// The roots so far.
+    pub(crate) fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
     /// The start of a root in the root area (see `Plan::root_offset`).
     pub(crate) fn root_start(&self, root: usize) -> u32 {
         self.roots

@@ -10,18 +10,21 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use regex::Regex;
-use spelunk_bpf::{Family, Link, Losses, RecordView};
+use spelunk_bpf::{Family, HitCounts, Link, Losses, RecordView};
 use spelunk_dwarf::{Binary, Function, OpenError};
 
 use super::children::{self, Processes};
 use super::engine::{Engine, EngineError, Installed, Place, check_code};
-use super::function::{Runtime, SitePlan};
+use super::function::{Decides, FunctionError, Runtime, SitePlan};
 use super::layouts::Layouts;
 use super::line::Verbosity;
+use super::passing::{HitRule, Passing};
 use super::planning;
 use super::printer::Printer;
 use super::reader::Consumer;
 use super::stops::{Over, Stops};
+use super::terms::Unfit;
+use super::wanted::{Counting, Wanted};
 use crate::cli::trace::{TraceArgs, TraceTarget};
 use crate::inspect::load_bias;
 use crate::process::{ExitStatus, Identity, Inferior, Kicker, Launch, Launched, Output, Seize, watch};
@@ -59,13 +62,23 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let subject = Subject::find(args)?;
     let binary = Arc::new(subject.open(args)?);
     let pattern = Regex::new(&args.regexp).map_err(|error| format!("invalid filter argument: {error}"))?;
+    let wanted = Wanted::of(args)?;
     let (functions, engine) = rayon::join(|| matching(&binary, &pattern), || kernel_engine(&binary, args));
     if functions.is_empty() {
         return Err(nothing_matches(&binary, &pattern));
     }
     tracing::debug!("{} functions found after {:?}", functions.len(), begun.elapsed());
     let mut engine = engine?;
-    let sites = plan(&binary, engine.as_mut(), &functions, args)?;
+    let sites = match plan(&binary, engine.as_mut(), &functions, args, &wanted) {
+        // An attached program must not be stopped by surprise.
+        Err(NoSites::NotLowered(why)) if args.may_stop() && !matches!(args.target, TraceTarget::Pid(_)) => {
+            eprintln!("spelunk: tracing with ptrace, which stops the program at each call, because {why}");
+            engine = None;
+            plan(&binary, None, &functions, args, &wanted)
+        }
+        planned => planned,
+    };
+    let sites = sites.map_err(fail)?;
     tracing::debug!("{} sites planned after {:?}", sites.len(), begun.elapsed());
     let mut trace = Trace {
         args,
@@ -73,6 +86,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
         pattern,
         interrupts,
         running: subject.start(args)?,
+        rule: wanted.rule(),
     };
     let ended = match engine {
         Some(mut engine) => match trace.in_kernel(&mut engine, &sites) {
@@ -120,30 +134,56 @@ fn say_why_not_in_kernel(why: &str) {
     );
 }
 
+/// Why there is nothing to trace.
+#[derive(Debug, thiserror::Error)]
+enum NoSites {
+    /// The kernel cannot decide the condition for any function; the first reason.
+    #[error("{0}; --ebpf=false traces by stopping the program at each call")]
+    NotLowered(Unfit),
+    /// Any other reason.
+    #[error("{0}")]
+    Other(Failure),
+}
+
 /// The sites of all functions, and those that tell where calls end otherwise.
 fn plan(
     binary: &Arc<Binary>,
     engine: Option<&mut Engine<()>>,
     functions: &[&Function],
     args: &TraceArgs,
-) -> Result<Vec<SitePlan>, Failure> {
+    wanted: &Wanted,
+) -> Result<Vec<SitePlan>, NoSites> {
     let ((mut sites, refused), endings) = if let Some(engine) = engine {
-        (engine.plan_functions(functions), engine.plan_endings())
+        let counting = wanted.counting(engine, functions.len());
+        let counting = counting.map_err(|error| NoSites::Other(fail(error)))?;
+        let asked = wanted.asked(&counting, Decides::Kernel);
+        (engine.plan_functions(functions, asked), engine.plan_endings())
     } else {
-        let runtime = Runtime::of(binary).map_err(fail)?;
+        let runtime = Runtime::of(binary).map_err(|error| NoSites::Other(fail(error)))?;
         // What lies behind pointers is read from the program itself.
         let mut nowhere = |_: &spelunk_bpf::Layout| None;
         let mut layouts = Layouts::new(binary, verbosity(args).load_config(), &mut nowhere);
+        let counting = Counting::default();
+        let asked = wanted.asked(&counting, Decides::Interpreter);
         (
-            planning::functions(binary, runtime, &mut layouts, functions),
+            planning::functions(binary, runtime, &mut layouts, functions, asked),
             planning::endings(binary, runtime, &mut layouts),
         )
     };
+    let beyond = |(_, why): &(String, FunctionError)| match why {
+        FunctionError::Unfit(unfit @ Unfit::NotLowered(_)) => Some(unfit.clone()),
+        _ => None,
+    };
+    if sites.is_empty()
+        && let Some(why) = refused.iter().find_map(beyond)
+    {
+        return Err(NoSites::NotLowered(why));
+    }
     for (function, why) in &refused {
         eprintln!("unable to set tracepoint on function {function}: {why}");
     }
     if sites.is_empty() {
-        return Err("no breakpoints set".to_owned());
+        return Err(NoSites::Other("no breakpoints set".to_owned()));
     }
     let traced: HashSet<_> = sites.iter().map(|site| site.addr).collect();
     sites.extend(endings.into_iter().filter(|site| !traced.contains(&site.addr)));
@@ -165,6 +205,8 @@ struct Trace<'a> {
     pattern: Regex,
     interrupts: Interrupts,
     running: Running,
+    /// Which calls are shown, by their number.
+    rule: Option<HitRule>,
 }
 
 impl Trace<'_> {
@@ -181,16 +223,13 @@ impl Trace<'_> {
         }
         let sites = sites.iter().map(|site| (site.clone(), ())).collect();
         let link = engine.install(place, sites).map_err(not_installed)?;
-        let mut printer = self.printer(Some(engine.losses()));
+        let mut printer = self.printer(Some(engine.losses()), Some(engine.hit_counts()));
         if let Some(family) = engine.family() {
             children::adopt(family, place).map_err(|error| failed(error.to_string()))?;
             printer = printer.following(Processes::following(place.pid()));
         }
         let (unread, closed) = bounded(1);
-        let printing = Printing {
-            printer,
-            unread,
-        };
+        let printing = Printing { printer, unread };
         let reader = engine
             .read(printing)
             .ok_or_else(|| failed("the trace's reader could not be started".to_owned()))?;
@@ -207,12 +246,16 @@ impl Trace<'_> {
         if unfollowed > 0 {
             eprintln!("spelunk: {unfollowed} child processes were not followed: there were too many at once");
         }
-        let counters = engine.counters();
+        let accounting = engine.accounting();
+        let counters = accounting.total();
         if counters.ring_full > 0 {
             eprintln!(
                 "spelunk: {} of {} records were lost because the ring was full; trace fewer functions, or set SPELUNK_RING_BYTES to a larger size",
                 counters.ring_full, counters.hits
             );
+        }
+        if self.args.stats || accounting.is_telling() {
+            eprint!("{}", accounting.table());
         }
         Ok(ended)
     }
@@ -233,7 +276,7 @@ impl Trace<'_> {
         let told = self.told_to_end(inferior.kicker())?;
         let mut stops = Stops::new(inferior, &self.binary, bias, sites).map_err(fail)?;
         report_inlined(&self.binary, &self.pattern);
-        let mut printer = self.printer(None);
+        let mut printer = self.printer(None, None);
         let over = stops
             .run(&mut printer, &|| told.load(Ordering::Acquire))
             .map_err(fail)?;
@@ -269,12 +312,13 @@ impl Trace<'_> {
         Ok(told)
     }
 
-    fn printer(&self, losses: Option<Losses>) -> Printer {
+    fn printer(&self, losses: Option<Losses>, kernel: Option<HitCounts>) -> Printer {
         let args = self.args;
         Printer::new(
             self.binary.clone(),
             verbosity(args),
             losses,
+            Passing::new(self.binary.clone(), kernel, self.rule),
             args.timing,
             args.timestamp,
         )

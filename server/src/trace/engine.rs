@@ -6,11 +6,12 @@ use std::sync::{Arc, RwLock};
 
 use rayon::prelude::*;
 use spelunk_bpf::{
-    BpfError, Counters, Family, HEADER_SIZE, Link, Losses, Options, Plan, ProbeSet, Reg, Ring, Root, RootSource, Site,
-    SiteId, Target,
+    BpfError, CounterId, Counters, Family, HEADER_SIZE, HitCounts, LimiterId, Link, Losses, Options, Plan, ProbeSet,
+    Reg, Ring, Root, RootSource, Site, SiteId, Target,
 };
 use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
+use super::accounting::Accounting;
 use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
 use super::planning;
@@ -123,9 +124,30 @@ impl<T: Send + Sync + 'static> Engine<T> {
     }
 
     /// As [`planning::functions`].
-    pub(crate) fn plan_functions(&mut self, functions: &[&Function]) -> (Vec<SitePlan>, Vec<(String, String)>) {
+    pub(crate) fn plan_functions(
+        &mut self,
+        functions: &[&Function],
+        asked: planning::Asked<'_>,
+    ) -> (Vec<SitePlan>, Vec<planning::Refused>) {
         let (binary, runtime) = (self.binary.clone(), self.runtime);
-        self.with_layouts(|layouts| planning::functions(&binary, runtime, layouts, functions))
+        self.with_layouts(|layouts| planning::functions(&binary, runtime, layouts, functions, asked))
+    }
+
+    /// Counters for one hit condition each, which start at 0.
+    pub(super) fn hit_counters(&mut self, count: usize) -> Result<Vec<CounterId>, EngineError> {
+        let counters: Result<Vec<_>, _> = (0..count).map(|_| self.probes.add_counter(0)).collect();
+        Ok(counters?)
+    }
+
+    /// Limiters of one rate each.
+    pub(super) fn limiters(&mut self, count: usize) -> Result<Vec<LimiterId>, EngineError> {
+        let limiters: Result<Vec<_>, _> = (0..count).map(|_| self.probes.add_limiter()).collect();
+        Ok(limiters?)
+    }
+
+    /// Counts hits that the kernel left to others.
+    pub(crate) fn hit_counts(&self) -> HitCounts {
+        self.probes.hit_counts()
     }
 
     /// As [`planning::endings`].
@@ -137,7 +159,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// The sites at which a function stops the process as soon as it is called: its call, with all general registers in the record, in the order of
     /// [`ALL_REGISTERS`].
     pub(crate) fn plan_stops(&mut self, functions: &[&Function]) -> Vec<SitePlan> {
-        let (planned, _) = self.plan_functions(functions);
+        let (planned, _) = self.plan_functions(functions, planning::ALL_CALLS);
         let calls = planned.into_iter().filter(|site| site.kind == SiteKind::Call);
         calls
             .map(|site| {
@@ -201,7 +223,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// Has all probes that are installed from now on reach the processes of a family, which is to be filled from those that run the file at `place`, and
     /// their children. Once, and before anything is installed.
     pub(crate) fn follow_children(&mut self, place: &Place) -> Result<(), EngineError> {
-        place.confirm_power()?;
+        place.confirm_followable()?;
         self.family = Some(self.probes.follow(place.file())?);
         Ok(())
     }
@@ -300,6 +322,17 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// What all sites counted.
     pub(crate) fn counters(&self) -> Counters {
         self.probes.total_counters()
+    }
+
+    /// What the sites of each function counted.
+    pub(crate) fn accounting(&self) -> Accounting {
+        let sites = self.sites_of(&self.sites);
+        let counted = |site: &Arc<Installed<T>>| self.probes.counters(site.id).unwrap_or_default();
+        Accounting::of(
+            sites
+                .iter()
+                .map(|site| (&site.plan.function, site.plan.kind, counted(site))),
+        )
     }
 }
 

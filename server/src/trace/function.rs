@@ -8,9 +8,12 @@ use spelunk_dwarf::{Binary, DwarfError, FileAddr, Function, FunctionInfo, Locati
 use super::abi::{self, AbiRegister, Convention, Place};
 use super::capture::{Captured, Home, Part, PlanBuilder};
 use super::layouts::Layouts;
+use super::lower::{AtCall, LowerError, UNUSED};
+use super::paths::{Building, Named};
+use super::record_scope::SiteCondition;
 use super::signature::{DICTIONARY, Passed, Signature, integer_registers};
 use super::sites::{FunctionCode, ReturnSite, SiteError, StackGrowth};
-use crate::expr::Expr;
+use super::terms::{Terms, Unfit, may_be_unknown};
 
 /// What a record from a site means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +51,10 @@ pub(crate) struct SitePlan {
     pub(crate) fragile: Vec<usize>,
     /// For a generic function's call: where its dictionary is, which says what the type parameters stand for.
     pub(crate) dictionary: Option<Dictionary>,
-    /// What must be true of a hit, where something must: the kernel leaves it to whoever reads the record where it has no value.
-    pub(crate) condition: Option<Arc<Expr>>,
+    /// What must be true of a hit, where something must, for those who decide it instead of the kernel.
+    pub(crate) condition: Option<Arc<SiteCondition>>,
+    /// For a return: whether it is shown only if its call was, because not all calls are.
+    pub(crate) only_with_call: bool,
     /// What the kernel copies.
     pub(crate) plan: Arc<Plan>,
 }
@@ -72,6 +77,9 @@ pub(crate) enum FunctionError {
     /// Its code offers no site.
     #[error("{0}")]
     Site(#[from] SiteError),
+    /// What a call must pass cannot be decided.
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
 }
 
 /// What is the same for all sites of a binary.
@@ -117,6 +125,21 @@ pub(crate) struct FunctionPlanner<'a, 'b> {
     pub(crate) runtime: Runtime,
     /// Layouts for what is followed.
     pub(crate) layouts: &'a mut Layouts<'b>,
+    /// What a call must pass to be seen. A return is seen if its call was.
+    pub(crate) terms: Terms<'a>,
+    /// Whether only some calls are seen, by these terms or by others.
+    pub(crate) only_some: bool,
+    /// Who decides that.
+    pub(crate) decides: Decides,
+}
+
+/// Who decides conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decides {
+    /// The kernel, at the hit.
+    Kernel,
+    /// The interpreter, while the thread stands still.
+    Interpreter,
 }
 
 impl FunctionPlanner<'_, '_> {
@@ -193,10 +216,47 @@ impl FunctionPlanner<'_, '_> {
             signature.dictionary_words
         };
         let dictionary = take_dictionary(&mut builder, &mut variables, words);
-        let plan = Arc::new(builder.finish(
+        let (binary, terms, decides) = (self.binary, self.terms, self.decides);
+        let names = AtCall {
+            binary,
+            function: &signature.info.name,
+            params: &variables,
+            fragile: &fragile,
+            roots: builder.roots(),
+            cfa_offset: site.cfa_offset,
+        };
+        let gate = match (terms.gate(binary, &names), decides) {
+            (Ok(gate), Decides::Kernel) => gate,
+            // What is beyond the kernel need not be beyond the interpreter.
+            (Ok(_) | Err(LowerError::NotLowered(_)), Decides::Interpreter) => Gate::default(),
+            (Err(why), _) => return Err(Unfit::from(why).into()),
+        };
+        let mut building = Building {
+            binary,
+            info: signature.info,
+            pc: site.addr,
+            line: signature.info.decl_line,
+            builder,
+            names: named(&variables, &fragile),
+            variables: variables.clone(),
+        };
+        if let Some(condition) = terms.condition
+            && gate.condition.as_ref().is_some_and(may_be_unknown)
+        {
+            // Where the kernel finds no value the interpreter decides, as far as the record goes; what is missing then is told with the hit.
+            building.capture_what_can_be(condition);
+        }
+        let condition = terms.condition.map(|condition| {
+            Arc::new(SiteCondition {
+                condition: condition.clone(),
+                variables: building.variables,
+                names: building.names,
+            })
+        });
+        let plan = Arc::new(building.builder.finish(
             self.runtime.goroutine(signature.convention),
             self.runtime.offsets,
-            Gate::default(),
+            gate,
         ));
         Ok(SitePlan {
             kind: SiteKind::Call,
@@ -207,7 +267,8 @@ impl FunctionPlanner<'_, '_> {
             variables,
             fragile,
             dictionary,
-            condition: None,
+            condition,
+            only_with_call: false,
             plan,
         })
     }
@@ -241,6 +302,7 @@ impl FunctionPlanner<'_, '_> {
             fragile,
             dictionary,
             condition: None,
+            only_with_call: false,
             plan,
             ..call.clone()
         }
@@ -296,9 +358,20 @@ impl FunctionPlanner<'_, '_> {
             fragile: Vec::new(),
             dictionary: None,
             condition: None,
+            only_with_call: self.only_some,
             plan,
         }
     }
+}
+
+/// The names of parameters, and which of them have no place.
+fn named(params: &[Captured], fragile: &[usize]) -> Vec<Named> {
+    let name = |(index, param): (usize, &Captured)| Named {
+        name: param.name.clone(),
+        escaped: false,
+        missing: fragile.contains(&index).then(|| UNUSED.to_owned()),
+    };
+    params.iter().enumerate().map(name).collect()
 }
 
 /// Takes the dictionary out of the variables, which are those that are shown, and has the first of its words captured.

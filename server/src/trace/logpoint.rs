@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spelunk_bpf::{Flags, RecordView};
+use spelunk_bpf::RecordView;
 use spelunk_dwarf::{Abi, Binary, FileAddr, Function, FunctionInfo};
 
 use super::abi::Convention;
@@ -13,7 +13,7 @@ use super::layouts::Layouts;
 use super::lower::AtLine;
 use super::paths::{Building, Named};
 use super::record::Live;
-use super::record_scope::{RecordScope, holds};
+use super::record_scope::{RecordScope, SiteCondition};
 use super::stopping::cfa_offset;
 use super::terms::{Terms, Unfit, may_be_unknown};
 use crate::expr::{EvalError, Expr, Part, Template};
@@ -116,13 +116,18 @@ impl LogPlanner<'_, '_> {
             && gate.condition.as_ref().is_some_and(may_be_unknown)
         {
             // Where the kernel finds no value the interpreter decides, as far as the record goes; what is missing then is told with the hit.
-            if let Err(error) = site.capture(condition) {
-                tracing::debug!("not all that {condition} reads is captured: {error}");
-            }
+            site.capture_what_can_be(condition);
         }
         let (goroutine, offsets) = (self.runtime.goroutine(convention), self.runtime.offsets);
         let plan = Arc::new(site.builder.finish(goroutine, offsets, gate));
         let (variables, names) = (site.variables, site.names);
+        let condition = terms.condition.map(|condition| {
+            Arc::new(SiteCondition {
+                condition: condition.clone(),
+                variables: variables.clone(),
+                names: names.clone(),
+            })
+        });
         let site = SitePlan {
             kind: SiteKind::Line(id),
             function: info.name.clone(),
@@ -132,7 +137,8 @@ impl LogPlanner<'_, '_> {
             variables,
             fragile: Vec::new(),
             dictionary: None,
-            condition: terms.kept(),
+            condition,
+            only_with_call: false,
             plan,
         };
         Ok(LogSite { site, parts, names })
@@ -140,18 +146,14 @@ impl LogPlanner<'_, '_> {
 }
 
 impl LogSite {
-    /// Whether the condition holds at the hit that `record` is of. The kernel's records are of hits at which it held, unless they say that this was left open
-    /// ([`Flags::CONDITION_UNKNOWN`]); nobody has looked yet at those that are made at a stop, which come with `live`. The error is the interpreter's.
+    /// As [`SitePlan::holds`].
     pub(crate) fn holds(
         &self,
         binary: &Binary,
         record: &RecordView<'_>,
         live: Option<Live<'_>>,
     ) -> Result<bool, EvalError> {
-        if live.is_none() && !record.flags().has(Flags::CONDITION_UNKNOWN) {
-            return Ok(true);
-        }
-        holds(binary, &self.site, &self.names, record, live)
+        self.site.holds(binary, record, live)
     }
 
     /// Whether its records say the same as those of another site.
@@ -163,7 +165,7 @@ impl LogSite {
 
     /// The message of a record; with `live`, of one that was made at a stop.
     pub(crate) fn message(&self, binary: &Binary, record: &RecordView<'_>, live: Option<Live<'_>>) -> String {
-        let scope = RecordScope::new(binary, &self.site, &self.names, record, live);
+        let scope = RecordScope::new(binary, &self.site, (&self.site.variables, &self.names), record, live);
         let evaluator = scope.evaluator(LoadConfig::DAP);
         let mut text = String::new();
         for part in &self.parts {

@@ -3,6 +3,7 @@
 //! Architecture invariant: this is the only place that knows both `spelunk_dwarf` and `spelunk_bpf`.
 
 mod abi;
+mod accounting;
 mod accounts;
 mod capture;
 mod children;
@@ -18,6 +19,7 @@ mod logpoint;
 mod lower;
 mod order;
 mod pairing;
+mod passing;
 mod paths;
 mod planning;
 mod printer;
@@ -29,6 +31,9 @@ mod sites;
 mod stopping;
 mod stops;
 mod terms;
+#[cfg(test)]
+mod tests;
+mod wanted;
 
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use capture::placed;

@@ -109,18 +109,14 @@ impl Order {
             self.bytes.shrink_to(KEPT);
             return;
         }
-        let left = self.waiting.iter().map(|waiting| waiting.len).sum();
-        let mut bytes = Vec::with_capacity(left);
+        self.spare.clear();
         for waiting in &mut self.waiting {
-            let start = bytes.len();
-            bytes.extend_from_slice(
-                self.bytes
-                    .get(waiting.start..waiting.start + waiting.len)
-                    .unwrap_or_default(),
-            );
+            let start = self.spare.len();
+            let bytes = self.bytes.get(waiting.start..waiting.start + waiting.len);
+            self.spare.extend_from_slice(bytes.unwrap_or_default());
             waiting.start = start;
         }
-        self.bytes = bytes;
+        std::mem::swap(&mut self.bytes, &mut self.spare);
     }
 }
 

@@ -73,6 +73,15 @@ impl Pairing {
         });
     }
 
+    /// Notes a call at a depth that is not to be shown: those that were deeper have ended.
+    pub(crate) fn unseen_call(&mut self, goroutine: Strand, depth: u64) {
+        if let Some(open) = self.goroutines.get_mut(&goroutine) {
+            while open.last().is_some_and(|inner| inner.depth >= depth) {
+                open.pop();
+            }
+        }
+    }
+
     /// Notes a return from `function`, and answers the call it ends, if that was seen, and whether there is doubt about it: then the call may have ended by a panic, and
     /// this may be the return of a later one, if that one's record was lost.
     pub(crate) fn ret(&mut self, goroutine: Strand, depth: u64, function: FileAddr) -> Option<(Call, bool)> {

@@ -14,6 +14,7 @@ use super::engine::Installed;
 use super::function::SiteKind;
 use super::line::{SiteTypes, TypeArguments, Verbosity, depth, dictionary, load_values, push_line};
 use super::pairing::{Call, Pairing, Strand};
+use super::passing::{Passed, Passing};
 use super::record::Live;
 use crate::value::{Content, Value};
 
@@ -40,6 +41,7 @@ pub(crate) struct Printer {
     losses: Option<Losses>,
     timing: bool,
     clock: Option<WallClock>,
+    passing: Passing,
     pairing: Pairing,
     grown: HashMap<CallKey, Grown>,
     /// What the dictionaries that were seen say, by process and address. They are constants of the program.
@@ -53,11 +55,12 @@ pub(crate) struct Printer {
 }
 
 impl Printer {
-    /// A printer of functions of `binary`. Without `losses` no record is ever lost. `timing` adds to a return how long the call took, `timestamp` puts the time in front of each line.
+    /// A printer of functions of `binary`. Without `losses` no record is ever lost. `passing` decides which calls are shown that the kernel has not decided about, `timing` adds to a return how long the call took, `timestamp` puts the time in front of each line.
     pub(crate) fn new(
         binary: Arc<Binary>,
         verbosity: Verbosity,
         losses: Option<Losses>,
+        passing: Passing,
         timing: bool,
         timestamp: bool,
     ) -> Printer {
@@ -67,6 +70,7 @@ impl Printer {
             losses,
             timing,
             clock: timestamp.then(WallClock::now),
+            passing,
             pairing: Pairing::default(),
             grown: HashMap::new(),
             dictionaries: HashMap::new(),
@@ -111,6 +115,11 @@ impl Printer {
                 );
             }
             SiteKind::Call => {
+                let passed = self.passing.call(site, record, live);
+                if passed == Passed::No {
+                    self.pairing.unseen_call(goroutine, key.1);
+                    return;
+                }
                 // Nearly always no stack grows.
                 let grown = if self.grown.is_empty() {
                     None
@@ -145,12 +154,25 @@ impl Printer {
                 self.load(site, record, dictionary, live);
                 self.mend_fragile(site, earlier.as_deref());
                 self.line(site, record, None);
+                if let Passed::Unknown(why) = passed {
+                    self.text.extend([
+                        "spelunk: whether this call of ",
+                        &plan.function,
+                        " is one to be shown is not known: ",
+                        &why,
+                        "\n",
+                    ]);
+                }
             }
             SiteKind::Return => {
                 let ended = self.pairing.ret(goroutine, key.1, plan.entry);
                 let call = ended
                     .filter(|(call, doubtful)| !doubtful || !self.has_lost(call.site))
                     .map(|(call, _)| call);
+                // Of calls that are not shown there are no records, so whose return this is can be told only where there is no doubt.
+                if plan.only_with_call && !ended.is_some_and(|(_, doubtful)| !doubtful) {
+                    return;
+                }
                 self.load(site, record, call.map_or(0, |call| call.dictionary), live);
                 let took = call
                     .and_then(|call| time.checked_sub(call.time))

@@ -1,6 +1,6 @@
 //! What names mean in a record, and whether a condition holds there that the kernel could not decide.
 
-use spelunk_bpf::RecordView;
+use spelunk_bpf::{Flags, RecordView};
 use spelunk_dwarf::{Binary, Kind, ProcAddr};
 
 use super::capture::Captured;
@@ -10,6 +10,17 @@ use super::paths::{Named, package_of};
 use super::record::{Live, RecordMemory};
 use crate::expr::{EvalError, Evaluator, Expr, Operand, Scope, Variable, What, find_global};
 use crate::value::{LoadConfig, Loader, Memory};
+
+/// A condition as a site keeps it, for hits at which the kernel found no value, and for those that nobody has looked at yet.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SiteCondition {
+    /// The condition.
+    pub(super) condition: Expr,
+    /// The variables that it may read, as the site's plan captures them.
+    pub(super) variables: Vec<Captured>,
+    /// Their names, in the same order.
+    pub(super) names: Vec<Named>,
+}
 
 /// What names mean in a record.
 pub(super) struct RecordScope<'r> {
@@ -25,11 +36,11 @@ pub(super) struct RecordScope<'r> {
 }
 
 impl<'r> RecordScope<'r> {
-    /// The scope of a record of `site`; `names` are those of its variables. With `live`, of a record that was made at a stop.
+    /// The scope of a record of `site`, which holds `variables` with their `names`. With `live`, of a record that was made at a stop.
     pub(super) fn new(
         binary: &'r Binary,
         site: &'r SitePlan,
-        names: &'r [Named],
+        (variables, names): (&[Captured], &'r [Named]),
         record: &RecordView<'r>,
         live: Option<Live<'r>>,
     ) -> RecordScope<'r> {
@@ -39,7 +50,7 @@ impl<'r> RecordScope<'r> {
             ty: variable.ty,
             addr: memory.variable(variable, &site.plan, record, cfa, number),
         };
-        let variables = site.variables.iter().enumerate().map(place).collect();
+        let variables = variables.iter().enumerate().map(place).collect();
         // Each record has these two of its goroutine.
         let g = record.g();
         let offsets = site.plan.runtime;
@@ -134,17 +145,23 @@ impl Scope for RecordScope<'_> {
     }
 }
 
-/// Whether the condition of `site` holds at the hit that `record` is of, which the kernel left open. The error is the interpreter's, where the condition has no
-/// value, or where what it reads is not in the record.
-pub(super) fn holds(
-    binary: &Binary,
-    site: &SitePlan,
-    names: &[Named],
-    record: &RecordView<'_>,
-    live: Option<Live<'_>>,
-) -> Result<bool, EvalError> {
-    match &site.condition {
-        Some(condition) => RecordScope::new(binary, site, names, record, live).truth(condition),
-        None => Ok(true),
+impl SitePlan {
+    /// Whether the condition holds at the hit that `record` is of. The kernel's records are of hits at which it held, unless they say that this was left open
+    /// ([`Flags::CONDITION_UNKNOWN`]); nobody has looked yet at those that are made at a stop, which come with `live`. The error is the interpreter's, where the
+    /// condition has no value or reads what is not in the record.
+    pub(crate) fn holds(
+        &self,
+        binary: &Binary,
+        record: &RecordView<'_>,
+        live: Option<Live<'_>>,
+    ) -> Result<bool, EvalError> {
+        let Some(condition) = &self.condition else {
+            return Ok(true);
+        };
+        if live.is_none() && !record.flags().has(Flags::CONDITION_UNKNOWN) {
+            return Ok(true);
+        }
+        let variables = (&condition.variables[..], &condition.names[..]);
+        RecordScope::new(binary, self, variables, record, live).truth(&condition.condition)
     }
 }

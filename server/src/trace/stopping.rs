@@ -129,7 +129,8 @@ impl StopPlanner<'_> {
             variables: Vec::new(),
             fragile: Vec::new(),
             dictionary: None,
-            condition: terms.kept(),
+            condition: None,
+            only_with_call: false,
             plan: Arc::new(plan),
         })
     }

@@ -1,7 +1,5 @@
 //! What the hits of a probe must pass, as it is asked for, and why a probe that was asked for cannot be.
 
-use std::sync::Arc;
-
 use spelunk_bpf::{Condition, Gate, HitCount, Operation, RateLimit, Reg, Term};
 use spelunk_dwarf::{Binary, DwarfError};
 
@@ -60,11 +58,6 @@ impl Terms<'_> {
             hits: self.hits,
             rate: self.rate,
         })
-    }
-
-    /// The condition as a site keeps it, for records at which the kernel could not decide it.
-    pub(super) fn kept(&self) -> Option<Arc<Expr>> {
-        self.condition.map(|condition| Arc::new(condition.clone()))
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Kernel {
     pub(super) record: Vec<u8>,
     pub(super) site: [u64; 2],
     /// The site's entry in the counter table.
-    pub(super) counters: [u64; 8],
+    pub(super) counters: [u64; 9],
     /// Counters of hits.
     pub(super) hits: [u64; 4],
     /// What goroutines have by themselves, and how many of them find room.
@@ -42,6 +42,8 @@ pub(super) struct Kernel {
     /// Limiters, as `LimiterEntry` has them.
     pub(super) limiters: [[u64; 2]; 2],
     pub(super) now: u64,
+    /// By how much the clock advances each time it is read.
+    pub(super) tick: u64,
     pub(super) submitted: Option<u64>,
     /// The signal that a program raised.
     pub(super) signal: Option<u64>,
@@ -191,7 +193,10 @@ fn cpu(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
 }
 
 fn time(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-    KERNEL.with_borrow(|kernel| kernel.now)
+    KERNEL.with_borrow_mut(|kernel| {
+        kernel.now += kernel.tick;
+        kernel.now - kernel.tick
+    })
 }
 
 fn pid_tgid(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
@@ -231,6 +236,7 @@ fn bytes(code: &Code) -> Vec<u8> {
                     counter::THROTTLED => 1013,
                     counter::FAULTS => 1014,
                     counter::IDLE => 1015,
+                    counter::NANOSECONDS => 1016,
                     other => panic!("a plan's program does not count at {other}"),
                 });
             }
@@ -261,6 +267,14 @@ fn bytes(code: &Code) -> Vec<u8> {
         out.extend(insn.immediate.to_le_bytes());
     }
     out
+}
+
+/// R1 is what to add.
+fn count_time(nanoseconds: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    KERNEL.with_borrow_mut(|kernel| {
+        kernel.counters[8] += nanoseconds;
+        kernel.counters.as_ptr() as u64
+    })
 }
 
 /// What counts in one of the site's counters, and leaves all registers as a machine's addition does.
@@ -303,6 +317,7 @@ pub(super) fn run(plan: &Plan, registers: &[(Reg, u64)]) -> Option<(Vec<u8>, u64
         (1013, count_throttled),
         (1014, count_faults),
         (1015, count_idle),
+        (1016, count_time),
         (112, read_user),
         (113, read_kernel),
         (131, reserve),
@@ -320,7 +335,7 @@ pub(super) fn run(plan: &Plan, registers: &[(Reg, u64)]) -> Option<(Vec<u8>, u64
         let range = |start: u64, len: usize| start..start + len as u64;
         vm.register_allowed_memory(range(kernel.record.as_ptr() as u64, kernel.record.len()));
         vm.register_allowed_memory(range(kernel.site.as_ptr() as u64, 16));
-        vm.register_allowed_memory(range(kernel.counters.as_ptr() as u64, 64));
+        vm.register_allowed_memory(range(kernel.counters.as_ptr() as u64, 72));
         vm.register_allowed_memory(range(kernel.limiters.as_ptr() as u64, 32));
     });
     vm.set_program(&program).expect("it has a program's shape");

@@ -1,8 +1,11 @@
 //! Runs generated programs in rbpf, with helpers that stand in for the kernel's; and asks the real
 //! verifier about plans that nobody would write.
 
+mod conditions;
 mod gates;
+mod kernel;
 mod machine;
+mod reference;
 
 use proptest::prelude::*;
 
@@ -164,6 +167,22 @@ fn the_consumer_is_woken_just_above_the_middle() {
         let submitted = run(&plan(vec![register(Reg::Rax)], vec![]), &[]);
         assert_eq!(submitted.map(|(_, flags)| flags), Some(flags), "{available}");
     }
+}
+
+#[test]
+fn the_time_of_one_record_in_16_is_taken() {
+    set_memory(&[]);
+    let taken = |now, tick| {
+        KERNEL.with_borrow_mut(|kernel| {
+            (kernel.now, kernel.tick) = (now, tick);
+            kernel.counters = [0; 9];
+        });
+        run(&plan(vec![register(Reg::Rax)], vec![]), &[]).expect("submitted");
+        KERNEL.with_borrow(|kernel| kernel.counters[8])
+    };
+    assert_eq!(taken(16_000, 300), 16 * 300);
+    assert_eq!(taken(16_001, 300), 0);
+    assert_eq!(taken(16_015, 300), 0);
 }
 
 #[test]

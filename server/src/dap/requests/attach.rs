@@ -79,7 +79,7 @@ impl Session {
             self.wait_for(&config.wait_for).await?
         };
 
-        let sender = self.events.connect().map_err(|error| error.to_string())?;
+        let sender = self.events.connect();
         let launcher = self.launcher.clone();
         self.call(move |target| launcher.attach(pid, sender).map(|new| *target = Some(new)))
             .await

@@ -238,7 +238,7 @@ impl Session {
             return Err(could_not_launch(text));
         }
         check_redirects(&spec.redirect).map_err(could_not_launch)?;
-        let sender = self.events.connect().map_err(could_not_launch)?;
+        let sender = self.events.connect();
         let (launcher, wanted) = (self.launcher.clone(), spec.clone());
         let launched = self
             .call(move |target| {

@@ -66,13 +66,21 @@ impl Client {
         self.seq
     }
 
-    /// The next message, in short: `event NAME`, `ok COMMAND`, `refused COMMAND ID TEXT`, `CATEGORY: OUTPUT`.
-    pub(super) async fn next(&mut self) -> String {
+    /// The next message as it is; null at the end.
+    pub(super) async fn next_message(&mut self) -> Value {
         let read = tokio::time::timeout(Duration::from_secs(10), self.reader.next());
-        let message = match read.await.expect("a message in time").expect("a readable message") {
+        match read.await.expect("a message in time").expect("a readable message") {
             Some(Message::Message(message)) => message,
             Some(other) => panic!("{other:?}"),
-            None => return "end".to_owned(),
+            None => Value::Null,
+        }
+    }
+
+    /// The next message, in short: `event NAME`, `ok COMMAND`, `refused COMMAND ID TEXT`, `CATEGORY: OUTPUT`.
+    pub(super) async fn next(&mut self) -> String {
+        let message = match self.next_message().await {
+            Value::Null => return "end".to_owned(),
+            message => message,
         };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         if message["type"] == "event" {

@@ -5,15 +5,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crossbeam_channel::Sender;
 use spelunk_dwarf::{FileAddr, Kind, ProcAddr, Type, TypeId};
 
 use crate::{
     dap::target::{Launcher, Target},
     debugger::{
-        BreakpointId, BreakpointState, ClientPaths, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint,
-        InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, ProbeState, SourceBreakpoint, StepKind, Stop,
-        StopReason,
+        BreakpointId, BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters,
+        FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, ProbeState, SourceBreakpoint,
+        StepKind, Stop, StopReason,
     },
     inspect::{Frame, FrameRef, Goroutine, GoroutineStatus, Location, Registers, ScopedValue, Stack, Tid, Whose},
     value::{Content, LoadConfig, Value as GoValue},
@@ -25,7 +24,7 @@ pub(super) const PID: i32 = 4321;
 #[derive(Default)]
 pub(super) struct Script {
     calls: Mutex<Vec<String>>,
-    pub(super) events: Mutex<Option<Sender<Event>>>,
+    pub(super) events: Mutex<Option<EventSender>>,
     /// What happens as soon as the target runs.
     pub(super) on_resume: Mutex<Vec<Event>>,
     /// The stop that the target is at.
@@ -55,13 +54,13 @@ pub(super) struct Scripted(pub(super) Arc<Script>);
 pub(super) struct ScriptedTarget(Arc<Script>);
 
 impl Launcher for Scripted {
-    fn launch(&self, spec: &LaunchSpec, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError> {
+    fn launch(&self, spec: &LaunchSpec, events: EventSender) -> Result<Box<dyn Target>, DebugError> {
         self.0.note(format!("launch {:?}", spec.args));
         *self.0.events.lock().expect("not poisoned") = Some(events);
         Ok(Box::new(ScriptedTarget(self.0.clone())))
     }
 
-    fn attach(&self, pid: i32, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError> {
+    fn attach(&self, pid: i32, events: EventSender) -> Result<Box<dyn Target>, DebugError> {
         self.0.note(format!("attach {pid}"));
         *self.0.events.lock().expect("not poisoned") = Some(events);
         Ok(Box::new(ScriptedTarget(self.0.clone())))

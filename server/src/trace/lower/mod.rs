@@ -21,7 +21,7 @@ use spelunk_bpf::Condition;
 use spelunk_dwarf::Binary;
 
 pub(crate) use error::{LowerError, NotLowered};
-pub(crate) use names::{AtCall, AtLine, Names};
+pub(crate) use names::{AtCall, AtLine, Names, UNUSED};
 
 use crate::expr::Expr;
 

@@ -8,7 +8,7 @@ use spelunk_dwarf::{Binary, DwarfReg, FileAddr, FunctionInfo, Location, PieceKin
 use super::place::{Part, Place, Source};
 use crate::expr::EvalError;
 use crate::trace::capture::{self, Captured, general_register, placed, register_name};
-use crate::trace::function::{SitePlan, may_be_a_part};
+use crate::trace::function::may_be_a_part;
 use crate::trace::growth::may_be_overwritten;
 use crate::trace::paths::package_of;
 use crate::value::ReadError;
@@ -83,7 +83,7 @@ impl AtLine<'_> {
         let location = self.binary.location(self.info, variable, self.pc);
         let location = location.map_err(|error| unreadable(&error.to_string()))?;
         if may_be_overwritten(self.binary, self.info, variable, &location) {
-            return Err(unreadable("optimized out: the function does not use it"));
+            return Err(unreadable(UNUSED));
         }
         if may_be_a_part(self.binary, self.info, variable, &location) {
             return Err(unreadable("optimized out but for a part of it"));
@@ -158,19 +158,29 @@ impl AtLine<'_> {
 pub(crate) struct AtCall<'a> {
     /// The binary.
     pub(crate) binary: &'a Binary,
-    /// The site, with a plan that captures the parameters.
-    pub(crate) site: &'a SitePlan,
+    /// The function's name.
+    pub(crate) function: &'a str,
+    /// The parameters, as the site captures them.
+    pub(crate) params: &'a [Captured],
+    /// The indices of those that the growth of the stack may have overwritten.
+    pub(crate) fragile: &'a [usize],
+    /// The roots of the site's plan.
+    pub(crate) roots: &'a [Root],
+    /// The canonical frame address is rsp plus this.
+    pub(crate) cfa_offset: i64,
 }
+
+/// Why a parameter has no place that does not survive the growth of the stack.
+pub(crate) const UNUSED: &str = "optimized out: the function does not use it";
 
 impl Names for AtCall<'_> {
     fn variable(&self, name: &str) -> Result<Option<Found>, EvalError> {
         let named = |(_, known): &(usize, &Captured)| known.name == name;
-        let Some((index, captured)) = self.site.variables.iter().enumerate().find(named) else {
+        let Some((index, captured)) = self.params.iter().enumerate().find(named) else {
             return Ok(None);
         };
-        if self.site.fragile.contains(&index) {
-            let why = "optimized out: the function does not use it";
-            return Err(EvalError::Unreadable(why.to_owned()));
+        if self.fragile.contains(&index) {
+            return Err(EvalError::Unreadable(UNUSED.to_owned()));
         }
         Ok(Some(Found {
             ty: self.binary.type_info(captured.ty)?,
@@ -181,18 +191,18 @@ impl Names for AtCall<'_> {
     }
 
     fn package(&self) -> &str {
-        package_of(&self.site.function)
+        package_of(self.function)
     }
 
     fn cfa_offset(&self) -> i64 {
-        self.site.cfa_offset
+        self.cfa_offset
     }
 }
 
 impl AtCall<'_> {
     fn place(&self, captured: &Captured) -> Place {
         let source = |part: &capture::Part| match &part.source {
-            capture::Source::Root(root) => match self.site.plan.roots.get(*root) {
+            capture::Source::Root(root) => match self.roots.get(*root) {
                 Some(root) => source_of(root),
                 None => Source::Missing(ReadError::OptimizedOut),
             },
