@@ -115,6 +115,9 @@ impl Consumer {
             self.complete_until = passed.time.saturating_sub(CLOCK_TOLERANCE);
         }
         if reached >= mark.position {
+            // Nothing was begun meanwhile, more often than not: then what is here is complete until now.
+            let after = self.fresh_mark()?;
+            let mark = if after.position == reached { after } else { mark };
             self.complete_until = mark.time.saturating_sub(CLOCK_TOLERANCE);
         }
         Ok(Drained {
