@@ -281,17 +281,17 @@ impl ProbeSet {
             let mut numbers: HashMap<&Plan, PlanId> = HashMap::new();
             let mut vacant = self.plans.vacant();
             for plan in plans {
-                let id = match self.plans.get(plan).or_else(|| numbers.get(plan).copied()) {
-                    Some(id) => id,
-                    None => {
-                        let id = vacant.next().ok_or(BpfError::Full {
-                            what: "distinct capture plans",
-                            max: self.options.max_plans,
-                        })?;
-                        fresh.push((plan, id));
-                        numbers.insert(plan, id);
-                        id
-                    }
+                let known = self.plans.get(plan).or_else(|| numbers.get(plan).copied());
+                let id = if let Some(id) = known {
+                    id
+                } else {
+                    let id = vacant.next().ok_or(BpfError::Full {
+                        what: "distinct capture plans",
+                        max: self.options.max_plans,
+                    })?;
+                    fresh.push((plan, id));
+                    numbers.insert(plan, id);
+                    id
                 };
                 ids.push(id);
             }
