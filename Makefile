@@ -43,7 +43,7 @@ vscode: ## the extension for VS Code, target/editors/spelunk-go-VERSION.vsix
 stress: toolchain ## what goes wrong, hundreds of times: kills, vanishing clients, pauses, hit counts under load; SPELUNK_SEED repeats a run
 	$(CARGO) build --release -p spelunk
 	SPELUNK_STRESS=1 SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/release/spelunk \
-		$(CARGO) test -p protocol-tests --test all stress -- --nocapture --test-threads=1
+		$(CARGO) test -p protocol-tests --test all -- stress queues --nocapture --test-threads=1
 
 transcripts: toolchain ## sessions with dlv and with spelunk side by side, message by message
 	@$(CARGO) build --workspace

@@ -127,6 +127,14 @@ pub(crate) enum ProcessError {
         /// A verb.
         attempted: &'static str,
     },
+    /// A thread that a probe should have stopped is elsewhere.
+    #[error("thread {} is not where a probe should have stopped it, at {addr}: somebody has continued the process", .thread.0)]
+    RanOn {
+        /// The thread.
+        thread: Tid,
+        /// The probed instruction.
+        addr: ProcAddr,
+    },
     /// A breakpoint instruction cannot be placed.
     #[error("could not set a breakpoint at {addr}: {why}")]
     Site {
