@@ -152,7 +152,19 @@ fn any_text() -> impl Strategy<Value = Text> {
         1 => Just(Term::Register(Reg::R8)),
         1 => any_plain_term(),
     ];
-    (address, len).prop_map(|(address, len)| Text { address, len })
+    let apart = (address, len).prop_map(|(address, len)| Text { address, len });
+    // As a string lies in memory: what is read at once.
+    let word = |at: u64, offset| Term::Load {
+        base: Box::new(Term::Const((NUMBERS + 8 * at) as i64)),
+        offset,
+        width: 8,
+        signed: false,
+    };
+    let together = (0u64..130, -16i64..16).prop_map(move |(at, offset)| Text {
+        address: word(at, offset),
+        len: word(at, offset + 8),
+    });
+    prop_oneof![3 => apart, 1 => together]
 }
 
 /// A text, and a literal that it is or is not.

@@ -335,7 +335,7 @@ fn gates_that_make_no_sense_are_refused() {
     let program = |condition| plan_program(&conditional(condition), 0, ENVIRONMENT);
     assert!(program(nested.clone()).is_ok());
     let one_more = level(Term::Truth(Box::new(nested)));
-    assert_eq!(program(one_more).err(), Some(PlanError::TooManyIntermediates(36)));
+    assert_eq!(program(one_more).err(), Some(PlanError::TooManyIntermediates(35)));
     let rate = |most, interval| {
         refused(Gate {
             rate: Some(RateLimit {
