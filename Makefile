@@ -19,7 +19,7 @@ build: ## the optimised binary, target/release/spelunk
 
 install: build ## the binary into PREFIX/bin, with the capabilities it needs
 	install -D -m 755 $(TARGET)/release/spelunk $(DESTDIR)$(PREFIX)/bin/spelunk
-	-setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(DESTDIR)$(PREFIX)/bin/spelunk
+	-setcap cap_bpf,cap_perfmon+ep $(DESTDIR)$(PREFIX)/bin/spelunk
 
 demo: toolchain ## a minute's tour: a traced program, its cost, an editor's logpoint
 	@$(CARGO) build --workspace
@@ -43,7 +43,7 @@ vscode: ## the extension for VS Code, target/editors/spelunk-go-VERSION.vsix
 stress: toolchain ## what goes wrong, hundreds of times: kills, vanishing clients, pauses, hit counts under load; SPELUNK_SEED repeats a run
 	$(CARGO) build --release -p spelunk
 	SPELUNK_STRESS=1 SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/release/spelunk \
-		$(CARGO) test -p protocol-tests --test all stress -- --nocapture --test-threads=1
+		$(CARGO) test -p protocol-tests --test all -- stress queues --nocapture --test-threads=1
 
 transcripts: toolchain ## sessions with dlv and with spelunk side by side, message by message
 	@$(CARGO) build --workspace

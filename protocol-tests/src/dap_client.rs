@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -136,7 +138,12 @@ impl DapServer {
     /// `PROGRAM dap --listen=127.0.0.1:0`, once it listens.
     #[track_caller]
     pub fn start(program: &Path) -> Result<DapServer> {
-        let mut command = dap_command(program);
+        DapServer::start_by(dap_command(program))
+    }
+
+    /// As [`DapServer::start`], by a command that begins with `PROGRAM dap`.
+    #[track_caller]
+    pub fn start_by(mut command: Command) -> Result<DapServer> {
         command.arg("--listen=127.0.0.1:0");
         let process = ChildGroup::start(&mut command)?;
         let address = process
@@ -166,6 +173,8 @@ pub struct DapClient {
     stream: TcpStream,
     incoming: Receiver<std::result::Result<Message, String>>,
     waiting: VecDeque<Message>,
+    /// Whether the thread that reads is to leave everything where it is.
+    idle: Arc<AtomicBool>,
     sequence: i64,
     last_sent: String,
     transcript: Vec<Message>,
@@ -175,7 +184,13 @@ impl DapClient {
     /// Starts `PROGRAM dap` and connects to it.
     #[track_caller]
     pub fn start(program: &Path) -> Result<DapClient> {
-        let server = DapServer::start(program)?;
+        DapClient::start_by(dap_command(program))
+    }
+
+    /// As [`DapClient::start`], by a command that begins with `PROGRAM dap`.
+    #[track_caller]
+    pub fn start_by(command: Command) -> Result<DapClient> {
+        let server = DapServer::start_by(command)?;
         let stream = TcpStream::connect(&server.address).attempt(format_args!("connecting to {}", server.address))?;
         DapClient::over(server.process, stream)
     }
@@ -201,9 +216,14 @@ impl DapClient {
         stream.set_nodelay(true).attempt("setting TCP_NODELAY")?;
         let reader = stream.try_clone().attempt("cloning the connection")?;
         let (sender, incoming) = channel();
+        let idle = Arc::new(AtomicBool::new(false));
+        let is_idle = idle.clone();
         std::thread::spawn(move || {
             let mut reader = BufReader::new(reader);
             loop {
+                while is_idle.load(Ordering::Acquire) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 let message = read_message(&mut reader);
                 let failed = message.is_err();
                 if sender.send(message).is_err() || failed {
@@ -217,6 +237,7 @@ impl DapClient {
             stream,
             incoming,
             waiting,
+            idle,
             sequence: 0,
             last_sent: "connecting".into(),
             transcript,
@@ -226,6 +247,11 @@ impl DapClient {
     /// The server's process.
     pub fn server(&mut self) -> &mut ChildGroup {
         &mut self.server
+    }
+
+    /// Has the client leave what the server sends unread, but for the message it is at, or read again.
+    pub fn read_nothing(&self, idle: bool) {
+        self.idle.store(idle, Ordering::Release);
     }
 
     /// Everything sent and received so far, in order.

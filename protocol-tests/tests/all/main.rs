@@ -1,5 +1,6 @@
 //! The tests that drive the built binary: one module for each capability, one test binary for all of them.
 
+mod conditional_stops;
 mod containers;
 mod dap_errors;
 mod dap_logpoints;
@@ -11,9 +12,13 @@ mod first_day_errors;
 mod follow_children;
 mod hostile;
 mod peer_rpc;
+mod probe_accounting;
+mod queues;
 mod stress;
 mod trace_basic;
 mod trace_corpus;
+mod trace_order;
 mod trace_safety;
 mod trace_stops;
 mod trace_verbosity;
+mod unprivileged;

@@ -331,6 +331,9 @@ pub(super) struct TraceFlags {
     /// Show timestamp in the output.
     #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
     pub(super) timestamp: bool,
+    /// Show at most so many calls of each function in a second, and their returns. (spelunk only)
+    #[arg(long, default_value = "0", value_parser = integer, value_name = "int", hide_default_value = true, allow_negative_numbers = true)]
+    pub(super) rate: i64,
     /// Show at the end how often each function was called, and what became of the calls; shown anyway if not all of them were. (spelunk only)
     #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
     pub(super) stats: bool,

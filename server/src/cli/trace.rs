@@ -21,6 +21,8 @@ pub(crate) struct TraceArgs {
     pub(crate) timestamp: bool,
     /// Whether a return tells how long the call took.
     pub(crate) timing: bool,
+    /// How many calls of each function are shown in a second; all when absent.
+    pub(crate) rate: Option<u32>,
     /// Whether it is told at the end what became of the hits, even if all of them were shown.
     pub(crate) stats: bool,
     /// For a process: the file with the debug information, where the one that runs has none.
@@ -62,7 +64,7 @@ pub(crate) enum TraceTarget {
 impl TraceArgs {
     /// Whether the program may be stopped at each call where the kernel cannot be used.
     pub(crate) fn may_stop(&self) -> bool {
-        self.in_kernel.is_none() && !self.follow_children
+        self.in_kernel.is_none() && !self.follow_children && self.rate.is_none()
     }
 
     /// Builds the program if it is to be built; the compiler's messages go to standard error and output.
@@ -156,6 +158,14 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
     if flags.follow_children && flags.ebpf == Some(false) {
         return Err("--follow-children needs tracing in the kernel, which --ebpf=false turns off".to_owned());
     }
+    let rate = match u32::try_from(flags.rate) {
+        Ok(0) => None,
+        Ok(rate) => Some(rate),
+        Err(_) => return Err(format!("--rate {} is not a number of calls in a second", flags.rate)),
+    };
+    if rate.is_some() && flags.ebpf == Some(false) {
+        return Err("--rate needs tracing in the kernel, which --ebpf=false turns off".to_owned());
+    }
     Ok(TraceArgs {
         target,
         target_args: flags.target_arguments,
@@ -164,6 +174,7 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
         timestamp: flags.timestamp,
         timing: flags.timing,
         stats: flags.stats,
+        rate,
         debug_file: (flags.pid != 0 && !flags.exec.is_empty()).then(|| flags.exec.into()),
         in_kernel: flags.ebpf,
         follow_children: flags.follow_children,
@@ -247,6 +258,17 @@ mod tests {
             (args.condition, args.hit_condition, args.per_goroutine),
             (None, None, false)
         );
+    }
+
+    #[test]
+    fn a_rate_is_a_number_of_calls() {
+        assert_eq!(
+            parse("spelunk trace --rate 100 foo").expect("arguments").rate,
+            Some(100)
+        );
+        assert_eq!(parse("spelunk trace foo").expect("arguments").rate, None);
+        assert!(parse("spelunk trace --rate -1 foo").is_err_and(|text| text.contains("--rate -1")));
+        assert!(parse("spelunk trace --rate 1 --ebpf=false foo").is_err_and(|text| text.contains("--ebpf=false")));
     }
 
     #[test]

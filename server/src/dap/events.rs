@@ -169,6 +169,8 @@ impl Session {
             }
             Event::Stopped(stop) => self.on_stopped(stop).await,
             Event::Notice(text) => self.out.console(&text),
+            Event::Warning(text) => self.out.output(OutputEventCategory::Important, format!("{text}\n")),
+            Event::BreakpointChanged(state) => self.tell_breakpoint(&state),
             Event::Exited { pid, status } => {
                 let rest = self.events.stdout.finish();
                 self.program_output(OutputEventCategory::Stdout, rest);

@@ -6,8 +6,8 @@
 use spelunk_dwarf::ProcAddr;
 
 use crate::debugger::{
-    BreakpointState, DebugError, EndWith, EventSender, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint,
-    LaunchSpec, Session, SourceBreakpoint, StepKind, Stop,
+    BreakpointState, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters, FunctionBreakpoint,
+    InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session, SourceBreakpoint, StepKind, Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
@@ -78,6 +78,12 @@ pub(crate) trait Target {
     fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError>;
     /// As [`Session::write_memory`].
     fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError>;
+    /// As [`Session::limit_probes`].
+    fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError>;
+    /// As [`Session::probe_accounts`].
+    fn probe_accounts(&self) -> Result<Vec<ProbeAccount>, DebugError>;
+    /// As [`Session::guess_paths`].
+    fn guess_paths(&self, client: &ClientPaths) -> Result<Vec<(String, String)>, DebugError>;
     /// As [`Session::end`].
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError>;
 }
@@ -196,6 +202,18 @@ impl Target for Session {
 
     fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
         Session::write_memory(self, addr, bytes)
+    }
+
+    fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError> {
+        Session::limit_probes(self, limits)
+    }
+
+    fn probe_accounts(&self) -> Result<Vec<ProbeAccount>, DebugError> {
+        Session::probe_accounts(self)
+    }
+
+    fn guess_paths(&self, client: &ClientPaths) -> Result<Vec<(String, String)>, DebugError> {
+        Session::guess_paths(self, client)
     }
 
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {

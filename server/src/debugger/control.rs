@@ -13,20 +13,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, select};
-use spelunk_bpf::Link;
 use spelunk_dwarf::{Binary, CfaRule, FileAddr, LoadBias, ProcAddr, RuntimeLayout};
 
-use super::breakpoints::Breakpoints;
+use super::breakpoints::{Breakpoints, Planted};
+use super::closing::Closing;
 use super::code::CodeCache;
 use super::defers::DeferLayout;
 use super::inspection::Seen;
 use super::landing::LineCache;
-use super::logpoints::{ProbeStop, Probes};
 use super::output::Outputs;
+use super::probe_stops::{ProbeStop, ProbeStops};
+use super::probes::Probes;
 use super::sites::Sites;
 use super::stepping::Step;
 use super::temporary::Returning;
-use super::{DebugError, EndWith, EventSender, ExceptionFilters, Stop};
+use super::{DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop};
 use crate::inspect::Tid;
 use crate::process::{ExitStatus, Inferior, Kicker, Launched, ProcessEvent};
 use crate::value::Memory;
@@ -68,12 +69,14 @@ pub(super) struct Control {
     pub(super) exceptions: ExceptionFilters,
     pub(super) sites: Sites,
     pub(super) probes: Probes,
-    /// The probe that sees panics and fatal errors while the target is not traced.
-    pub(super) exception_link: Option<Link>,
-    /// That it has stopped the target.
+    /// The probes that see panics and fatal errors while the target is not traced.
+    pub(super) exception_probes: Option<Planted>,
+    /// That a probe has stopped a thread.
     pub(super) probe_stops: Receiver<ProbeStop>,
-    /// The same, taken from the channel and not dealt with.
-    pub(super) probe_stop: Option<ProbeStop>,
+    /// The same, taken from the channel and not judged.
+    pub(super) stopped_by_probe: ProbeStops,
+    /// Links that are being closed.
+    pub(super) closing: Closing,
     pub(super) code: CodeCache,
     pub(super) lines: LineCache,
     pub(super) cfa_rules: HashMap<FileAddr, Option<CfaRule>>,
@@ -99,6 +102,8 @@ pub(super) struct Control {
     pub(super) exit: Receiver<ExitStatus>,
     pub(super) kicker: KickerSlot,
     pub(super) ended: bool,
+    /// What probes may do.
+    pub(super) limits: ProbeLimits,
 }
 
 /// What a session starts with.
@@ -133,9 +138,10 @@ impl Control {
             exceptions: ExceptionFilters::default(),
             sites: Sites::default(),
             probes: start.probes,
-            exception_link: None,
+            exception_probes: None,
             probe_stops: start.probe_stops,
-            probe_stop: None,
+            stopped_by_probe: ProbeStops::default(),
+            closing: Closing::default(),
             code: CodeCache::default(),
             lines: LineCache::default(),
             cfa_rules: HashMap::new(),
@@ -155,6 +161,7 @@ impl Control {
             exit: start.exit,
             kicker: start.kicker,
             ended: false,
+            limits: ProbeLimits::default(),
         };
         if !was_launched {
             control.find_bias();
@@ -249,11 +256,12 @@ impl Control {
         Ok(())
     }
 
-    fn on_event(&mut self, event: ProcessEvent) {
+    pub(super) fn on_event(&mut self, event: ProcessEvent) {
         match event {
             ProcessEvent::Site { thread, addr } => self.on_site(thread, addr),
             ProcessEvent::Stepped { thread } => self.on_stepped(thread),
             ProcessEvent::HardcodedBreakpoint { thread } => self.on_hardcoded_breakpoint(thread),
+            ProcessEvent::StoppedByProbe { thread } => self.on_stopped_by_probe(thread),
             ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_) => {}
             ProcessEvent::Exec => self.on_exec(),
             ProcessEvent::Exited(status) => self.on_exit(status),

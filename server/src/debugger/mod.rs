@@ -3,7 +3,10 @@
 //! A session owns a target process and the logical breakpoints set in it. What happens in the target
 //! reaches the owner as [`Event`]s, through the queue it gave when it made the session.
 
+mod accounts;
+mod breaker;
 mod breakpoints;
+mod closing;
 mod code;
 mod control;
 mod coroutine;
@@ -16,9 +19,12 @@ pub(crate) mod hit_condition;
 mod hits;
 mod inspection;
 mod landing;
-mod logpoints;
+mod limits;
 mod message;
 mod output;
+mod path_guess;
+mod probe_stops;
+mod probes;
 mod range_over_func;
 mod reachable;
 mod register_list;
@@ -34,10 +40,13 @@ mod temporary;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use accounts::{ProbeAccount, ProbeState};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
+pub(crate) use path_guess::ClientPaths;
 pub(crate) use session::Session;
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 /// The number a client knows a logical breakpoint by; never used again within a session. Starts at 1.
@@ -142,6 +151,17 @@ impl Suppressed {
     }
 }
 
+/// What probes may do to the program.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct ProbeLimits {
+    /// Whether a logpoint on a program that was attached to may stop it at each hit, where the kernel cannot serve it. A launched program is always stopped then.
+    pub(crate) may_stop_for_logpoints: bool,
+    /// How many messages each logpoint may write in a second; `None`: any number.
+    pub(crate) messages_per_second: Option<NonZeroU32>,
+    /// What share of one core each breakpoint's probes may take, 1.0 being all of it; `None`: any.
+    pub(crate) share_of_core: Option<f64>,
+}
+
 /// Something that happened in the session, in order.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
@@ -166,6 +186,10 @@ pub(crate) enum Event {
     Stderr(Vec<u8>),
     /// The target has stopped, and stays so until it is moved on. All that was logged and written before has been sent before this event.
     Stopped(Stop),
+    /// A breakpoint is not what its client knows of it any more.
+    BreakpointChanged(BreakpointState),
+    /// Something the user should not miss: a probe was switched off.
+    Warning(String),
     /// Something the user should read: lost records, a probe that could not be placed.
     Notice(String),
     /// The target is gone. Everything it logged and wrote has been sent before this event.

@@ -43,7 +43,7 @@ impl Control {
         if let Some(inferior) = self.inferior.as_mut() {
             return inferior.stop_all().map_err(failed);
         }
-        let probe_stop = self.unwatch_exceptions();
+        self.unwatch_exceptions();
         let how = Seize {
             kill_with_us: self.was_launched,
         };
@@ -51,7 +51,6 @@ impl Control {
             (Phase::Held, Some(launched)) => {
                 Inferior::seize_held(launched).map_err(|error| failed(format!("could not launch process: {error}")))?
             }
-            _ if probe_stop.is_some() => Inferior::seize_after_probe(self.pid, how).map_err(failed)?,
             _ => Inferior::seize(self.pid, how).map_err(failed)?,
         };
         *self.kicker.lock().unwrap_or_else(PoisonError::into_inner) = Some(inferior.kicker());
@@ -68,13 +67,12 @@ impl Control {
             });
             self.check_identity();
         }
+        self.know_probes();
+        self.collect_probe_stops_of_untraced().map_err(failed)?;
         let sites = self.sites.addresses();
         self.put_in(&sites);
         self.set_exceptions();
-        match probe_stop {
-            Some(stop) => self.rewind_to_probe(&stop),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Makes the target traced, if it is not, without telling anybody: it goes on at once.
@@ -93,6 +91,8 @@ impl Control {
     pub(super) fn put_in(&mut self, addresses: &[FileAddr]) {
         let bias = self.bias;
         let Some(inferior) = self.inferior.as_mut() else { return };
+        // Closing a link writes the original byte back, over any int3.
+        self.closing.wait_for(addresses);
         for addr in addresses {
             if let Err(error) = inferior.insert_site(bias.to_proc(*addr)) {
                 let _ = self

@@ -9,11 +9,11 @@ use spelunk_dwarf::{Binary, ProcAddr};
 
 use super::breakpoints::{Group, Wanted};
 use super::control::{Control, Job, KickerSlot, Start, failed};
-use super::logpoints::Probes;
 use super::output::Outputs;
+use super::probes::Probes;
 use super::{
-    BreakpointState, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
-    InstructionBreakpoint, LaunchSpec, SourceBreakpoint, StepKind, Stop,
+    BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
+    InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::process::{Identity, Launch, Output, own_number, watch};
@@ -300,6 +300,23 @@ impl Session {
     pub(crate) fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
         let bytes = bytes.to_vec();
         self.ask(move |control| control.write_memory(addr, &bytes))
+    }
+
+    /// Says what probes may do from now on.
+    pub(crate) fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError> {
+        self.call(move |control| control.limit_probes(limits))
+    }
+
+    /// What became of the hits of each breakpoint that probes have carried in this session, taken out ones included, in the order of their numbers. Works in
+    /// every state of the target.
+    pub(crate) fn probe_accounts(&self) -> Result<Vec<ProbeAccount>, DebugError> {
+        self.call(|control| control.probe_accounts())
+    }
+
+    /// Guesses which of the client's directories are which of those that the target was built in: pairs of both.
+    pub(crate) fn guess_paths(&self, client: &ClientPaths) -> Result<Vec<(String, String)>, DebugError> {
+        let client = client.clone();
+        self.call(move |control| control.guess_paths(&client))
     }
 
     /// Ends the session. All events of the target have been sent when this returns. A launched target cannot be left behind: it ends with its debugger.

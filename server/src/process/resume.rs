@@ -69,7 +69,7 @@ impl Inferior {
 
         let mut raw = thread.registers()?;
         if thread.told_at.take() == Some(raw.rip)
-            && self.memory.is_patched(raw.rip)
+            && (self.memory.is_patched(raw.rip) || self.probed.contains(&raw.rip))
             && let Some(slot) = self.slots.of_instruction(raw.rip)
         {
             match &slot.how {

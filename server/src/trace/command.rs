@@ -24,7 +24,7 @@ use super::printer::Printer;
 use super::reader::Consumer;
 use super::stops::{Over, Stops};
 use super::terms::Unfit;
-use super::wanted::Wanted;
+use super::wanted::{Counting, Wanted};
 use crate::cli::trace::{TraceArgs, TraceTarget};
 use crate::inspect::load_bias;
 use crate::process::{ExitStatus, Identity, Inferior, Kicker, Launch, Launched, Output, Seize, watch};
@@ -154,15 +154,17 @@ fn plan(
     wanted: &Wanted,
 ) -> Result<Vec<SitePlan>, NoSites> {
     let ((mut sites, refused), endings) = if let Some(engine) = engine {
-        let hits = wanted.counters(engine, functions.len()).map_err(NoSites::Other)?;
-        let asked = wanted.asked(&hits, Decides::Kernel);
+        let counting = wanted.counting(engine, functions.len());
+        let counting = counting.map_err(|error| NoSites::Other(fail(error)))?;
+        let asked = wanted.asked(&counting, Decides::Kernel);
         (engine.plan_functions(functions, asked), engine.plan_endings())
     } else {
         let runtime = Runtime::of(binary).map_err(|error| NoSites::Other(fail(error)))?;
         // What lies behind pointers is read from the program itself.
         let mut nowhere = |_: &spelunk_bpf::Layout| None;
         let mut layouts = Layouts::new(binary, verbosity(args).load_config(), &mut nowhere);
-        let asked = wanted.asked(&[], Decides::Interpreter);
+        let counting = Counting::default();
+        let asked = wanted.asked(&counting, Decides::Interpreter);
         (
             planning::functions(binary, runtime, &mut layouts, functions, asked),
             planning::endings(binary, runtime, &mut layouts),

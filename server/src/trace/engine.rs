@@ -6,8 +6,8 @@ use std::sync::{Arc, RwLock};
 
 use rayon::prelude::*;
 use spelunk_bpf::{
-    BpfError, CounterId, Counters, Family, HEADER_SIZE, HitCounts, Link, Losses, Options, Plan, ProbeSet, Reg, Ring,
-    Root, RootSource, Site, SiteId, Target,
+    BpfError, CounterId, Counters, Family, HEADER_SIZE, HitCounts, LimiterId, Link, Losses, Options, Plan, ProbeSet,
+    Reg, Ring, Root, RootSource, Site, SiteId, Target,
 };
 use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
@@ -92,13 +92,13 @@ pub(crate) struct Engine<T> {
     binary: Arc<Binary>,
     runtime: Runtime,
     config: LoadConfig,
-    probes: ProbeSet,
+    pub(super) probes: ProbeSet,
     /// The processes to be probed, where they are followed into their children.
     family: Option<Family>,
     ring: Option<Ring>,
     stop_ring: Option<Ring>,
     table: Table<T>,
-    sites: Vec<SiteId>,
+    pub(super) sites: Vec<SiteId>,
     runtime_types_known: bool,
 }
 
@@ -139,8 +139,14 @@ impl<T: Send + Sync + 'static> Engine<T> {
         Ok(counters?)
     }
 
+    /// Limiters of one rate each.
+    pub(super) fn limiters(&mut self, count: usize) -> Result<Vec<LimiterId>, EngineError> {
+        let limiters: Result<Vec<_>, _> = (0..count).map(|_| self.probes.add_limiter()).collect();
+        Ok(limiters?)
+    }
+
     /// Counts hits that the kernel left to others.
-    pub(super) fn hit_counts(&self) -> HitCounts {
+    pub(crate) fn hit_counts(&self) -> HitCounts {
         self.probes.hit_counts()
     }
 
@@ -217,7 +223,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// Has all probes that are installed from now on reach the processes of a family, which is to be filled from those that run the file at `place`, and
     /// their children. Once, and before anything is installed.
     pub(crate) fn follow_children(&mut self, place: &Place) -> Result<(), EngineError> {
-        place.confirm_power()?;
+        place.confirm_followable()?;
         self.family = Some(self.probes.follow(place.file())?);
         Ok(())
     }

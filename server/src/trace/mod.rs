@@ -4,6 +4,7 @@
 
 mod abi;
 mod accounting;
+mod accounts;
 mod capture;
 mod children;
 mod choice;
@@ -36,9 +37,10 @@ mod wanted;
 
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use capture::placed;
-pub(crate) use choice::cost_at;
-pub(crate) use engine::{ALL_REGISTERS, Engine, Installed, Place};
-pub(crate) use function::may_be_a_part;
+#[cfg(test)]
+pub(crate) use engine::ALL_REGISTERS;
+pub(crate) use engine::{Engine, Installed, Place};
+pub(crate) use function::{SitePlan, may_be_a_part};
 pub(crate) use growth::may_be_overwritten;
 pub(crate) use logpoint::{LogPlanner, LogSite};
 pub(crate) use lower::NotLowered;

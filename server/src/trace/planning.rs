@@ -1,6 +1,6 @@
 //! Plans what a trace needs: the sites of the functions that were asked for, and those that tell where calls end otherwise.
 
-use spelunk_bpf::HitCount;
+use spelunk_bpf::{HitCount, RateLimit};
 use spelunk_dwarf::{Binary, Function};
 
 use super::function::{Decides, FunctionError, FunctionPlanner, Runtime, SiteKind, SitePlan};
@@ -15,6 +15,8 @@ pub(crate) struct Asked<'e> {
     pub(crate) condition: Option<&'e Expr>,
     /// How often it must have been true: for each function, in their order; or nothing.
     pub(crate) hits: &'e [HitCount],
+    /// How many may be seen in a while: for each function, in their order; or nothing.
+    pub(crate) rates: &'e [RateLimit],
     /// Whether only some calls are seen, by these terms or by others.
     pub(crate) only_some: bool,
     /// Who decides that.
@@ -41,7 +43,7 @@ pub(super) fn functions(
             terms: Terms {
                 condition: asked.condition,
                 hits: asked.hits.get(number).copied(),
-                rate: None,
+                rate: asked.rates.get(number).copied(),
             },
             only_some: asked.only_some,
             decides: asked.decides,
@@ -58,6 +60,7 @@ pub(super) fn functions(
 pub(super) const ALL_CALLS: Asked<'static> = Asked {
     condition: None,
     hits: &[],
+    rates: &[],
     only_some: false,
     decides: Decides::Kernel,
 };

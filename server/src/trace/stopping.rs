@@ -22,6 +22,9 @@ pub(crate) struct StopPlanner<'a> {
     pub(crate) binary: &'a Binary,
     /// Its runtime.
     pub(crate) runtime: Runtime,
+    /// Whether the site must be the very instruction that was asked for: nobody must be stopped twice who stands there, and an instruction is what was meant
+    /// where the user named one.
+    pub(crate) exact: bool,
 }
 
 /// What takes a probed instruction back.
@@ -50,8 +53,8 @@ impl StopPlanner<'_> {
         let first = self.plan_at(id, &info, pc, line, terms);
         // A later site may also be one that can be taken back where the first cannot.
         let refused = match &first {
-            Ok(_) | Err(Unfit::Instruction(_)) => later(self.binary, function, pc),
-            Err(_) => None,
+            Ok(_) | Err(Unfit::Instruction(_)) if !self.exact => later(self.binary, function, pc),
+            _ => None,
         };
         let Some(later) = refused else { return first };
         let Ok(moved) = self.plan_at(id, &info, later.addr, line, terms) else {

@@ -123,6 +123,7 @@ impl Session {
             };
         }
         self.settings.configure(&config.common);
+        self.limit_probes().await.map_err(could_not_launch)?;
         self.out.event(&DapEvent::Process(ProcessEventBody {
             name: command_line(&spec),
             system_process_id: Some(i64::from(pid)),

@@ -10,8 +10,9 @@ use spelunk_dwarf::{FileAddr, Kind, ProcAddr, Type, TypeId};
 use crate::{
     dap::target::{Launcher, Target},
     debugger::{
-        BreakpointId, BreakpointState, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
-        InstructionBreakpoint, LaunchSpec, SourceBreakpoint, StepKind, Stop, StopReason,
+        BreakpointId, BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters,
+        FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, ProbeState, SourceBreakpoint,
+        StepKind, Stop, StopReason,
     },
     inspect::{Frame, FrameRef, Goroutine, GoroutineStatus, Location, Registers, ScopedValue, Stack, Tid, Whose},
     value::{Content, LoadConfig, Value as GoValue},
@@ -232,6 +233,34 @@ impl Target for ScriptedTarget {
 
     fn source_files(&self) -> Result<Vec<String>, DebugError> {
         Ok(vec!["/s/main.go".to_owned(), "/go/fmt/print.go".to_owned()])
+    }
+
+    fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError> {
+        // What every session begins with is of no interest.
+        if limits != ProbeLimits::default() && limits.share_of_core != Some(0.2) {
+            self.0.note(format!("{limits:?}"));
+        }
+        Ok(())
+    }
+
+    fn probe_accounts(&self) -> Result<Vec<ProbeAccount>, DebugError> {
+        Ok(vec![ProbeAccount {
+            id: BreakpointId(1),
+            file: "/s/main.go".to_owned(),
+            line: 7,
+            state: ProbeState::InKernel,
+            hits: 21,
+            condition_false: 1,
+            throttled: 2,
+            ring_full: 3,
+            idle: 4,
+            emitted: 11,
+            faults: 5,
+        }])
+    }
+
+    fn guess_paths(&self, client: &ClientPaths) -> Result<Vec<(String, String)>, DebugError> {
+        Ok(vec![(client.goroot.clone(), "/go".to_owned())])
     }
 
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {

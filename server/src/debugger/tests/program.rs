@@ -219,7 +219,8 @@ impl Debugged {
                 Event::Log { text, .. } => log.push(text),
                 Event::Backlog(messages) => log.extend(messages.into_iter().map(|message| message.text)),
                 Event::Suppressed(left_out) => panic!("{left_out:?}"),
-                Event::Notice(text) => eprintln!("notice: {text}"),
+                Event::Notice(text) | Event::Warning(text) => eprintln!("notice: {text}"),
+                Event::BreakpointChanged(state) => eprintln!("changed: {state:?}"),
                 Event::Stdout(_) | Event::Stderr(_) => {}
             }
         }

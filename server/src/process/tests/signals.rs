@@ -241,26 +241,23 @@ fn the_stop_of_a_probe_is_ended() {
         return;
     };
     let pid = untraced.pid();
-    for stopped_before in [true, false] {
-        // SAFETY: kill takes two integers.
-        unsafe { libc::kill(pid, libc::SIGSTOP) };
-        if stopped_before {
-            eventually("the stop", || state_of(pid) == 'T');
+    // SAFETY: kill takes two integers.
+    unsafe { libc::kill(pid, libc::SIGSTOP) };
+    eventually("the stop", || state_of(pid) == 'T');
+    let mut inferior = Inferior::seize(pid, Seize { kill_with_us: false }).expect("seized");
+    inferior.end_stop_by_probe().expect("continued");
+    let mut testee = Testee::of(inferior, &untraced.program, None);
+    let (leaf, _) = testee.function("main.leaf");
+    testee.inferior.insert_site(leaf).expect("a site");
+    testee.inferior.resume_all().expect("it goes on");
+    let mut passes = 0;
+    while passes < 10 {
+        if let ProcessEvent::Site { thread, .. } = testee.inferior.next_event().expect("an event") {
+            passes += 1;
+            testee.inferior.resume(thread, false).expect("it goes on");
         }
-        let inferior = Inferior::seize_after_probe(pid, Seize { kill_with_us: false }).expect("seized");
-        let mut testee = Testee::of(inferior, &untraced.program, None);
-        let (leaf, _) = testee.function("main.leaf");
-        testee.inferior.insert_site(leaf).expect("a site");
-        testee.inferior.resume_all().expect("it goes on");
-        let mut passes = 0;
-        while passes < 10 {
-            if let ProcessEvent::Site { thread, .. } = testee.inferior.next_event().expect("an event") {
-                passes += 1;
-                testee.inferior.resume(thread, false).expect("it goes on");
-            }
-        }
-        testee.inferior.detach().expect("let go");
-        eventually("running on", || !matches!(state_of(pid), 'T' | 't'));
     }
+    testee.inferior.detach().expect("let go");
+    eventually("running on", || !matches!(state_of(pid), 'T' | 't'));
     untraced.finish();
 }
