@@ -24,6 +24,7 @@ mod maps;
 mod moment;
 mod namespace;
 mod plan;
+mod plans;
 mod positions;
 mod probeset;
 mod record;

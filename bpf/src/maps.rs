@@ -11,6 +11,7 @@ use crate::children::ChildMaps;
 use crate::error::BpfError;
 use crate::insn::Insn;
 use crate::layout::{LayoutEntry, TypeEntry};
+use crate::plans::Attachments;
 use crate::probeset::Options;
 use crate::sys::{self, MapType};
 use crate::table::Table;
@@ -106,6 +107,8 @@ pub(crate) struct Maps {
     pub(crate) stop_ring: OwnedFd,
     layouts: OwnedFd,
     pub(crate) types: OwnedFd,
+    /// Which sites are probed.
+    pub(crate) attachments: Attachments,
     /// Those that follow processes, where that was asked for.
     pub(crate) children: OnceLock<ChildMaps>,
 }
@@ -171,6 +174,7 @@ impl Maps {
                 options.max_goroutine_hits,
                 sys::NO_PREALLOC,
             )?,
+            attachments: Attachments::default(),
             layouts: layout_map,
             types: create(
                 MapType::Hash,

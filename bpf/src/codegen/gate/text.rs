@@ -54,14 +54,13 @@ impl Generator<'_> {
     /// Compares two strings of the target, piece by piece.
     pub(super) fn compare_texts(&mut self, left: &Text, right: &Text, exits: Exits) {
         let Exits { yes, no, unknown } = exits;
-        let kept = [self.temporary(), self.temporary(), self.temporary()];
-        let [left_address, left_length, right_address] = kept;
-        for (term, kept) in [&left.address, &left.len, &right.address].into_iter().zip(kept) {
-            self.term(term, unknown);
-            self.asm.store(Width::Double, FP, kept, R0);
-        }
-        self.term(&right.len, unknown);
-        self.release(3);
+        self.pair(&left.address, &left.len, unknown);
+        let (left_address, left_length) = (self.temporary(), self.temporary());
+        self.asm.store(Width::Double, FP, left_address, R1);
+        self.asm.store(Width::Double, FP, left_length, R0);
+        self.pair(&right.address, &right.len, unknown);
+        self.release(2);
+        self.asm.mov(R9, R1);
         self.asm.load(Width::Double, R1, FP, left_length);
         self.asm.jump_if_imm(R0, Cond::SignedLess, 0, unknown);
         self.asm.jump_if_imm(R1, Cond::SignedLess, 0, unknown);
@@ -70,7 +69,6 @@ impl Generator<'_> {
         self.asm
             .jump_if_imm(R0, Cond::Greater, MAX_COMPARED.cast_signed(), unknown);
         self.asm.load(Width::Double, R7, FP, left_address);
-        self.asm.load(Width::Double, R9, FP, right_address);
         // The length is now what is left to be compared, and changes its place with every piece: the verifier must not see one number through all of them.
         let rest = left_length;
         let last = self.asm.label();

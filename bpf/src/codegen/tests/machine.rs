@@ -29,6 +29,8 @@ pub(super) struct Kernel {
     /// The target's memory: where each stretch starts, and its bytes.
     pub(super) memory: BTreeMap<u64, Vec<u8>>,
     pub(super) ring_full: bool,
+    /// The ring that room was asked of last.
+    pub(super) ring: u64,
     pub(super) available: u64,
     pub(super) record: Vec<u8>,
     pub(super) site: [u64; 2],
@@ -138,9 +140,10 @@ fn compare_exchange(new: u64, at: u64, expected: u64, _: u64, _: u64) -> u64 {
     before
 }
 
-fn reserve(_ring: u64, size: u64, flags: u64, _: u64, _: u64) -> u64 {
+fn reserve(ring: u64, size: u64, flags: u64, _: u64, _: u64) -> u64 {
     assert_eq!(flags, 0);
     KERNEL.with_borrow_mut(|kernel| {
+        kernel.ring = ring;
         assert_eq!(kernel.record.len() as u64, size);
         if kernel.ring_full {
             0
