@@ -15,6 +15,29 @@ pub struct Gate {
     pub hits: Option<HitCount>,
     /// How many hits may pass in a while.
     pub rate: Option<RateLimit>,
+    /// What ties returns to those of their calls that pass.
+    pub mark: Option<Mark>,
+}
+
+/// Ties the returns of a function to those of its calls that pass: a call leaves a mark for its frame, and a return passes only where it finds one.
+///
+/// A frame is known by its process, its goroutine and how deep it lies in the goroutine's stack, which stays the same when the stack is moved. A call that does
+/// not pass takes away what an earlier one left at the same depth that never returned. Where there is no goroutine, calls leave nothing and returns pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    /// Which end of the call the site is.
+    pub end: CallEnd,
+    /// The canonical frame address at the site is rsp plus this, in bytes.
+    pub cfa_offset: i64,
+}
+
+/// An end of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallEnd {
+    /// Where the function is called. The mark is left when all else of the gate has been passed.
+    Call,
+    /// Where the function returns. The mark is asked for before all else of the gate, and taken away.
+    Return,
 }
 
 /// Something that is true or false at a site, or has no value.

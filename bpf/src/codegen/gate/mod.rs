@@ -9,6 +9,7 @@
 
 mod condition;
 mod hits;
+mod mark;
 mod rate;
 mod term;
 mod text;
@@ -85,6 +86,7 @@ impl Generator<'_> {
             throttled: self.asm.label(),
         };
         let counted = self.asm.label();
+        self.take_mark(exits.no);
         if let Some(condition) = &plan.gate.condition {
             self.condition(condition, exits);
             self.asm.bind(exits.unknown);
@@ -102,15 +104,18 @@ impl Generator<'_> {
         if let Some(rate) = plan.gate.rate {
             self.rate_limit(rate, refusals.throttled);
         }
+        self.leave_mark();
         refusals
     }
 
     /// Counts the hits that do not pass.
     pub(super) fn refuse(&mut self, refusals: &Refusals) {
         self.asm.bind(refusals.no);
+        self.drop_mark();
         self.count(counter::CONDITION_FALSE);
         self.exit();
         self.asm.bind(refusals.throttled);
+        self.drop_mark();
         self.count(counter::THROTTLED);
         self.exit();
     }

@@ -110,6 +110,7 @@ fn only_true_hits_are_counted_and_their_number_decides() {
                 per_goroutine: false,
             }),
             rate: None,
+            mark: None,
         });
         let passes = |value: &u64| run(&plan, &[(Reg::Rax, *value)]).is_some();
         let passed: Vec<u64> = values.iter().copied().filter(passes).collect();
@@ -175,6 +176,7 @@ fn goroutines_are_counted_by_themselves() {
             per_goroutine: true,
         }),
         rate: None,
+        mark: None,
     });
     let hit = |g: u64| {
         let (record, _) = run(&plan, &[(Reg::R14, g)])?;
@@ -221,6 +223,7 @@ fn only_so_many_pass_in_an_interval() {
             most: 2,
             interval: 1000,
         }),
+        mark: None,
     });
     let at = |now: u64, value: u64| {
         KERNEL.with_borrow_mut(|kernel| kernel.now = now);
@@ -460,6 +463,7 @@ fn the_kernel_takes_any_valid_gate() {
             most: u32::MAX,
             interval: 1 << 40,
         }),
+        mark: None,
     };
     let mut slowest = std::time::Duration::ZERO;
     let mut load = |plan: &Plan| {

@@ -5,6 +5,7 @@ mod conditions;
 mod gates;
 mod kernel;
 mod machine;
+mod marks;
 mod reference;
 
 use proptest::prelude::*;
