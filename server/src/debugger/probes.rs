@@ -131,6 +131,11 @@ impl Probes {
         }
     }
 
+    /// The process that the probes are in.
+    pub(super) fn process(&self) -> &Place {
+        &self.place
+    }
+
     /// Puts the probes of a breakpoint into the target; its hits are counted by `counter`. With `exact` they are at its very places, which may cost more than at
     /// an instruction behind.
     pub(super) fn install(&mut self, logical: &Logical, counter: CounterId, exact: bool) -> Result<Planted, NoProbes> {
