@@ -19,7 +19,7 @@ build: ## the optimised binary, target/release/spelunk
 
 install: build ## the binary into PREFIX/bin, with the capabilities it needs
 	install -D -m 755 $(TARGET)/release/spelunk $(DESTDIR)$(PREFIX)/bin/spelunk
-	-setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(DESTDIR)$(PREFIX)/bin/spelunk
+	-setcap cap_bpf,cap_perfmon+ep $(DESTDIR)$(PREFIX)/bin/spelunk
 
 demo: toolchain ## a minute's tour: a traced program, its cost, an editor's logpoint
 	@$(CARGO) build --workspace

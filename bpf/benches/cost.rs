@@ -92,7 +92,7 @@ fn nanoseconds_per_hit() {
 }
 
 /// Conditions that are false at each hit of `main.work("hello, kernel", n)` with n below 1,000.
-fn false_conditions() -> [(&'static str, Condition); 5] {
+fn false_conditions() -> [(&'static str, Condition); 6] {
     let text = || Text {
         address: Term::Register(Reg::Rax),
         len: Term::Register(Reg::Rbx),
@@ -115,6 +115,7 @@ fn false_conditions() -> [(&'static str, Condition); 5] {
         signed: true,
     };
     [
+        ("nothing", Condition::Always(false)),
         ("an integer", integer(Term::Register(Reg::Rcx), -1)),
         ("a string of another length", bytes(b"hello, kernels", false)),
         ("a string of the same length", bytes(b"hello, Kernel", false)),
@@ -136,6 +137,11 @@ fn nanoseconds_per_false_condition() {
     let mut set = ProbeSet::new(Options::default()).expect("a probe set");
     let time = |fixture: &mut Fixture| fixture.run(&format!("least {BATCHES}")).0 as f64 / 1000.0;
     let base = time(&mut fixture);
+    let (site, link) = fixture.probe(&mut set, "main.work", &fixture.plan(three_words()));
+    set.watch().switch_off(site);
+    let cost = time(&mut fixture) - base;
+    drop(link);
+    println!("switched off: {cost:.0} ns per hit");
     for (name, condition) in false_conditions() {
         let plan = Plan {
             gate: Gate {

@@ -53,7 +53,7 @@ impl SiteCosts {
     /// What is taken where nothing can be measured: the order of magnitude on a virtual machine of the year 2025, where stepping is dear.
     pub const FALLBACK: SiteCosts = SiteCosts {
         emulated: Duration::from_nanos(600),
-        stepped: Duration::from_nanos(17_000),
+        stepped: Duration::from_micros(17),
     };
 
     /// Those of this machine. The first call probes a function of this very process for a few milliseconds, and waits for the probe to be taken out, which
@@ -141,8 +141,8 @@ fn fastest(function: unsafe extern "C" fn(), (batches, calls): (u32, u32)) -> Du
     (0..batches).map(batch).min().unwrap_or_default()
 }
 
-/// Where in its file the byte at an address of a process lies, by the process's `/proc/PID/maps` (proc_pid_maps(5)).
-fn file_offset(maps: &str, address: u64) -> Option<u64> {
+/// Where in its file the byte at an address of a process lies, by the process's `/proc/PID/maps` (`proc_pid_maps(5)`).
+pub(crate) fn file_offset(maps: &str, address: u64) -> Option<u64> {
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
     maps.lines().find_map(|line| {
         let mut fields = line.split_ascii_whitespace();

@@ -204,7 +204,7 @@ fn attach_error(target: &Target, count: usize, error: io::Error) -> BpfError {
         (Some(libc::EACCES | libc::EPERM), Some(pid)) if unreadable(target) => BpfError::PermissionDenied {
             action: format!("opening {}", shown(&target.path).display()),
             missing: format!("process {pid} belongs to another user, or CAP_SYS_PTRACE is missing"),
-            remedy: crate::features::REMEDY.to_owned(),
+            remedy: crate::features::REMEDY_FOR_PROTECTED.to_owned(),
         },
         (Some(libc::ENOENT | libc::EBADF | libc::ENOTDIR | libc::ELOOP), _) => BpfError::Target {
             path: shown(&target.path),

@@ -110,7 +110,8 @@ impl Consumer {
         let begun = self.positions.consumer();
         let records = self.hand_out(mark.position, most, each);
         let reached = self.positions.consumer();
-        while let Some(passed) = self.marks.pop_front_if(|mark| mark.position <= reached) {
+        while let Some(&passed) = self.marks.front().filter(|mark| mark.position <= reached) {
+            self.marks.pop_front();
             self.complete_until = passed.time.saturating_sub(CLOCK_TOLERANCE);
         }
         if reached >= mark.position {

@@ -292,14 +292,16 @@ fn goroutines_that_find_no_room_pass_and_say_so() {
     check_sum(&set, site);
 }
 
+/// How many may pass in how many nanoseconds.
+const MOST: u32 = 50;
+const INTERVAL: u64 = 20_000_000;
+
 #[test]
 fn no_more_pass_than_the_rate_allows() {
     let Some(mut set) = probe_set() else { return };
     let Some(mut fixture) = Fixture::start(Mode::Exe) else {
         return;
     };
-    const INTERVAL: u64 = 20_000_000;
-    const MOST: u32 = 50;
     let limiter = set.add_limiter().expect("room for a limiter");
     let plan = gated(
         &fixture,

@@ -454,7 +454,7 @@ fn a_user_without_capabilities_is_told_what_to_type() {
     let text = error.to_string();
     assert!(text.contains("CAP_BPF and CAP_PERFMON missing"), "{text}");
     assert!(
-        text.contains("sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which spelunk)"),
+        text.contains("sudo setcap cap_bpf,cap_perfmon+ep $(which spelunk)"),
         "{text}"
     );
 }

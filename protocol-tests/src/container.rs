@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::child::{ChildGroup, descendants, run, wait_until};
 use crate::executable::write_executable;
 use crate::failure::{Attempt, Failure, Result};
+use crate::peer;
 
 /// `unshare` with a new pid namespace and a /proc that shows it; whoever it runs is the namespace's first process, and all end with it.
 fn unshare() -> Command {
@@ -27,11 +28,7 @@ pub fn possible_or_skip(what: &str) -> bool {
         tried.is_ok_and(|tried| tried.code() == 0)
     });
     if !possible {
-        // Past the test runner's capture: a skipped test must be seen.
-        let _ = std::io::Write::write_all(
-            &mut std::io::stderr(),
-            format!("SKIP: {what}: pid namespaces are not permitted here\n").as_bytes(),
-        );
+        peer::skip(what, "pid namespaces are not permitted here");
     }
     possible
 }

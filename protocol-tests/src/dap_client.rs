@@ -138,7 +138,12 @@ impl DapServer {
     /// `PROGRAM dap --listen=127.0.0.1:0`, once it listens.
     #[track_caller]
     pub fn start(program: &Path) -> Result<DapServer> {
-        let mut command = dap_command(program);
+        DapServer::start_by(dap_command(program))
+    }
+
+    /// As [`DapServer::start`], by a command that begins with `PROGRAM dap`.
+    #[track_caller]
+    pub fn start_by(mut command: Command) -> Result<DapServer> {
         command.arg("--listen=127.0.0.1:0");
         let process = ChildGroup::start(&mut command)?;
         let address = process
@@ -179,7 +184,13 @@ impl DapClient {
     /// Starts `PROGRAM dap` and connects to it.
     #[track_caller]
     pub fn start(program: &Path) -> Result<DapClient> {
-        let server = DapServer::start(program)?;
+        DapClient::start_by(dap_command(program))
+    }
+
+    /// As [`DapClient::start`], by a command that begins with `PROGRAM dap`.
+    #[track_caller]
+    pub fn start_by(command: Command) -> Result<DapClient> {
+        let server = DapServer::start_by(command)?;
         let stream = TcpStream::connect(&server.address).attempt(format_args!("connecting to {}", server.address))?;
         DapClient::over(server.process, stream)
     }

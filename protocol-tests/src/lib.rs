@@ -13,6 +13,7 @@ pub mod executable;
 pub mod failure;
 pub mod measure;
 pub mod normalise;
+pub mod ordinary_user;
 pub mod paths;
 pub mod peer;
 pub mod play;

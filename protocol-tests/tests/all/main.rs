@@ -21,3 +21,4 @@ mod trace_order;
 mod trace_safety;
 mod trace_stops;
 mod trace_verbosity;
+mod unprivileged;

@@ -6,7 +6,7 @@ use spelunk_dwarf::{Kind, ProcAddr, Type, TypeId};
 
 use super::constant::{self, Const};
 use super::eval::Evaluator;
-use super::operand::{Operand, What};
+use super::operand::{Operand, What, plain_type};
 use super::{Binary, EvalError, Expr, Unary};
 
 /// Structs in structs are compared to this depth.
@@ -60,22 +60,34 @@ impl Evaluator<'_> {
             return Ok(Operand::constant(Const::Bool(self.compare(operator, &x, &y, 0)?)));
         }
         let ty = self.negotiate(operator, &x, &y)?;
+        // Lengths go together with all integers, but are computed with as the ints that they are.
+        let counts = ty.is_none() && (is_length(left) || is_length(right));
+        let computed_in = if counts {
+            Some(plain_type("int", 8, Kind::Int))
+        } else {
+            ty.clone()
+        };
         let a = self.scalar(&x)?.ok_or_else(|| not_applicable(operator, left))?;
         let b = self.scalar(&y)?.ok_or_else(|| not_applicable(operator, right))?;
-        let whole = ty
+        let whole = computed_in
             .as_ref()
             .is_none_or(|ty| !matches!(ty.kind, Kind::Float | Kind::Complex));
-        let result = if let (Some(ty), Binary::Shl | Binary::Shr) = (&ty, operator) {
+        let result = if let (Some(ty), Binary::Shl | Binary::Shr) = (&computed_in, operator) {
             shifted(operator, ty, &a, &b)?
-        } else if let (Some(_), Const::Int(a), Const::Int(b)) = (&ty, &a, &b)
+        } else if let (Some(_), Const::Int(a), Const::Int(b)) = (&computed_in, &a, &b)
             && let Some(wrapped) = wrapping(operator, *a, *b)
         {
             Const::Int(wrapped)
         } else {
             constant::binary(operator, &a, &b, whole)?
         };
+        let result = computed_in.map_or(result.clone(), |ty| match result {
+            // What a length meets may be no integer.
+            Const::Float(_) | Const::Complex(..) if counts => result,
+            result => fitted(&ty, result),
+        });
         Ok(match ty {
-            Some(ty) => Operand::computed(Arc::clone(&ty), fitted(&ty, result)),
+            Some(ty) => Operand::computed(ty, result),
             None => Operand::constant(result),
         })
     }
@@ -353,6 +365,16 @@ pub(super) fn wrapped(n: i128, size: u64, signed: bool) -> i128 {
         low - (1i128 << bits)
     } else {
         low
+    }
+}
+
+/// Whether an expression is a length or computed from one: such is an int, but goes together with other integers too.
+fn is_length(expr: &Expr) -> bool {
+    match expr.bare() {
+        Expr::Call(function, _) => matches!(&**function, Expr::Name(name) if name == "len" || name == "cap"),
+        Expr::Unary(_, inside) => is_length(inside),
+        Expr::Binary(operator, left, right) => !operator.is_comparison() && (is_length(left) || is_length(right)),
+        _ => false,
     }
 }
 

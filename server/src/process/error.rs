@@ -51,13 +51,23 @@ pub(crate) enum ProcessError {
     },
     /// A program that would be more powerful than its user once executed.
     #[error(
-        "could not trace {}: {power} gives it rights that you do not have; run spelunk as root", program.display()
+        "could not trace {}: with {power} it has rights that you do not have; run spelunk as root", program.display()
     )]
     Privileged {
         /// The program.
         program: PathBuf,
         /// What gives it the rights.
         power: &'static str,
+    },
+    /// A program of which others may run processes.
+    #[error(
+        "could not follow the children of {}: the file belongs to user id {owner}, and probes that follow children lie in everybody's processes of a file; run a copy of your own, or run spelunk as root", program.display()
+    )]
+    NotOurFile {
+        /// The program.
+        program: PathBuf,
+        /// Whose file it is.
+        owner: u32,
     },
     /// The process executed another program.
     #[error(

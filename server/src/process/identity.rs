@@ -147,6 +147,24 @@ impl Identity {
         }
     }
 
+    /// Checks that probes may lie in all processes that run the file, which is what following children takes: those of others are not looked at, but pay.
+    pub(crate) fn confirm_followable(&self) -> Result<(), ProcessError> {
+        self.confirm_power()?;
+        let owner = self.file.metadata().map(|metadata| metadata.uid());
+        match owner {
+            _ if users::we_are_root() => Ok(()),
+            Ok(owner) if owner == nix::unistd::getuid().as_raw() => Ok(()),
+            Ok(owner) => Err(ProcessError::NotOurFile {
+                program: self.name.clone(),
+                owner,
+            }),
+            Err(error) => Err(ProcessError::Proc {
+                path: self.name.clone(),
+                error,
+            }),
+        }
+    }
+
     /// Whether both run, or are about to run, one file.
     pub(crate) fn is_same_file(&self, other: &Identity) -> bool {
         match (self.file.metadata(), other.file.metadata()) {

@@ -91,7 +91,15 @@ impl Launch {
         let stderr = redirected(stderr, err_write)?;
         let spawn = Spawn::new(&self, [stdin, stdout, stderr])?;
         let pid = spawn.fork(&held, &hold, &report_failure)?;
+        // The child's end alone is to be left.
+        drop(report_failure);
+        let mut failure = File::from(failure);
         let pidfd = pidfd::open(pid)?;
+        if let Err(error) = prepared(&mut failure) {
+            // It has ended, or is about to.
+            reap(pid);
+            return Err(error);
+        }
         Ok(Launched {
             pid,
             stdout: out_read.map(File::from),
@@ -99,7 +107,7 @@ impl Launch {
             exit: watch(pid)?,
             pidfd,
             hold: Some(File::from(hold)),
-            failure: File::from(failure),
+            failure,
         })
     }
 }
@@ -109,6 +117,16 @@ fn opened(path: &Path, options: &OpenOptions) -> io::Result<OwnedFd> {
         .open(path)
         .map(OwnedFd::from)
         .map_err(|error| io::Error::new(error.kind(), format!("could not open {}: {error}", path.display())))
+}
+
+/// Waits until the child has prepared itself, or tells why it could not.
+fn prepared(failure: &mut File) -> io::Result<()> {
+    let mut number = [0; 4];
+    failure.read_exact(&mut number)?;
+    match i32::from_ne_bytes(number) {
+        0 => Ok(()),
+        number => Err(io::Error::from_raw_os_error(number)),
+    }
 }
 
 fn captured(output: Output) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {

@@ -223,7 +223,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// Has all probes that are installed from now on reach the processes of a family, which is to be filled from those that run the file at `place`, and
     /// their children. Once, and before anything is installed.
     pub(crate) fn follow_children(&mut self, place: &Place) -> Result<(), EngineError> {
-        place.confirm_power()?;
+        place.confirm_followable()?;
         self.family = Some(self.probes.follow(place.file())?);
         Ok(())
     }

@@ -244,9 +244,7 @@ impl FunctionPlanner<'_, '_> {
             && gate.condition.as_ref().is_some_and(may_be_unknown)
         {
             // Where the kernel finds no value the interpreter decides, as far as the record goes; what is missing then is told with the hit.
-            if let Err(error) = building.capture(condition) {
-                tracing::debug!("not all that {condition} reads is captured: {error}");
-            }
+            building.capture_what_can_be(condition);
         }
         let condition = terms.condition.map(|condition| {
             Arc::new(SiteCondition {

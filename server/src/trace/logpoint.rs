@@ -116,9 +116,7 @@ impl LogPlanner<'_, '_> {
             && gate.condition.as_ref().is_some_and(may_be_unknown)
         {
             // Where the kernel finds no value the interpreter decides, as far as the record goes; what is missing then is told with the hit.
-            if let Err(error) = site.capture(condition) {
-                tracing::debug!("not all that {condition} reads is captured: {error}");
-            }
+            site.capture_what_can_be(condition);
         }
         let (goroutine, offsets) = (self.runtime.goroutine(convention), self.runtime.offsets);
         let plan = Arc::new(site.builder.finish(goroutine, offsets, gate));

@@ -31,6 +31,8 @@ mod sites;
 mod stopping;
 mod stops;
 mod terms;
+#[cfg(test)]
+mod tests;
 mod wanted;
 
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};

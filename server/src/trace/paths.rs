@@ -102,6 +102,40 @@ impl Building<'_, '_, '_> {
         }
     }
 
+    /// Sees to it that a record holds as much as possible of what evaluating `expr` reads, which need not be all: what is missing says so when it is read.
+    pub(super) fn capture_what_can_be(&mut self, expr: &Expr) {
+        let whole = match expr {
+            // The lengths and bounds of a slice's head need no elements.
+            Expr::Call(..) | Expr::Field(..) | Expr::Index(..) | Expr::Dereference(_) | Expr::Name(_) => {
+                self.capture(expr).is_ok()
+            }
+            _ => false,
+        };
+        if whole {
+            return;
+        }
+        match expr {
+            Expr::Paren(inside) | Expr::Unary(_, inside) | Expr::Dereference(inside) => {
+                self.capture_what_can_be(inside);
+            }
+            Expr::Field(base, _) | Expr::Assert(base, _) => self.capture_what_can_be(base),
+            Expr::Binary(_, left, right) => {
+                self.capture_what_can_be(left);
+                self.capture_what_can_be(right);
+            }
+            Expr::Index(base, indices) => {
+                self.capture_what_can_be(base);
+                indices.iter().for_each(|index| self.capture_what_can_be(index));
+            }
+            Expr::Slice(base, low, high) => {
+                self.capture_what_can_be(base);
+                low.iter().chain(high).for_each(|bound| self.capture_what_can_be(bound));
+            }
+            Expr::Call(_, arguments) => arguments.iter().for_each(|argument| self.capture_what_can_be(argument)),
+            Expr::Name(_) | Expr::Literal(_) | Expr::Type(_) | Expr::Unimplemented(_) => {}
+        }
+    }
+
     /// Whether a name stands for something that needs no memory: `true`, `nil`, a constant.
     fn is_constant(&mut self, expr: &Expr) -> Result<bool, EvalError> {
         let (package, name) = match expr {

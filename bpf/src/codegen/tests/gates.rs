@@ -4,401 +4,18 @@ use std::io::Write;
 
 use proptest::prelude::*;
 
-use super::machine::{G, KERNEL, run, set_memory};
+use super::conditions::{NUMBERS, REGISTERS, TEXTS, any_condition, any_number, compare, extremes, rax, texts};
+use super::machine::{ENVIRONMENT, G, KERNEL, run, set_memory};
+use super::reference::{BIAS, FILE_ADDR, Reference};
 use super::{plan, register};
+use crate::codegen::counter::{CONDITION_FALSE, EMITTED, FAULTS, THROTTLED};
+use crate::codegen::plan_program;
 use crate::gate::{
-    Comparison, Condition, CounterId, Gate, HitCount, HitTest, LimiterId, MAX_COMPARED, MAX_CONDITION_DEPTH,
-    MAX_LITERAL, Operation, RateLimit, Term, Text,
+    Comparison, Condition, CounterId, Gate, HitCount, HitTest, LimiterId, MAX_CONDITION_DEPTH, MAX_LITERAL, Operation,
+    RateLimit, Term, Text,
 };
 use crate::plan::{GoroutineSource, Plan, PlanError, Reg};
 use crate::record::{Flags, RecordView};
-
-/// Where memory with numbers starts, and memory with text.
-const NUMBERS: u64 = 0x10_000;
-const TEXTS: u64 = 0x20_000;
-
-/// Link-time address of the fake site, and how far the process has it moved.
-const FILE_ADDR: u64 = 0x40_1000;
-const BIAS: u64 = 0x5000_0000;
-
-/// The evaluation of conditions as it is meant: without registers, slots or jumps.
-struct Reference<'r> {
-    registers: &'r [(Reg, u64)],
-}
-
-impl Reference<'_> {
-    fn read(addr: u64, len: usize) -> Option<Vec<u8>> {
-        KERNEL.with_borrow(|kernel| kernel.read(addr, len).map(<[u8]>::to_vec))
-    }
-
-    fn register(&self, wanted: Reg) -> u64 {
-        let found = self.registers.iter().find(|(reg, _)| *reg == wanted);
-        found.map_or(0, |(_, value)| *value)
-    }
-
-    fn extended(value: u64, width: u8, signed: bool) -> u64 {
-        match (width, signed) {
-            (1, false) => u64::from(value as u8),
-            (2, false) => u64::from(value as u16),
-            (4, false) => u64::from(value as u32),
-            (1, true) => i64::from(value as i8) as u64,
-            (2, true) => i64::from(value as i16) as u64,
-            (4, true) => i64::from(value as i32) as u64,
-            _ => value,
-        }
-    }
-
-    fn term(&self, term: &Term) -> Option<u64> {
-        Some(match term {
-            Term::Const(value) => *value as u64,
-            Term::Address(address) => address.wrapping_add(BIAS),
-            Term::Register(reg) => self.register(*reg),
-            // The goroutine of `set_memory` has an id, so there is no need to look further.
-            Term::Goroutine => (self.register(Reg::R14) == G).then_some(G)?,
-            Term::Load {
-                base,
-                offset,
-                width,
-                signed,
-            } => {
-                let base = self.term(base).filter(|&base| base != 0)?;
-                let mut bytes = Self::read(base.wrapping_add_signed(*offset), usize::from(*width))?;
-                bytes.resize(8, 0);
-                let value = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
-                Self::extended(value, *width, *signed)
-            }
-            Term::Fit { term, width, signed } => Self::extended(self.term(term)?, *width, *signed),
-            Term::Arithmetic {
-                operation,
-                signed,
-                left,
-                right,
-            } => {
-                let (left, right) = (self.term(left)?, self.term(right)?);
-                let (l, r) = (left as i64, right as i64);
-                let count = u32::try_from(right).unwrap_or(u32::MAX);
-                match (operation, signed) {
-                    (Operation::Add, _) => left.wrapping_add(right),
-                    (Operation::Sub, _) => left.wrapping_sub(right),
-                    (Operation::Mul, _) => left.wrapping_mul(right),
-                    (Operation::And, _) => left & right,
-                    (Operation::Or, _) => left | right,
-                    (Operation::Xor, _) => left ^ right,
-                    (Operation::AndNot, _) => left & !right,
-                    (Operation::Shl, _) => left.checked_shl(count).unwrap_or(0),
-                    (Operation::Shr, false) => left.checked_shr(count).unwrap_or(0),
-                    (Operation::Shr, true) => l.checked_shr(count).unwrap_or(if l < 0 { -1 } else { 0 }) as u64,
-                    (Operation::Div, false) => left.checked_div(right)?,
-                    (Operation::Rem, false) => left.checked_rem(right)?,
-                    (Operation::Div | Operation::Rem, true) if r == 0 => return None,
-                    (Operation::Div, true) => l.wrapping_div(r) as u64,
-                    (Operation::Rem, true) => l.wrapping_rem(r) as u64,
-                }
-            }
-            Term::Checked { index, len } => {
-                let (index, len) = (self.term(index)? as i64, self.term(len)? as i64);
-                (0..len).contains(&index).then_some(index as u64)?
-            }
-            Term::Truth(condition) => u64::from(self.condition(condition)?),
-        })
-    }
-
-    fn holds<T: PartialOrd>(comparison: Comparison, left: T, right: T) -> bool {
-        match comparison {
-            Comparison::Equal => left == right,
-            Comparison::NotEqual => left != right,
-            Comparison::Less => left < right,
-            Comparison::LessOrEqual => left <= right,
-            Comparison::Greater => left > right,
-            Comparison::GreaterOrEqual => left >= right,
-        }
-    }
-
-    fn condition(&self, condition: &Condition) -> Option<bool> {
-        Some(match condition {
-            Condition::Always(always) => *always,
-            Condition::Compare {
-                comparison,
-                signed,
-                left,
-                right,
-            } => {
-                let (left, right) = (self.term(left)?, self.term(right)?);
-                if *signed {
-                    Self::holds(*comparison, left as i64, right as i64)
-                } else {
-                    Self::holds(*comparison, left, right)
-                }
-            }
-            Condition::CompareFloats {
-                comparison,
-                width,
-                left,
-                right,
-            } => {
-                let (left, right) = (self.term(left)?, self.term(right)?);
-                if *width == 4 {
-                    let float = |bits: u64| f32::from_bits(bits as u32);
-                    Self::holds(*comparison, float(left), float(right))
-                } else {
-                    Self::holds(*comparison, f64::from_bits(left), f64::from_bits(right))
-                }
-            }
-            Condition::Bytes { text, literal, prefix } => {
-                let (address, len) = (self.term(&text.address)?, self.term(&text.len)? as i64);
-                let wanted = literal.len() as i64;
-                if len < 0 {
-                    return None;
-                }
-                if len < wanted || (len > wanted && !prefix) {
-                    return Some(false);
-                }
-                // What is read at once is without a value as a whole.
-                for (part, at) in literal.chunks(64).zip((0..).step_by(64)) {
-                    if Self::read(address.wrapping_add(at), part.len())? != part {
-                        return Some(false);
-                    }
-                }
-                true
-            }
-            Condition::SameBytes { left, right } => {
-                let (address, len) = (self.term(&left.address)?, self.term(&left.len)? as i64);
-                let (other, other_len) = (self.term(&right.address)?, self.term(&right.len)? as i64);
-                if len < 0 || other_len < 0 {
-                    return None;
-                }
-                if len != other_len {
-                    return Some(false);
-                }
-                if len > i64::from(MAX_COMPARED) {
-                    return None;
-                }
-                let mut at = 0;
-                while at < len as u64 {
-                    let part = (len as u64 - at).min(32) as usize;
-                    if Self::read(address.wrapping_add(at), part)? != Self::read(other.wrapping_add(at), part)? {
-                        return Some(false);
-                    }
-                    at += part as u64;
-                }
-                true
-            }
-            Condition::Not(condition) => !self.condition(condition)?,
-            Condition::And(left, right) => self.condition(left)? && self.condition(right)?,
-            Condition::Or(left, right) => self.condition(left)? || self.condition(right)?,
-        })
-    }
-}
-
-fn any_comparison() -> impl Strategy<Value = Comparison> {
-    prop_oneof![
-        Just(Comparison::Equal),
-        Just(Comparison::NotEqual),
-        Just(Comparison::Less),
-        Just(Comparison::LessOrEqual),
-        Just(Comparison::Greater),
-        Just(Comparison::GreaterOrEqual),
-    ]
-}
-
-fn any_operation() -> impl Strategy<Value = Operation> {
-    prop_oneof![
-        Just(Operation::Add),
-        Just(Operation::Sub),
-        Just(Operation::Mul),
-        Just(Operation::Div),
-        Just(Operation::Rem),
-        Just(Operation::And),
-        Just(Operation::Or),
-        Just(Operation::Xor),
-        Just(Operation::AndNot),
-        Just(Operation::Shl),
-        Just(Operation::Shr),
-    ]
-}
-
-/// Numbers at which rules change, and others.
-fn any_number() -> impl Strategy<Value = u64> {
-    prop_oneof![
-        4 => 0u64..20,
-        2 => (0u64..20).prop_map(u64::wrapping_neg),
-        2 => prop::sample::select(vec![i64::MIN as u64, i64::MAX as u64, u64::from(u32::MAX), 1 << 31, 1 << 32, 63, 64, 65, 0xff, 0x80]),
-        1 => any_float(),
-        1 => any::<u64>(),
-    ]
-}
-
-/// Bits of floating-point numbers of both widths.
-fn any_float() -> impl Strategy<Value = u64> {
-    let wide = prop::sample::select(vec![
-        0.0,
-        -0.0,
-        1.5,
-        -1.5,
-        f64::INFINITY,
-        f64::NEG_INFINITY,
-        f64::NAN,
-        f64::MIN_POSITIVE / 2.0,
-    ]);
-    let narrow = prop::sample::select(vec![
-        0.0f32,
-        -0.0,
-        1.5,
-        -1.5,
-        f32::INFINITY,
-        f32::NEG_INFINITY,
-        f32::NAN,
-        -1e-40,
-    ]);
-    prop_oneof![
-        wide.prop_map(f64::to_bits),
-        any::<f64>().prop_map(f64::to_bits),
-        (narrow, any::<u32>()).prop_map(|(float, junk)| u64::from(float.to_bits()) | u64::from(junk) << 32),
-    ]
-}
-
-const WIDTHS: [u8; 4] = [1, 2, 4, 8];
-const REGISTERS: [Reg; 6] = [Reg::Rax, Reg::Rbx, Reg::Rcx, Reg::R8, Reg::R15, Reg::Rsp];
-
-fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
-    let letter = || prop::sample::select(b"ab".to_vec());
-    prop_oneof![
-        8 => prop::collection::vec(letter(), 0..5),
-        1 => prop::collection::vec(letter(), 0..MAX_LITERAL),
-        // What stands in memory, for long literals do not meet it by chance.
-        3 => (0..300usize, 0..MAX_LITERAL).prop_map(|(at, len)| texts()[at..at + len].to_vec()),
-    ]
-}
-
-/// What lies at [`TEXTS`]: letters in an order that does not repeat soon.
-fn texts() -> Vec<u8> {
-    let mut state = 7u32;
-    let letter = |_| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        if state >> 31 == 0 { b'a' } else { b'b' }
-    };
-    (0..800).map(letter).collect()
-}
-
-/// Terms without conditions in them.
-fn any_plain_term() -> impl Strategy<Value = Term> {
-    let leaf = prop_oneof![
-        3 => any_number().prop_map(|number| Term::Const(number as i64)),
-        5 => prop::sample::select(REGISTERS.to_vec()).prop_map(Term::Register),
-        1 => (0u64..0x40).prop_map(|offset| Term::Address((NUMBERS + 8 * offset).wrapping_sub(BIAS))),
-        1 => Just(Term::Goroutine),
-    ];
-    leaf.prop_recursive(4, 24, 2, |inner| further_terms(inner.boxed()))
-}
-
-fn further_terms(inner: BoxedStrategy<Term>) -> impl Strategy<Value = Term> {
-    let width = || prop::sample::select(WIDTHS.to_vec());
-    let offset = prop_oneof![8 => (0i64..32).prop_map(|word| 8 * word), 1 => -16i64..2000, 1 => any::<i64>()];
-    prop_oneof![
-        3 => (inner.clone(), offset, width(), any::<bool>()).prop_map(|(base, offset, width, signed)| Term::Load {
-            base: Box::new(base),
-            offset,
-            width,
-            signed
-        }),
-        2 => (inner.clone(), width(), any::<bool>()).prop_map(|(term, width, signed)| Term::Fit {
-            term: Box::new(term),
-            width,
-            signed
-        }),
-        4 => (any_operation(), any::<bool>(), inner.clone(), inner.clone()).prop_map(|(operation, signed, left, right)| {
-            Term::Arithmetic { operation, signed, left: Box::new(left), right: Box::new(right) }
-        }),
-        1 => (inner.clone(), inner).prop_map(|(index, len)| Term::Checked {
-            index: Box::new(index),
-            len: Box::new(len)
-        }),
-    ]
-}
-
-fn any_text() -> impl Strategy<Value = Text> {
-    let address = prop_oneof![
-        6 => (0u64..300).prop_map(|at| Term::Const((TEXTS + at) as i64)),
-        1 => Just(Term::Register(Reg::R15)),
-        1 => any_plain_term(),
-    ];
-    let len = prop_oneof![
-        4 => (0i64..6).prop_map(Term::Const),
-        2 => (0i64..300).prop_map(Term::Const),
-        1 => Just(Term::Register(Reg::R8)),
-        1 => any_plain_term(),
-    ];
-    (address, len).prop_map(|(address, len)| Text { address, len })
-}
-
-/// A text, and a literal that it is or is not.
-fn any_bytes_condition() -> impl Strategy<Value = Condition> {
-    let equal =
-        (0..300u64, 0..MAX_LITERAL, 0..3i64, any::<bool>()).prop_map(|(at, len, more, prefix)| Condition::Bytes {
-            text: Text {
-                address: Term::Const((TEXTS + at) as i64),
-                len: Term::Const(len as i64 + more),
-            },
-            literal: texts()[at as usize..at as usize + len].to_vec(),
-            prefix,
-        });
-    prop_oneof![
-        (any_text(), any_bytes(), any::<bool>()).prop_map(|(text, literal, prefix)| Condition::Bytes {
-            text,
-            literal,
-            prefix
-        }),
-        equal,
-    ]
-}
-
-/// Conditions of terms that may have conditions in them.
-fn any_condition() -> impl Strategy<Value = Condition> {
-    let compare = |term: BoxedStrategy<Term>| {
-        (any_comparison(), any::<bool>(), term.clone(), term).prop_map(|(comparison, signed, left, right)| {
-            Condition::Compare {
-                comparison,
-                signed,
-                left,
-                right,
-            }
-        })
-    };
-    let floats = || {
-        let bits = prop_oneof![
-            any_float().prop_map(|bits| Term::Const(bits as i64)),
-            prop::sample::select(REGISTERS.to_vec()).prop_map(Term::Register),
-            any_plain_term(),
-        ];
-        let bits = bits.boxed();
-        (any_comparison(), prop::sample::select(vec![4u8, 8]), bits.clone(), bits).prop_map(
-            |(comparison, width, left, right)| Condition::CompareFloats {
-                comparison,
-                width,
-                left,
-                right,
-            },
-        )
-    };
-    let leaf = prop_oneof![
-        1 => any::<bool>().prop_map(Condition::Always),
-        8 => compare(any_plain_term().boxed()),
-        3 => floats(),
-        3 => any_bytes_condition(),
-        2 => (any_text(), any_text()).prop_map(|(left, right)| Condition::SameBytes { left, right }),
-    ];
-    leaf.prop_recursive(5, 40, 2, move |inner| {
-        let truth = inner.clone().prop_map(|condition| Term::Truth(Box::new(condition)));
-        let term = prop_oneof![any_plain_term(), truth].boxed();
-        prop_oneof![
-            1 => inner.clone().prop_map(|condition| Condition::Not(Box::new(condition))),
-            2 => (inner.clone(), inner.clone())
-                .prop_map(|(left, right)| Condition::And(Box::new(left), Box::new(right))),
-            2 => (inner.clone(), inner).prop_map(|(left, right)| Condition::Or(Box::new(left), Box::new(right))),
-            2 => compare(prop_oneof![term.clone(), further_terms(term)].boxed()),
-        ]
-    })
-}
 
 /// A plan with a gate and one root.
 fn gated(gate: Gate) -> Plan {
@@ -422,7 +39,6 @@ fn counted(counter: i16) -> u64 {
 
 /// Runs a plan with a condition once: what the program found.
 fn decide(plan: &Plan, registers: &[(Reg, u64)]) -> Option<bool> {
-    use crate::codegen::counter::{CONDITION_FALSE, EMITTED, FAULTS};
     let before = [CONDITION_FALSE, EMITTED, FAULTS].map(counted);
     let record = run(plan, registers);
     let after = [CONDITION_FALSE, EMITTED, FAULTS].map(counted);
@@ -457,7 +73,7 @@ fn set_memory_for_gates(content: &[u64]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// Programs decide as the reference does, and count as they decide.
     #[test]
@@ -476,19 +92,6 @@ proptest! {
         let reference = Reference { registers: &registers };
         prop_assert_eq!(decide(&plan, &registers), reference.condition(&condition));
     }
-}
-
-fn compare(comparison: Comparison, left: Term, right: Term) -> Condition {
-    Condition::Compare {
-        comparison,
-        signed: true,
-        left,
-        right,
-    }
-}
-
-fn rax() -> Term {
-    Term::Register(Reg::Rax)
 }
 
 #[test]
@@ -630,7 +233,6 @@ fn only_so_many_pass_in_an_interval() {
     assert!(at(6999, 1));
     assert!(!at(6999, 1));
     assert!(at(100_000, 1));
-    use crate::codegen::counter::{CONDITION_FALSE, EMITTED, THROTTLED};
     assert_eq!([CONDITION_FALSE, EMITTED, THROTTLED].map(counted), [1, 5, 3]);
 }
 
@@ -715,6 +317,25 @@ fn gates_that_make_no_sense_are_refused() {
         condition(literal(MAX_LITERAL + 1)),
         Some(PlanError::InvalidGate(_))
     ));
+    // Each level keeps three values while it computes the fourth.
+    let level = |inner| Condition::SameBytes {
+        left: Text {
+            address: rax(),
+            len: rax(),
+        },
+        right: Text {
+            address: rax(),
+            len: inner,
+        },
+    };
+    let mut nested = level(rax());
+    for _ in 1..11 {
+        nested = level(Term::Truth(Box::new(nested)));
+    }
+    let program = |condition| plan_program(&conditional(condition), 0, ENVIRONMENT);
+    assert!(program(nested.clone()).is_ok());
+    let one_more = level(Term::Truth(Box::new(nested)));
+    assert_eq!(program(one_more).err(), Some(PlanError::TooManyIntermediates(36)));
     let rate = |most, interval| {
         refused(Gate {
             rate: Some(RateLimit {
@@ -731,136 +352,86 @@ fn gates_that_make_no_sense_are_refused() {
     }
 }
 
-/// Conditions at the limits: as deep, as wide and as long as is allowed.
-fn extremes() -> Vec<Condition> {
-    let text = |address: Term, len: Term| Text { address, len };
-    let load = |base: Term, offset| Term::Load {
-        base: Box::new(base),
-        offset,
-        width: 4,
-        signed: true,
-    };
-    let arithmetic = |operation, left: Term, right: Term| Term::Arithmetic {
-        operation,
-        signed: true,
-        left: Box::new(left),
-        right: Box::new(right),
-    };
-    // A balanced tree of `leaf`s, of that many levels.
-    fn tree(levels: u32, or: bool, leaf: &dyn Fn(u32) -> Condition, number: u32) -> Condition {
-        if levels == 0 {
-            return leaf(number);
-        }
-        let side = |right| Box::new(tree(levels - 1, !or, leaf, 2 * number + right));
-        if or {
-            Condition::Or(side(0), side(1))
-        } else {
-            Condition::And(side(0), side(1))
-        }
-    }
-    let mut out = Vec::new();
-    out.push(tree(
-        7,
-        true,
-        &|n| compare(Comparison::Less, rax(), Term::Const(i64::from(n))),
-        0,
-    ));
-    out.push(tree(
-        6,
-        true,
-        &|n| compare(Comparison::Equal, load(rax(), i64::from(n)), Term::Const(1 << 40)),
-        0,
-    ));
-    let divided = |n: u32| {
-        arithmetic(
-            Operation::Rem,
-            arithmetic(Operation::Shr, rax(), load(rax(), i64::from(n))),
-            rax(),
+/// Gates that no planner would make: of any width and literal, as deep and as wide as it comes.
+fn hostile_condition() -> impl Strategy<Value = Condition> {
+    let leaf = prop_oneof![
+        any_number().prop_map(|number| Term::Const(number as i64)),
+        any::<u64>().prop_map(Term::Address),
+        Just(Term::Goroutine),
+    ];
+    let term = leaf.prop_recursive(40, 80, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), any::<i64>(), any::<u8>(), any::<bool>()).prop_map(|(base, offset, width, signed)| {
+                Term::Load {
+                    base: Box::new(base),
+                    offset,
+                    width: if width < 200 { 1 << (width % 4) } else { width },
+                    signed,
+                }
+            }),
+            (inner.clone(), inner).prop_map(|(left, right)| Term::Arithmetic {
+                operation: Operation::Shl,
+                signed: false,
+                left: Box::new(left),
+                right: Box::new(right),
+            }),
+        ]
+    });
+    let text = (term.clone(), term.clone()).prop_map(|(address, len)| Text { address, len });
+    let leaf = prop_oneof![
+        (
+            text.clone(),
+            prop::collection::vec(any::<u8>(), 0..2 * MAX_LITERAL),
+            any::<bool>()
         )
-    };
-    out.push(tree(
-        5,
-        false,
-        &|n| compare(Comparison::Equal, divided(n), Term::Const(3)),
-        0,
-    ));
-    out.push(tree(
-        5,
-        true,
-        &|n| Condition::CompareFloats {
+            .prop_map(|(text, literal, prefix)| Condition::Bytes { text, literal, prefix }),
+        (text.clone(), text).prop_map(|(left, right)| Condition::SameBytes { left, right }),
+        (term.clone(), term, any::<u8>()).prop_map(|(left, right, width)| Condition::CompareFloats {
             comparison: Comparison::Less,
-            width: 8,
-            left: load(rax(), i64::from(n)),
-            right: Term::Const(1.5f64.to_bits() as i64),
-        },
-        0,
-    ));
-    out.push(tree(
-        4,
-        true,
-        &|n| Condition::Bytes {
-            text: text(load(rax(), i64::from(n)), load(rax(), i64::from(n) + 8)),
-            literal: vec![b'x'; MAX_LITERAL],
-            prefix: n % 2 == 0,
-        },
-        0,
-    ));
-    out.push(tree(
-        5,
-        false,
-        &|n| Condition::SameBytes {
-            left: text(load(rax(), i64::from(n)), load(rax(), 8)),
-            right: text(Term::Register(Reg::Rbx), Term::Register(Reg::Rcx)),
-        },
-        0,
-    ));
-    out.push(tree(
-        7,
-        false,
-        &|_| compare(Comparison::Equal, Term::Goroutine, Term::Goroutine),
-        0,
-    ));
-    // Conditions in terms in conditions: both ways come together at each level.
-    let mut nested = compare(Comparison::Equal, rax(), Term::Register(Reg::Rbx));
-    for level in 0..5 {
-        let truth = Term::Truth(Box::new(Condition::Or(
-            Box::new(nested),
-            Box::new(compare(Comparison::Less, load(rax(), level), Term::Const(9))),
-        )));
-        nested = compare(
-            Comparison::Equal,
-            arithmetic(Operation::And, truth, Term::Const(1)),
-            Term::Const(1),
-        );
-    }
-    out.push(nested);
-    // Sums of what is true: 64 booleans that each come from two ways, and a comparison whose outcome their bounds could tell.
-    let truth = |n: i64| Term::Truth(Box::new(compare(Comparison::Less, rax(), Term::Const(n))));
-    fn sum(levels: u32, truth: &dyn Fn(i64) -> Term, number: i64) -> Term {
-        if levels == 0 {
-            return truth(number);
-        }
-        Term::Arithmetic {
-            operation: Operation::Add,
-            signed: false,
-            left: Box::new(sum(levels - 1, truth, 2 * number)),
-            right: Box::new(sum(levels - 1, truth, 2 * number + 1)),
+            width: if width < 200 { 4 << (width % 2) } else { width },
+            left,
+            right,
+        }),
+    ];
+    leaf.prop_recursive(40, 400, 2, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|condition| Condition::Not(Box::new(condition))),
+            (inner.clone(), inner).prop_map(|(left, right)| {
+                let truth = Term::Truth(Box::new(right));
+                Condition::Or(
+                    Box::new(left),
+                    Box::new(compare(Comparison::Equal, truth.clone(), truth)),
+                )
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// Whatever a gate asks for, there is a program or a reason why not.
+    #[test]
+    fn hostile_gates_are_refused_or_made_into_programs(condition in hostile_condition(), most in any::<u32>(), interval in any::<u64>()) {
+        let mut plan = conditional(condition);
+        plan.gate.rate = Some(RateLimit { limiter: LimiterId(u32::MAX), most, interval });
+        plan.gate.hits = Some(HitCount {
+            counter: CounterId(u32::MAX),
+            test: HitTest::Multiple(interval),
+            per_goroutine: true,
+        });
+        match plan_program(&plan, 0, ENVIRONMENT) {
+            Ok(code) => prop_assert!(!code.insns.is_empty()),
+            Err(error) => prop_assert!(matches!(
+                error,
+                PlanError::TooManyConditions(_)
+                    | PlanError::ConditionTooDeep
+                    | PlanError::TooManyIntermediates(_)
+                    | PlanError::InvalidGate(_)
+                    | PlanError::TooLong(_)
+            ), "{error}"),
         }
     }
-    out.push(compare(Comparison::Less, sum(6, &truth, 0), Term::Const(1000)));
-    // Shifts in shifts, the count being the deeper one.
-    let mut shifted = rax();
-    for _ in 0..20 {
-        shifted = arithmetic(Operation::Shr, rax(), shifted);
-    }
-    out.push(compare(Comparison::Less, shifted, Term::Const(1000)));
-    // A chain of pointers as long as can be.
-    let mut chain = rax();
-    for level in 0..22 {
-        chain = load(chain, level);
-    }
-    out.push(compare(Comparison::Equal, chain, Term::Const(1)));
-    out
 }
 
 /// The real verifier takes every gate that is valid, and soon.

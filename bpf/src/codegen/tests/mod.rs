@@ -1,8 +1,11 @@
 //! Runs generated programs in rbpf, with helpers that stand in for the kernel's; and asks the real
 //! verifier about plans that nobody would write.
 
+mod conditions;
 mod gates;
+mod kernel;
 mod machine;
+mod reference;
 
 use proptest::prelude::*;
 

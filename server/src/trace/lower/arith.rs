@@ -126,7 +126,7 @@ impl Lowering<'_> {
         let a = self.number_of(&x, left, ty.as_deref())?;
         let term = match operator {
             Binary::Shl | Binary::Shr => {
-                if ty.is_none() {
+                if matches!(x.what, What::Const(_)) && ty.is_none() {
                     // The type of a constant would depend on where the shift stands (Go specification, "Operators").
                     return Err(NotLowered::new(expr, "shifts what has no type yet; convert it first").into());
                 }

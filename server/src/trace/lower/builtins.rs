@@ -7,7 +7,7 @@ use super::Lowering;
 use super::error::{LowerError, NotLowered};
 use super::operand::{Lowered, What};
 use super::place::Place;
-use super::terms::{compare, number};
+use super::terms::{compare, number, sum};
 use crate::expr::{Const, EvalError, Expr, compatible, find_type, fitted, is_has_prefix};
 
 impl Lowering<'_> {
@@ -60,11 +60,11 @@ impl Lowering<'_> {
             (Some(Kind::String), What::Place(place)) if !capacity => What::Number(place.load(8, 8, true, argument)?),
             // Maps begin with the number of entries, in every version of Go (see `value::map`).
             (Some(Kind::Map { .. }), What::Place(place)) if !capacity => {
-                What::Number(Self::behind_header(place.word(0, argument)?, 0)?)
+                What::Number(self.behind_header(place.word(0, argument)?, 0)?)
             }
             // runtime/chan.go: hchan begins with qcount and dataqsiz.
             (Some(Kind::Chan { .. }), What::Place(place)) => {
-                What::Number(Self::behind_header(place.word(0, argument)?, u64::from(capacity))?)
+                What::Number(self.behind_header(place.word(0, argument)?, u64::from(capacity))?)
             }
             _ => return Err(refuse().into()),
         };
@@ -72,14 +72,17 @@ impl Lowering<'_> {
     }
 
     /// The n-th word of what a map or channel points to; 0 for nil.
-    fn behind_header(pointer: Term, n: u64) -> Result<Term, LowerError> {
-        // Where the pointer is nil, the word is read from the stack, whose value does not count: a term cannot choose what it evaluates.
+    fn behind_header(&self, pointer: Term, n: u64) -> Result<Term, LowerError> {
+        // Where the pointer is nil, the return address is read, whose value does not count: a term cannot choose what it evaluates.
         let is_nil = compare(Comparison::Equal, false, pointer.clone(), number(0));
         let somewhere = super::terms::arithmetic(
             spelunk_bpf::Operation::Mul,
             true,
             super::terms::truth(is_nil.clone()),
-            Term::Register(spelunk_bpf::Reg::Rsp),
+            sum(
+                Term::Register(spelunk_bpf::Reg::Rsp),
+                number(self.names.cfa_offset().wrapping_sub(8)),
+            ),
         );
         let readable = super::terms::arithmetic(spelunk_bpf::Operation::Add, true, pointer, somewhere);
         let word = Place::pointee(readable).word(8 * n, &"")?;
