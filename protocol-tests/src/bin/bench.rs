@@ -237,42 +237,45 @@ fn conditions(generator: &Path) -> Result<()> {
         "An HTTP service that an editor has attached to (`PROGRAM dap`, `attach`), with one thing set on a line of its handler; {}, 8 connections, {LOAD_SECONDS} s:\n",
         generator.display()
     );
-    println!("| set | debugger | requests/s | of untraced | p99 | messages shown |");
-    println!("|---|---|---|---|---|---|");
-    let mut untraced = 0.0;
     let everything = [Set::FalseCondition, Set::FalseLogpoint, Set::OneInHundred, Set::Each];
-    let runs = debuggers()?;
-    let runs = everything
+    let debuggers = debuggers()?;
+    let sessions = everything
         .iter()
-        .flat_map(|set| runs.iter().map(|(name, program)| Some((*set, *name, program))));
-    for run in std::iter::once(None).chain(runs) {
+        .flat_map(|set| debuggers.iter().map(|(name, program)| Some((*set, *name, program))));
+    // Nothing is measured first and last, as the machine may change its pace meanwhile.
+    let runs = std::iter::once(None).chain(sessions).chain(std::iter::once(None));
+    let mut rows = Vec::new();
+    for run in runs {
         let (what, name) = run.map_or(("nothing", ""), |(set, name, _)| (set.name(), name));
-        match served(
-            generator,
-            run.map(|(set, _, program)| (program.as_path(), set)),
-            LOAD_SECONDS,
-        ) {
+        let session = run.map(|(set, _, program)| (program.as_path(), set));
+        match served(generator, session, LOAD_SECONDS) {
             Ok(seen) => {
-                if run.is_none() {
-                    untraced = seen.per_second;
-                }
-                let messages = run.map_or(0, |(set, ..)| set.messages(seen.handled));
-                println!(
-                    "| {what} | {name} | {} | {:.1} % | {} | {} of {messages} |",
-                    thousands(seen.per_second),
-                    100.0 * seen.per_second / untraced,
-                    seen.p99,
-                    seen.messages
-                );
                 for note in seen.notes.iter().take(3) {
                     eprintln!("{name}: {note}");
                 }
+                rows.push((what, name, run.map(|(set, ..)| set), seen));
             }
-            Err(failure) => {
-                eprintln!("{name}, {what}: {failure}");
-                println!("| {what} | {name} | failed | | | |");
-            }
+            Err(failure) => eprintln!("{name}, {what}: {failure}"),
         }
+    }
+    let untraced: Vec<f64> = rows
+        .iter()
+        .filter(|(_, _, set, _)| set.is_none())
+        .map(|(.., seen)| seen.per_second)
+        .collect();
+    let untraced = untraced.iter().sum::<f64>() / untraced.len().max(1) as f64;
+    println!("| set | debugger | requests/s | of untraced | p99 | messages shown |");
+    println!("|---|---|---|---|---|---|");
+    for (what, name, set, seen) in rows {
+        let messages = set.map_or(String::new(), |set| {
+            format!("{} of {}", seen.messages, set.messages(seen.handled))
+        });
+        println!(
+            "| {what} | {name} | {} | {:.1} % | {} | {messages} |",
+            thousands(seen.per_second),
+            100.0 * seen.per_second / untraced,
+            seen.p99
+        );
     }
     println!();
     Ok(())

@@ -33,22 +33,20 @@ impl Account {
             .find_map(|line| line.strip_prefix(probe))
             .unwrap_or_default();
         let numbers: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
-        match numbers[..] {
-            [hits, condition_false, throttled, ring_full, emitted, _] => Ok(Account {
+        if let [hits, condition_false, throttled, ring_full, emitted, _] = numbers[..] {
+            return Ok(Account {
                 hits,
                 condition_false,
                 throttled,
                 ring_full,
                 emitted,
-            }),
-            _ => {
-                let rest: Vec<&str> = stderr.lines().filter(|line| !line.contains("goroutine(")).collect();
-                Err(Failure::new(format!(
-                    "no line {probe:?} in the table:\n{}",
-                    rest.join("\n")
-                )))
-            }
+            });
         }
+        let rest: Vec<&str> = stderr.lines().filter(|line| !line.contains("goroutine(")).collect();
+        Err(Failure::new(format!(
+            "no line {probe:?} in the table:\n{}",
+            rest.join("\n")
+        )))
     }
 
     #[track_caller]

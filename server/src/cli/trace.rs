@@ -7,6 +7,10 @@ use crate::toolchain::{Binary, Build, BuildError, BuildFlags, BuildKind};
 
 /// What is to be traced, checked as far as the command line goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of its own on the command line"
+)]
 pub(crate) struct TraceArgs {
     /// The program.
     pub(crate) target: TraceTarget,

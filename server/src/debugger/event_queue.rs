@@ -367,12 +367,13 @@ impl State {
         let mut gathered = Vec::new();
         let mut bytes = 0;
         while bytes < MOST_AT_ONCE
+            && matches!(self.queue.front(), Some(Event::Log { .. }))
             && let Some(Event::Log {
                 goroutine,
                 text,
                 file,
                 line,
-            }) = self.queue.pop_front_if(|event| matches!(event, Event::Log { .. }))
+            }) = self.queue.pop_front()
         {
             self.taken(message_len(&text, &file));
             self.single = self.single.saturating_sub(1);

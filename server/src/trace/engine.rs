@@ -319,11 +319,6 @@ impl<T: Send + Sync + 'static> Engine<T> {
             .collect()
     }
 
-    /// What all sites counted.
-    pub(crate) fn counters(&self) -> Counters {
-        self.probes.total_counters()
-    }
-
     /// What the sites of each function counted.
     pub(crate) fn accounting(&self) -> Accounting {
         let sites = self.sites_of(&self.sites);

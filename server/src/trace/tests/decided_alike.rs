@@ -211,7 +211,7 @@ fn decide(generated: &Generated, probed: &str, flags: &[&str]) -> Option<Tally> 
     launched.exit.recv().expect("the program ends");
     link.detach();
     reader.finish();
-    let counters = engine.counters();
+    let counters = engine.accounting().total();
     assert_eq!(
         counters.hits,
         counters.condition_false + counters.emitted,
