@@ -2,7 +2,7 @@
 //!
 //! A probe raises SIGSTOP, and the kernel delivers signals with lower numbers first: it pushes their frames, one on the other, and the thread stops at the
 //! first instruction of the last handler. To see it where the probe was, each frame is given back to the kernel by the system call that ends a handler,
-//! rt_sigreturn(2), which restores registers, vector registers, the signal mask and the alternative stack; the signal is delivered again afterwards.
+//! `rt_sigreturn(2)`, which restores registers, vector registers, the signal mask and the alternative stack; the signal is delivered again afterwards.
 
 use nix::errno::Errno;
 use spelunk_dwarf::ProcAddr;
