@@ -272,6 +272,9 @@ impl ProbeSet {
                 return Err(BpfError::Foreign("a limiter"));
             }
         }
+        if plans.iter().any(|plan| plan.gate.mark.is_some()) {
+            self.maps.require_marks()?;
+        }
         if self.plans.room() < plans.len() {
             self.plans.give_up(&self.maps, self.sites);
         }

@@ -38,6 +38,7 @@ pub(crate) enum MapType {
     Hash = 1,
     Array = 2,
     ProgArray = 3,
+    LruHash = 9,
     Ringbuf = 27,
 }
 

@@ -275,6 +275,21 @@ fn sum(levels: u32, truth: &dyn Fn(i64) -> Term, number: i64) -> Term {
     }
 }
 
+/// A condition whose every level keeps three values while it computes the fourth.
+pub(super) fn keeping_values(levels: usize) -> Condition {
+    let level = |inner| Condition::SameBytes {
+        left: Text {
+            address: rax(),
+            len: rax(),
+        },
+        right: Text {
+            address: rax(),
+            len: inner,
+        },
+    };
+    (1..levels).fold(level(rax()), |inner, _| level(Term::Truth(Box::new(inner))))
+}
+
 /// Conditions at the limits: as deep, as wide and as long as is allowed.
 pub(super) fn extremes() -> Vec<Condition> {
     let text = |address: Term, len: Term| Text { address, len };
