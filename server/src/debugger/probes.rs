@@ -211,7 +211,11 @@ impl Probes {
     /// What became of the hits of a breakpoint's probes.
     pub(super) fn account(&self, id: BreakpointId, state: ProbeState) -> Option<ProbeAccount> {
         let count = |sites: &[SiteId]| Some(self.engine.as_ref()?.counters_of(sites));
-        self.accounts.of(id, state, count)
+        let account = self.accounts.of(id, state, count)?;
+        Some(ProbeAccount {
+            suppressed: self.events.suppressed(&account.file, account.line),
+            ..account
+        })
     }
 
     /// Says what of a breakpoint's messages was lost and has not been told.

@@ -6,8 +6,8 @@ use std::sync::{Arc, RwLock};
 
 use rayon::prelude::*;
 use spelunk_bpf::{
-    BpfError, CounterId, Counters, Family, HEADER_SIZE, HitCounts, LimiterId, Link, Losses, Options, Plan, ProbeSet,
-    Reg, Ring, Root, RootSource, Site, SiteId, Target,
+    BpfError, CounterId, Family, HEADER_SIZE, HitCounts, LimiterId, Link, Losses, Options, Plan, ProbeSet, Reg, Ring,
+    Root, RootSource, Site, SiteId, Target,
 };
 use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
@@ -316,11 +316,6 @@ impl<T: Send + Sync + 'static> Engine<T> {
         ids.iter()
             .filter_map(|id| table.get(id.number() as usize).and_then(Option::clone))
             .collect()
-    }
-
-    /// What all sites counted.
-    pub(crate) fn counters(&self) -> Counters {
-        self.probes.total_counters()
     }
 
     /// What the sites of each function counted.
