@@ -285,6 +285,16 @@ impl Gate {
         }
         Ok(())
     }
+
+    /// The most bytes of the target that one comparison of a valid gate has in hand.
+    pub(crate) fn longest_compared(&self) -> usize {
+        let mut size = Size::default();
+        if let Some(condition) = &self.condition {
+            // What is not valid has no program.
+            let _ = size.condition(condition, 1);
+        }
+        size.compared
+    }
 }
 
 /// The shortest interval of a rate limit, in nanoseconds.
@@ -292,26 +302,31 @@ const MIN_INTERVAL: u64 = 1_000;
 
 /// Counts the parts of a condition, and looks at each before it goes deeper.
 #[derive(Default)]
-struct Size(usize);
+struct Size {
+    parts: usize,
+    /// The most bytes of the target that one comparison has in hand.
+    compared: usize,
+}
 
 impl Size {
     fn part(&mut self, weight: usize, depth: usize) -> Result<(), PlanError> {
-        self.0 = self.0.saturating_add(weight);
+        self.parts = self.parts.saturating_add(weight);
         if depth > MAX_CONDITION_DEPTH {
             return Err(PlanError::ConditionTooDeep);
         }
-        if self.0 > MAX_CONDITION_NODES {
-            return Err(PlanError::TooManyConditions(self.0));
+        if self.parts > MAX_CONDITION_NODES {
+            return Err(PlanError::TooManyConditions(self.parts));
         }
         Ok(())
     }
 
     fn condition(&mut self, condition: &Condition, depth: usize) -> Result<(), PlanError> {
-        let weight = match condition {
-            Condition::Bytes { literal, .. } => 1 + literal.len() / BYTES_OF_A_PART,
-            Condition::SameBytes { .. } => PARTS_OF_SAME_BYTES,
-            _ => 1,
+        let (weight, compared) = match condition {
+            Condition::Bytes { literal, .. } => (1 + literal.len() / BYTES_OF_A_PART, literal.len()),
+            Condition::SameBytes { .. } => (PARTS_OF_SAME_BYTES, MAX_COMPARED as usize),
+            _ => (1, 0),
         };
+        self.compared = self.compared.max(compared);
         self.part(weight, depth)?;
         let inner = depth + 1;
         match condition {

@@ -100,9 +100,9 @@ impl Generator<'_> {
     pub(super) fn pair(&mut self, left: &Term, right: &Term, unknown: Label) {
         if let Some((base, offset)) = neighbours(left, right) {
             // Reading costs more than all the rest, and the words of a string, for one, lie side by side.
-            self.read_behind(base, offset, slot::BUFFER, 16, unknown);
-            self.asm.load(Width::Double, R1, FP, slot::BUFFER);
-            self.asm.load(Width::Double, R0, FP, slot::BUFFER + 8);
+            self.read_behind(base, offset, self.buffer, 16, unknown);
+            self.asm.load(Width::Double, R1, FP, self.buffer);
+            self.asm.load(Width::Double, R0, FP, self.buffer + 8);
             return;
         }
         self.term(left, unknown);

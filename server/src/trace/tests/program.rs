@@ -78,5 +78,5 @@ pub(super) fn run<T: Send + Sync + 'static>(
     launched.exit.recv().expect("the program ends");
     link.detach();
     reader.finish();
-    engine.counters()
+    engine.accounting().total()
 }
