@@ -141,6 +141,7 @@ impl Control {
             } else {
                 self.free(&logical);
             }
+            self.probes.retire(*id, logical.hits);
         }
         if !planted.is_empty() {
             self.probes.drain();
