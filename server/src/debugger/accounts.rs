@@ -140,10 +140,9 @@ impl Accounts {
             condition_false,
             throttled,
             faults,
+            idle,
             ..
         } = counters;
-        // A hit is counted before what becomes of it, and the program may be running.
-        let idle = hits.saturating_sub(emitted + ring_full + condition_false + throttled);
         Some(ProbeAccount {
             id,
             file: account.file.clone(),

@@ -275,6 +275,8 @@ impl Trace<'_> {
             None => Inferior::seize(place.pid(), Seize { kill_with_us: false }),
         };
         let inferior = inferior.map_err(|error| format!("could not trace process {}: {error}", place.pid()))?;
+        // Nobody has the number of a process that is traced. If this is another than the one that was asked for, it is let go here.
+        place.confirm().map_err(fail)?;
         let bias = std::fs::read(format!("/proc/{}/auxv", place.pid()))
             .ok()
             .and_then(|auxv| load_bias(&self.binary, &auxv))

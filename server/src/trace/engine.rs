@@ -277,15 +277,14 @@ impl<T: Send + Sync + 'static> Engine<T> {
             }
             probes.push((offset.0, site));
         }
-        let link = match &self.family {
-            Some(family) => self.probes.attach_to(family, &place.path(), &probes)?,
-            None => {
-                let target = Target {
-                    path: place.path(),
-                    pid: Some(place.pid()),
-                };
-                self.probes.attach(&target, &probes)?
-            }
+        let link = if let Some(family) = &self.family {
+            self.probes.attach_to(family, &place.path(), &probes)?
+        } else {
+            let target = Target {
+                path: place.path(),
+                pid: Some(place.pid()),
+            };
+            self.probes.attach(&target, &probes)?
         };
         // Dropped with the link are probes that have met another process than the one that was asked for, or the same with another user's power.
         place.confirm()?;
