@@ -91,9 +91,9 @@ fn nanoseconds_per_hit() {
     }
 }
 
-/// Conditions that are false at each hit of `main.work("hello, kernel", n)` with n below 1,000.
-fn false_conditions() -> [(&'static str, Condition); 6] {
-    let text = || Text {
+/// Conditions that are false at each hit of `main.work("hello, kernel", n)` with n below 1,000, which leaves the string at `kept`.
+fn false_conditions(kept: u64) -> [(&'static str, Condition); 7] {
+    let argument = || Text {
         address: Term::Register(Reg::Rax),
         len: Term::Register(Reg::Rbx),
     };
@@ -103,10 +103,10 @@ fn false_conditions() -> [(&'static str, Condition); 6] {
         left,
         right: Term::Const(right),
     };
-    let bytes = |literal: &[u8], prefix| Condition::Bytes {
-        text: text(),
+    let bytes = |text, literal: &[u8]| Condition::Bytes {
+        text,
         literal: literal.to_vec(),
-        prefix,
+        prefix: false,
     };
     let load = |base, offset| Term::Load {
         base: Box::new(base),
@@ -117,8 +117,18 @@ fn false_conditions() -> [(&'static str, Condition); 6] {
     [
         ("nothing", Condition::Always(false)),
         ("an integer", integer(Term::Register(Reg::Rcx), -1)),
-        ("a string of another length", bytes(b"hello, kernels", false)),
-        ("a string of the same length", bytes(b"hello, Kernel", false)),
+        ("a string of another length", bytes(argument(), b"hello, kernels")),
+        ("a string of the same length", bytes(argument(), b"hello, Kernel")),
+        (
+            "a string of the same length in memory",
+            bytes(
+                Text {
+                    address: load(Term::Address(kept), 0),
+                    len: load(Term::Address(kept), 8),
+                },
+                b"hello, Kernel",
+            ),
+        ),
         (
             "a number behind a pointer",
             integer(load(Term::Register(Reg::Rax), 0), -1),
@@ -142,7 +152,7 @@ fn nanoseconds_per_false_condition() {
     let cost = time(&mut fixture) - base;
     drop(link);
     println!("switched off: {cost:.0} ns per hit");
-    for (name, condition) in false_conditions() {
+    for (name, condition) in false_conditions(fixture.binary.symbol("main.kept")) {
         let plan = Plan {
             gate: Gate {
                 condition: Some(condition),

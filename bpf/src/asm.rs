@@ -16,6 +16,7 @@ pub(crate) enum MapRef {
     Counters,
     Hits,
     GoroutineHits,
+    Marks,
     Limiters,
     Programs,
     Ring,

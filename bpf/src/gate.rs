@@ -15,6 +15,29 @@ pub struct Gate {
     pub hits: Option<HitCount>,
     /// How many hits may pass in a while.
     pub rate: Option<RateLimit>,
+    /// What ties returns to those of their calls that pass.
+    pub mark: Option<Mark>,
+}
+
+/// Ties the returns of a function to those of its calls that pass: a call leaves a mark for its frame, and a return passes only where it finds one.
+///
+/// A frame is known by its process, its goroutine and how deep it lies in the goroutine's stack, which stays the same when the stack is moved. A call that does
+/// not pass takes away what an earlier one left at the same depth that never returned. Where there is no goroutine, calls leave nothing and returns pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    /// Which end of the call the site is.
+    pub end: CallEnd,
+    /// The canonical frame address at the site is rsp plus this, in bytes.
+    pub cfa_offset: i64,
+}
+
+/// An end of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallEnd {
+    /// Where the function is called. The mark is left when all else of the gate has been passed.
+    Call,
+    /// Where the function returns. The mark is asked for before all else of the gate, and taken away.
+    Return,
 }
 
 /// Something that is true or false at a site, or has no value.
@@ -262,6 +285,16 @@ impl Gate {
         }
         Ok(())
     }
+
+    /// The most bytes of the target that one comparison of a valid gate has in hand.
+    pub(crate) fn longest_compared(&self) -> usize {
+        let mut size = Size::default();
+        if let Some(condition) = &self.condition {
+            // What is not valid has no program.
+            let _ = size.condition(condition, 1);
+        }
+        size.compared
+    }
 }
 
 /// The shortest interval of a rate limit, in nanoseconds.
@@ -269,26 +302,31 @@ const MIN_INTERVAL: u64 = 1_000;
 
 /// Counts the parts of a condition, and looks at each before it goes deeper.
 #[derive(Default)]
-struct Size(usize);
+struct Size {
+    parts: usize,
+    /// The most bytes of the target that one comparison has in hand.
+    compared: usize,
+}
 
 impl Size {
     fn part(&mut self, weight: usize, depth: usize) -> Result<(), PlanError> {
-        self.0 = self.0.saturating_add(weight);
+        self.parts = self.parts.saturating_add(weight);
         if depth > MAX_CONDITION_DEPTH {
             return Err(PlanError::ConditionTooDeep);
         }
-        if self.0 > MAX_CONDITION_NODES {
-            return Err(PlanError::TooManyConditions(self.0));
+        if self.parts > MAX_CONDITION_NODES {
+            return Err(PlanError::TooManyConditions(self.parts));
         }
         Ok(())
     }
 
     fn condition(&mut self, condition: &Condition, depth: usize) -> Result<(), PlanError> {
-        let weight = match condition {
-            Condition::Bytes { literal, .. } => 1 + literal.len() / BYTES_OF_A_PART,
-            Condition::SameBytes { .. } => PARTS_OF_SAME_BYTES,
-            _ => 1,
+        let (weight, compared) = match condition {
+            Condition::Bytes { literal, .. } => (1 + literal.len() / BYTES_OF_A_PART, literal.len()),
+            Condition::SameBytes { .. } => (PARTS_OF_SAME_BYTES, MAX_COMPARED as usize),
+            _ => (1, 0),
         };
+        self.compared = self.compared.max(compared);
         self.part(weight, depth)?;
         let inner = depth + 1;
         match condition {

@@ -91,6 +91,7 @@ impl Link {
                     Ok(fd) => {
                         link.fds.push(fd);
                         link.attached.extend(part.iter().map(|&(_, site)| site));
+                        maps.attachments.enter(part.iter().map(|&(_, site)| site));
                     }
                     // The kernel does not say which instruction it is: halve until it is alone.
                     Err(error) if error.raw_os_error() == Some(sys::ENOTSUPP) => match part {
@@ -190,7 +191,7 @@ impl Drop for Link {
             drop(here);
         });
         // Only now may the programs go that these links ran.
-        let _ = &self.maps;
+        self.maps.attachments.leave(&self.attached);
     }
 }
 

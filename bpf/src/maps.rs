@@ -11,6 +11,7 @@ use crate::children::ChildMaps;
 use crate::error::BpfError;
 use crate::insn::Insn;
 use crate::layout::{LayoutEntry, TypeEntry};
+use crate::plans::Attachments;
 use crate::probeset::Options;
 use crate::sys::{self, MapType};
 use crate::table::Table;
@@ -63,6 +64,24 @@ pub(crate) struct GoroutineKey {
     pub(crate) goroutine: u64,
 }
 
+/// Key of the table of calls that passed and have not returned.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MarkKey {
+    /// `g.goid`.
+    pub(crate) goroutine: u64,
+    /// From the canonical frame address to the upper end of the goroutine's stack, in bytes.
+    pub(crate) depth: u64,
+    /// The process, as the pid namespace of this process numbers it.
+    pub(crate) process: u32,
+    /// Zero.
+    pub(crate) padding: u32,
+}
+
+/// How many calls can be open at a time whose returns are told from others. Calls that end by a panic or with their goroutine leave their marks, so those
+/// that were left the longest ago make room for new ones.
+const MAX_MARKS: u32 = 1 << 14;
+
 /// Size of the ring for records of stops, in bytes. Each stops the process, so few come before somebody looks.
 const STOP_RING_BYTES: u32 = 256 << 10;
 
@@ -106,6 +125,10 @@ pub(crate) struct Maps {
     pub(crate) stop_ring: OwnedFd,
     layouts: OwnedFd,
     pub(crate) types: OwnedFd,
+    /// Which sites are probed.
+    pub(crate) attachments: Attachments,
+    /// Calls that passed and have not returned, once a plan asks for them.
+    marks: OnceLock<OwnedFd>,
     /// Those that follow processes, where that was asked for.
     pub(crate) children: OnceLock<ChildMaps>,
 }
@@ -171,6 +194,7 @@ impl Maps {
                 options.max_goroutine_hits,
                 sys::NO_PREALLOC,
             )?,
+            attachments: Attachments::default(),
             layouts: layout_map,
             types: create(
                 MapType::Hash,
@@ -180,17 +204,36 @@ impl Maps {
                 options.max_runtime_types,
                 sys::NO_PREALLOC,
             )?,
+            marks: OnceLock::new(),
             children: OnceLock::new(),
         })
     }
 
-    /// The map's descriptor; `None` for those that follow processes, where none are followed.
+    /// Makes the table of calls that passed, if there is none yet.
+    pub(crate) fn require_marks(&self) -> Result<(), BpfError> {
+        if self.marks.get().is_none() {
+            let marks = create(
+                MapType::LruHash,
+                "spelunk_marks",
+                size_of::<MarkKey>(),
+                size_of::<u64>(),
+                MAX_MARKS,
+                0,
+            )?;
+            // Another thread's is as good.
+            let _ = self.marks.set(marks);
+        }
+        Ok(())
+    }
+
+    /// The map's descriptor; `None` for those that nothing has asked for yet.
     fn fd(&self, map: MapRef) -> Option<&OwnedFd> {
         Some(match map {
             MapRef::Sites => &self.sites,
             MapRef::Counters => &self.counters,
             MapRef::Hits => &self.hits,
             MapRef::GoroutineHits => &self.goroutine_hits,
+            MapRef::Marks => self.marks.get()?,
             MapRef::Limiters => &self.limiters,
             MapRef::Programs => &self.programs,
             MapRef::Ring => &self.ring,

@@ -20,6 +20,7 @@ use crate::loader::{Loader, kernel_has_btf};
 use crate::maps::{CounterEntry, LimiterEntry, Maps, SiteEntry, site_state};
 use crate::namespace::{Numbers, Structures};
 use crate::plan::{GoroutineSource, Plan, RECORD_CLASSES};
+use crate::plans::{self, MAX_PLANS, Plans};
 use crate::record::RecordView;
 use crate::ring::Ring;
 use crate::watch::Watch;
@@ -29,7 +30,7 @@ use crate::watch::Watch;
 pub struct PlanId(pub(crate) u32);
 
 impl PlanId {
-    /// The number itself: from 0, without gaps.
+    /// The number itself.
     pub fn number(self) -> u32 {
         self.0
     }
@@ -59,7 +60,7 @@ pub struct Options {
     pub ring_bytes: u32,
     /// The most sites.
     pub max_sites: u32,
-    /// The most distinct plans.
+    /// The most distinct plans of sites that are probed, at most 65,536. Plans whose sites have all been taken out make room for others.
     pub max_plans: u32,
     /// The most entries for layouts: one for each 8 edges of each layout.
     pub max_layouts: u32,
@@ -80,7 +81,7 @@ impl Default for Options {
             max_plans: 1 << 12,
             max_layouts: 1 << 14,
             max_runtime_types: 1 << 17,
-            max_counters: 1 << 12,
+            max_counters: 1 << 14,
             max_goroutine_hits: 1 << 16,
         }
     }
@@ -152,7 +153,7 @@ pub struct ProbeSet {
     dispatcher: OwnedFd,
     ring: Ring,
     stop_ring: Ring,
-    plans: HashMap<Plan, PlanId>,
+    plans: Plans,
     sites: u32,
     /// The next free entry of the layout table; 0 stands for no layout.
     layouts: u32,
@@ -208,7 +209,7 @@ impl ProbeSet {
                 .clamp(2 * LARGEST_RECORD, 1 << 30)
                 .next_power_of_two(),
             max_sites: options.max_sites.max(1),
-            max_plans: options.max_plans.max(1),
+            max_plans: options.max_plans.clamp(1, MAX_PLANS),
             max_layouts: options.max_layouts.max(2),
             max_runtime_types: options.max_runtime_types.max(1),
             max_counters: options.max_counters.max(1),
@@ -245,7 +246,7 @@ impl ProbeSet {
             dispatcher,
             ring,
             stop_ring,
-            plans: HashMap::new(),
+            plans: Plans::new(options.max_plans),
             sites: 0,
             layouts: 1,
             hit_counters: 0,
@@ -271,35 +272,39 @@ impl ProbeSet {
                 return Err(BpfError::Foreign("a limiter"));
             }
         }
+        if plans.iter().any(|plan| plan.gate.mark.is_some()) {
+            self.maps.require_marks()?;
+        }
+        if self.plans.room() < plans.len() {
+            self.plans.give_up(&self.maps, self.sites);
+        }
         let mut fresh: Vec<(&Plan, PlanId)> = Vec::new();
         let mut ids = Vec::with_capacity(plans.len());
         {
             let mut numbers: HashMap<&Plan, PlanId> = HashMap::new();
+            let mut vacant = self.plans.vacant();
             for plan in plans {
-                let known = self.plans.get(plan).or_else(|| numbers.get(plan)).copied();
-                let id = known.unwrap_or_else(|| {
-                    let id = PlanId((self.plans.len() + fresh.len()) as u32);
+                let known = self.plans.get(plan).or_else(|| numbers.get(plan).copied());
+                let id = if let Some(id) = known {
+                    id
+                } else {
+                    let id = vacant.next().ok_or(BpfError::Full {
+                        what: "distinct capture plans",
+                        max: self.options.max_plans,
+                    })?;
                     fresh.push((plan, id));
                     numbers.insert(plan, id);
                     id
-                });
+                };
                 ids.push(id);
             }
-        }
-        if self.plans.len() + fresh.len() > self.options.max_plans as usize {
-            return Err(BpfError::Full {
-                what: "distinct capture plans",
-                max: self.options.max_plans,
-            });
         }
         let needs_tls = |plan: &Plan| matches!(plan.goroutine, GoroutineSource::Tls { .. });
         if self.environment.fsbase_offset.is_none() && fresh.iter().any(|(plan, _)| needs_tls(plan)) {
             self.environment.fsbase_offset = Some(btf::fsbase_offset(&btf::kernel_btf_path())?);
         }
         self.load(&fresh)?;
-        for (plan, id) in fresh {
-            self.plans.insert(plan.clone(), id);
-        }
+        self.plans.insert(fresh);
         Ok(ids)
     }
 
@@ -309,7 +314,7 @@ impl ProbeSet {
         let one = |&(plan, id): &(&Plan, PlanId)| {
             let code = codegen::plan_program(plan, id.0, self.environment)?;
             let program = self.loader.load("spelunk_plan", &code, &self.maps)?;
-            crate::sys::set_program(self.maps.programs.as_fd(), id.0, program.as_fd())
+            crate::sys::set_program(self.maps.programs.as_fd(), id.place(), program.as_fd())
                 .map_err(|source| BpfError::system("adding a program to the dispatcher's", source))
         };
         let threads = std::thread::available_parallelism()
@@ -346,7 +351,7 @@ impl ProbeSet {
 
     /// Adds many places to be probed; their ids are in the same order, without gaps.
     pub fn add_sites(&mut self, sites: &[Site]) -> Result<Vec<SiteId>, BpfError> {
-        if sites.iter().any(|site| site.plan.0 as usize >= self.plans.len()) {
+        if !sites.iter().all(|site| self.plans.has(site.plan)) {
             return Err(BpfError::Foreign("a plan"));
         }
         let room = (self.options.max_sites - self.sites) as usize;
@@ -359,7 +364,7 @@ impl ProbeSet {
         let numbers: Vec<u32> = (self.sites..).take(sites.len()).collect();
         for (&number, site) in numbers.iter().zip(sites) {
             let entry = SiteEntry {
-                plan: site.plan.0,
+                plan: site.plan.place(),
                 state: 0,
                 file_addr: site.file_addr,
             };
@@ -386,9 +391,7 @@ impl ProbeSet {
 
     /// Attaches probes, given by their offsets in the executable file, by one link.
     pub fn attach(&self, target: &Target, probes: &[(u64, SiteId)]) -> Result<Link, BpfError> {
-        if probes.iter().any(|&(_, site)| site.0 >= self.sites) {
-            return Err(BpfError::Foreign("a site"));
-        }
+        self.check(probes)?;
         Link::attach(self.dispatcher.as_fd(), &self.maps, target, probes)
     }
 
@@ -406,10 +409,21 @@ impl ProbeSet {
 
     /// As [`ProbeSet::attach`], for the processes of a family, now and later. The file's path is `path`.
     pub fn attach_to(&self, family: &Family, path: &Path, probes: &[(u64, SiteId)]) -> Result<Link, BpfError> {
-        if probes.iter().any(|&(_, site)| site.0 >= self.sites) {
-            return Err(BpfError::Foreign("a site"));
-        }
+        self.check(probes)?;
         family.attach(path, probes)
+    }
+
+    /// Whether sites can be attached.
+    fn check(&self, probes: &[(u64, SiteId)]) -> Result<(), BpfError> {
+        for &(_, site) in probes {
+            if site.0 >= self.sites {
+                return Err(BpfError::Foreign("a site"));
+            }
+            if plans::is_given_up(&self.maps, site) {
+                return Err(BpfError::GivenUp { site });
+            }
+        }
+        Ok(())
     }
 
     /// A new counter of hits, which has counted `start` so far.

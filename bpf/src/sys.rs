@@ -13,6 +13,7 @@ use crate::insn::Insn;
 
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
@@ -37,6 +38,7 @@ pub(crate) enum MapType {
     Hash = 1,
     Array = 2,
     ProgArray = 3,
+    LruHash = 9,
     Ringbuf = 27,
 }
 
@@ -235,6 +237,17 @@ pub(crate) fn set_program(map: BorrowedFd<'_>, index: u32, program: BorrowedFd<'
     };
     // SAFETY: a program array has 4-byte keys and values, and both live until the call is over.
     unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut attr) }.map(drop)
+}
+
+/// Takes a program out of a program array.
+pub(crate) fn remove_program(map: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+    let mut attr = MapUpdate {
+        map_fd: number(map),
+        key: std::ptr::from_ref(&index) as u64,
+        ..MapUpdate::default()
+    };
+    // SAFETY: a program array has 4-byte keys, and this one lives until the call is over; the command reads neither value nor flags.
+    unsafe { bpf(BPF_MAP_DELETE_ELEM, &mut attr) }.map(drop)
 }
 
 /// Sets many entries of a map whose keys and values have the sizes of `K` and `V`. Says how many

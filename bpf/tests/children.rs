@@ -185,10 +185,10 @@ fn children_are_seen_from_their_first_instruction() {
         wanted.insert(child.cast_unsigned(), vec![value]);
         assert_eq!(reap(child), 0);
     }
-    let mut seen = following.seen();
-    let grandchildren: Vec<(u32, Vec<u64>)> = seen.extract_if(.., |_, values| values[0] >= 1000).collect();
+    let (grandchildren, seen): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        following.seen().into_iter().partition(|(_, values)| values[0] >= 1000);
     assert_eq!(seen, wanted);
-    let mut values: Vec<u64> = grandchildren.iter().flat_map(|(_, values)| values.clone()).collect();
+    let mut values: Vec<u64> = grandchildren.values().flatten().copied().collect();
     values.sort_unstable();
     assert_eq!(values, (1100..1150).collect::<Vec<u64>>());
     following.wait_for_members(&[own_pid()]);

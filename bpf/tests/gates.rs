@@ -231,6 +231,7 @@ fn hits_are_counted_once_whoever_comes() {
             per_goroutine,
         }),
         rate: None,
+        mark: None,
     };
     // Four goroutines on all CPUs: each number comes once.
     let plan = gated(&fixture, gate(HitTest::Multiple(100), false));
@@ -280,6 +281,7 @@ fn goroutines_that_find_no_room_pass_and_say_so() {
                 per_goroutine: true,
             }),
             rate: None,
+            mark: None,
         },
     );
     let (site, link) = fixture.probe(&mut set, "main.work", &plan);
@@ -363,6 +365,7 @@ fn every_hit_is_accounted_for_under_overload() {
                 most: 1000,
                 interval: 1_000_000,
             }),
+            mark: None,
         },
     );
     let (site, link) = fixture.probe(&mut set, "main.work", &plan);

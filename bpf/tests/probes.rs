@@ -104,6 +104,57 @@ fn a_waiting_consumer_loses_nothing_and_wakes_before_the_ring_is_full() {
 }
 
 #[test]
+fn plans_that_nobody_uses_make_room_for_others() {
+    if probe_set().is_none() {
+        return;
+    }
+    let Some(mut fixture) = Fixture::start(Mode::Exe) else {
+        return;
+    };
+    let mut set = ProbeSet::new(Options {
+        max_plans: 2,
+        ..Options::default()
+    })
+    .expect("as the first one");
+    let plan = |max| Plan {
+        follows: vec![string(max)],
+        max_record: 256,
+        ..fixture.plan(three_words())
+    };
+    let plans: Vec<Plan> = (1..8).map(plan).collect();
+    let (kept, staying) = fixture.probe(&mut set, "main.str", &plans[0]);
+    let mut taken_out = Vec::new();
+    for _ in 0..2 {
+        for plan in &plans[1..] {
+            let (site, link) = fixture.probe(&mut set, "main.work", plan);
+            fixture.run("loop 10");
+            link.detach();
+            assert_eq!(records(&set, plan).len(), 10);
+            taken_out.push((site, plan));
+        }
+    }
+    // What is attached stays what it is.
+    fixture.run("str 1");
+    let [record] = records(&set, &plans[0]).try_into().expect("one record");
+    assert_eq!((record.site, record.chunks[0].bytes.len()), (kept, 1));
+    // The last one that was taken out still has its program, those before it do not.
+    let offset = fixture.binary.file_offset(fixture.binary.entry("main.work"));
+    let (last, _) = taken_out.pop().expect("there were some");
+    let link = set
+        .attach(&fixture.target(), &[(offset, last)])
+        .expect("it attaches again");
+    for (site, _) in taken_out {
+        let again = set.attach(&fixture.target(), &[(offset, site)]);
+        assert!(matches!(again, Err(BpfError::GivenUp { .. })));
+    }
+    // Two are in use now, and that is all there is room for.
+    assert!(matches!(set.add_plan(&plans[1]), Err(BpfError::Full { .. })));
+    link.detach();
+    set.add_plan(&plans[1]).expect("there is room again");
+    staying.detach();
+}
+
+#[test]
 fn thousands_of_sites_attach_and_detach_at_once() {
     let Some(mut set) = probe_set() else { return };
     let Some(mut fixture) = Fixture::start(Mode::Exe) else {

@@ -71,6 +71,57 @@ impl Container {
     }
 }
 
+/// What a container's shell ends with where its file system cannot be mounted.
+const NO_OVERLAY: i32 = 77;
+
+impl Container {
+    /// Starts a static program as the first process of a container whose root is an overlay, as that of an image is, with a /proc and a /dev/null. Its standard
+    /// input is a pipe. `None`, and a word that `what` is skipped, where overlays cannot be mounted.
+    #[track_caller]
+    pub fn on_overlay(what: &str, program: &Path, args: &[&str]) -> Result<Option<Container>> {
+        const SCRIPT: &str = "mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work merged \
+            && mount -t proc proc merged/proc && mount --bind /dev/null merged/dev/null || exit 77
+            exec chroot merged /program \"$@\"";
+        let root = tempfile::tempdir().attempt("making the container's folder")?;
+        for folder in ["lower/proc", "lower/dev", "upper", "work", "merged"] {
+            fs::create_dir_all(root.path().join(folder)).attempt(format_args!("making {folder}"))?;
+        }
+        fs::write(root.path().join("lower/dev/null"), "").attempt("making a place for /dev/null")?;
+        let bytes = fs::read(program).attempt(format_args!("reading {}", program.display()))?;
+        write_executable(&root.path().join("lower/program"), &bytes)?;
+        let mut command = unshare();
+        command
+            .args(["sh", "-c", SCRIPT, "sh"])
+            .args(args)
+            .current_dir(root.path());
+        command.stdin(Stdio::piped());
+        let mut process = ChildGroup::start_with_stdin(&mut command)?;
+        let inside = root.path().join("merged/program");
+        let found = wait_until("the program in its container", Duration::from_secs(30), || {
+            if let Ok(Some(status)) = process.poll() {
+                return Some(Err(status));
+            }
+            let runs = |pid: &i32| fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe == inside);
+            descendants(process.pid()).into_iter().find(runs).map(Ok)
+        })?;
+        match found {
+            Ok(pid) => Ok(Some(Container {
+                process,
+                pid,
+                _root: root,
+            })),
+            Err(status) if status.code() == Some(NO_OVERLAY) => {
+                peer::skip(what, "overlay file systems cannot be mounted here");
+                Ok(None)
+            }
+            Err(status) => Err(Failure::new(format!(
+                "the container ended with {status}: {}",
+                process.stderr.text()
+            ))),
+        }
+    }
+}
+
 /// A program that runs another inside a new pid namespace, for those that want one program.
 pub struct Inside {
     /// It.

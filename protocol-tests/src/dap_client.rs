@@ -197,6 +197,14 @@ impl DapClient {
         DapClient::over(server.process, stream)
     }
 
+    /// As [`DapClient::start`], with these variables in the server's environment.
+    #[track_caller]
+    pub fn start_with(program: &Path, variables: &[(&str, &str)]) -> Result<DapClient> {
+        let mut command = dap_command(program);
+        command.envs(variables.iter().copied());
+        DapClient::start_by(command)
+    }
+
     /// Starts `PROGRAM dap --client-addr`, which connects to us.
     #[track_caller]
     pub fn start_reverse(program: &Path) -> Result<DapClient> {

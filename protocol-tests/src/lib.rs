@@ -4,6 +4,7 @@
 //! and an end, and no process outlives the test that started it ([`child`]). The same scenario played with Delve ([`scenarios`], [`transcripts`]) shows where the two differ ([`differential`]).
 
 pub mod child;
+pub mod consumer_cost;
 pub mod container;
 pub mod corpus;
 pub mod dap_client;
@@ -19,6 +20,7 @@ pub mod peer;
 pub mod play;
 pub mod rpc_client;
 pub mod scenarios;
+pub mod service_cost;
 pub mod session_cost;
 pub mod storm;
 pub mod toolchain;

@@ -125,6 +125,8 @@ pub(crate) struct Generator<'p> {
     class: i32,
     /// Number of the next follow.
     follows: u16,
+    /// Where the gate's buffer begins, from the frame pointer.
+    buffer: i16,
     /// How many intermediate values of the gate are kept now, and how many were at most.
     temporaries: i16,
     most_temporaries: i16,
@@ -139,6 +141,7 @@ pub(crate) fn plan_program(plan: &Plan, number: u32, environment: Environment) -
         environment,
         class: plan.record_class().cast_signed(),
         follows: 0,
+        buffer: gate::buffer(&plan.gate),
         temporaries: 0,
         most_temporaries: 0,
     };

@@ -1,9 +1,10 @@
-// Calls one of two functions as often as it is told, in as many goroutines as it is told, once a line comes on its standard input: `backlog pair 1000 2`.
+// Calls one of two functions as often as it is told, in as many goroutines as it is told, once a line comes on its standard input, and ends with that input: `backlog pair 1000 2`.
 package main
 
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"sync"
@@ -26,7 +27,8 @@ func main() {
 		names[i] = "customer number " + strconv.Itoa(i)
 	}
 	fmt.Println("ready")
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
+	input := bufio.NewReader(os.Stdin)
+	if _, err := input.ReadString('\n'); err != nil {
 		os.Exit(1)
 	}
 	var all sync.WaitGroup
@@ -45,4 +47,5 @@ func main() {
 	}
 	all.Wait()
 	fmt.Println("called", calls/goroutines*goroutines)
+	io.Copy(io.Discard, input)
 }

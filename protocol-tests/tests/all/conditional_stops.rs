@@ -529,6 +529,47 @@ fn the_clients_directories_are_guessed_from_the_programs_functions() -> Result<(
     Ok(())
 }
 
+#[test]
+fn probes_that_cost_too_much_are_switched_off_until_the_limit_is_raised() -> Result<()> {
+    let built = program(Build::NoOpt)?;
+    let (running, mut client) = attached(&built, &["busy"], json!({"probeCpuLimit": 5}))?;
+    let never = SourceBreakpoint {
+        condition: Some("i < 0".to_owned()),
+        ..SourceBreakpoint::log(built.line("main.go", VISITED)?, "visited {i}")
+    };
+    let answers = client.set_breakpoints(&built.source("main.go"), &[never])?;
+    assert!(answers[0].verified, "{answers:?}");
+    client.configuration_done()?;
+    let changed = |client: &mut DapClient| client.event_where("a change", STEP, |event| event.event == "breakpoint");
+    let off = changed(&mut client)?.body;
+    assert_eq!(
+        (&off["reason"], &off["breakpoint"]["id"]),
+        (&json!("changed"), &json!(answers[0].id))
+    );
+    assert_eq!(off["breakpoint"]["verified"], false);
+    let why = off["breakpoint"]["message"].as_str().unwrap_or_default();
+    assert!(
+        why.contains("may take 5.0 %") && why.contains("dlv config probeCpuLimit"),
+        "{why}"
+    );
+    client.output("important", "switched off")?;
+    let carrier = |client: &mut DapClient| -> Result<Value> {
+        Ok(client.request("spelunk/probes", json!({}))?["probes"][0]["carrier"].clone())
+    };
+    assert_eq!(carrier(&mut client)?, "switchedOff");
+    // The user may have it otherwise, while the program runs.
+    let raise = json!({"expression": "dlv config probeCpuLimit 0", "context": "repl"});
+    let said = client.request("evaluate", raise)?;
+    assert_eq!(said["result"], "probeCpuLimit\t0\n\nUpdated");
+    let on = changed(&mut client)?.body;
+    assert_eq!(on["breakpoint"]["verified"], true, "{on}");
+    assert_eq!(carrier(&mut client)?, "kernel");
+    assert_eq!(tracer_of(running.pid()), Some(0));
+    client.disconnect(json!({}))?;
+    running.signal(nix::sys::signal::Signal::SIGKILL)?;
+    Ok(())
+}
+
 /// How long a test may let a program run that nothing is to happen in.
 const QUIET: Duration = Duration::from_millis(300);
 

@@ -1,10 +1,11 @@
 //! Containers: programs of another pid namespace and root directory, whose file is deleted; and spelunk itself inside one.
 
+use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use protocol_tests::child::{ChildGroup, run, tracer_of};
+use protocol_tests::child::{ChildGroup, run, tracer_of, wait_until};
 use protocol_tests::container::{Container, Inside, possible_or_skip, shell};
 use protocol_tests::dap_client::{DapClient, STEP, SourceBreakpoint};
 use protocol_tests::failure::Result;
@@ -85,6 +86,76 @@ fn a_program_in_a_container_is_traced_by_its_number_outside() -> Result<()> {
         assert!(!ended.stderr.contains("[pid "), "{}", ended.stderr);
         goes_on(&container.process)?;
     }
+    Ok(())
+}
+
+/// An image's file system, as Docker's: the kernel has two inodes for each file there.
+#[test]
+fn processes_of_a_container_are_called_what_it_calls_them() -> Result<()> {
+    const WHAT: &str = "following children in a container";
+    if !possible_or_skip(WHAT) {
+        return Ok(());
+    }
+    let built = fixture("family", Build::Opt)?;
+    let Some(mut container) = Container::on_overlay(WHAT, &built.program, &["serve", "1"])? else {
+        return Ok(());
+    };
+    let mut input = container.process.stdin().expect("a pipe");
+    let visits = |text: &str| text.lines().filter(|line| line.contains(" in ")).count();
+    container
+        .process
+        .stdout
+        .wait_for("server and worker", STEP, |text| (visits(text) == 2).then_some(()))?;
+    let pid = container.pid.to_string();
+    let tracing = Tracer::spelunk()?.start(&["--follow-children", "-p", &pid, "^main.visit$"])?;
+    wait_until("the first traced calls", STEP, || {
+        if tracing.stderr.text().contains("main.visit(") {
+            return Some(());
+        }
+        writeln!(input, "work").expect("the server reads");
+        std::thread::sleep(Duration::from_millis(20));
+        None
+    })?;
+    // All is in place from here on: this line is traced whole.
+    let before = visits(&container.process.stdout.text());
+    writeln!(input, "work").expect("the server reads");
+    drop(input);
+    let finished = container.process.finish_within(STEP)?;
+    assert_eq!(finished.code(), 0, "{}", finished.stderr);
+    let traced = tracing.finish(STEP)?;
+    assert!(visits(&finished.stdout) >= before + 4, "{}", finished.stdout);
+    // What the program calls itself, of its last process: the first of a new pid namespace has number 1.
+    let last = |what: &str| {
+        let line = finished.stdout.lines().rev().find(|line| line.starts_with(what));
+        line.and_then(|line| line.split_once(" in "))
+            .map(|(_, pid)| pid.to_owned())
+    };
+    assert_eq!(last("serve").as_deref(), Some("1"));
+    let (again, work) = (last("again").expect("it ran"), last("work").expect("it ran"));
+    assert!(
+        traced
+            .stderr
+            .contains(&format!("[pid {again}] > goroutine(1): main.visit(0, \"again\")\n"))
+            && traced
+                .stderr
+                .contains(&format!("[pid {again}] > goroutine(1): main.visit(0, \"done\")\n"))
+            && traced
+                .stderr
+                .contains(&format!("[pid {work}] > goroutine(1): main.visit(1, \"work\")\n"))
+            && traced.stderr.contains("\n> goroutine(1): main.visit(1, \"serve\")\n"),
+        "{}\n{}",
+        finished.stdout,
+        traced.stderr
+    );
+    // The number that was given is spelunk's own word.
+    assert!(
+        traced
+            .stderr
+            .ends_with(&format!("Process {pid} has exited with status 0\n"))
+            || traced.stderr.contains(&format!("Process {pid} has exited\n")),
+        "{}",
+        traced.stderr
+    );
     Ok(())
 }
 

@@ -272,6 +272,42 @@ fn an_interrupt_ends_the_program_and_leaves_its_children() -> Result<()> {
 }
 
 #[test]
+fn killing_spelunk_harms_nobody_of_the_family() -> Result<()> {
+    let built = family()?;
+    let mut command = Command::new(&built.program);
+    command.args(["serve", "1"]).stdin(Stdio::piped());
+    let mut serving = ChildGroup::start_with_stdin(&mut command)?;
+    let mut input = serving.stdin().expect("a pipe");
+    let said = |serving: &ChildGroup, count: usize| {
+        serving.stdout.wait_for("the family's work", STEP, |text| {
+            (visits(text).len() == count).then_some(())
+        })
+    };
+    said(&serving, 2)?;
+    let tracing = Tracer::spelunk()?.start(&["--follow-children", "-p", &serving.pid().to_string(), "^main.visit$"])?;
+    let mut count = 2;
+    wait_until("the first traced calls", STEP, || {
+        if !calls(&tracing.stderr.text()).is_empty() {
+            return Some(());
+        }
+        writeln!(input, "work").expect("the server reads");
+        count += 4;
+        said(&serving, count).ok()?;
+        None
+    })?;
+    tracing.signal(Signal::SIGKILL)?;
+    for _ in 0..20 {
+        writeln!(input, "work").expect("the server reads");
+    }
+    drop(input);
+    let finished = serving.finish_within(STEP)?;
+    assert_eq!(finished.code(), 0, "{}", finished.stderr);
+    assert_eq!(visits(&finished.stdout).len(), count + 80, "{}", finished.stdout);
+    assert_eq!(tracing.finish(STEP)?.code(), 128 + 9);
+    Ok(())
+}
+
+#[test]
 fn what_cannot_follow_says_so() -> Result<()> {
     let refused = Tracer::spelunk()?.run(&["--follow-children", "--ebpf=false", "--exec", "x", "main"])?;
     assert_eq!(refused.code(), 1);

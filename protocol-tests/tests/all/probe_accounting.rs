@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use protocol_tests::child::{Finished, run};
+use protocol_tests::dap_client::{DapClient, Message, SourceBreakpoint};
 use protocol_tests::failure::{Failure, Result};
+use protocol_tests::paths;
 use protocol_tests::toolchain::{Build, fixture};
 use protocol_tests::trace::Tracer;
+use serde_json::{Value, json};
 
 const WORKERS: u64 = 4;
 const CALLS: u64 = 15_000;
@@ -30,22 +33,20 @@ impl Account {
             .find_map(|line| line.strip_prefix(probe))
             .unwrap_or_default();
         let numbers: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
-        match numbers[..] {
-            [hits, condition_false, throttled, ring_full, emitted, _] => Ok(Account {
+        if let [hits, condition_false, throttled, ring_full, emitted, _] = numbers[..] {
+            return Ok(Account {
                 hits,
                 condition_false,
                 throttled,
                 ring_full,
                 emitted,
-            }),
-            _ => {
-                let rest: Vec<&str> = stderr.lines().filter(|line| !line.contains("goroutine(")).collect();
-                Err(Failure::new(format!(
-                    "no line {probe:?} in the table:\n{}",
-                    rest.join("\n")
-                )))
-            }
+            });
         }
+        let rest: Vec<&str> = stderr.lines().filter(|line| !line.contains("goroutine(")).collect();
+        Err(Failure::new(format!(
+            "no line {probe:?} in the table:\n{}",
+            rest.join("\n")
+        )))
     }
 
     #[track_caller]
@@ -151,5 +152,66 @@ fn all_at_once() -> Result<()> {
     );
     assert!(calls.throttled > 0 && calls.emitted > 0, "{calls:?}");
     assert_eq!(lines(&finished.stderr, ">"), calls.emitted);
+    Ok(())
+}
+
+/// Runs the program under a client with this logpoint; answers what the server says of the probe at the end, and how many messages the client was sent.
+#[track_caller]
+fn logged(wanted: &SourceBreakpoint, limit: u32, ring: &str) -> Result<(Value, u64, u64)> {
+    let built = fixture("parallel", Build::NoOpt)?;
+    let mut client = DapClient::start_with(&paths::spelunk()?, &[("SPELUNK_RING_BYTES", ring)])?;
+    client.launch(json!({
+        "request": "launch", "mode": "exec", "program": built.program, "args": [WORKERS.to_string(), CALLS.to_string()],
+        "logpointRateLimit": limit, "outputMode": "remote"
+    }))?;
+    let states = client.set_breakpoints(&built.source("main.go"), std::slice::from_ref(wanted))?;
+    assert!(states[0].verified, "{states:?}");
+    client.configuration_done()?;
+    let said = client.output("stdout", "calls ")?;
+    let (calls, thirds) = counted(said.lines().find(|line| line.starts_with("calls")).unwrap_or_default())?;
+    client.event("terminated")?;
+    let body = client.request("spelunk/probes", json!({}))?;
+    let mut shown = 0;
+    for message in client.received() {
+        if let Message::Event(event) = message
+            && let Some(text) = event.body["output"].as_str()
+        {
+            shown += text.lines().filter(|line| line.starts_with("> [Go ")).count() as u64;
+        }
+    }
+    client.disconnect(json!({}))?;
+    let probe = body["probes"][0].clone();
+    let number = |name: &str| probe[name].as_u64().unwrap_or_default();
+    let accounted = ["conditionFalse", "throttled", "ringFull", "idle", "emitted"];
+    assert_eq!(
+        number("hits"),
+        accounted.into_iter().map(number).sum::<u64>(),
+        "{probe}"
+    );
+    assert_eq!(number("hits"), calls, "{probe}");
+    assert_eq!(number("emitted"), shown + number("suppressed"), "{probe}");
+    Ok((probe, shown, thirds))
+}
+
+#[test]
+fn messages_of_a_logpoint_in_a_ring_that_is_too_small() -> Result<()> {
+    let built = fixture("parallel", Build::NoOpt)?;
+    let line = built.line("main.go", "// passed")?;
+    let (probe, shown, _) = logged(&SourceBreakpoint::log(line, "{worker} {n} {worker + n}"), 0, TINY)?;
+    assert!(probe["ringFull"].as_u64() > Some(0) && shown > 0, "{probe}");
+    assert_eq!((&probe["conditionFalse"], &probe["throttled"]), (&json!(0), &json!(0)));
+    Ok(())
+}
+
+#[test]
+fn messages_of_a_logpoint_with_a_condition_and_a_limit() -> Result<()> {
+    let built = fixture("parallel", Build::NoOpt)?;
+    let wanted = SourceBreakpoint {
+        condition: Some("n%3 == 0".to_owned()),
+        ..SourceBreakpoint::log(built.line("main.go", "// passed")?, "{worker} {n}")
+    };
+    let (probe, shown, thirds) = logged(&wanted, 500, TINY)?;
+    assert_eq!(probe["conditionFalse"], WORKERS * CALLS - thirds, "{probe}");
+    assert!(probe["throttled"].as_u64() > Some(0) && shown > 0, "{probe}");
     Ok(())
 }

@@ -66,9 +66,7 @@ fn told(messages: &[Message]) -> Told {
         if event.body["category"] == "console" {
             told.suppressed += number_before(text, " log messages suppressed");
             told.suppressed += number_before(text, " log message suppressed");
-            if text.contains("lost because the ring was full") {
-                told.lost += number_before(text, " of ");
-            }
+            told.lost += number_before(text, " were lost because the ring was full");
         } else {
             told.shown += text.lines().filter(|line| line.starts_with("> [Go ")).count() as u64;
         }

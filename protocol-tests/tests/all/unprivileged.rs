@@ -294,6 +294,13 @@ fn a_program_that_changes_its_user_is_probed_no_further() -> Result<()> {
     assert!(!after[0].verified, "{after:?}");
     let why = after[0].message.clone().unwrap_or_default();
     assert!(why.contains("it belongs to user id 61235"), "{why}");
+    // With the capability that it has, the kernel would let spelunk stop it.
+    let refused = client.refused("pause", json!({"threadId": 1}))?;
+    assert!(
+        refused.error_text().contains("it belongs to user id 61235"),
+        "{refused:?}"
+    );
+    assert_eq!(tracer_of(running.pid()), Some(0));
     client.disconnect(json!({"terminateDebuggee": false}))?;
     assert!(is_alive(running.pid()));
     Ok(())

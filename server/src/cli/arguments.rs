@@ -281,6 +281,7 @@ pub(super) struct TestFlags {
 
 /// Flags of `trace`.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 pub(super) struct TraceFlags {
     /// Packages to build, and what the names of the functions match, last.
     #[arg(value_name = "package> <regexp", hide = true)]

@@ -7,6 +7,7 @@ use crate::toolchain::{Binary, Build, BuildError, BuildFlags, BuildKind};
 
 /// What is to be traced, checked as far as the command line goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 pub(crate) struct TraceArgs {
     /// The program.
     pub(crate) target: TraceTarget,

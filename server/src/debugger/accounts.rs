@@ -19,7 +19,7 @@ pub(crate) enum ProbeState {
     Out,
 }
 
-/// What became of the hits of a breakpoint's probes, since it was first carried by any. `hits` is the sum of all others but `faults`.
+/// What became of the hits of a breakpoint's probes, since it was first carried by any. `hits` is the sum of all others but `faults` and `suppressed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProbeAccount {
     /// The breakpoint.
@@ -44,6 +44,8 @@ pub(crate) struct ProbeAccount {
     pub(crate) emitted: u64,
     /// How many of these lack something that could not be read.
     pub(crate) faults: u64,
+    /// How many messages were left out although their records were made, because the client did not keep up.
+    pub(crate) suppressed: u64,
 }
 
 /// The accounts of a session.
@@ -138,10 +140,9 @@ impl Accounts {
             condition_false,
             throttled,
             faults,
+            idle,
             ..
         } = counters;
-        // A hit is counted before what becomes of it, and the program may be running.
-        let idle = hits.saturating_sub(emitted + ring_full + condition_false + throttled);
         Some(ProbeAccount {
             id,
             file: account.file.clone(),
@@ -154,6 +155,7 @@ impl Accounts {
             idle,
             emitted,
             faults,
+            suppressed: 0,
         })
     }
 }

@@ -1,7 +1,9 @@
 //! Links on their way out.
 //!
 //! The kernel takes some 40 ms to close a link, whatever its size, and writes the original bytes back at some time meanwhile. So nobody waits for it but one
-//! who puts something else at its addresses.
+//! who puts something else at its addresses; and the end of this process must wait: a thread that is killed while it closes a link has the kernel give up
+//! half-way (`uprobe_unregister_nosync` in `kernel/events/uprobes.c`, "leaking uprobe"). What it leaks swallows every breakpoint instruction that any debugger
+//! puts at that place of that file, until the machine is started anew.
 
 use std::thread::{self, JoinHandle};
 
@@ -47,5 +49,11 @@ impl Closing {
             // Dropping a link does not panic.
             let _ = going.thread.join();
         }
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.wait_for_all();
     }
 }

@@ -12,13 +12,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select, unbounded};
 use spelunk_dwarf::{Binary, CfaRule, FileAddr, LoadBias, ProcAddr, RuntimeLayout};
 
 use super::breakpoints::{Breakpoints, Planted};
 use super::closing::Closing;
 use super::code::CodeCache;
 use super::defers::DeferLayout;
+use super::guard::{Guard, Tripped};
 use super::inspection::Seen;
 use super::landing::LineCache;
 use super::output::Outputs;
@@ -104,6 +105,11 @@ pub(super) struct Control {
     pub(super) ended: bool,
     /// What probes may do.
     pub(super) limits: ProbeLimits,
+    /// Looks after what they cost, where that is limited.
+    pub(super) guard: Option<Guard>,
+    /// For the guard, to tell of probes that it has switched off.
+    pub(super) tripping: Sender<Tripped>,
+    tripped: Receiver<Tripped>,
 }
 
 /// What a session starts with.
@@ -126,6 +132,7 @@ pub(super) fn failed(error: impl std::fmt::Display) -> DebugError {
 impl Control {
     pub(super) fn new(start: Start) -> Control {
         let was_launched = start.launched.is_some();
+        let (tripping, tripped) = unbounded();
         let mut control = Control {
             pid: start.pid,
             layout: start.binary.runtime_layout().ok(),
@@ -162,6 +169,9 @@ impl Control {
             kicker: start.kicker,
             ended: false,
             limits: ProbeLimits::default(),
+            guard: None,
+            tripping,
+            tripped,
         };
         if !was_launched {
             control.find_bias();
@@ -178,6 +188,9 @@ impl Control {
             tracing::debug!("panics are not noticed until something stops the program: {why}");
         }
         while !self.ended {
+            while let Ok(tripped) = self.tripped.try_recv() {
+                self.switch_off(tripped);
+            }
             let is_waiting = self.inferior.is_some() && self.phase == Phase::Running;
             let served = if is_waiting {
                 self.serve_running(jobs)
@@ -242,7 +255,7 @@ impl Control {
             job(self);
             return Ok(());
         }
-        let (exit, stops) = (self.exit.clone(), self.probe_stops.clone());
+        let (exit, stops, tripped) = (self.exit.clone(), self.probe_stops.clone(), self.tripped.clone());
         select! {
             recv(jobs) -> job => match job {
                 Ok(job) => job(self),
@@ -250,6 +263,9 @@ impl Control {
             },
             recv(stops) -> stop => if let Ok(stop) = stop {
                 self.on_probe_stop(stop);
+            },
+            recv(tripped) -> tripped => if let Ok(tripped) = tripped {
+                self.switch_off(tripped);
             },
             recv(exit) -> status => self.on_exit(status.unwrap_or(ExitStatus::Unknown)),
         }

@@ -1,10 +1,14 @@
 //! What probes may do to the program, and what is done when they do more.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use spelunk_bpf::SiteId;
 
 use super::accounts::ProbeState;
 use super::breakpoints::{Carrier, Logical};
 use super::control::Control;
+use super::guard::{Guard, Tripped};
 use super::{BreakpointId, ClientPaths, Event, ProbeAccount, ProbeLimits};
 
 impl Control {
@@ -12,7 +16,6 @@ impl Control {
     pub(super) fn limit_probes(&mut self, limits: ProbeLimits) {
         let before = std::mem::replace(&mut self.limits, limits);
         self.probes.rate = limits.messages_per_second;
-        self.probes.watch(limits.share_of_core);
         let rate_changed = before.messages_per_second != limits.messages_per_second;
         let share_changed = before.share_of_core != limits.share_of_core;
         let concerned = |logical: &&Logical| {
@@ -27,6 +30,30 @@ impl Control {
             .collect();
         for id in ids {
             self.arm_anew(id);
+        }
+        self.guard_probes();
+    }
+
+    /// Has the guard look after the probes that are in the program now, where their cost is limited.
+    pub(super) fn guard_probes(&mut self) {
+        let limit = self.limits.share_of_core;
+        if limit.is_none() && self.guard.is_none() {
+            return;
+        }
+        let probes: BTreeMap<BreakpointId, Vec<SiteId>> = self
+            .breakpoints
+            .iter()
+            .filter_map(|logical| match &logical.carrier {
+                Carrier::Probes(planted) => Some((logical.id, planted.sites.clone())),
+                _ => None,
+            })
+            .collect();
+        if self.guard.is_none() && !probes.is_empty() {
+            let watch = self.probes.watch();
+            self.guard = watch.map(|watch| Guard::start(watch, self.tripping.clone(), Arc::clone(&self.kicker)));
+        }
+        if let Some(guard) = &self.guard {
+            guard.set(limit, probes);
         }
     }
 
@@ -50,8 +77,8 @@ impl Control {
         self.breakpoints.put_back(logical);
     }
 
-    /// The probes of a breakpoint took more than they may; `share` is what they took of one core.
-    pub(super) fn switch_off(&mut self, id: BreakpointId, share: f64) {
+    /// The probes of a breakpoint took more than they may.
+    pub(super) fn switch_off(&mut self, Tripped { id, share }: Tripped) {
         let Some(limit) = self.limits.share_of_core else { return };
         let Some(mut logical) = self.breakpoints.remove(id) else {
             return;

@@ -15,6 +15,7 @@ mod ending;
 mod event_queue;
 mod exceptions;
 mod function_location;
+mod guard;
 pub(crate) mod hit_condition;
 mod hits;
 mod inspection;

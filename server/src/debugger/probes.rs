@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use spelunk_bpf::{CounterId, Flags, HitCount, HitCounts, HitTest, LimiterId, RateLimit, RecordView, SiteId};
+use spelunk_bpf::{CounterId, Flags, HitCount, HitCounts, HitTest, LimiterId, RateLimit, RecordView, SiteId, Watch};
 use spelunk_dwarf::{Binary, FileAddr, Function};
 
 use super::accounts::{Accounts, ProbeAccount, ProbeState};
@@ -43,7 +43,6 @@ pub(super) struct Probes {
     accounts: Accounts,
     /// How many messages a logpoint may write in a second.
     pub(super) rate: Option<NonZeroU32>,
-    share: Option<f64>,
     limiters: HashMap<BreakpointId, LimiterId>,
 }
 
@@ -128,9 +127,13 @@ impl Probes {
             unavailable: None,
             accounts: Accounts::default(),
             rate: None,
-            share: None,
             limiters: HashMap::new(),
         }
+    }
+
+    /// The process that the probes are in.
+    pub(super) fn process(&self) -> &Place {
+        &self.place
     }
 
     /// Puts the probes of a breakpoint into the target; its hits are counted by `counter`. With `exact` they are at its very places, which may cost more than at
@@ -208,7 +211,11 @@ impl Probes {
     /// What became of the hits of a breakpoint's probes.
     pub(super) fn account(&self, id: BreakpointId, state: ProbeState) -> Option<ProbeAccount> {
         let count = |sites: &[SiteId]| Some(self.engine.as_ref()?.counters_of(sites));
-        self.accounts.of(id, state, count)
+        let account = self.accounts.of(id, state, count)?;
+        Some(ProbeAccount {
+            suppressed: self.events.suppressed(&account.file, account.line),
+            ..account
+        })
     }
 
     /// Says what of a breakpoint's messages was lost and has not been told.
@@ -266,9 +273,9 @@ impl Probes {
         })
     }
 
-    /// Says what share of one core the probes of a breakpoint may take.
-    pub(super) fn watch(&mut self, share: Option<f64>) {
-        self.share = share;
+    /// A handle that looks after what probes cost; there is none before the first probe.
+    pub(super) fn watch(&self) -> Option<Watch> {
+        self.engine.as_ref().map(Engine::watch)
     }
 
     /// Has probes stop their threads, or not any more.

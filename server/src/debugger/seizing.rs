@@ -43,6 +43,7 @@ impl Control {
         if let Some(inferior) = self.inferior.as_mut() {
             return inferior.stop_all().map_err(failed);
         }
+        self.confirm_process()?;
         self.unwatch_exceptions();
         let how = Seize {
             kill_with_us: self.was_launched,
@@ -53,6 +54,8 @@ impl Control {
             }
             _ => Inferior::seize(self.pid, how).map_err(failed)?,
         };
+        // Now that it is traced nobody else can have its number. What has turned out to be another process is let go here.
+        self.confirm_process()?;
         *self.kicker.lock().unwrap_or_else(PoisonError::into_inner) = Some(inferior.kicker());
         self.memory = Some(inferior.memory());
         self.inferior = Some(inferior);
@@ -73,6 +76,15 @@ impl Control {
         self.put_in(&sites);
         self.set_exceptions();
         Ok(())
+    }
+
+    /// Checks that an attached process is still the one that was asked for, acts for the same user and runs the same program: with `CAP_SYS_PTRACE` the
+    /// kernel would let us have any.
+    fn confirm_process(&self) -> Result<(), DebugError> {
+        if self.was_launched {
+            return Ok(());
+        }
+        self.probes.process().confirm().map_err(failed)
     }
 
     /// Makes the target traced, if it is not, without telling anybody: it goes on at once.

@@ -33,6 +33,7 @@ impl Control {
                 None => self.create(one),
             });
         }
+        self.guard_probes();
         if !self.sites.is_empty()
             && let Err(error) = self.trace()
         {
@@ -371,6 +372,7 @@ impl Control {
             }
             self.breakpoints.put_back(logical);
         }
+        self.guard_probes();
     }
 
     /// Where the threads of the stopped target stand.

@@ -1,4 +1,4 @@
-//! A handle on a process that stays its own when its number has become another's: pidfd_open(2).
+//! A handle on a process that stays its own when its number has become another's: `pidfd_open(2)`.
 
 use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};

@@ -59,6 +59,7 @@ impl Inferior {
         // The kernel is not to begin a system call again here.
         raw.orig_rax = u64::MAX;
         thread.told_at = Some(addr.0);
+        thread.back_at = Some(addr.0);
         thread.set_registers(raw);
         thread.write_registers().map_err(ProcessError::system(
             "put a thread back to where a probe has stopped it",

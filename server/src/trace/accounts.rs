@@ -1,6 +1,6 @@
 //! What became of the hits of an engine's sites, and what they share: counters of hits, limits of rate.
 
-use spelunk_bpf::{BpfError, CounterId, Counters, LimiterId, SiteId};
+use spelunk_bpf::{BpfError, CounterId, Counters, LimiterId, SiteId, Watch};
 
 use super::engine::Engine;
 
@@ -38,15 +38,14 @@ impl<T: Send + Sync + 'static> Engine<T> {
     pub(crate) fn counters_of(&self, sites: &[SiteId]) -> Counters {
         let mut sum = Counters::default();
         for counters in sites.iter().filter_map(|site| self.probes.counters(*site).ok()) {
-            sum.hits += counters.hits;
-            sum.emitted += counters.emitted;
-            sum.ring_full += counters.ring_full;
-            sum.unplanned += counters.unplanned;
-            sum.condition_false += counters.condition_false;
-            sum.throttled += counters.throttled;
-            sum.faults += counters.faults;
+            sum += counters;
         }
         sum
+    }
+
+    /// A handle that looks after single sites, for any thread.
+    pub(crate) fn watch(&self) -> Watch {
+        self.probes.watch()
     }
 
     /// The sites that were installed after the first `count`.

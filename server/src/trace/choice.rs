@@ -24,6 +24,7 @@ pub(super) struct Later {
 }
 
 /// What a probe at `addr` costs.
+#[cfg(test)]
 pub(crate) fn cost_at(binary: &Binary, addr: FileAddr) -> Option<Cost> {
     // No instruction is longer than 15 bytes; at the end of the code there are fewer.
     let bytes = (1..=15).rev().find_map(|len| binary.code(addr, len))?;

@@ -13,6 +13,7 @@ use regex::Regex;
 use spelunk_bpf::{Family, HitCounts, Link, Losses, RecordView};
 use spelunk_dwarf::{Binary, Function, OpenError};
 
+use super::accounting::Accounting;
 use super::children::{self, Processes};
 use super::engine::{Engine, EngineError, Installed, Place, check_code};
 use super::function::{Decides, FunctionError, Runtime, SitePlan};
@@ -254,10 +255,15 @@ impl Trace<'_> {
                 counters.ring_full, counters.hits
             );
         }
+        self.tell(&accounting);
+        Ok(ended)
+    }
+
+    /// Says what became of the hits, if that is asked for or not all were shown.
+    fn tell(&self, accounting: &Accounting) {
         if self.args.stats || accounting.is_telling() {
             eprint!("{}", accounting.table());
         }
-        Ok(ended)
     }
 
     /// Traces by stopping the program at each call and return; answers how it ended, if it did.
@@ -269,6 +275,8 @@ impl Trace<'_> {
             None => Inferior::seize(place.pid(), Seize { kill_with_us: false }),
         };
         let inferior = inferior.map_err(|error| format!("could not trace process {}: {error}", place.pid()))?;
+        // Nobody has the number of a process that is traced. If this is another than the one that was asked for, it is let go here.
+        place.confirm().map_err(fail)?;
         let bias = std::fs::read(format!("/proc/{}/auxv", place.pid()))
             .ok()
             .and_then(|auxv| load_bias(&self.binary, &auxv))
@@ -281,14 +289,16 @@ impl Trace<'_> {
             .run(&mut printer, &|| told.load(Ordering::Acquire))
             .map_err(fail)?;
         let launched = self.running.launched.is_some();
-        match over {
-            Over::Exited(status) => Ok(Some(status)),
-            Over::Told | Over::Unread if launched => Ok(Some(stops.into_inferior().kill())),
+        let ended = match over {
+            Over::Exited(status) => Some(status),
+            Over::Told | Over::Unread if launched => Some(stops.into_inferior().kill()),
             Over::Told | Over::Unread => {
                 stops.into_inferior().detach().map_err(fail)?;
-                Ok(None)
+                None
             }
-        }
+        };
+        self.tell(&printer.accounting());
+        Ok(ended)
     }
 
     /// Becomes true when the user has had enough; a program that was launched is given time to end by itself, as a terminal's Ctrl-C reached it too.

@@ -6,8 +6,8 @@ use std::sync::{Arc, RwLock};
 
 use rayon::prelude::*;
 use spelunk_bpf::{
-    BpfError, CounterId, Counters, Family, HEADER_SIZE, HitCounts, LimiterId, Link, Losses, Options, Plan, ProbeSet,
-    Reg, Ring, Root, RootSource, Site, SiteId, Target,
+    BpfError, CounterId, Family, HEADER_SIZE, HitCounts, LimiterId, Link, Losses, Options, Plan, ProbeSet, Reg, Ring,
+    Root, RootSource, Site, SiteId, Target,
 };
 use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
@@ -277,15 +277,14 @@ impl<T: Send + Sync + 'static> Engine<T> {
             }
             probes.push((offset.0, site));
         }
-        let link = match &self.family {
-            Some(family) => self.probes.attach_to(family, &place.path(), &probes)?,
-            None => {
-                let target = Target {
-                    path: place.path(),
-                    pid: Some(place.pid()),
-                };
-                self.probes.attach(&target, &probes)?
-            }
+        let link = if let Some(family) = &self.family {
+            self.probes.attach_to(family, &place.path(), &probes)?
+        } else {
+            let target = Target {
+                path: place.path(),
+                pid: Some(place.pid()),
+            };
+            self.probes.attach(&target, &probes)?
         };
         // Dropped with the link are probes that have met another process than the one that was asked for, or the same with another user's power.
         place.confirm()?;
@@ -317,11 +316,6 @@ impl<T: Send + Sync + 'static> Engine<T> {
         ids.iter()
             .filter_map(|id| table.get(id.number() as usize).and_then(Option::clone))
             .collect()
-    }
-
-    /// What all sites counted.
-    pub(crate) fn counters(&self) -> Counters {
-        self.probes.total_counters()
     }
 
     /// What the sites of each function counted.

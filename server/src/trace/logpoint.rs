@@ -69,7 +69,7 @@ impl LogPlanner<'_, '_> {
         }
     }
 
-    fn plan_at(
+    pub(super) fn plan_at(
         &mut self,
         id: u64,
         info: &FunctionInfo,

@@ -125,13 +125,21 @@ impl Building<'_, '_, '_> {
             }
             Expr::Index(base, indices) => {
                 self.capture_what_can_be(base);
-                indices.iter().for_each(|index| self.capture_what_can_be(index));
+                for index in indices {
+                    self.capture_what_can_be(index);
+                }
             }
             Expr::Slice(base, low, high) => {
                 self.capture_what_can_be(base);
-                low.iter().chain(high).for_each(|bound| self.capture_what_can_be(bound));
+                for bound in low.iter().chain(high) {
+                    self.capture_what_can_be(bound);
+                }
             }
-            Expr::Call(_, arguments) => arguments.iter().for_each(|argument| self.capture_what_can_be(argument)),
+            Expr::Call(_, arguments) => {
+                for argument in arguments {
+                    self.capture_what_can_be(argument);
+                }
+            }
             Expr::Name(_) | Expr::Literal(_) | Expr::Type(_) | Expr::Unimplemented(_) => {}
         }
     }

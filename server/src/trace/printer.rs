@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use spelunk_bpf::{Losses, RecordView, SiteId};
+use spelunk_bpf::{Counters, Losses, RecordView, SiteId};
 use spelunk_dwarf::{Binary, FileAddr, TypeId};
 
+use super::accounting::Accounting;
 use super::children::Processes;
 use super::clock::WallClock;
 use super::engine::Installed;
@@ -51,6 +52,8 @@ pub(crate) struct Printer {
     types: Vec<Option<SiteTypes>>,
     /// Room for the values of one record.
     values: Vec<Value>,
+    /// What was counted at stops, by site.
+    stopped: HashMap<SiteId, (Arc<Installed<()>>, Counters)>,
     text: String,
 }
 
@@ -77,6 +80,7 @@ impl Printer {
             processes: Processes::default(),
             types: Vec::new(),
             values: Vec::new(),
+            stopped: HashMap::new(),
             text: String::new(),
         }
     }
@@ -84,6 +88,25 @@ impl Printer {
     /// Tells apart the lines of processes that another made.
     pub(super) fn following(self, processes: Processes) -> Printer {
         Printer { processes, ..self }
+    }
+
+    /// What became of the hits that were made at stops. Those of probes are counted by the kernel.
+    pub(crate) fn accounting(&self) -> Accounting {
+        let sites = self.stopped.values();
+        Accounting::of(sites.map(|(site, counters)| (&site.plan.function, site.plan.kind, *counters)))
+    }
+
+    /// Counts a hit that was made at a stop.
+    fn count(&mut self, site: &Arc<Installed<()>>, passed: &Passed) {
+        let (_, counters) = self
+            .stopped
+            .entry(site.id)
+            .or_insert_with(|| (site.clone(), Counters::default()));
+        counters.hits += 1;
+        match passed {
+            Passed::No => counters.condition_false += 1,
+            Passed::Yes | Passed::Unknown(_) => counters.emitted += 1,
+        }
     }
 
     /// Takes one record; with `live`, one that was made at a stop.
@@ -116,6 +139,9 @@ impl Printer {
             }
             SiteKind::Call => {
                 let passed = self.passing.call(site, record, live);
+                if live.is_some() {
+                    self.count(site, &passed);
+                }
                 if passed == Passed::No {
                     self.pairing.unseen_call(goroutine, key.1);
                     return;
@@ -165,12 +191,15 @@ impl Printer {
                 }
             }
             SiteKind::Return => {
+                if live.is_some() {
+                    self.count(site, &Passed::Yes);
+                }
                 let ended = self.pairing.ret(goroutine, key.1, plan.entry);
                 let call = ended
                     .filter(|(call, doubtful)| !doubtful || !self.has_lost(call.site))
                     .map(|(call, _)| call);
                 // Of calls that are not shown there are no records, so whose return this is can be told only where there is no doubt.
-                if plan.only_with_call && !ended.is_some_and(|(_, doubtful)| !doubtful) {
+                if plan.only_with_call && ended.is_none_or(|(_, doubtful)| doubtful) {
                     return;
                 }
                 self.load(site, record, call.map_or(0, |call| call.dictionary), live);

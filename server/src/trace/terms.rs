@@ -57,6 +57,7 @@ impl Terms<'_> {
             condition: condition.transpose()?,
             hits: self.hits,
             rate: self.rate,
+            mark: None,
         })
     }
 }

@@ -60,31 +60,32 @@ impl Generator<'_> {
 
     /// R0 = where the running goroutine's hits are counted; goes to `uncounted` where there is no goroutine or no room for it.
     fn goroutine_entry(&mut self, counter: u32, uncounted: Label) {
-        const KEY: i16 = slot::BUFFER;
-        const COUNTER: i16 = KEY + offset_of!(GoroutineKey, counter) as i16;
-        const PROCESS: i16 = KEY + offset_of!(GoroutineKey, process) as i16;
-        const GOROUTINE: i16 = KEY + offset_of!(GoroutineKey, goroutine) as i16;
+        const COUNTER: i16 = offset_of!(GoroutineKey, counter) as i16;
+        const PROCESS: i16 = offset_of!(GoroutineKey, process) as i16;
+        const GOROUTINE: i16 = offset_of!(GoroutineKey, goroutine) as i16;
+        let key = self.buffer;
         let found = self.asm.label();
         self.running_goroutine(uncounted);
         self.asm.load(Width::Double, R0, FP, slot::WORD);
         self.asm.jump_if_imm(R0, Cond::Equal, 0, uncounted);
-        self.asm.store(Width::Double, FP, GOROUTINE, R0);
+        self.asm.store(Width::Double, FP, key + GOROUTINE, R0);
         let numbers = self.environment.numbers;
         numbers.load_process(&mut self.asm, slot::WORD, uncounted);
-        self.asm.store(Width::Word, FP, PROCESS, R1);
-        self.asm.store_imm(Width::Word, FP, COUNTER, counter.cast_signed());
-        self.asm.lookup(MapRef::GoroutineHits, KEY);
+        self.asm.store(Width::Word, FP, key + PROCESS, R1);
+        self.asm
+            .store_imm(Width::Word, FP, key + COUNTER, counter.cast_signed());
+        self.asm.lookup(MapRef::GoroutineHits, key);
         self.asm.jump_if_imm(R0, Cond::NotEqual, 0, found);
 
-        self.asm.store_imm(Width::Double, FP, slot::FRESH, 0);
+        self.asm.store_imm(Width::Double, FP, slot::WORD, 0);
         self.asm.load_map(R1, MapRef::GoroutineHits);
         self.asm.mov(R2, FP);
-        self.asm.alu_imm(Alu::Add, R2, i32::from(KEY));
+        self.asm.alu_imm(Alu::Add, R2, i32::from(key));
         self.asm.mov(R3, FP);
-        self.asm.alu_imm(Alu::Add, R3, i32::from(slot::FRESH));
+        self.asm.alu_imm(Alu::Add, R3, i32::from(slot::WORD));
         self.asm.mov_imm(R4, NO_EXIST);
         self.asm.call(Helper::MapUpdateElem);
-        self.asm.lookup(MapRef::GoroutineHits, KEY);
+        self.asm.lookup(MapRef::GoroutineHits, key);
         self.asm.jump_if_imm(R0, Cond::Equal, 0, uncounted);
         self.asm.bind(found);
     }

@@ -9,27 +9,41 @@
 
 mod condition;
 mod hits;
+mod mark;
 mod rate;
 mod term;
 mod text;
 
 use super::{Generator, counter};
 use crate::asm::Label;
+use crate::gate::Gate;
 use crate::insn::{Alu, Cond, FP, Helper, R, R0, R1, R2, R5, R6, Width};
 use crate::plan::Reg;
 use crate::record::Flags;
 
-/// Slots of a gate, from the frame pointer. Below those of the gate's surroundings (`KEY`, `COUNTER`); all others are free while it runs.
+/// Slots of a gate, from the frame pointer. `KEY` and `COUNTER` belong to its surroundings; all below are free while it runs. First comes the buffer, of which
+/// `WORD` is the end: terms are computed before bytes are compared. Below the buffer are the intermediate values.
 pub(super) mod slot {
     pub(super) use super::super::slot::{KEY, WORD};
     /// u64: the flags that the record will start with, read when its header is filled.
     pub(in crate::codegen) const FLAGS: i16 = -24;
-    /// 64 bytes of the target that are compared; or the key of a goroutine's counter.
-    pub(super) const BUFFER: i16 = -96;
-    /// u64: the number that a new counter of a goroutine starts with.
-    pub(super) const FRESH: i16 = -104;
-    /// u64: the first of the intermediate values.
-    pub(super) const FIRST_TEMPORARY: i16 = -112;
+}
+
+/// Sizes of the buffer for bytes of the target that are compared, and for the key of a goroutine's counter.
+///
+/// A kernel that can gives programs with 64 bytes of frame or more one outside of its stack (`BPF_PRIV_STACK_MIN_SIZE` of `kernel/bpf/verifier.c`), and looks
+/// twice at each copy to there (`mm/usercopy.c`), which makes reading dearer by half. So most gates have the small one, which keeps the frame at 48 bytes.
+const SMALL_BUFFER: i16 = 24;
+const LARGE_BUFFER: i16 = 64;
+
+/// Where the buffer of a gate begins.
+pub(super) fn buffer(gate: &Gate) -> i16 {
+    let size = if gate.longest_compared() <= SMALL_BUFFER as usize {
+        SMALL_BUFFER
+    } else {
+        LARGE_BUFFER
+    };
+    slot::FLAGS - size
 }
 
 /// How many intermediate values there is room for: a frame has 512 bytes, which the program shares with the loop that it may call.
@@ -72,6 +86,7 @@ impl Generator<'_> {
             throttled: self.asm.label(),
         };
         let counted = self.asm.label();
+        self.take_mark(exits.no);
         if let Some(condition) = &plan.gate.condition {
             self.condition(condition, exits);
             self.asm.bind(exits.unknown);
@@ -89,15 +104,18 @@ impl Generator<'_> {
         if let Some(rate) = plan.gate.rate {
             self.rate_limit(rate, refusals.throttled);
         }
+        self.leave_mark();
         refusals
     }
 
     /// Counts the hits that do not pass.
     pub(super) fn refuse(&mut self, refusals: &Refusals) {
         self.asm.bind(refusals.no);
+        self.drop_mark();
         self.count(counter::CONDITION_FALSE);
         self.exit();
         self.asm.bind(refusals.throttled);
+        self.drop_mark();
         self.count(counter::THROTTLED);
         self.exit();
     }
@@ -111,7 +129,7 @@ impl Generator<'_> {
         let number = self.temporaries;
         self.temporaries += 1;
         self.most_temporaries = self.most_temporaries.max(self.temporaries);
-        slot::FIRST_TEMPORARY - 8 * number.min(MAX_TEMPORARIES - 1)
+        self.buffer - 8 * (1 + number.min(MAX_TEMPORARIES - 1))
     }
 
     /// Gives back as many slots as were taken last.

@@ -12,6 +12,22 @@ fn is_simple(term: &Term) -> bool {
     matches!(term, Term::Const(_) | Term::Register(_))
 }
 
+/// Where two words in memory are that lie one behind the other.
+fn neighbours<'t>(left: &'t Term, right: &'t Term) -> Option<(&'t Term, i64)> {
+    let word = |term| match term {
+        &Term::Load {
+            ref base,
+            offset,
+            width: 8,
+            ..
+        } => Some((&**base, offset)),
+        _ => None,
+    };
+    let ((base, offset), (other, behind)) = (word(left)?, word(right)?);
+    // A goroutine's words may be read already.
+    (base == other && offset.checked_add(8) == Some(behind) && *base != Term::Goroutine).then_some((base, offset))
+}
+
 /// A load or a store of that many bytes; [`crate::gate`] lets no other widths through.
 fn access(width: u8) -> Width {
     match width {
@@ -36,11 +52,12 @@ impl Generator<'_> {
                 width,
                 signed,
             } => {
-                self.term(base, unknown);
-                self.asm.jump_if_imm(R0, Cond::Equal, 0, unknown);
-                self.asm.mov(R3, R0);
-                self.asm.add_imm64(R3, *offset, R1);
-                self.read_to(slot::WORD, i32::from(*width), unknown);
+                if **base == Term::Goroutine && *offset == i64::from(self.plan.runtime.goid) && *width == 8 {
+                    // Whoever looks for the goroutine has read this.
+                    self.running_goroutine(unknown);
+                } else {
+                    self.read_behind(base, *offset, slot::WORD, i32::from(*width), unknown);
+                }
                 self.asm.load(access(*width), R0, FP, slot::WORD);
                 if *signed {
                     self.fit(*width, true);
@@ -70,8 +87,24 @@ impl Generator<'_> {
         }
     }
 
+    /// Reads `size` bytes at a term plus `offset` into the frame at `slot`.
+    fn read_behind(&mut self, base: &Term, offset: i64, slot: i16, size: i32, unknown: Label) {
+        self.term(base, unknown);
+        self.asm.jump_if_imm(R0, Cond::Equal, 0, unknown);
+        self.asm.mov(R3, R0);
+        self.asm.add_imm64(R3, offset, R1);
+        self.read_to(slot, size, unknown);
+    }
+
     /// R1 = left, R0 = right.
     pub(super) fn pair(&mut self, left: &Term, right: &Term, unknown: Label) {
+        if let Some((base, offset)) = neighbours(left, right) {
+            // Reading costs more than all the rest, and the words of a string, for one, lie side by side.
+            self.read_behind(base, offset, self.buffer, 16, unknown);
+            self.asm.load(Width::Double, R1, FP, self.buffer);
+            self.asm.load(Width::Double, R0, FP, self.buffer + 8);
+            return;
+        }
         self.term(left, unknown);
         if is_simple(right) {
             self.asm.mov(R1, R0);

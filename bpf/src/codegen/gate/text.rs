@@ -6,9 +6,6 @@ use crate::asm::Label;
 use crate::gate::{MAX_COMPARED, Text};
 use crate::insn::{Alu, Cond, FP, Helper, R, R0, R1, R2, R3, R7, R9, Width};
 
-/// How many bytes are read at once for a literal: the size of the buffer.
-const AT_ONCE: usize = 64;
-
 /// How many bytes are read at once from each of two strings, which share the buffer.
 const HALF: i32 = 32;
 
@@ -20,14 +17,15 @@ impl Generator<'_> {
         self.asm.mov(R7, R1);
         self.asm.jump_if_imm(R0, Cond::SignedLess, 0, unknown);
         let length = literal.len() as i32;
+        let at_once = usize::from((slot::FLAGS - self.buffer).unsigned_abs());
         let differs = if prefix { Cond::Less } else { Cond::NotEqual };
         self.asm.jump_if_imm(R0, differs, length, no);
-        for (part, at) in literal.chunks(AT_ONCE).zip((0..).step_by(AT_ONCE)) {
+        for (part, at) in literal.chunks(at_once).zip((0..).step_by(at_once)) {
             self.asm.mov(R3, R7);
             self.asm.alu_imm(Alu::Add, R3, at);
-            self.read_to(slot::BUFFER, part.len() as i32, unknown);
+            self.read_to(self.buffer, part.len() as i32, unknown);
             let mut rest = part;
-            let mut offset = slot::BUFFER;
+            let mut offset = self.buffer;
             while !rest.is_empty() {
                 let (width, bytes) = match rest.len() {
                     8.. => (Width::Double, 8),
@@ -54,14 +52,13 @@ impl Generator<'_> {
     /// Compares two strings of the target, piece by piece.
     pub(super) fn compare_texts(&mut self, left: &Text, right: &Text, exits: Exits) {
         let Exits { yes, no, unknown } = exits;
-        let kept = [self.temporary(), self.temporary(), self.temporary()];
-        let [left_address, left_length, right_address] = kept;
-        for (term, kept) in [&left.address, &left.len, &right.address].into_iter().zip(kept) {
-            self.term(term, unknown);
-            self.asm.store(Width::Double, FP, kept, R0);
-        }
-        self.term(&right.len, unknown);
-        self.release(3);
+        self.pair(&left.address, &left.len, unknown);
+        let (left_address, left_length) = (self.temporary(), self.temporary());
+        self.asm.store(Width::Double, FP, left_address, R1);
+        self.asm.store(Width::Double, FP, left_length, R0);
+        self.pair(&right.address, &right.len, unknown);
+        self.release(2);
+        self.asm.mov(R9, R1);
         self.asm.load(Width::Double, R1, FP, left_length);
         self.asm.jump_if_imm(R0, Cond::SignedLess, 0, unknown);
         self.asm.jump_if_imm(R1, Cond::SignedLess, 0, unknown);
@@ -70,14 +67,13 @@ impl Generator<'_> {
         self.asm
             .jump_if_imm(R0, Cond::Greater, MAX_COMPARED.cast_signed(), unknown);
         self.asm.load(Width::Double, R7, FP, left_address);
-        self.asm.load(Width::Double, R9, FP, right_address);
         // The length is now what is left to be compared, and changes its place with every piece: the verifier must not see one number through all of them.
         let rest = left_length;
         let last = self.asm.label();
         for _ in 1..MAX_COMPARED.cast_signed() / HALF {
             self.asm.load(Width::Double, R1, FP, rest);
             self.asm.jump_if_imm(R1, Cond::LessOrEqual, HALF, last);
-            for (address, half) in [(R7, slot::BUFFER), (R9, slot::BUFFER + HALF as i16)] {
+            for (address, half) in [(R7, self.buffer), (R9, self.buffer + HALF as i16)] {
                 self.asm.mov(R3, address);
                 self.read_to(half, HALF, unknown);
             }
@@ -91,10 +87,10 @@ impl Generator<'_> {
         // What the last piece does not fill is the same in both halves.
         self.asm.bind(last);
         for word in (0..2 * HALF as i16).step_by(8) {
-            self.asm.store_imm(Width::Double, FP, slot::BUFFER + word, 0);
+            self.asm.store_imm(Width::Double, FP, self.buffer + word, 0);
         }
-        self.read_rest(R7, slot::BUFFER, rest, unknown);
-        self.read_rest(R9, slot::BUFFER + HALF as i16, rest, unknown);
+        self.read_rest(R7, self.buffer, rest, unknown);
+        self.read_rest(R9, self.buffer + HALF as i16, rest, unknown);
         self.halves_differ(no);
         self.asm.jump(yes);
     }
@@ -113,8 +109,8 @@ impl Generator<'_> {
     /// Goes to `no` where the two halves of the buffer differ.
     fn halves_differ(&mut self, no: Label) {
         for word in (0..HALF as i16).step_by(8) {
-            self.asm.load(Width::Double, R1, FP, slot::BUFFER + word);
-            self.asm.load(Width::Double, R2, FP, slot::BUFFER + HALF as i16 + word);
+            self.asm.load(Width::Double, R1, FP, self.buffer + word);
+            self.asm.load(Width::Double, R2, FP, self.buffer + HALF as i16 + word);
             self.asm.jump_if(R1, Cond::NotEqual, R2, no);
         }
     }

@@ -152,7 +152,19 @@ fn any_text() -> impl Strategy<Value = Text> {
         1 => Just(Term::Register(Reg::R8)),
         1 => any_plain_term(),
     ];
-    (address, len).prop_map(|(address, len)| Text { address, len })
+    let apart = (address, len).prop_map(|(address, len)| Text { address, len });
+    // As a string lies in memory: what is read at once.
+    let word = |at: u64, offset| Term::Load {
+        base: Box::new(Term::Const((NUMBERS + 8 * at) as i64)),
+        offset,
+        width: 8,
+        signed: false,
+    };
+    let together = (0u64..130, -16i64..16).prop_map(move |(at, offset)| Text {
+        address: word(at, offset),
+        len: word(at, offset + 8),
+    });
+    prop_oneof![3 => apart, 1 => together]
 }
 
 /// A text, and a literal that it is or is not.
@@ -261,6 +273,21 @@ fn sum(levels: u32, truth: &dyn Fn(i64) -> Term, number: i64) -> Term {
         left: Box::new(sum(levels - 1, truth, 2 * number)),
         right: Box::new(sum(levels - 1, truth, 2 * number + 1)),
     }
+}
+
+/// A condition whose every level keeps three values while it computes the fourth.
+pub(super) fn keeping_values(levels: usize) -> Condition {
+    let level = |inner| Condition::SameBytes {
+        left: Text {
+            address: rax(),
+            len: rax(),
+        },
+        right: Text {
+            address: rax(),
+            len: inner,
+        },
+    };
+    (1..levels).fold(level(rax()), |inner, _| level(Term::Truth(Box::new(inner))))
 }
 
 /// Conditions at the limits: as deep, as wide and as long as is allowed.

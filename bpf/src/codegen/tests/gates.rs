@@ -4,17 +4,20 @@ use std::io::Write;
 
 use proptest::prelude::*;
 
-use super::conditions::{NUMBERS, REGISTERS, TEXTS, any_condition, any_number, compare, extremes, rax, texts};
+use super::conditions::{
+    NUMBERS, REGISTERS, TEXTS, any_condition, any_number, compare, extremes, keeping_values, rax, texts,
+};
 use super::machine::{ENVIRONMENT, G, KERNEL, run, set_memory};
 use super::reference::{BIAS, FILE_ADDR, Reference};
-use super::{plan, register};
+use super::{any_plan, plan, register};
 use crate::codegen::counter::{CONDITION_FALSE, EMITTED, FAULTS, THROTTLED};
 use crate::codegen::plan_program;
 use crate::gate::{
     Comparison, Condition, CounterId, Gate, HitCount, HitTest, LimiterId, MAX_CONDITION_DEPTH, MAX_LITERAL, Operation,
     RateLimit, Term, Text,
 };
-use crate::plan::{GoroutineSource, Plan, PlanError, Reg};
+use crate::layout::LayoutId;
+use crate::plan::{Follow, FollowKind, GoroutineSource, Plan, PlanError, Reg};
 use crate::record::{Flags, RecordView};
 
 /// A plan with a gate and one root.
@@ -107,6 +110,7 @@ fn only_true_hits_are_counted_and_their_number_decides() {
                 per_goroutine: false,
             }),
             rate: None,
+            mark: None,
         });
         let passes = |value: &u64| run(&plan, &[(Reg::Rax, *value)]).is_some();
         let passed: Vec<u64> = values.iter().copied().filter(passes).collect();
@@ -172,6 +176,7 @@ fn goroutines_are_counted_by_themselves() {
             per_goroutine: true,
         }),
         rate: None,
+        mark: None,
     });
     let hit = |g: u64| {
         let (record, _) = run(&plan, &[(Reg::R14, g)])?;
@@ -218,6 +223,7 @@ fn only_so_many_pass_in_an_interval() {
             most: 2,
             interval: 1000,
         }),
+        mark: None,
     });
     let at = |now: u64, value: u64| {
         KERNEL.with_borrow_mut(|kernel| kernel.now = now);
@@ -317,25 +323,12 @@ fn gates_that_make_no_sense_are_refused() {
         condition(literal(MAX_LITERAL + 1)),
         Some(PlanError::InvalidGate(_))
     ));
-    // Each level keeps three values while it computes the fourth.
-    let level = |inner| Condition::SameBytes {
-        left: Text {
-            address: rax(),
-            len: rax(),
-        },
-        right: Text {
-            address: rax(),
-            len: inner,
-        },
-    };
-    let mut nested = level(rax());
-    for _ in 1..11 {
-        nested = level(Term::Truth(Box::new(nested)));
-    }
     let program = |condition| plan_program(&conditional(condition), 0, ENVIRONMENT);
-    assert!(program(nested.clone()).is_ok());
-    let one_more = level(Term::Truth(Box::new(nested)));
-    assert_eq!(program(one_more).err(), Some(PlanError::TooManyIntermediates(36)));
+    assert!(program(keeping_values(11)).is_ok());
+    assert_eq!(
+        program(keeping_values(12)).err(),
+        Some(PlanError::TooManyIntermediates(35))
+    );
     let rate = |most, interval| {
         refused(Gate {
             rate: Some(RateLimit {
@@ -470,6 +463,7 @@ fn the_kernel_takes_any_valid_gate() {
             most: u32::MAX,
             interval: 1 << 40,
         }),
+        mark: None,
     };
     let mut slowest = std::time::Duration::ZERO;
     let mut load = |plan: &Plan| {
@@ -492,6 +486,18 @@ fn the_kernel_takes_any_valid_gate() {
             load(&plan);
         }
     }
+    // As much of the frame as a gate can have, before a loop that has a frame of its own.
+    let mut plan = gated(gate(keeping_values(11), HitTest::Multiple(3), true));
+    plan.follows = vec![Follow {
+        kind: FollowKind::Pointer {
+            at: 0,
+            offset: 0,
+            size: 64,
+        },
+        layout: Some(LayoutId(1)),
+        then: Vec::new(),
+    }];
+    load(&plan);
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut tried = 0;
@@ -503,10 +509,18 @@ fn the_kernel_takes_any_valid_gate() {
             HitTest::Compare(Comparison::Equal, u64::MAX),
             HitTest::Multiple(5),
         ][tried % 4];
-        let plan = Plan {
+        let mut plan = Plan {
             stops: tried % 3 == 0,
             ..gated(gate(condition, test, tried % 2 == 0))
         };
+        if tried % 5 == 0 {
+            // What comes behind the gate uses the frame anew, and may call a loop that needs a part of it.
+            let rest = any_plan(true).new_tree(&mut runner).expect("a plan").current();
+            plan = Plan {
+                gate: plan.gate,
+                ..rest
+            };
+        }
         if plan.validate().is_err() {
             continue;
         }

@@ -29,6 +29,8 @@ pub(super) struct Kernel {
     /// The target's memory: where each stretch starts, and its bytes.
     pub(super) memory: BTreeMap<u64, Vec<u8>>,
     pub(super) ring_full: bool,
+    /// The ring that room was asked of last.
+    pub(super) ring: u64,
     pub(super) available: u64,
     pub(super) record: Vec<u8>,
     pub(super) site: [u64; 2],
@@ -39,6 +41,8 @@ pub(super) struct Kernel {
     /// What goroutines have by themselves, and how many of them find room.
     pub(super) goroutine_hits: BTreeMap<[u8; 16], Box<u64>>,
     pub(super) goroutine_room: usize,
+    /// Marks of calls that passed.
+    pub(super) marks: BTreeMap<[u8; 24], Box<u64>>,
     /// Limiters, as `LimiterEntry` has them.
     pub(super) limiters: [[u64; 2]; 2],
     pub(super) now: u64,
@@ -96,11 +100,29 @@ fn map_lookup(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
             let hits = kernel.goroutine_hits.get(&of_program::<16>(key));
             hits.map_or(0, |hits| std::ptr::from_ref(&**hits) as u64)
         }
+        map if map == MapRef::Marks as u64 => {
+            let mark = kernel.marks.get(&of_program::<24>(key));
+            mark.map_or(0, |mark| std::ptr::from_ref(&**mark) as u64)
+        }
         _ => 0,
     })
 }
 
+fn map_delete(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
+    assert_eq!(map, MapRef::Marks as u64);
+    KERNEL.with_borrow_mut(|kernel| match kernel.marks.remove(&of_program::<24>(key)) {
+        Some(_) => 0,
+        None => (-i64::from(libc::ENOENT)).cast_unsigned(),
+    })
+}
+
 fn map_update(map: u64, key: u64, value: u64, flags: u64, _: u64) -> u64 {
+    if map == MapRef::Marks as u64 {
+        assert_eq!(flags, 0);
+        let value = u64::from_le_bytes(of_program(value));
+        KERNEL.with_borrow_mut(|kernel| kernel.marks.insert(of_program(key), Box::new(value)));
+        return 0;
+    }
     assert_eq!(
         (map, flags),
         (MapRef::GoroutineHits as u64, 1),
@@ -138,9 +160,10 @@ fn compare_exchange(new: u64, at: u64, expected: u64, _: u64, _: u64) -> u64 {
     before
 }
 
-fn reserve(_ring: u64, size: u64, flags: u64, _: u64, _: u64) -> u64 {
+fn reserve(ring: u64, size: u64, flags: u64, _: u64, _: u64) -> u64 {
     assert_eq!(flags, 0);
     KERNEL.with_borrow_mut(|kernel| {
+        kernel.ring = ring;
         assert_eq!(kernel.record.len() as u64, size);
         if kernel.ring_full {
             0
@@ -309,6 +332,7 @@ pub(super) fn run(plan: &Plan, registers: &[(Reg, u64)]) -> Option<(Vec<u8>, u64
         (35, task),
         (117, send_signal),
         (2, map_update),
+        (3, map_delete),
         (FETCH_ADD, fetch_add),
         (COMPARE_EXCHANGE, compare_exchange),
         (1010, count_emitted),

@@ -5,11 +5,13 @@ mod conditions;
 mod gates;
 mod kernel;
 mod machine;
+mod marks;
 mod reference;
 
 use proptest::prelude::*;
 
 use super::{FORCE_WAKEUP, SIGSTOP};
+use crate::asm::MapRef;
 use crate::layout::LayoutId;
 use crate::plan::{Follow, FollowKind, GoroutineSource, Index, Plan, PlanError, Reg, Root, RootSource, RuntimeOffsets};
 use crate::record::{Flags, Origin, RecordView, RootError, Status};
@@ -109,6 +111,8 @@ fn a_stop_raises_the_signal_once_it_is_armed() {
     KERNEL.with_borrow_mut(|kernel| kernel.site[0] = 1 << 32);
     let (record, wakeup) = run(&stopping, &[(Reg::Rax, 42)]).expect("submitted");
     assert_eq!((signal(), wakeup), (Some(SIGSTOP as u64), FORCE_WAKEUP as u64));
+    let ring = || KERNEL.with_borrow(|kernel| kernel.ring);
+    assert_eq!(ring(), MapRef::StopRing as u64);
     let view = RecordView::new(&record).expect("a record");
     assert_eq!(view.root(&stopping, 0), Ok(&42u64.to_le_bytes()[..]));
     assert!(!view.flags().has(Flags::NOT_STOPPED));
@@ -129,7 +133,7 @@ fn a_stop_raises_the_signal_once_it_is_armed() {
     // A plan that does not stop knows nothing of it.
     set_memory(&[]);
     assert!(run(&plan(vec![], vec![]), &[]).is_some());
-    assert_eq!(signal(), None);
+    assert_eq!((signal(), ring()), (None, MapRef::Ring as u64));
 }
 
 #[test]

@@ -67,5 +67,6 @@ fn of_account(account: &ProbeAccount, paths: &SubstitutePath) -> Value {
         "idle": account.idle,
         "emitted": account.emitted,
         "faults": account.faults,
+        "suppressed": account.suppressed,
     })
 }

@@ -256,6 +256,7 @@ impl Target for ScriptedTarget {
             idle: 4,
             emitted: 11,
             faults: 5,
+            suppressed: 6,
         }])
     }
 

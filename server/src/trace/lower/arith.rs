@@ -8,6 +8,7 @@ use spelunk_dwarf::{Kind, Type};
 use super::Lowering;
 use super::error::{LowerError, NotLowered};
 use super::operand::{Lowered, What};
+use super::read::fitted_number;
 use super::terms::{all, any, arithmetic, checked, not, number};
 use super::walk::not_evaluated;
 use crate::expr::{
@@ -30,15 +31,15 @@ impl Lowering<'_> {
             return Ok(Lowered { ty: x.ty, what });
         }
         let result = match (operator, x.kind()) {
-            (Unary::Not, Some(Kind::Bool)) => What::Truth(not(self.truth(&x, inside)?)),
+            (Unary::Not, Some(Kind::Bool)) => What::Truth(not(x.truth(inside)?)),
             (Unary::Plus | Unary::Minus | Unary::Complement, Some(Kind::Int | Kind::Uint | Kind::Uintptr)) => {
-                let term = self.number(&x, inside)?;
+                let term = x.number(inside)?;
                 let term = match operator {
                     Unary::Minus => arithmetic(Operation::Sub, true, number(0), term),
                     Unary::Complement => arithmetic(Operation::Xor, true, term, number(-1)),
                     _ => term,
                 };
-                What::Number(self.fitted_or_whole(x.ty.as_ref(), term))
+                What::Number(Self::fitted_or_whole(x.ty.as_ref(), term))
             }
             (_, Some(Kind::Float | Kind::Complex)) => return Err(floats(expr)),
             _ => return Err(not_applicable().into()),
@@ -46,9 +47,9 @@ impl Lowering<'_> {
         Ok(Lowered { ty: x.ty, what: result })
     }
 
-    fn fitted_or_whole(&self, ty: Option<&Arc<Type>>, term: Term) -> Term {
+    fn fitted_or_whole(ty: Option<&Arc<Type>>, term: Term) -> Term {
         match ty {
-            Some(ty) => self.fitted(ty, term),
+            Some(ty) => fitted_number(ty, term),
             None => term,
         }
     }
@@ -63,7 +64,7 @@ impl Lowering<'_> {
                 let kind = x.kind_name();
                 return Err(EvalError::Refused(format!("expression \"{expr}\" should be boolean not {kind}")).into());
             }
-            self.truth(&x, expr)
+            x.truth(expr)
         };
         let conditions = operands.iter().map(truth).collect::<Result<Vec<_>, _>>()?;
         let joined = if operator == Binary::LogicalAnd {
@@ -82,7 +83,7 @@ impl Lowering<'_> {
         right: &Expr,
     ) -> Result<Lowered, LowerError> {
         let (x, y) = (self.operand(left)?, self.operand(right)?);
-        let ty = self.negotiate(expr, operator, &x, &y)?;
+        let ty = Self::negotiate(expr, operator, &x, &y)?;
         if operator.is_comparison() {
             let sides = super::compare::Sides {
                 expr,
@@ -123,23 +124,18 @@ impl Lowering<'_> {
             }
         }
         let signed = ty.as_ref().is_none_or(|ty| ty.kind == Kind::Int);
-        let a = self.number_of(&x, left, ty.as_deref())?;
+        let a = x.number_of(left, ty.as_deref())?;
         let term = match operator {
             Binary::Shl | Binary::Shr => {
                 if matches!(x.what, What::Const(_)) && ty.is_none() {
                     // The type of a constant would depend on where the shift stands (Go specification, "Operators").
                     return Err(NotLowered::new(expr, "shifts what has no type yet; convert it first").into());
                 }
-                arithmetic(operation(operator), signed, a, self.distance(&y, right)?)
+                arithmetic(operation(operator), signed, a, Self::distance(&y, right)?)
             }
-            _ => arithmetic(
-                operation(operator),
-                signed,
-                a,
-                self.number_of(&y, right, ty.as_deref())?,
-            ),
+            _ => arithmetic(operation(operator), signed, a, y.number_of(right, ty.as_deref())?),
         };
-        let term = self.fitted_or_whole(ty.as_ref(), term);
+        let term = Self::fitted_or_whole(ty.as_ref(), term);
         Ok(Lowered {
             ty,
             what: What::Number(term),
@@ -147,8 +143,8 @@ impl Lowering<'_> {
     }
 
     /// How far is shifted: without a value for what is below zero, where Go panics.
-    fn distance(&self, y: &Lowered, shown: &Expr) -> Result<Term, LowerError> {
-        let by = self.number(y, shown)?;
+    fn distance(y: &Lowered, shown: &Expr) -> Result<Term, LowerError> {
+        let by = y.number(shown)?;
         let unsigned = y.ty.as_ref().is_some_and(|ty| ty.kind != Kind::Int);
         Ok(match by {
             Term::Const(_) => by,
@@ -157,27 +153,8 @@ impl Lowering<'_> {
         })
     }
 
-    /// A number as an operand of an operation in a type: a constant must be one that 64 bits of that type hold.
-    pub(super) fn number_of(&self, x: &Lowered, shown: &Expr, ty: Option<&Type>) -> Result<Term, LowerError> {
-        if let (What::Const(Const::Int(n)), Some(ty)) = (&x.what, ty) {
-            let within = match ty.kind {
-                Kind::Int => i64::try_from(*n).ok(),
-                _ => u64::try_from(*n).ok().map(u64::cast_signed),
-            };
-            let refuse = || NotLowered::new(shown, format!("is no number of type {}", ty.name));
-            return Ok(number(within.ok_or_else(refuse)?));
-        }
-        self.number(x, shown)
-    }
-
     /// The type of the result of an operator that is no comparison, or the type in which a comparison is made; `None` between what has no type yet.
-    fn negotiate(
-        &self,
-        expr: &Expr,
-        operator: Binary,
-        x: &Lowered,
-        y: &Lowered,
-    ) -> Result<Option<Arc<Type>>, LowerError> {
+    fn negotiate(expr: &Expr, operator: Binary, x: &Lowered, y: &Lowered) -> Result<Option<Arc<Type>>, LowerError> {
         if x.is_nil() {
             return Ok(with_nil(operator, &y.as_interpreted())?);
         }
@@ -247,7 +224,7 @@ impl Lowering<'_> {
         let signed = ty.as_ref().is_none_or(|ty| ty.kind == Kind::Int);
         let mut best: Option<Term> = None;
         for (operand, argument) in operands.iter().zip(arguments) {
-            let term = self.number_of(operand, argument, ty.as_deref())?;
+            let term = operand.number_of(argument, ty.as_deref())?;
             best = Some(match best {
                 None => term,
                 Some(known) => {
@@ -282,8 +259,8 @@ impl Lowering<'_> {
     }
 
     /// `T(x)` of an integer.
-    pub(super) fn converted_number(&self, ty: &Arc<Type>, term: Term) -> Lowered {
-        Lowered::typed(Arc::clone(ty), What::Number(self.fitted(ty, term)))
+    pub(super) fn converted_number(ty: &Arc<Type>, term: Term) -> Lowered {
+        Lowered::typed(Arc::clone(ty), What::Number(fitted_number(ty, term)))
     }
 }
 

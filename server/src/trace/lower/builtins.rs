@@ -127,9 +127,9 @@ impl Lowering<'_> {
         let what = match &ty.kind {
             Kind::Pointer { .. } | Kind::UnsafePointer => {
                 let address = match &x.what {
-                    _ if is_pointer => self.pointer(&x, argument)?,
+                    _ if is_pointer => x.pointer(argument)?,
                     What::Nil => number(0),
-                    _ if x.is_integer() => self.number(&x, argument)?,
+                    _ if x.is_integer() => x.number(argument)?,
                     _ => return Err(refuse()),
                 };
                 What::Pointer(address)
@@ -139,9 +139,9 @@ impl Lowering<'_> {
                 // Out of range the language leaves the result open; the cast saturates.
                 What::Const(Const::Float(value)) => What::Const(fitted(&ty, Const::Int(*value as i128))),
                 _ if is_pointer && ty.kind != Kind::Int => {
-                    return Ok(Some(self.converted_number(&ty, self.pointer(&x, argument)?)));
+                    return Ok(Some(Self::converted_number(&ty, x.pointer(argument)?)));
                 }
-                _ if x.is_integer() => return Ok(Some(self.converted_number(&ty, self.number(&x, argument)?))),
+                _ if x.is_integer() => return Ok(Some(Self::converted_number(&ty, x.number(argument)?))),
                 _ if x.kind() == Some(Kind::Float) => return Err(floats()),
                 _ => return Err(refuse()),
             },
@@ -152,7 +152,7 @@ impl Lowering<'_> {
             },
             Kind::Bool => match &x.what {
                 What::Const(value @ Const::Bool(_)) => What::Const(value.clone()),
-                _ if x.kind() == Some(Kind::Bool) => What::Truth(self.truth(&x, argument)?),
+                _ if x.kind() == Some(Kind::Bool) => What::Truth(x.truth(argument)?),
                 _ => return Err(refuse()),
             },
             Kind::String => self.as_string(expr, &x, argument)?.ok_or_else(refuse)?,
@@ -177,7 +177,7 @@ impl Lowering<'_> {
         };
         match &*elem.name {
             "uint8" | "byte" => {
-                let (base, len) = self.elements(x, argument)?;
+                let (base, len) = x.elements(argument)?;
                 Ok(Some(What::Text { base, len }))
             }
             "int32" | "rune" => Err(NotLowered::new(expr, "makes a new string").into()),

@@ -44,10 +44,10 @@ impl Lowering<'_> {
         match kind {
             Some(Kind::Int | Kind::Uint | Kind::Uintptr) => {
                 let signed = ty.is_none_or(|ty| ty.kind == Kind::Int);
-                let (a, b) = (self.number_of(x, left, ty)?, self.number_of(y, right, ty)?);
+                let (a, b) = (x.number_of(left, ty)?, y.number_of(right, ty)?);
                 return Ok(compare(comparison(operator), signed, a, b));
             }
-            Some(Kind::Float) => return self.floats(operator, sides, ty),
+            Some(Kind::Float) => return Self::floats(operator, sides, ty),
             Some(Kind::Complex) => {
                 return Err(NotLowered::new(sides.expr, "compares complex numbers").into());
             }
@@ -66,14 +66,14 @@ impl Lowering<'_> {
         }
         let equal = match (x.is_nil(), y.is_nil()) {
             (true, true) => Condition::Always(true),
-            (true, false) => self.is_nil(y, right)?,
-            (false, true) => self.is_nil(x, left)?,
+            (true, false) => Self::is_nil(y, right)?,
+            (false, true) => Self::is_nil(x, left)?,
             (false, false) => self.equal(sides)?,
         };
         Ok(if operator == Binary::Equal { equal } else { not(equal) })
     }
 
-    fn floats(&self, operator: Binary, sides: &Sides<'_>, ty: Option<&Type>) -> Result<Condition, LowerError> {
+    fn floats(operator: Binary, sides: &Sides<'_>, ty: Option<&Type>) -> Result<Condition, LowerError> {
         let Some(ty) = ty else {
             return Err(not_evaluated(sides.expr));
         };
@@ -100,10 +100,10 @@ impl Lowering<'_> {
     }
 
     /// Whether a value of a kind that has a nil is it.
-    fn is_nil(&self, x: &Lowered, shown: &Expr) -> Result<Condition, LowerError> {
+    fn is_nil(x: &Lowered, shown: &Expr) -> Result<Condition, LowerError> {
         let word = match &x.what {
             What::Slice { base, .. } => base.clone(),
-            _ => self.pointer(x, shown)?,
+            _ => x.pointer(shown)?,
         };
         Ok(Self::equal_numbers(word, number(0)))
     }
@@ -114,20 +114,20 @@ impl Lowering<'_> {
         match x.kind() {
             Some(Kind::Bool) => Ok(match (&x.what, &y.what) {
                 (What::Const(Const::Bool(wanted)), _) => {
-                    let found = self.truth(y, right)?;
+                    let found = y.truth(right)?;
                     if *wanted { found } else { not(found) }
                 }
                 (_, What::Const(Const::Bool(wanted))) => {
-                    let found = self.truth(x, left)?;
+                    let found = x.truth(left)?;
                     if *wanted { found } else { not(found) }
                 }
-                _ => Self::equal_numbers(truth(self.truth(x, left)?), truth(self.truth(y, right)?)),
+                _ => Self::equal_numbers(truth(x.truth(left)?), truth(y.truth(right)?)),
             }),
-            Some(Kind::String) => self.equal_strings(sides),
+            Some(Kind::String) => Self::equal_strings(sides),
             Some(Kind::Pointer { .. } | Kind::UnsafePointer | Kind::Chan { .. }) => {
-                Ok(Self::equal_numbers(self.pointer(x, left)?, self.pointer(y, right)?))
+                Ok(Self::equal_numbers(x.pointer(left)?, y.pointer(right)?))
             }
-            Some(Kind::Interface { .. }) => self.equal_interfaces(sides),
+            Some(Kind::Interface { .. }) => Self::equal_interfaces(sides),
             Some(Kind::Struct { .. } | Kind::Array { .. }) => {
                 let mut left = MAX_CONDITION_NODES;
                 self.equal_parts(sides, &mut left)
@@ -180,9 +180,9 @@ impl Lowering<'_> {
 
     /// Two interfaces of one type: their first words say what types they hold. Where those are the same and both are not nil, what they hold decides, and that is
     /// left to the interpreter.
-    fn equal_interfaces(&self, sides: &Sides<'_>) -> Result<Condition, LowerError> {
+    fn equal_interfaces(sides: &Sides<'_>) -> Result<Condition, LowerError> {
         let ((x, left), (y, right)) = (sides.left, sides.right);
-        let (a, b) = (self.word(x, 0, left)?, self.word(y, 0, right)?);
+        let (a, b) = (x.word(0, left)?, y.word(0, right)?);
         let same_type = Self::equal_numbers(a.clone(), b);
         let both_nil = Self::equal_numbers(a, number(0));
         Ok(and(same_type, or(both_nil, Self::unknown())))

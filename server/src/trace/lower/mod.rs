@@ -13,6 +13,7 @@ pub(crate) mod model;
 mod names;
 mod operand;
 mod place;
+mod read;
 mod strings;
 mod terms;
 mod walk;

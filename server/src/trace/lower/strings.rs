@@ -12,20 +12,20 @@ use crate::expr::{Const, EvalError, Expr};
 
 impl Lowering<'_> {
     /// Where the bytes of a string are.
-    fn text(&self, x: &Lowered, shown: &Expr) -> Result<Text, LowerError> {
-        let (address, len) = self.elements(x, shown)?;
+    fn text(x: &Lowered, shown: &Expr) -> Result<Text, LowerError> {
+        let (address, len) = x.elements(shown)?;
         Ok(Text { address, len })
     }
 
-    pub(super) fn equal_strings(&self, sides: &Sides<'_>) -> Result<Condition, LowerError> {
+    pub(super) fn equal_strings(sides: &Sides<'_>) -> Result<Condition, LowerError> {
         let ((x, left), (y, right)) = (sides.left, sides.right);
         match (&x.what, &y.what) {
             (What::Const(Const::Text(a)), What::Const(Const::Text(b))) => Ok(Condition::Always(a == b)),
-            (What::Const(Const::Text(literal)), _) => Ok(is(self.text(y, right)?, literal)),
-            (_, What::Const(Const::Text(literal))) => Ok(is(self.text(x, left)?, literal)),
+            (What::Const(Const::Text(literal)), _) => Ok(is(Self::text(y, right)?, literal)),
+            (_, What::Const(Const::Text(literal))) => Ok(is(Self::text(x, left)?, literal)),
             _ => Ok(Condition::SameBytes {
-                left: self.text(x, left)?,
-                right: self.text(y, right)?,
+                left: Self::text(x, left)?,
+                right: Self::text(y, right)?,
             }),
         }
     }
@@ -43,16 +43,16 @@ impl Lowering<'_> {
             (What::Const(Const::Text(whole)), What::Const(Const::Text(start))) => {
                 Ok(Condition::Always(whole.starts_with(start)))
             }
-            (_, What::Const(Const::Text(start))) => Ok(starts_with(self.text(&x, s)?, start)),
+            (_, What::Const(Const::Text(start))) => Ok(starts_with(Self::text(&x, s)?, start)),
             (What::Const(Const::Text(whole)), _) => {
-                let start = self.text(&y, prefix)?;
+                let start = Self::text(&y, prefix)?;
                 let fits = at_least(number(whole.len() as i64), start.len.clone());
                 // Each of the beginnings that the literal has.
                 let beginnings = (0..=whole.len()).map(|len| is(start.clone(), &whole[..len]));
                 Ok(and(fits, any(beginnings.collect())))
             }
             _ => {
-                let (whole, start) = (self.text(&x, s)?, self.text(&y, prefix)?);
+                let (whole, start) = (Self::text(&x, s)?, Self::text(&y, prefix)?);
                 let fits = at_least(whole.len, start.len.clone());
                 let beginning = Text {
                     address: whole.address,

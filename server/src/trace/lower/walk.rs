@@ -9,7 +9,7 @@ use super::Lowering;
 use super::error::{LowerError, NotLowered};
 use super::operand::{Lowered, What};
 use super::place::Place;
-use super::terms::{arithmetic, checked, compare, difference, fit, has_room, nothing, number, product, sum};
+use super::terms::{arithmetic, checked, difference, has_room, nothing, number, product, sum};
 use crate::expr::{self, Binary, Const, EvalError, Expr, Unary, field_path, find_global, find_type, plain_type};
 use crate::trace::capture::general_register;
 use crate::value::is_direct_in_interface;
@@ -19,7 +19,7 @@ impl Lowering<'_> {
     pub(super) fn truth_of(&self, condition: &Expr) -> Result<Condition, LowerError> {
         let x = self.operand(condition)?;
         match x.kind() {
-            Some(Kind::Bool) => self.truth(&x, condition),
+            Some(Kind::Bool) => x.truth(condition),
             _ => Err(EvalError::Refused("condition expression not boolean".to_owned()).into()),
         }
     }
@@ -152,21 +152,21 @@ impl Lowering<'_> {
                 What::Place(place) => (fields, place.clone()),
                 _ => return Err(not_evaluated(base)),
             },
-            Some(Kind::Pointer { elem }) => match &self.binary.type_info(elem)?.kind {
-                Kind::Struct { fields } => (fields.clone(), Place::pointee(self.pointer(x, base)?)),
+            Some(Kind::Pointer { elem }) => {
                 // A pointer to an interface or a pointer is not looked through.
-                _ => {
+                let Kind::Struct { fields } = &self.binary.type_info(elem)?.kind else {
                     let ty = x.type_name();
                     return Err(EvalError::NoMemberOf(base.to_string(), ty, name.to_owned()).into());
-                }
-            },
+                };
+                (fields.clone(), Place::pointee(x.pointer(base)?))
+            }
             Some(Kind::Interface { .. }) => {
                 let why = "is behind an interface, whose type only the running program knows; write ";
                 let part = format!("{base}.{name}");
                 return Err(NotLowered::new(part, format!("{why}{base}.(T).{name}")).into());
             }
             Some(Kind::Chan { header, .. }) => match &self.binary.type_info(header)?.kind {
-                Kind::Struct { fields } if name != "buf" => (fields.clone(), Place::pointee(self.word(x, 0, base)?)),
+                Kind::Struct { fields } if name != "buf" => (fields.clone(), Place::pointee(x.word(0, base)?)),
                 _ => return Err(NotLowered::new(format!("{base}.{name}"), "is inside of a channel").into()),
             },
             Some(Kind::Func) => {
@@ -200,23 +200,6 @@ impl Lowering<'_> {
         Ok(Lowered::place(ty.ok_or_else(no_member)?, place))
     }
 
-    /// The address in a pointer.
-    pub(super) fn pointer(&self, x: &Lowered, shown: &Expr) -> Result<Term, LowerError> {
-        match &x.what {
-            What::Pointer(term) => Ok(term.clone()),
-            What::Nil => Ok(number(0)),
-            _ => self.word(x, 0, shown),
-        }
-    }
-
-    /// The n-th word of a value.
-    pub(super) fn word(&self, x: &Lowered, n: u64, shown: &Expr) -> Result<Term, LowerError> {
-        match &x.what {
-            What::Place(place) => place.word(8 * n, shown),
-            _ => Err(not_evaluated(shown)),
-        }
-    }
-
     fn dereference(&self, inside: &Expr) -> Result<Lowered, LowerError> {
         let x = self.operand(inside)?;
         if x.is_nil() {
@@ -225,7 +208,7 @@ impl Lowering<'_> {
         let Some(Kind::Pointer { elem }) = x.kind() else {
             return Err(EvalError::NotPointer(inside.to_string(), x.type_name()).into());
         };
-        let place = Place::pointee(self.pointer(&x, inside)?);
+        let place = Place::pointee(x.pointer(inside)?);
         Ok(Lowered::place(self.binary.type_info(elem)?, place))
     }
 
@@ -251,7 +234,7 @@ impl Lowering<'_> {
             ) {
                 return Err(EvalError::NotIndexable(base.to_string(), elem.name.to_string()).into());
             }
-            let place = Place::pointee(self.pointer(&x, base)?);
+            let place = Place::pointee(x.pointer(base)?);
             x = Lowered::place(elem, place);
         }
         let (elem, stride) = match x.kind() {
@@ -282,7 +265,7 @@ impl Lowering<'_> {
                 return Err(NotLowered::new(expr, "needs an element of an array that is in registers").into());
             }
         }
-        let (first, len) = self.elements(&x, base)?;
+        let (first, len) = x.elements(base)?;
         if !has_room(&[&first, &len, &at]) {
             return Err(NotLowered::new(expr, "is too large for a condition in the kernel").into());
         }
@@ -300,22 +283,6 @@ impl Lowering<'_> {
                 Ok(Lowered::typed(ty, What::Const(Const::Int(i128::from(*byte)))))
             }
             _ => Err(NotLowered::new(index, "picks a byte of a constant").into()),
-        }
-    }
-
-    /// Where the elements of an array, a slice or a string begin, and how many there are.
-    pub(super) fn elements(&self, x: &Lowered, shown: &Expr) -> Result<(Term, Term), LowerError> {
-        match (x.kind(), &x.what) {
-            (_, What::Slice { base, len, .. } | What::Text { base, len }) => Ok((base.clone(), len.clone())),
-            (Some(Kind::Array { len, .. }), What::Place(place)) => {
-                let in_registers = || NotLowered::new(shown, "has no address: the variable is in registers");
-                let len = number(i64::try_from(len).unwrap_or(i64::MAX));
-                Ok((place.address().ok_or_else(in_registers)?, len))
-            }
-            (Some(Kind::Slice { .. } | Kind::String), What::Place(place)) => {
-                Ok((place.word(0, shown)?, place.load(8, 8, true, shown)?))
-            }
-            _ => Err(not_evaluated(shown)),
         }
     }
 
@@ -344,10 +311,10 @@ impl Lowering<'_> {
                 return Err(EvalError::Refused(format!("can not slice \"{base}\" (type {ty})")).into());
             }
         };
-        let (first, len) = self.elements(&x, base)?;
+        let (first, len) = x.elements(base)?;
         let limit = match (x.kind(), &x.what) {
             (Some(Kind::Slice { .. }), What::Slice { cap, .. }) => cap.clone(),
-            (Some(Kind::Slice { .. }), _) => self.word(&x, 2, base)?,
+            (Some(Kind::Slice { .. }), _) => x.word(2, base)?,
             _ => len.clone(),
         };
         if !has_room(&[&first, &len, &limit, &from, &from, &from]) {
@@ -393,39 +360,8 @@ impl Lowering<'_> {
             What::Const(value) if x.ty.is_none() => {
                 Err(EvalError::Refused(format!("can not convert constant {value} to int")).into())
             }
-            _ if x.is_integer() => self.number(&x, expr),
+            _ if x.is_integer() => x.number(expr),
             _ => Err(EvalError::IndexType(x.type_name()).into()),
-        }
-    }
-
-    /// A computed integer, extended to 64 bits as its type says.
-    pub(super) fn number(&self, x: &Lowered, shown: &Expr) -> Result<Term, LowerError> {
-        match (&x.what, &x.ty) {
-            (What::Number(term), _) => Ok(term.clone()),
-            (What::Place(place), Some(ty)) => place.load(0, ty.size, ty.kind == Kind::Int, shown),
-            (What::Const(Const::Int(n)), ty) => {
-                let unsigned = ty.as_ref().is_some_and(|ty| ty.kind != Kind::Int);
-                let fits = i64::try_from(*n).ok();
-                let fits = fits.filter(|n| !unsigned || *n >= 0);
-                let fits = fits.or_else(|| u64::try_from(*n).ok().filter(|_| unsigned).map(u64::cast_signed));
-                Ok(number(
-                    fits.ok_or_else(|| NotLowered::new(shown, "is a number beyond 64 bits"))?,
-                ))
-            }
-            _ => Err(not_evaluated(shown)),
-        }
-    }
-
-    /// A truth value.
-    pub(super) fn truth(&self, x: &Lowered, shown: &Expr) -> Result<Condition, LowerError> {
-        match &x.what {
-            What::Truth(condition) => Ok(condition.clone()),
-            What::Const(Const::Bool(b)) => Ok(Condition::Always(*b)),
-            What::Place(place) => {
-                let byte = place.load(0, 1, false, shown)?;
-                Ok(compare(spelunk_bpf::Comparison::NotEqual, false, byte, number(0)))
-            }
-            _ => Err(not_evaluated(shown)),
         }
     }
 
@@ -452,7 +388,7 @@ impl Lowering<'_> {
         let Some(runtime_type) = wanted.runtime_type.or_else(described) else {
             return Err(NotLowered::new(expr, "has a type that no interface of this program holds").into());
         };
-        let first = self.word(&x, 0, base)?;
+        let first = x.word(0, base)?;
         let held = if empty {
             first
         } else {
@@ -460,24 +396,13 @@ impl Lowering<'_> {
         };
         // 0 where the types are the same, and no value where they are not.
         let same = checked(difference(held, Term::Address(runtime_type.0)), number(1));
-        let data = sum(self.word(&x, 1, base)?, same);
+        let data = sum(x.word(1, base)?, same);
         if !is_direct_in_interface(self.binary, runtime_type) {
             return Ok(Lowered::place(wanted, Place::pointee(data)));
         }
         match wanted.kind {
             Kind::Pointer { .. } | Kind::UnsafePointer => Ok(Lowered::typed(wanted, What::Pointer(data))),
             _ => Err(NotLowered::new(expr, "is held in the interface itself").into()),
-        }
-    }
-
-    /// A conversion of an integer, which cuts and extends.
-    pub(super) fn fitted(&self, ty: &Type, term: Term) -> Term {
-        match term {
-            Term::Const(n) => match expr::fitted(ty, Const::Int(i128::from(n))) {
-                Const::Int(n) => number(n as i64),
-                _ => number(n),
-            },
-            term => fit(term, ty.size, ty.kind == Kind::Int),
         }
     }
 

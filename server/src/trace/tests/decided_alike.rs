@@ -2,25 +2,22 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use spelunk_bpf::{Flags, RecordView};
 use spelunk_dwarf::Binary;
 
 use super::generated::{Generated, PROBED, generate};
+use super::program::{build, engine, run};
 use crate::expr::{Template, parse};
-use crate::process::{Identity, Launch};
 use crate::trace::reader::Consumer;
-use crate::trace::{Engine, Installed, LogPlanner, LogSite, Terms, Unfit};
-use crate::value::LoadConfig;
+use crate::trace::{Installed, LogPlanner, LogSite, Terms, Unfit};
 
 /// How often the line is passed.
-const PASSES: usize = 40;
+const PASSES: usize = 30;
 /// How many conditions are made up.
-const CONDITIONS: usize = 300;
+const CONDITIONS: usize = 200;
 
 /// What the kernel, or the interpreter where the kernel left it open, says of one condition at one pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,33 +61,6 @@ impl Consumer<(usize, LogSite)> for Notes {
     }
 }
 
-fn skip(reason: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIP: {reason}");
-}
-
-fn build(source: &str, folder: &Path, flags: &[&str]) -> Option<PathBuf> {
-    fs::write(folder.join("main.go"), source).expect("the source is written");
-    fs::write(folder.join("go.mod"), "module example.org/subject\n\ngo 1.21\n").expect("the module is written");
-    let go = std::env::var_os("SPELUNK_GO").map_or_else(|| "go".into(), PathBuf::from);
-    let built = Command::new(go)
-        .current_dir(folder)
-        .envs([("GOFLAGS", ""), ("GOWORK", "off"), ("GOTOOLCHAIN", "local")])
-        .arg("build")
-        .args(flags)
-        .args(["-o", "subject", "."])
-        .output();
-    match built {
-        Ok(built) => {
-            assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-            Some(folder.join("subject"))
-        }
-        Err(error) => {
-            skip(&format!("there is no Go toolchain: {error}"));
-            None
-        }
-    }
-}
-
 /// What the program wrote: for each pass one character for each condition.
 fn outcomes(path: &Path) -> Vec<Vec<u8>> {
     let text = fs::read_to_string(path).expect("the program wrote its outcomes");
@@ -100,16 +70,6 @@ fn outcomes(path: &Path) -> Vec<Vec<u8>> {
         outcomes.as_bytes().to_vec()
     };
     text.lines().enumerate().map(line).collect()
-}
-
-fn engine(binary: &Arc<Binary>) -> Option<Engine<(usize, LogSite)>> {
-    match Engine::new(Arc::clone(binary), LoadConfig::DAP) {
-        Ok(engine) => Some(engine),
-        Err(error) => {
-            skip(&format!("this machine or this user has no kernel probes: {error}"));
-            None
-        }
-    }
 }
 
 /// Debuggers want types with their package.
@@ -193,25 +153,11 @@ fn decide(generated: &Generated, probed: &str, flags: &[&str]) -> Option<Tally> 
         }
     }
     let verdicts = Verdicts::default();
-    let mut launched = Launch {
-        program: program.clone(),
-        args: vec![folder.path().join("outcomes").into(), PASSES.to_string().into()],
-        ..Launch::default()
-    }
-    .start_here()
-    .expect("the program starts");
-    let place = Arc::new(Identity::launched(launched.pid, &program).expect("it is ours"));
-    let link = engine.install(&place, sites).expect("the kernel takes the probes");
     let notes = Notes {
         binary: Arc::clone(&binary),
         verdicts: Arc::clone(&verdicts),
     };
-    let reader = engine.read(notes).expect("nobody reads yet");
-    launched.release().expect("the program runs");
-    launched.exit.recv().expect("the program ends");
-    link.detach();
-    reader.finish();
-    let counters = engine.counters();
+    let counters = run(&mut engine, &program, folder.path(), PASSES, sites, notes);
     assert_eq!(
         counters.hits,
         counters.condition_false + counters.emitted,

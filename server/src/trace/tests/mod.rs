@@ -2,3 +2,5 @@
 
 mod decided_alike;
 mod generated;
+mod moved;
+mod program;
