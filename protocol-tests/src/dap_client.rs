@@ -298,7 +298,10 @@ impl DapClient {
                     return Ok(Some(event));
                 }
             }
-            match self.incoming.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            match self
+                .incoming
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
                 Ok(Ok(message)) => {
                     self.keep(&message);
                     self.waiting.push_back(message);

@@ -11,15 +11,17 @@ pub fn is_long() -> bool {
 pub struct Moments(u64);
 
 impl Moments {
-    /// Says the seed under the name of what is chosen for.
+    /// Says the seed under the name of what is chosen for. Different names have different moments.
     pub fn new(what: &str) -> Moments {
         let seed = std::env::var("SPELUNK_SEED")
             .ok()
             .and_then(|text| text.parse::<u64>().ok())
             .unwrap_or_else(|| std::process::id().into());
         println!("{what}: SPELUNK_SEED={seed}");
-        // Seeds that lie side by side begin alike; and 0 would stay 0.
-        Moments(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        // Seeds that lie side by side would begin alike (FNV-1a mixes them); and 0 would stay 0.
+        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let bytes = seed.to_le_bytes().into_iter().chain(what.bytes());
+        Moments(bytes.fold(0xcbf2_9ce4_8422_2325, mix) | 1)
     }
 
     /// A number below `limit`, which is not 0.

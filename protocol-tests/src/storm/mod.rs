@@ -85,9 +85,7 @@ impl Counts {
     /// Reads what the program has said at its end. It must have found nothing wrong.
     pub fn read(stdout: &str) -> Result<Counts> {
         if !stdout.contains("all is well") || stdout.contains("wrong") {
-            return Err(Failure::new(format!(
-                "the program's results are not right:\n{stdout}"
-            )));
+            return Err(Failure::new(format!("the program's results are not right:\n{stdout}")));
         }
         let line = stdout
             .lines()

@@ -59,8 +59,14 @@ impl Condition {
     }
 }
 
+/// An integer; one without a sign is shown in hexadecimal too.
 fn number(values: &[&str], index: usize) -> Option<i64> {
-    values.get(index)?.parse().ok()
+    let shown = values.get(index)?;
+    let Some((decimal, hexadecimal)) = shown.split_once(" = 0x") else {
+        return shown.parse().ok();
+    };
+    let number: i64 = decimal.parse().ok()?;
+    (i64::from_str_radix(hexadecimal, 16) == Ok(number)).then_some(number)
 }
 
 /// A string's value without its quotes.
@@ -90,7 +96,7 @@ impl Place {
             Place::Paired => "// paired",
             Place::Grown => "// grown",
             Place::Risked => "// risked",
-            Place::Steady => "// steady",
+            Place::Steady => "// steadied",
             Place::Begun => "// begun",
         }
     }
@@ -114,7 +120,15 @@ impl Place {
     pub fn shown(self) -> &'static [&'static str] {
         match self {
             Place::Visited => &["x", "twice", "name", "me", "runtime.curg.goid"],
-            Place::Placed => &["o.id", "o.total", "o.customer", "len(o.items)", "o.next.id", "me", "o.items"],
+            Place::Placed => &[
+                "o.id",
+                "o.total",
+                "o.customer",
+                "len(o.items)",
+                "o.next.id",
+                "me",
+                "o.items",
+            ],
             Place::Measured => &["s", "n"],
             Place::LookedUp => &["n", "len(table)", "key", "keys[1]", "keys"],
             Place::Paired => &["a", "b"],
@@ -177,8 +191,8 @@ impl Place {
                 let is_nil = n(0)? % 3 == 0;
                 values[1] == is_nil.to_string()
                     && if is_nil {
-                        // A watch expression of a stopped frame fails, which shows as nothing.
-                        values[2].contains("nil pointer dereference") || values[2].is_empty()
+                        // A watch expression of a stopped frame fails, and shows nothing.
+                        values[2] == "{eval err: o is nil}" || values[2].is_empty()
                     } else {
                         n(2)? == n(0)?
                     }
@@ -219,13 +233,17 @@ impl Place {
             (Place::Placed, 1) => Condition::new("len(o.items) > 3 && o.items[3] == o.id+3", 0, |v, _| {
                 Some(number(v, 3)? > 3)
             }),
-            (Place::Placed, 2) => Condition::new(format!("o.next.id == {below} || o.total == {small}"), small, |v, _| {
-                // Either way the other values must belong to it.
-                Some(number(v, 0)? - 1 == number(v, 4)?)
-            }),
-            (Place::Placed, _) => Condition::new(format!("o.next.next == nil && o.id % {small} == 0"), small, |v, k| {
-                Some(number(v, 0)? % k as i64 == 0)
-            }),
+            (Place::Placed, 2) => {
+                Condition::new(format!("o.next.id == {below} || o.total == {small}"), small, |v, _| {
+                    // Either way the other values must belong to it.
+                    Some(number(v, 0)? - 1 == number(v, 4)?)
+                })
+            }
+            (Place::Placed, _) => {
+                Condition::new(format!("o.next.next == nil && o.id % {small} == 0"), small, |v, k| {
+                    Some(number(v, 0)? % k as i64 == 0)
+                })
+            }
             (Place::Measured, _) => Condition::new(format!("s != nil && n % {small} == 1"), small, |v, k| {
                 Some(number(v, 1)? % k as i64 == 1)
             }),
@@ -233,11 +251,15 @@ impl Place {
             (Place::LookedUp, 1) => Condition::new(format!("keys[1] == \"k20{below}\""), below, |v, k| {
                 Some(text(v, 3)? == format!("k20{k}"))
             }),
-            (Place::LookedUp, _) => Condition::new(format!("keys[1] == key && n/{small}*{small} == n"), small, |v, k| {
-                Some(number(v, 0)? % k as i64 == 0)
-            }),
+            (Place::LookedUp, _) => {
+                Condition::new(format!("keys[1] == key && n/{small}*{small} == n"), small, |v, k| {
+                    Some(number(v, 0)? % k as i64 == 0)
+                })
+            }
             (Place::Paired, _) => Condition::new("a != b", 0, |v, _| Some(v[0] != v[1])),
-            (Place::Grown, 0) => Condition::new(format!("depth == {below}"), below, |v, k| Some(number(v, 0)? == k as i64)),
+            (Place::Grown, 0) => Condition::new(format!("depth == {below}"), below, |v, k| {
+                Some(number(v, 0)? == k as i64)
+            }),
             (Place::Grown, _) => Condition::new(
                 format!("above.depth % {small} == 0 && above.top == top"),
                 small,
@@ -250,8 +272,16 @@ impl Place {
             (Place::Risked, _) => Condition::new(format!("o.id % {small} == 1"), small, |v, k| {
                 Some(number(v, 2)? % k as i64 == 1)
             }),
-            (Place::Steady, _) => Condition::new("n % 3 == 0", 0, |v, _| Some(number(v, 0)? % 3 == 0)),
-            (Place::Begun, _) => Condition::new("o.total == 3*o.id", 0, |_, _| Some(true)),
+            (Place::Steady | Place::Begun, _) => self.always(),
+        }
+    }
+
+    /// A condition that is true as often as the program counts: at each third pass of `steady`, at each of others.
+    pub fn always(self) -> Condition {
+        match self {
+            Place::Steady => Condition::new("n % 3 == 0", 0, |v, _| Some(number(v, 0)? % 3 == 0)),
+            Place::Begun => Condition::new("o.total == 3*o.id && len(o.customer) > 1", 0, |_, _| Some(true)),
+            _ => Condition::new("true", 0, |_, _| Some(true)),
         }
     }
 
@@ -273,25 +303,27 @@ impl Place {
 
     /// A condition that is true so seldom that each time may stop the program.
     pub fn seldom(self, moments: &mut Moments) -> Condition {
-        let k = moments.below(1500) + 500;
+        let k = moments.below(300);
         match self {
-            Place::Visited => Condition::new(format!("x % 2000 == {k} && runtime.curg.goid == me"), k, |v, k| {
-                Some(number(v, 0)? % 2000 == k as i64 && v[3] == v[4])
+            Place::Visited => Condition::new(format!("x % 300 == {k} && runtime.curg.goid == me"), k, |v, k| {
+                Some(number(v, 0)? % 300 == k as i64 && v[3] == v[4])
             }),
-            Place::Placed => Condition::new(format!("o.customer == \"c{k}\""), k, |v, k| {
+            Place::Placed => Condition::new(format!("o.customer == \"c{}\"", 5 * k), 5 * k, |v, k| {
                 Some(text(v, 2)? == format!("c{k}"))
             }),
-            Place::Measured => Condition::new(format!("n % 4000 == {k}"), k, |v, k| {
-                Some(number(v, 1)? % 4000 == k as i64)
+            Place::Measured => Condition::new(format!("n % 300 == {k}"), k, |v, k| {
+                Some(number(v, 1)? % 300 == k as i64)
             }),
-            Place::LookedUp => Condition::new(format!("keys[1] == key && len(table) == 3 && n % 3500 == {k}"), k, |v, k| {
-                Some(number(v, 1)? == 3 && number(v, 0)? % 3500 == k as i64)
+            Place::LookedUp => Condition::new(
+                format!("keys[1] == key && len(table) == 3 && n % 100 == {}", k % 100),
+                k % 100,
+                |v, k| Some(number(v, 1)? == 3 && number(v, 0)? % 100 == k as i64),
+            ),
+            Place::Grown => Condition::new(format!("depth == {} && above.top == top", k % 201), k % 201, |v, k| {
+                Some(number(v, 0)? == k as i64)
             }),
-            Place::Grown => Condition::new(format!("depth == 37 && top % 3200 == {}", k / 64 * 64), k / 64 * 64, |v, k| {
-                Some(number(v, 0)? == 37 && number(v, 1)? % 3200 == k as i64)
-            }),
-            Place::Risked => Condition::new(format!("o != nil && o.id % 2000 == {k}"), k, |v, k| {
-                Some(number(v, 2)? % 2000 == k as i64)
+            Place::Risked => Condition::new(format!("o != nil && o.id % 300 == {k}"), k, |v, k| {
+                Some(number(v, 2)? % 300 == k as i64)
             }),
             Place::Paired | Place::Steady | Place::Begun => self.never(),
         }
@@ -333,10 +365,14 @@ mod tests {
         assert_eq!(Place::Visited.judge(&right, 12), Ok(()));
         assert!(Place::Visited.judge(&right, 13).is_err());
         assert!(Place::Visited.judge(&["7", "14", "\"n8\"", "12", "12"], 12).is_err());
-        assert!(Place::Visited.judge(&["7", "(unreadable)", "\"n7\"", "12", "12"], 12).is_err());
+        assert!(
+            Place::Visited
+                .judge(&["7", "(unreadable)", "\"n7\"", "12", "12"], 12)
+                .is_err()
+        );
         let order = ["8", "24", "\"c8\"", "3", "7", "1", "[]int len: 3, cap: 4, [8,9,10]"];
         assert_eq!(Place::Placed.judge(&order, 1), Ok(()));
-        assert!(Place::Risked.judge(&["3", "true", "{eval err: nil pointer dereference}"], 1).is_ok());
+        assert!(Place::Risked.judge(&["3", "true", "{eval err: o is nil}"], 1).is_ok());
         assert!(Place::Risked.judge(&["4", "false", "3"], 1).is_err());
         assert!(Place::Paired.judge(&["\"n1\"", "\"n1n1\""], 1).is_ok());
         assert!(Place::Paired.judge(&["\"n1\"", "\"n1n2\""], 1).is_err());
