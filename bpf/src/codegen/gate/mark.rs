@@ -30,12 +30,13 @@ impl Generator<'_> {
         let Some(mark) = self.mark_of(CallEnd::Call) else { return };
         let done = self.asm.label();
         self.mark_key(mark, done);
-        self.asm.store_imm(Width::Double, FP, slot::WORD, 1);
+        // The word that is read to lies in the buffer, which holds the key now.
+        self.asm.store_imm(Width::Double, FP, slot::KEY, 1);
         self.asm.load_map(R1, MapRef::Marks);
         self.asm.mov(R2, FP);
         self.asm.alu_imm(Alu::Add, R2, i32::from(self.buffer));
         self.asm.mov(R3, FP);
-        self.asm.alu_imm(Alu::Add, R3, i32::from(slot::WORD));
+        self.asm.alu_imm(Alu::Add, R3, i32::from(slot::KEY));
         self.asm.mov_imm(R4, ANY);
         self.asm.call(Helper::MapUpdateElem);
         self.asm.bind(done);

@@ -164,7 +164,7 @@ impl Lowering<'_> {
         for (offset, ty) in places {
             *room = room.checked_sub(2).ok_or_else(too_large)?;
             let ty = self.binary.type_info(ty)?;
-            let part = |place: &super::place::Place| Lowered::place(ty.clone(), place.behind(offset));
+            let part = |place: &Place| Lowered::place(ty.clone(), place.behind(offset));
             let (a, b) = (part(a), part(b));
             let parts = Sides {
                 expr: sides.expr,
