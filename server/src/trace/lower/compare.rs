@@ -7,7 +7,7 @@ use super::Lowering;
 use super::error::{LowerError, NotLowered};
 use super::operand::{Lowered, What};
 use super::place::Place;
-use super::terms::{all, and, any, arithmetic, compare, not, number, truth};
+use super::terms::{all, and, any, arithmetic, compare, equal, not, nothing, number, truth};
 use super::walk::not_evaluated;
 use crate::expr::{Binary, Const, EvalError, Expr, constant_compare, fitted};
 
@@ -106,7 +106,7 @@ impl Lowering<'_> {
             What::Slice { base, .. } => base.clone(),
             _ => x.pointer(shown)?,
         };
-        Ok(Self::equal_numbers(word, number(0)))
+        Ok(equal(word, number(0)))
     }
 
     /// Whether two values are equal that are no numbers.
@@ -122,11 +122,11 @@ impl Lowering<'_> {
                     let found = x.truth(left)?;
                     if *wanted { found } else { not(found) }
                 }
-                _ => Self::equal_numbers(truth(x.truth(left)?), truth(y.truth(right)?)),
+                _ => equal(truth(x.truth(left)?), truth(y.truth(right)?)),
             }),
             Some(Kind::String) => Self::equal_strings(sides),
             Some(Kind::Pointer { .. } | Kind::UnsafePointer | Kind::Chan { .. }) => {
-                Ok(Self::equal_numbers(x.pointer(left)?, y.pointer(right)?))
+                Ok(equal(x.pointer(left)?, y.pointer(right)?))
             }
             Some(Kind::Interface { .. }) => self.equal_interfaces(sides),
             Some(Kind::Struct { .. } | Kind::Array { .. }) => {
@@ -191,12 +191,12 @@ impl Lowering<'_> {
         };
         let kind = Place::pointee(held).load(layout.type_kind, 1, false, left)?;
         let kind = arithmetic(Operation::And, false, kind, number(KIND_MASK));
-        let is_pointer = Self::equal_numbers(kind, number(POINTER_KIND));
-        let same_type = Self::equal_numbers(first.clone(), y.word(0, right)?);
-        let both_nil = Self::equal_numbers(first, number(0));
-        let same_data = Self::equal_numbers(x.word(1, left)?, y.word(1, right)?);
+        let is_pointer = equal(kind, number(POINTER_KIND));
+        let same_type = equal(first.clone(), y.word(0, right)?);
+        let both_nil = equal(first, number(0));
+        let same_data = equal(x.word(1, left)?, y.word(1, right)?);
         let same_pointer = and(is_pointer.clone(), same_data);
-        let beyond = and(not(is_pointer), Self::unknown());
+        let beyond = and(not(is_pointer), nothing());
         Ok(and(same_type, any(vec![both_nil, same_pointer, beyond])))
     }
 }
