@@ -35,6 +35,8 @@ pub(crate) mod site_state {
     pub(crate) const OFF: u32 = 2;
     /// The kernel steps its instruction rather than emulating it.
     pub(crate) const STEPPED: u32 = 4;
+    /// It is about to be taken out, and does nothing any more.
+    pub(crate) const RETIRED: u32 = 8;
 }
 
 /// One entry of the counter table.

@@ -114,7 +114,7 @@ pub struct Counters {
     /// How many of the emitted records lack something that could not be read ([`crate::Flags::FAULT`]), or were made because the condition had no value
     /// ([`crate::Flags::CONDITION_UNKNOWN`]). What found no room is not among them.
     pub faults: u64,
-    /// How often a site of a plan that stops was passed while it was not armed ([`ProbeSet::arm`]).
+    /// How often a site of a plan that stops was passed while it was not armed ([`ProbeSet::arm`]), and any site on its way out ([`Watch::retire`]).
     pub idle: u64,
 }
 

@@ -63,6 +63,12 @@ impl Watch {
         self.maps.site_table.change_state(site.0, site_state::OFF, 0);
     }
 
+    /// Has a site do nothing any more, for good, because it is about to be taken out: hits from now on are counted as idle. A program that runs at this moment
+    /// finishes its record.
+    pub fn retire(&self, site: SiteId) {
+        self.maps.site_table.change_state(site.0, site_state::RETIRED, 0);
+    }
+
     /// Has a site do again what its plan says.
     pub fn switch_on(&self, site: SiteId) {
         self.maps.site_table.change_state(site.0, 0, site_state::OFF);

@@ -411,6 +411,13 @@ fn what_a_site_costs_is_told_and_it_can_be_switched_off() {
     watch.switch_on(emulated);
     fixture.run("loop 10");
     assert_eq!(records(&set, &plan).len(), 10);
+
+    watch.retire(emulated);
+    fixture.run("loop 20");
+    assert!(records(&set, &plan).is_empty());
+    let counters = watch.counters(emulated);
+    assert_eq!((counters.hits, counters.emitted, counters.idle), (1530, 1010, 20));
+    check_sum(&set, emulated);
     link.detach();
 
     // The instruction behind `push %rbp` is `mov %rsp, %rbp`, which the kernel steps.

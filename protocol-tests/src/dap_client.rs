@@ -178,6 +178,8 @@ pub struct DapClient {
     sequence: i64,
     last_sent: String,
     transcript: Vec<Message>,
+    /// Whether there is a transcript.
+    keeps: bool,
 }
 
 impl DapClient {
@@ -249,6 +251,7 @@ impl DapClient {
             sequence: 0,
             last_sent: "connecting".into(),
             transcript,
+            keeps: true,
         })
     }
 
@@ -271,6 +274,43 @@ impl DapClient {
     pub fn forget(&mut self) {
         self.waiting.clear();
         self.transcript.clear();
+    }
+
+    /// Has the client keep no transcript from now on: in long sessions it would take all memory.
+    pub fn keep_no_transcript(&mut self) {
+        self.keeps = false;
+        self.transcript.clear();
+    }
+
+    fn keep(&mut self, message: &Message) {
+        if self.keeps {
+            self.transcript.push(message.clone());
+        }
+    }
+
+    /// The next event that nobody has asked for, as soon as there is one; `None` where none comes within `limit`. It fails where the connection is closed.
+    #[track_caller]
+    pub fn next_event(&mut self, limit: Duration) -> Result<Option<Event>> {
+        let end = Instant::now() + limit;
+        loop {
+            while let Some(message) = self.waiting.pop_front() {
+                if let Message::Event(event) = message {
+                    return Ok(Some(event));
+                }
+            }
+            match self
+                .incoming
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(Ok(message)) => {
+                    self.keep(&message);
+                    self.waiting.push_back(message);
+                }
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Ok(Err(problem)) => return Err(Failure::new(problem)),
+                Err(RecvTimeoutError::Disconnected) => return Err(Failure::new("the connection is closed")),
+            }
+        }
     }
 
     /// What the server said, in order.
@@ -305,7 +345,7 @@ impl DapClient {
             arguments,
         };
         let value = serde_json::to_value(&request).attempt("writing a request")?;
-        self.transcript.push(request);
+        self.keep(&request);
         command.clone_into(&mut self.last_sent);
         self.send_value(&value)?;
         Ok(self.sequence)
@@ -329,7 +369,7 @@ impl DapClient {
                 .recv_timeout(end.saturating_duration_since(Instant::now()))
             {
                 Ok(Ok(message)) => {
-                    self.transcript.push(message.clone());
+                    self.keep(&message);
                     self.waiting.push_back(message);
                     continue;
                 }
@@ -390,7 +430,7 @@ impl DapClient {
     /// Everything of one category that has arrived and was not taken, joined.
     pub fn outputs_so_far(&mut self, category: &str) -> String {
         while let Ok(Ok(message)) = self.incoming.try_recv() {
-            self.transcript.push(message.clone());
+            self.keep(&message);
             self.waiting.push_back(message);
         }
         let texts = self.waiting.iter().filter_map(|message| match message {
@@ -408,7 +448,7 @@ impl DapClient {
         loop {
             match self.incoming.recv_timeout(STEP) {
                 Ok(Ok(message)) => {
-                    self.transcript.push(message.clone());
+                    self.keep(&message);
                     self.waiting.push_back(message);
                 }
                 Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => return Ok(()),

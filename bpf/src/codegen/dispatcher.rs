@@ -41,7 +41,7 @@ fn after(environment: Environment, admit: impl FnOnce(&mut Asm, Label)) -> Resul
     asm.jump_if_imm(R0, Cond::Equal, 0, unknown);
     asm.load(Width::Word, R3, R0, site::PLAN);
     asm.load(Width::Word, R1, R0, site::STATE);
-    asm.alu_imm(Alu::And, R1, site_state::OFF.cast_signed());
+    asm.alu_imm(Alu::And, R1, (site_state::OFF | site_state::RETIRED).cast_signed());
     asm.jump_if_imm(R1, Cond::NotEqual, 0, off);
     asm.mov(R1, R6);
     asm.load_map(R2, MapRef::Programs);
@@ -50,7 +50,13 @@ fn after(environment: Environment, admit: impl FnOnce(&mut Asm, Label)) -> Resul
     count(&mut asm, counter::UNPLANNED);
     asm.jump(unknown);
     asm.bind(off);
+    let retired = asm.label();
+    asm.alu_imm(Alu::And, R1, site_state::RETIRED.cast_signed());
+    asm.jump_if_imm(R1, Cond::NotEqual, 0, retired);
     count(&mut asm, counter::THROTTLED);
+    asm.jump(unknown);
+    asm.bind(retired);
+    count(&mut asm, counter::IDLE);
     asm.bind(unknown);
     asm.mov_imm(R0, 0);
     asm.exit();

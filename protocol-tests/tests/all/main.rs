@@ -16,6 +16,7 @@ mod peer_rpc;
 mod probe_accounting;
 mod queues;
 mod stress;
+mod stress_probes;
 mod trace_basic;
 mod trace_corpus;
 mod trace_order;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use protocol_tests::child::{descendants, wait_until};
 use protocol_tests::dap_client::{DapClient, Message, SourceBreakpoint};
 use protocol_tests::failure::Result;
+use protocol_tests::moments::is_long;
 use protocol_tests::paths;
 use protocol_tests::toolchain::{Build, Built, fixture};
 use serde_json::json;
@@ -14,10 +15,6 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// What the queue, the sockets and the ring may take, in KiB. The messages of the test take more.
 const MOST_GROWTH: u64 = 48 << 10;
-
-fn is_long() -> bool {
-    std::env::var_os("SPELUNK_STRESS").is_some_and(|value| value == "1")
-}
 
 /// The memory of the server's processes, in KiB.
 fn resident(pid: i32) -> u64 {

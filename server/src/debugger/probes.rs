@@ -278,10 +278,12 @@ impl Probes {
         self.engine.as_ref().map(Engine::watch)
     }
 
-    /// Has probes stop their threads, or not any more.
-    pub(super) fn arm(&self, sites: &[SiteId], armed: bool) {
-        if let Some(engine) = &self.engine {
-            engine.arm(sites, armed);
+    /// Has probes do nothing any more, for good. Hits from now on are counted as idle.
+    pub(super) fn retire(&self, sites: &[SiteId]) {
+        if let Some(watch) = self.watch() {
+            for site in sites {
+                watch.retire(*site);
+            }
         }
     }
 
@@ -373,7 +375,8 @@ impl Consumer<Owner> for Told {
         match &site.owner {
             Owner::Log(log) => {
                 if !log.heard.load(Ordering::Acquire) {
-                    return;
+                    // A program that ran when the probe was taken out has made this.
+                    return self.events.suppress(&log.file, log.line, 1);
                 }
                 let Some(text) = log.text(&self.binary, &self.hits, record) else {
                     return;

@@ -142,6 +142,9 @@ impl Control {
                 self.free(&logical);
             }
         }
+        for (_, probes) in &planted {
+            self.probes.retire(&probes.sites);
+        }
         if !planted.is_empty() {
             self.probes.drain();
         }
@@ -154,7 +157,7 @@ impl Control {
 
     /// Takes probes out of the program. They stop nobody any more when this returns; the kernel needs a while to close their link, which nobody waits for.
     pub(super) fn uproot(&mut self, planted: Planted) {
-        self.probes.arm(&planted.sites, false);
+        self.probes.retire(&planted.sites);
         let bias = self.bias;
         if let Some(inferior) = self.inferior.as_mut() {
             for addr in &planted.addresses {

@@ -25,15 +25,6 @@ impl<T: Send + Sync + 'static> Engine<T> {
         self.probes.add_limiter()
     }
 
-    /// Has sites that stop the process do so, or be passed unseen. One of another engine is passed over.
-    pub(crate) fn arm(&self, sites: &[SiteId], armed: bool) {
-        for site in sites {
-            if let Err(error) = self.probes.arm(*site, armed) {
-                tracing::error!("a site could not be armed or disarmed: {error}");
-            }
-        }
-    }
-
     /// What became of the hits of some sites so far, together.
     pub(crate) fn counters_of(&self, sites: &[SiteId]) -> Counters {
         let mut sum = Counters::default();

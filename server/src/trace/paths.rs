@@ -92,7 +92,7 @@ impl Building<'_, '_, '_> {
                 (function, [argument]) if is_type(self.binary, function) => self.capture(argument),
                 _ => Err(EvalError::Call),
             },
-            _ if self.is_constant(expr)? => Ok(()),
+            _ if Self::is_in_each_record(expr) || self.is_constant(expr)? => Ok(()),
             _ => {
                 let path = self.path(expr)?;
                 let size = self.builder.layouts().extent(path.ty, 0);
@@ -142,6 +142,14 @@ impl Building<'_, '_, '_> {
             }
             Expr::Name(_) | Expr::Literal(_) | Expr::Type(_) | Expr::Unimplemented(_) => {}
         }
+    }
+
+    /// Whether an expression names what every record has of its goroutine and thread, see [`super::record_scope::RecordScope`].
+    fn is_in_each_record(expr: &Expr) -> bool {
+        matches!(
+            expr.to_string().as_str(),
+            "runtime.curg.goid" | "runtime.curg.stack.hi" | "runtime.frameoff" | "runtime.threadid"
+        )
     }
 
     /// Whether a name stands for something that needs no memory: `true`, `nil`, a constant.

@@ -8,8 +8,8 @@ use spelunk_dwarf::{Binary, FileAddr};
 
 use super::program::{build, engine, run};
 use crate::expr::Template;
-use crate::trace::reader::Consumer;
 use crate::trace::choice::cost_at;
+use crate::trace::reader::Consumer;
 use crate::trace::sites::Cost;
 use crate::trace::{Installed, LogPlanner, LogSite, Terms};
 
