@@ -74,22 +74,23 @@ impl Consumer {
         })
     }
 
-    /// Hands out records up to a position and of at most so many bytes, as far as they are finished.
-    fn hand_out(&mut self, position: u64, most: u64, each: &mut impl FnMut(RecordView<'_>)) -> usize {
-        let end = position.min(self.positions.consumer().saturating_add(most));
-        let mut records = 0;
-        while self.positions.consumer() < end
+    /// Hands out records up to a position, as far as they are finished, until they are of so many bytes; answers how many, and whether they were of so many.
+    fn hand_out(&mut self, position: u64, most: usize, each: &mut impl FnMut(RecordView<'_>)) -> (usize, bool) {
+        let (mut records, mut bytes) = (0, 0);
+        while bytes < most
+            && self.positions.consumer() < position
             && let Some(item) = self.ring.next()
         {
             match RecordView::new(&item) {
                 Ok(view) => {
                     records += 1;
+                    bytes += view.bytes().len();
                     each(view);
                 }
                 Err(damage) => tracing::error!("skipping a damaged record: {damage}"),
             }
         }
-        records
+        (records, bytes >= most)
     }
 
     /// Waits, and hands out what was begun until then.
@@ -97,7 +98,7 @@ impl Consumer {
         &mut self,
         waker: &EventFd,
         timeout: Duration,
-        most: u64,
+        most: usize,
         each: &mut impl FnMut(RecordView<'_>),
     ) -> Result<Drained, BpfError> {
         if !timeout.is_zero() {
@@ -107,8 +108,7 @@ impl Consumer {
         if self.marks.back().is_none_or(|last| last.position < mark.position) {
             self.marks.push_back(mark);
         }
-        let begun = self.positions.consumer();
-        let records = self.hand_out(mark.position, most, each);
+        let (records, enough) = self.hand_out(mark.position, most, each);
         let reached = self.positions.consumer();
         while let Some(&passed) = self.marks.front().filter(|mark| mark.position <= reached) {
             self.marks.pop_front();
@@ -123,7 +123,7 @@ impl Consumer {
         Ok(Drained {
             records,
             complete_until: self.complete_until,
-            more: reached < mark.position && reached - begun >= most,
+            more: enough && reached < mark.position,
         })
     }
 
@@ -197,17 +197,17 @@ impl Ring {
     /// record does. So `timeout` is the greatest latency: 10 to 20 ms suits a person. With zero it
     /// does not wait. At most a ring's worth of records is handed out in one call.
     pub fn drain(&self, timeout: Duration, mut each: impl FnMut(RecordView<'_>)) -> Result<usize, BpfError> {
-        let drained = self.lock().drain(&self.waker, timeout, u64::MAX, &mut each)?;
+        let drained = self.lock().drain(&self.waker, timeout, usize::MAX, &mut each)?;
         Ok(drained.records)
     }
 
-    /// As [`Ring::drain`], but hands out records of no more than `most` bytes, and says up to what time none is missing.
+    /// As [`Ring::drain`], but stops when the records are of `most` bytes, which is less than they take in the ring, and says up to what time none is missing.
     ///
     /// What was begun before the call is handed out, not more; a record that a program is still making holds up those behind it until a later call.
     pub fn drain_some(
         &self,
         timeout: Duration,
-        most: u64,
+        most: usize,
         mut each: impl FnMut(RecordView<'_>),
     ) -> Result<Drained, BpfError> {
         self.lock().drain(&self.waker, timeout, most, &mut each)

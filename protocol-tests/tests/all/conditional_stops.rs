@@ -1,9 +1,12 @@
 //! Breakpoints with conditions that the kernel decides: a false one stops nobody, a true one stops at its own line, and nothing is lost or told twice.
 
 use std::process::Command;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use protocol_tests::child::{ChildGroup, descendants, tracer_of, wait_until};
+use protocol_tests::corpus::Numbers;
 use protocol_tests::dap_client::{Breakpoint, DapClient, Event, STEP, SourceBreakpoint};
 use protocol_tests::failure::{Attempt, Result};
 use protocol_tests::paths;
@@ -568,6 +571,96 @@ fn probes_that_cost_too_much_are_switched_off_until_the_limit_is_raised() -> Res
     client.disconnect(json!({}))?;
     running.signal(nix::sys::signal::Signal::SIGKILL)?;
     Ok(())
+}
+
+#[test]
+fn a_program_that_is_let_go_at_any_moment_goes_on() -> Result<()> {
+    let built = program(Build::NoOpt)?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let mut random = Numbers::new(now.map_or(1, |now| now.as_nanos() as u64));
+    let (running, mut first) = attached(&built, &["storm"], json!({}))?;
+    first.configuration_done()?;
+    first.disconnect(json!({}))?;
+    for round in 0..20 {
+        let mut client = DapClient::start(&paths::spelunk()?)?;
+        client.attach(json!({"mode": "local", "processId": running.pid()}))?;
+        let wanted = conditional(&built, VISITED, "i % 2000 == 7")?;
+        let answers = client.set_breakpoints(&built.source("main.go"), &[wanted])?;
+        assert!(answers[0].verified && answers[0].message.is_none(), "{answers:?}");
+        client.configuration_done()?;
+        for _ in 0..random.below(4) {
+            client.event("stopped")?;
+            client.request("continue", json!({"threadId": 1}))?;
+        }
+        std::thread::sleep(Duration::from_micros(random.below(8_000) as u64));
+        match round % 3 {
+            0 => client.disconnect(json!({})).map(drop)?,
+            1 => {
+                client.set_breakpoints(&built.source("main.go"), &[])?;
+                client.disconnect(json!({}))?;
+            }
+            _ => {
+                let mut server = client.hang_up();
+                server.finish_within(STEP)?;
+            }
+        }
+        assert_eq!(tracer_of(running.pid()), Some(0), "round {round}");
+        ticks_on(&running)?;
+    }
+    running.signal(nix::sys::signal::Signal::SIGKILL)?;
+    Ok(())
+}
+
+#[test]
+fn signals_do_not_move_an_untraced_program_from_its_stop() -> Result<()> {
+    let built = program(Build::NoOpt)?;
+    let (running, first) = attached(&built, &["storm"], json!({}))?;
+    first.disconnect(json!({}))?;
+    let pid = running.pid();
+    let over = Arc::new(AtomicBool::new(false));
+    let storm = std::thread::spawn({
+        let over = Arc::clone(&over);
+        move || {
+            while !over.load(Ordering::Relaxed) {
+                for task in std::fs::read_dir(format!("/proc/{pid}/task"))
+                    .into_iter()
+                    .flatten()
+                    .flatten()
+                {
+                    let thread = task.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
+                    for signal in [libc::SIGHUP, libc::SIGUSR1] {
+                        // SAFETY: takes three integers.
+                        unsafe { libc::syscall(libc::SYS_tgkill, pid, thread.unwrap_or(0), signal) };
+                    }
+                }
+            }
+        }
+    });
+    let mut rounds = || -> Result<()> {
+        for round in 0..12 {
+            let mut client = DapClient::start(&paths::spelunk()?)?;
+            client.attach(json!({"mode": "local", "processId": pid}))?;
+            let wanted = conditional(&built, VISITED, "i % 1000 == 7")?;
+            let line = i64::from(wanted.line);
+            let answers = client.set_breakpoints(&built.source("main.go"), &[wanted])?;
+            client.configuration_done()?;
+            let stop = next_stop(&mut client, answers[0].id)?.attempt("stopping")?;
+            let (at, values) = look(&mut client, &stop, &["i % 1000", "name"])?;
+            assert_eq!(
+                (at, &values[..]),
+                (line, &["7".to_owned(), "\"lamp\"".to_owned()][..]),
+                "round {round}"
+            );
+            client.disconnect(json!({}))?;
+            ticks_on(&running)?;
+        }
+        Ok(())
+    };
+    let result = rounds();
+    over.store(true, Ordering::Relaxed);
+    let _ = storm.join();
+    running.signal(nix::sys::signal::Signal::SIGKILL)?;
+    result
 }
 
 /// How long a test may let a program run that nothing is to happen in.

@@ -87,6 +87,17 @@ fn a_return_is_shown_with_its_call() -> Result<()> {
             let (calls, returns) = calls_and_returns(&stderr);
             assert_eq!(calls, ["1", "3", "5", "6"], "{stderr}");
             assert_eq!(returns, ["2", "10", "12"], "{stderr}");
+            // A function that recovers from its own panic returns as any other.
+            let (_, stderr) = trace(
+                &tracer,
+                build,
+                &["--cond", "n > 2 && n != 5"],
+                r"^main\.healed$",
+                &["healed"],
+            )?;
+            let (calls, returns) = calls_and_returns(&stderr);
+            assert_eq!(calls, ["3", "4", "6"], "{stderr}");
+            assert_eq!(returns, ["3", "-4", "-6"], "{stderr}");
         }
     }
     Ok(())

@@ -117,6 +117,37 @@ fn returns_are_paired_within_their_process() -> Result<()> {
 }
 
 #[test]
+fn a_condition_is_decided_in_each_process() -> Result<()> {
+    let built = family()?;
+    let program = built.program.to_string_lossy().into_owned();
+    let arguments = [
+        "--follow-children",
+        "--cond",
+        "level == 1",
+        "--exec",
+        &program,
+        "^main.visit$",
+    ];
+    let traced = Tracer::spelunk()?.run(&[&arguments[..], &["--", "again", "3"]].concat())?;
+    let all = visits(&traced.stdout);
+    let at_level: Vec<_> = all.iter().filter(|(visit, _)| visit.ends_with(" 1")).cloned().collect();
+    assert_eq!(at_level.len(), 2, "{}", traced.stdout);
+    assert_eq!(
+        calls(&traced.stderr),
+        expected(&at_level, all[0].1),
+        "{}",
+        traced.stderr
+    );
+    let returns: Vec<&str> = traced
+        .stderr
+        .lines()
+        .filter_map(|line| Some(line.split_once(">> goroutine(1): main.visit => ")?.1))
+        .collect();
+    assert_eq!(returns, ["(\"again1\")", "(\"done1\")"], "{}", traced.stderr);
+    Ok(())
+}
+
+#[test]
 fn other_programs_are_not_followed() -> Result<()> {
     let (stdout, stderr) = traced(&["others", "3"])?;
     let visits = visits(&stdout);

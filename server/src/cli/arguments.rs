@@ -222,6 +222,9 @@ pub(super) struct DapFlags {
     /// Address where the DAP client is waiting for the DAP server to dial in. Prefix with 'unix:' to use a unix domain socket.
     #[arg(long, default_value = "", value_name = "string", hide_default_value = true)]
     pub(super) client_addr: String,
+    /// Lets a logpoint stop a program that was attached to at each hit, where the kernel cannot serve it, unless the client's configuration says otherwise.
+    #[arg(long)]
+    pub(super) allow_stop_for_logpoints: bool,
     /// Ignored, with a warning.
     #[arg(hide = true)]
     pub(super) arguments: Vec<String>,

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::arguments::{DapFlags, Global};
 use super::guardian;
 use crate::{
-    dap::{self, Engine},
+    dap::{self, Engine, Settings},
     logging,
     transport::{self, Address, Connection, Listener},
 };
@@ -53,7 +53,9 @@ async fn serve(global: &Global, flags: &DapFlags) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match dap::serve(connection, Arc::new(Engine), interrupted).await {
+    let mut settings = Settings::default();
+    settings.probes.allow_stop_for_logpoints = flags.allow_stop_for_logpoints.then_some(true);
+    match dap::serve(connection, Arc::new(Engine), settings, interrupted).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("could not start the session: {error}");

@@ -205,6 +205,7 @@ mod tests {
         let count = |sites: &[SiteId]| {
             Some(Counters {
                 hits: sites.len() as u64,
+                idle: 1,
                 emitted: 1,
                 ..Counters::default()
             })

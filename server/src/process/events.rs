@@ -218,7 +218,7 @@ impl Inferior {
             return self.has_trapped(tid);
         }
         thread.deliver = Some(signal);
-        if signal < libc::SIGSTOP && !self.probed.is_empty() && self.waits_behind_probe(tid)? {
+        if signal < libc::SIGSTOP && self.waits_behind_probe(tid)? {
             return Ok(None);
         }
         if signal == libc::SIGCONT {
@@ -234,7 +234,7 @@ impl Inferior {
                 thread.deliver = None;
                 thread.wanted = false;
                 return Ok(Some(ProcessEvent::StoppedByProbe { thread: tid }));
-            } else if signal == libc::SIGCONT && info.is_ours() {
+            } else if info.is_our_continuation() {
                 thread.deliver = None;
             } else if let Some(held) = thread.held.arrived(&info) {
                 thread.inject(&held)?;

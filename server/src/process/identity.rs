@@ -194,6 +194,7 @@ fn check_proc(own: &Path) -> Result<(), ProcessError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{self, Write};
     use std::os::unix::fs::symlink;
     use std::process::{Child, Command};
 
@@ -231,6 +232,50 @@ mod tests {
             ..ended
         };
         assert!(matches!(reused.confirm(), Err(ProcessError::Ended(_))));
+        second.kill().expect("it can be killed");
+        second.wait().expect("it is reaped");
+    }
+
+    #[test]
+    fn a_number_that_has_become_another_processs_is_refused() {
+        const INSIDE: &str = "SPELUNK_TEST_INSIDE";
+        if std::env::var_os(INSIDE).is_none() {
+            // In a pid namespace of its own nobody else takes a number meanwhile, or gets one that somebody still asks for.
+            let unshare = || {
+                let mut command = Command::new("unshare");
+                command.args(["--pid", "--mount-proc", "--fork", "--kill-child"]);
+                command
+            };
+            if !unshare().arg("true").output().is_ok_and(|tried| tried.status.success()) {
+                // Past the test runner's capture: a skipped test must be seen.
+                let _ = writeln!(
+                    io::stderr(),
+                    "SKIP: numbers of processes used again: pid namespaces are not permitted"
+                );
+                return;
+            }
+            let mut again = unshare();
+            let test = "process::identity::tests::a_number_that_has_become_another_processs_is_refused";
+            again
+                .arg(std::env::current_exe().expect("this program"))
+                .args(["--exact", test]);
+            let done = again.env(INSIDE, "1").output().expect("unshare runs");
+            let said = String::from_utf8_lossy(&done.stdout);
+            assert!(done.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
+        let mut first = sleeping();
+        let pid = pid_of(&first);
+        let identity = Identity::attached(pid).expect("it is ours");
+        first.kill().expect("it can be killed");
+        first.wait().expect("it is reaped");
+        // The kernel goes on from here (proc_sys_kernel(5)).
+        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string()).expect("root may");
+        let mut second = sleeping();
+        assert_eq!(pid_of(&second), pid);
+        // The same program, by the same user, of the same number.
+        Identity::attached(pid).expect("the second is ours as well");
+        assert!(matches!(identity.confirm(), Err(ProcessError::Ended(_))));
         second.kill().expect("it can be killed");
         second.wait().expect("it is reaped");
     }

@@ -7,7 +7,7 @@
 //! * `identity`, `users`: whether a process may be looked at, and is still the one that was asked for.
 //! * `wait`, `events`: what the kernel reports, and what it means. `stop`, `resume`: all threads stop, one goes on. `children`: forks.
 //! * `sites`, `displaced`, `slots`, `inject`: an int3 that stays while threads pass it, each executing the instruction's copy elsewhere.
-//! * `probed`: threads that a kernel probe has stopped.
+//! * `probed`, `handlers`: threads that a kernel probe has stopped, and what the kernel has begun for them meanwhile.
 //! * `signals`, `threads`: what a thread is owed. `memory`, `registers`, `maps`, `status`, `ptrace`: what is read and written.
 //!
 //! Known limit: the kernel forces SIGTRAP on a thread that has blocked it, by setting its action to the default (`force_sig` in the kernel's
@@ -19,6 +19,7 @@ mod detach;
 mod displaced;
 mod error;
 mod events;
+mod handlers;
 mod identity;
 mod inferior;
 mod inject;

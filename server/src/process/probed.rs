@@ -42,7 +42,12 @@ impl Inferior {
         registers: &Registers,
         overwritten: Option<(ProcAddr, &[u8])>,
     ) -> Result<(), ProcessError> {
-        let now = self.general_registers(thread)?;
+        let mut now = self.general_registers(thread)?;
+        if !self.is_behind(addr.0, now.pc().unwrap_or(0)) {
+            self.leave_handlers(thread, addr.0)
+                .map_err(ProcessError::system("take a thread out of a signal handler"))?;
+            now = self.general_registers(thread)?;
+        }
         if !self.is_behind(addr.0, now.pc().unwrap_or(0)) {
             return Err(ProcessError::RanOn { thread, addr });
         }

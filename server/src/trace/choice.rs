@@ -25,7 +25,7 @@ pub(super) struct Later {
 
 /// What a probe at `addr` costs.
 #[cfg(test)]
-pub(crate) fn cost_at(binary: &Binary, addr: FileAddr) -> Option<Cost> {
+pub(super) fn cost_at(binary: &Binary, addr: FileAddr) -> Option<Cost> {
     // No instruction is longer than 15 bytes; at the end of the code there are fewer.
     let bytes = (1..=15).rev().find_map(|len| binary.code(addr, len))?;
     let code = FunctionCode::decode(bytes, addr).ok()?;
@@ -37,8 +37,12 @@ pub(super) fn later(binary: &Binary, function: &Function, pc: FileAddr) -> Optio
     let statement = binary.statement_range(pc)?;
     let bytes = binary.code(function.entry, usize::try_from(function.size()).ok()?)?;
     let code = FunctionCode::decode(bytes, function.entry).ok()?;
+    later_in(&code, pc, statement.end.min(function.end))
+}
+
+/// As [`later`], before `end`.
+fn later_in(code: &FunctionCode, pc: FileAddr, end: FileAddr) -> Option<Later> {
     let start = code.instructions.binary_search_by_key(&pc.0, Instruction::ip).ok()?;
-    let end = statement.end.min(function.end);
     let mut factory = InstructionInfoFactory::new();
     let mut written = Vec::new();
     for (i, instruction) in code.instructions.iter().enumerate().skip(start).take(LOOK_AHEAD) {
@@ -138,4 +142,78 @@ fn full(register: Reg) -> Option<Register> {
         Reg::R15 => Register::R15,
         Reg::Rip | Reg::Rflags => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: FileAddr = FileAddr(0x40_1000);
+
+    /// How far the probe moves, in bytes, and which registers change on the way.
+    fn moves(bytes: &[u8]) -> Option<(u64, Vec<Register>)> {
+        let code = FunctionCode::decode(bytes, BASE).expect("the bytes decode");
+        let later = later_in(&code, BASE, FileAddr(BASE.0 + bytes.len() as u64))?;
+        Some((later.addr.0 - BASE.0, later.written))
+    }
+
+    #[test]
+    fn a_probe_moves_over_what_reads_the_frame() {
+        // mov rax, [rsp+0x18]; cmp rax, 5; jle +0; ret
+        let code = [0x48, 0x8b, 0x44, 0x24, 0x18, 0x48, 0x83, 0xf8, 0x05, 0x7e, 0x00, 0xc3];
+        assert_eq!(moves(&code), Some((9, vec![Register::RAX])));
+        // lea rbx, [rip+0]; mov ecx, 3; call +0; ret
+        let code = [
+            0x48, 0x8d, 0x1d, 0, 0, 0, 0, 0xb9, 0x03, 0, 0, 0, 0xe8, 0, 0, 0, 0, 0xc3,
+        ];
+        assert_eq!(moves(&code), Some((12, vec![Register::RBX, Register::RCX])));
+    }
+
+    #[test]
+    fn a_probe_stays_where_something_would_be_missed() {
+        // The statement's own write: mov [rsp+0x18], rax; call +0
+        assert_eq!(moves(&[0x48, 0x89, 0x44, 0x24, 0x18, 0xe8, 0, 0, 0, 0]), None);
+        // A pointer that may be nil: mov rax, [rax]; call +0
+        assert_eq!(moves(&[0x48, 0x8b, 0x00, 0xe8, 0, 0, 0, 0]), None);
+        // A division that may fault: idiv rcx; call +0
+        assert_eq!(moves(&[0x48, 0xf7, 0xf9, 0xe8, 0, 0, 0, 0]), None);
+        // The stack pointer: add rsp, 8; call +0
+        assert_eq!(moves(&[0x48, 0x83, 0xc4, 0x08, 0xe8, 0, 0, 0, 0]), None);
+        // Another way to the same place: inc rax; inc rcx (from the jump behind); jmp to it
+        assert_eq!(moves(&[0x48, 0xff, 0xc0, 0x48, 0xff, 0xc1, 0xeb, 0xfb]), None);
+        // The first instruction is emulated itself: call +0
+        assert_eq!(moves(&[0xe8, 0, 0, 0, 0]), None);
+    }
+
+    #[test]
+    fn what_a_plan_reads_must_not_change_on_the_way() {
+        let later = Later {
+            addr: BASE,
+            written: vec![Register::RAX],
+        };
+        let plan = |register| Plan {
+            roots: vec![spelunk_bpf::Root {
+                source: RootSource::Register(register),
+                size: 8,
+            }],
+            follows: Vec::new(),
+            goroutine: spelunk_bpf::GoroutineSource::R14,
+            runtime: spelunk_bpf::RuntimeOffsets::default(),
+            max_record: 256,
+            gate: spelunk_bpf::Gate::default(),
+            stops: false,
+        };
+        assert!(later.keeps_what_is_read_by(&plan(Reg::Rbx)));
+        assert!(!later.keeps_what_is_read_by(&plan(Reg::Rax)));
+        assert!(!later.keeps_what_is_read_by(&plan(Reg::Rip)));
+        let mut conditional = plan(Reg::Rax);
+        assert!(later.keeps_what_the_condition_reads(&conditional));
+        conditional.gate.condition = Some(spelunk_bpf::Condition::Compare {
+            comparison: spelunk_bpf::Comparison::Equal,
+            signed: true,
+            left: spelunk_bpf::Term::Register(Reg::Rax),
+            right: spelunk_bpf::Term::Const(1),
+        });
+        assert!(!later.keeps_what_the_condition_reads(&conditional));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spelunk_bpf::{Gate, GoroutineSource, Plan, RuntimeOffsets};
+use spelunk_bpf::{CallEnd, Gate, GoroutineSource, Mark, Plan, RuntimeOffsets};
 use spelunk_dwarf::{Binary, DwarfError, FileAddr, Function, FunctionInfo, Location, PieceKind, Variable};
 
 use super::abi::{self, AbiRegister, Convention, Place};
@@ -225,8 +225,12 @@ impl FunctionPlanner<'_, '_> {
             roots: builder.roots(),
             cfa_offset: site.cfa_offset,
         };
+        let mark = self.only_some.then_some(Mark {
+            end: CallEnd::Call,
+            cfa_offset: site.cfa_offset,
+        });
         let gate = match (terms.gate(binary, &names), decides) {
-            (Ok(gate), Decides::Kernel) => gate,
+            (Ok(gate), Decides::Kernel) => Gate { mark, ..gate },
             // What is beyond the kernel need not be beyond the interpreter.
             (Ok(_) | Err(LowerError::NotLowered(_)), Decides::Interpreter) => Gate::default(),
             (Err(why), _) => return Err(Unfit::from(why).into()),
@@ -308,6 +312,16 @@ impl FunctionPlanner<'_, '_> {
         }
     }
 
+    /// The gate of a return: it passes if its call did.
+    fn return_gate(&self, cfa_offset: i64) -> Gate {
+        let marked = self.only_some && self.decides == Decides::Kernel;
+        let end = CallEnd::Return;
+        Gate {
+            mark: marked.then_some(Mark { end, cfa_offset }),
+            ..Gate::default()
+        }
+    }
+
     fn ret(&mut self, signature: &Signature<'_>, site: &ReturnSite) -> SitePlan {
         let info = signature.info;
         let results = &signature.results;
@@ -322,6 +336,7 @@ impl FunctionPlanner<'_, '_> {
         });
         let (addr, cfa_offset) = epilogue.unwrap_or((site.ret, 8));
         let homes: Vec<Option<i64>> = results.iter().map(|result| home(result, addr)).collect();
+        let gate = self.return_gate(cfa_offset);
         let mut builder = PlanBuilder::new(self.layouts, cfa_offset);
         builder.argument_registers(integer_registers(results));
         let mut variables = Vec::with_capacity(results.len());
@@ -343,11 +358,7 @@ impl FunctionPlanner<'_, '_> {
                 parts,
             });
         }
-        let plan = Arc::new(builder.finish(
-            self.runtime.goroutine(signature.convention),
-            self.runtime.offsets,
-            Gate::default(),
-        ));
+        let plan = Arc::new(builder.finish(self.runtime.goroutine(signature.convention), self.runtime.offsets, gate));
         SitePlan {
             kind: SiteKind::Return,
             function: info.name.clone(),

@@ -38,8 +38,6 @@ mod wanted;
 pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
 pub(crate) use capture::placed;
 #[cfg(test)]
-pub(crate) use choice::cost_at;
-#[cfg(test)]
 pub(crate) use engine::ALL_REGISTERS;
 pub(crate) use engine::{Engine, Installed, Place};
 pub(crate) use function::{SitePlan, may_be_a_part};
@@ -50,7 +48,5 @@ pub(crate) use lower::{AtLine, LowerError, lower, model::Model};
 pub(crate) use paths::package_of;
 pub(crate) use reader::{Consumer, Reader};
 pub(crate) use signature::Signature;
-#[cfg(test)]
-pub(crate) use sites::Cost;
 pub(crate) use stopping::{Rewind, StopPlanner, rewind};
 pub(crate) use terms::{Terms, Unfit};

@@ -158,7 +158,8 @@ mod tests {
         assert_eq!(released(&mut order, 29), [(10, 1), (20, 1), (25, 3)]);
         push(&mut order, 35, 3);
         assert_eq!(released(&mut order, u64::MAX), [(30, 2), (35, 3), (40, 1)]);
-        assert!(order.is_empty() && order.len() == 0);
+        assert!(order.is_empty());
+        assert_eq!(order.len(), 0, "no room is kept for what was released");
     }
 
     #[test]

@@ -198,8 +198,7 @@ impl Printer {
                 let call = ended
                     .filter(|(call, doubtful)| !doubtful || !self.has_lost(call.site))
                     .map(|(call, _)| call);
-                // Of calls that are not shown there are no records, so whose return this is can be told only where there is no doubt.
-                if plan.only_with_call && ended.is_none_or(|(_, doubtful)| doubtful) {
+                if plan.only_with_call && ended.is_none() {
                     return;
                 }
                 self.load(site, record, call.map_or(0, |call| call.dictionary), live);

@@ -18,8 +18,9 @@ const POLL: Duration = Duration::from_millis(5);
 /// How long records wait at most for one that a program is still making.
 const LONGEST_WAIT: Duration = Duration::from_millis(40);
 
-/// How many bytes of the ring are read before what is known to be in order is handled. What is handled soon is still in the CPU's cache.
-const SLICE: u64 = 256 << 10;
+/// How many bytes of records are taken out of the ring before what is known to be in order is handled. What is handled soon is still in the CPU's cache; but
+/// the ring has room again as soon as they are out, and they take less outside.
+const SLICE: usize = 1 << 20;
 
 /// How many bytes of records wait at most, for any of that.
 const MOST_WAITING: usize = 4 << 20;

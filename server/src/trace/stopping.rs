@@ -242,3 +242,68 @@ fn taken_back(instruction: &Instruction) -> Result<Option<Slot>, &'static str> {
 fn is_restored(register: Register) -> bool {
     register.is_gpr64() || register == Register::RIP
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(code: &[u8]) -> Result<Option<(i64, u32)>, &'static str> {
+        let instruction = Decoder::with_ip(64, code, 0x40_1000, DecoderOptions::NONE).decode();
+        taken_back(&instruction).map(|slot| slot.map(|slot| (slot.offset, slot.size)))
+    }
+
+    #[test]
+    fn what_overwrites_no_memory_is_taken_back_with_the_registers() {
+        let instructions: [&[u8]; 9] = [
+            &[0x55],                               // push rbp
+            &[0x90],                               // nop
+            &[0x48, 0x8b, 0x44, 0x24, 0x18],       // mov rax, [rsp+0x18]
+            &[0x48, 0x8b, 0x00],                   // mov rax, [rax]
+            &[0x48, 0x83, 0x7c, 0x24, 0x18, 0x05], // cmp qword [rsp+0x18], 5
+            &[0xe8, 0, 0, 0, 0],                   // call
+            &[0xff, 0xd2],                         // call rdx
+            &[0x7e, 0x05],                         // jle
+            &[0xc3],                               // ret
+        ];
+        for code in instructions {
+            assert_eq!(slot(code), Ok(None), "{code:x?}");
+        }
+    }
+
+    #[test]
+    fn what_overwrites_a_slot_of_the_frame_needs_its_bytes() {
+        // mov [rsp+0x18], rax
+        assert_eq!(slot(&[0x48, 0x89, 0x44, 0x24, 0x18]), Ok(Some((0x18, 8))));
+        // mov qword [rsp+0x40], 5
+        assert_eq!(
+            slot(&[0x48, 0xc7, 0x44, 0x24, 0x40, 0x05, 0, 0, 0]),
+            Ok(Some((0x40, 8)))
+        );
+        // mov byte [rsp+0xf], 0
+        assert_eq!(slot(&[0xc6, 0x44, 0x24, 0x0f, 0x00]), Ok(Some((0xf, 1))));
+        // inc qword [rsp+0x10]
+        assert_eq!(slot(&[0x48, 0xff, 0x44, 0x24, 0x10]), Ok(Some((0x10, 8))));
+        // movups [rsp+0x20], xmm15
+        assert_eq!(slot(&[0x44, 0x0f, 0x11, 0x7c, 0x24, 0x20]), Ok(Some((0x20, 16))));
+    }
+
+    #[test]
+    fn what_cannot_be_taken_back_is_refused() {
+        let elsewhere = Err("writes memory that a record does not hold");
+        // mov [rax], rcx; mov [rsp+rcx*8], rax; xchg [rdx], rax; mov [rip+0], rax; rep stosq
+        assert_eq!(slot(&[0x48, 0x89, 0x08]), elsewhere);
+        assert_eq!(slot(&[0x48, 0x89, 0x04, 0xcc]), elsewhere);
+        assert_eq!(slot(&[0x48, 0x87, 0x02]), elsewhere);
+        assert_eq!(slot(&[0x48, 0x89, 0x05, 0, 0, 0, 0]), elsewhere);
+        assert_eq!(slot(&[0xf3, 0x48, 0xab]), elsewhere);
+        // addsd xmm0, xmm1 would add twice.
+        assert_eq!(
+            slot(&[0xf2, 0x0f, 0x58, 0xc1]),
+            Err("changes registers that a kernel probe cannot read")
+        );
+        // syscall; pushfq
+        for code in [&[0x0f, 0x05][..], &[0x9c]] {
+            assert_eq!(slot(code), Err("does more than a debugger can take back"));
+        }
+    }
+}

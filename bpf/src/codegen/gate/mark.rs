@@ -16,7 +16,9 @@ const ANY: i32 = 0;
 impl Generator<'_> {
     /// Goes to `no` at a return whose call did not pass.
     pub(super) fn take_mark(&mut self, no: Label) {
-        let Some(mark) = self.mark_of(CallEnd::Return) else { return };
+        let Some(mark) = self.mark_of(CallEnd::Return) else {
+            return;
+        };
         let passes = self.asm.label();
         self.mark_key(mark, passes);
         self.delete_mark();
@@ -27,15 +29,18 @@ impl Generator<'_> {
 
     /// Leaves a mark at a call that passes.
     pub(super) fn leave_mark(&mut self) {
-        let Some(mark) = self.mark_of(CallEnd::Call) else { return };
+        let Some(mark) = self.mark_of(CallEnd::Call) else {
+            return;
+        };
         let done = self.asm.label();
         self.mark_key(mark, done);
-        self.asm.store_imm(Width::Double, FP, slot::WORD, 1);
+        // The word that is read to lies in the buffer, which holds the key now.
+        self.asm.store_imm(Width::Double, FP, slot::KEY, 1);
         self.asm.load_map(R1, MapRef::Marks);
         self.asm.mov(R2, FP);
         self.asm.alu_imm(Alu::Add, R2, i32::from(self.buffer));
         self.asm.mov(R3, FP);
-        self.asm.alu_imm(Alu::Add, R3, i32::from(slot::WORD));
+        self.asm.alu_imm(Alu::Add, R3, i32::from(slot::KEY));
         self.asm.mov_imm(R4, ANY);
         self.asm.call(Helper::MapUpdateElem);
         self.asm.bind(done);
@@ -43,7 +48,9 @@ impl Generator<'_> {
 
     /// Takes away at a call that does not pass what an earlier one left that never returned.
     pub(super) fn drop_mark(&mut self) {
-        let Some(mark) = self.mark_of(CallEnd::Call) else { return };
+        let Some(mark) = self.mark_of(CallEnd::Call) else {
+            return;
+        };
         let done = self.asm.label();
         self.mark_key(mark, done);
         // Nearly always there is nothing, and looking is cheaper than deleting.

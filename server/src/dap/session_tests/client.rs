@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::script::{Script, Scripted};
 use crate::{
     dap::{
+        Settings,
         codec::{Frame as Message, FrameReader, encode},
         session::serve,
     },
@@ -38,7 +39,10 @@ impl Client {
             stream: Box::new(theirs),
             local: "here".to_owned(),
         };
-        let serving = tokio::spawn(async move { serve(connection, launcher, interrupted.cancelled()).await });
+        let serving =
+            tokio::spawn(
+                async move { serve(connection, launcher, Settings::default(), interrupted.cancelled()).await },
+            );
         let (reader, writer) = tokio::io::split(ours);
         Client {
             reader: FrameReader::new(reader),

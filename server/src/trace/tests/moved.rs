@@ -8,8 +8,10 @@ use spelunk_dwarf::{Binary, FileAddr};
 
 use super::program::{build, engine, run};
 use crate::expr::Template;
+use crate::trace::choice::cost_at;
 use crate::trace::reader::Consumer;
-use crate::trace::{Cost, Installed, LogPlanner, LogSite, Terms, cost_at};
+use crate::trace::sites::Cost;
+use crate::trace::{Installed, LogPlanner, LogSite, Terms};
 
 /// Where a statement begins, and whether the probe moved.
 type Which = (FileAddr, bool);
