@@ -16,7 +16,9 @@ const ANY: i32 = 0;
 impl Generator<'_> {
     /// Goes to `no` at a return whose call did not pass.
     pub(super) fn take_mark(&mut self, no: Label) {
-        let Some(mark) = self.mark_of(CallEnd::Return) else { return };
+        let Some(mark) = self.mark_of(CallEnd::Return) else {
+            return;
+        };
         let passes = self.asm.label();
         self.mark_key(mark, passes);
         self.delete_mark();
@@ -27,7 +29,9 @@ impl Generator<'_> {
 
     /// Leaves a mark at a call that passes.
     pub(super) fn leave_mark(&mut self) {
-        let Some(mark) = self.mark_of(CallEnd::Call) else { return };
+        let Some(mark) = self.mark_of(CallEnd::Call) else {
+            return;
+        };
         let done = self.asm.label();
         self.mark_key(mark, done);
         // The word that is read to lies in the buffer, which holds the key now.
@@ -44,7 +48,9 @@ impl Generator<'_> {
 
     /// Takes away at a call that does not pass what an earlier one left that never returned.
     pub(super) fn drop_mark(&mut self) {
-        let Some(mark) = self.mark_of(CallEnd::Call) else { return };
+        let Some(mark) = self.mark_of(CallEnd::Call) else {
+            return;
+        };
         let done = self.asm.label();
         self.mark_key(mark, done);
         // Nearly always there is nothing, and looking is cheaper than deleting.
