@@ -318,7 +318,7 @@ impl Probes {
     }
 
     /// A breakpoint has been taken out for good. What it had of the engine's tables is given to another once they are full; by then its link has been closed.
-    pub(super) fn retire(&mut self, id: BreakpointId, hits: Hits) {
+    pub(super) fn recycle(&mut self, id: BreakpointId, hits: Hits) {
         if let Hits::InKernel(counter) = hits {
             self.free_counters.push_back(counter);
         }

@@ -115,8 +115,6 @@ impl Control {
             return refused(id, "the breakpoint is gone".to_owned());
         };
         self.disarm(&mut logical);
-        // What it has been must not count its hits any more when what it becomes does.
-        self.closing.wait_for(&logical.places);
         logical.terms = wanted.terms.clone();
         logical.parsed = parsed;
         let state = match self.arm(&mut logical) {
@@ -141,7 +139,7 @@ impl Control {
             } else {
                 self.free(&logical);
             }
-            self.probes.retire(*id, logical.hits);
+            self.probes.recycle(*id, logical.hits);
         }
         for (_, probes) in &planted {
             self.probes.retire_sites(&probes.sites);
