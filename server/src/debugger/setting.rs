@@ -141,6 +141,7 @@ impl Control {
             } else {
                 self.free(&logical);
             }
+            self.probes.retire(*id, logical.hits);
         }
         for (_, probes) in &planted {
             self.probes.retire(&probes.sites);
