@@ -228,12 +228,7 @@ impl<'s> Session<'s> {
             .iter()
             .map(|setting| setting.breakpoint(self.lines[&setting.place]))
             .collect();
-        let answers = self.client.set_breakpoints(&self.storm.source(), &breakpoints);
-        let answers = match answers {
-            Ok(answers) => answers,
-            // The program may end at any time.
-            Err(failure) => return Err(failure),
-        };
+        let answers = self.client.set_breakpoints(&self.storm.source(), &breakpoints)?;
         self.set += 1;
         for (setting, answer) in settings.iter().zip(&answers) {
             if !answer.verified || answer.message.is_some() {
