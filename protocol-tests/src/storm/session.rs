@@ -65,6 +65,8 @@ struct Patterns {
     losses: Regex,
     lost: Regex,
     left_out: Regex,
+    /// What is said of each session.
+    usual: Regex,
 }
 
 /// A client at work.
@@ -147,6 +149,7 @@ impl<'s> Session<'s> {
                 losses: pattern(r"^of \d+ log messages of .*main\.go:(\d+), ")?,
                 lost: pattern(r"(\d+) were lost because the ring was full")?,
                 left_out: pattern(r"(\d+) were left out by the rate limit")?,
+                usual: pattern("^(Type 'dlv help'|Process \\d+ has exited|Detaching)")?,
             },
             ended: false,
             stopped: 0,
@@ -171,8 +174,14 @@ impl<'s> Session<'s> {
 
     /// Changes what is set at a place or two, at random.
     pub fn toggle(&mut self, moments: &mut Moments) -> Result<()> {
-        for _ in 0..=moments.below(2) {
-            let place = Place::TOGGLED[moments.below(Place::TOGGLED.len() as u64) as usize];
+        let first = moments.below(Place::TOGGLED.len() as u64) as usize;
+        // One place or two that are not the same.
+        for place in Place::TOGGLED
+            .into_iter()
+            .cycle()
+            .skip(first)
+            .take(1 + moments.below(2) as usize)
+        {
             let old = self.active.remove(&place);
             if old.is_some() && !moments.one_in(3) {
                 continue;
@@ -181,9 +190,9 @@ impl<'s> Session<'s> {
             // A breakpoint stays what it is until it is removed: its account is either of messages or of stops.
             let stops = match old {
                 Some(old) => old.stops,
-                None => self.stops == Stops::Seldom && moments.one_in(2),
+                None => self.stops == Stops::Seldom && !moments.one_in(3),
             };
-            let condition = match moments.below(4) {
+            let condition = match moments.below(6) {
                 0 => Some(place.never()),
                 _ if stops => Some(place.seldom(moments)),
                 1 => None,
@@ -219,12 +228,7 @@ impl<'s> Session<'s> {
             .iter()
             .map(|setting| setting.breakpoint(self.lines[&setting.place]))
             .collect();
-        let answers = self.client.set_breakpoints(&self.storm.source(), &breakpoints);
-        let answers = match answers {
-            Ok(answers) => answers,
-            // The program may end at any time.
-            Err(failure) => return Err(failure),
-        };
+        let answers = self.client.set_breakpoints(&self.storm.source(), &breakpoints)?;
         self.set += 1;
         for (setting, answer) in settings.iter().zip(&answers) {
             if !answer.verified || answer.message.is_some() {
@@ -262,10 +266,7 @@ impl<'s> Session<'s> {
                 let text = event.body["output"].as_str().unwrap_or_default();
                 text.lines().try_for_each(|line| self.judge_message(line))
             }
-            ("output", Some("console")) => {
-                self.hear(event.body["output"].as_str().unwrap_or_default());
-                Ok(())
-            }
+            ("output", Some("console")) => self.hear(event.body["output"].as_str().unwrap_or_default()),
             ("stopped", _) => self.judge_stop(event),
             ("terminated", _) => {
                 self.ended = true;
@@ -277,7 +278,7 @@ impl<'s> Session<'s> {
     }
 
     /// What was left out, and is told.
-    fn hear(&mut self, text: &str) {
+    fn hear(&mut self, text: &str) -> Result<()> {
         let number = |found: &regex::Captures<'_>, index: usize| found[index].parse::<u64>().unwrap_or(0);
         for line in text.lines() {
             if line.contains(" suppressed: ") {
@@ -292,8 +293,11 @@ impl<'s> Session<'s> {
                     .left_out
                     .captures(line)
                     .map_or(0, |found| number(&found, 1));
+            } else if !self.patterns.usual.is_match(line) {
+                return Err(Failure::new(format!("nobody has asked for the notice {line:?}")));
             }
         }
+        Ok(())
     }
 
     fn judge_message(&mut self, line: &str) -> Result<()> {

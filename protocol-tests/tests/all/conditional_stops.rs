@@ -382,8 +382,8 @@ fn signals_that_come_at_the_same_moment_lose_nothing() -> Result<()> {
 fn attached(built: &Built, args: &[&str], configuration: Value) -> Result<(ChildGroup, DapClient)> {
     let running = ChildGroup::start(Command::new(&built.program).args(args))?;
     let mut arguments = json!({"mode": "local", "processId": running.pid()});
-    if let (Some(arguments), Some(more)) = (arguments.as_object_mut(), configuration.as_object()) {
-        arguments.extend(more.clone());
+    if let (Some(arguments), Value::Object(more)) = (arguments.as_object_mut(), configuration) {
+        arguments.extend(more);
     }
     let mut client = DapClient::start(&paths::spelunk()?)?;
     client.attach(arguments)?;
@@ -636,7 +636,7 @@ fn signals_do_not_move_an_untraced_program_from_its_stop() -> Result<()> {
             }
         }
     });
-    let mut rounds = || -> Result<()> {
+    let rounds = || -> Result<()> {
         for round in 0..12 {
             let mut client = DapClient::start(&paths::spelunk()?)?;
             client.attach(json!({"mode": "local", "processId": pid}))?;

@@ -26,9 +26,9 @@ struct Enough {
 fn enough() -> Enough {
     if is_long() {
         Enough {
-            rounds: 400,
+            rounds: 250,
             hits: 400_000,
-            time: Duration::from_secs(240),
+            time: Duration::from_secs(150),
         }
     } else {
         Enough {

@@ -292,7 +292,7 @@ impl Probes {
     }
 
     /// Has probes do nothing any more, for good. Hits from now on are counted as idle.
-    pub(super) fn retire(&self, sites: &[SiteId]) {
+    pub(super) fn retire_sites(&self, sites: &[SiteId]) {
         if let Some(watch) = self.watch() {
             for site in sites {
                 watch.retire(*site);
