@@ -125,6 +125,7 @@ impl Control {
             self.forget_all();
             // No thread is to come to a probe any more that nobody listens to.
             self.closing.wait_for_all();
+            self.undo_stops_of_untraced();
             if let Some(inferior) = self.drop_inferior()
                 && let Err(error) = inferior.detach()
             {

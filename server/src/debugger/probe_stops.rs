@@ -110,7 +110,7 @@ impl Control {
             let _ = self.events.send(Event::Notice(text));
             self.stopped_by_probe.clear();
             // Nobody else would let it go on.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), nix::sys::signal::Signal::SIGCONT);
+            self.continue_untraced();
             return;
         }
         self.tell_queued_and_go_on();
@@ -167,6 +167,25 @@ impl Control {
         }
         self.put_stopped_back();
         Ok(())
+    }
+
+    /// Lets a target go on that is about to be let go and that a probe has stopped in this very moment, when nobody traces it. No probe is left to stop it again.
+    pub(super) fn undo_stops_of_untraced(&mut self) {
+        if self.inferior.is_some() {
+            // Whoever traces it takes the signals back.
+            return;
+        }
+        self.take_probe_stops();
+        if !self.stopped_by_probe.is_empty() {
+            self.stopped_by_probe.clear();
+            self.continue_untraced();
+        }
+    }
+
+    /// Ends the stop that probes have caused; pending ones go with it.
+    fn continue_untraced(&self) {
+        // A process that is gone needs no continuation.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), nix::sys::signal::Signal::SIGCONT);
     }
 
     fn take_probe_stops(&mut self) {
