@@ -49,7 +49,7 @@ transcripts: toolchain ## sessions with dlv and with spelunk side by side, messa
 	@$(CARGO) build --workspace
 	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk $(TARGET)/debug/transcripts
 
-bench: toolchain ## nothing, spelunk, dlv --ebpf and dlv on one program in one run; an HTTP service under load
+bench: toolchain ## spelunk, dlv --ebpf and dlv in one run: sessions, traced calls, an HTTP service under load with traces and conditions; the way from the ring to text
 	@$(CARGO) build --release -p spelunk -p protocol-tests
 	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/release/spelunk SPELUNK_LOAD=$$(sh $(SCRIPTS)/ensure-load.sh $(TARGET) $(GO)) \
 		$(TARGET)/release/bench

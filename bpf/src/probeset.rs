@@ -439,6 +439,11 @@ impl ProbeSet {
         Ok(CounterId(number))
     }
 
+    /// Has a counter count for another purpose, from `start` on. Nothing may be attached any more whose gate counts with it.
+    pub fn restart_counter(&self, counter: CounterId, start: u64) {
+        self.maps.hit_table.set(counter.0, start);
+    }
+
     /// What a counter has counted so far, all goroutines together.
     pub fn hits(&self, counter: CounterId) -> u64 {
         self.maps.hit_table.get(counter.0).unwrap_or(0)

@@ -90,13 +90,15 @@ fn a_client_that_does_not_read_slows_nobody_down_and_is_told_what_it_missed() ->
     let before = resident(server);
     client.configuration_done()?;
     client.read_nothing(true);
+    let said = client.server().stdout.clone();
     let mut most = 0;
     wait_until("the end of a program whose messages nobody reads", LIMIT, || {
         most = most.max(resident(server));
-        (!is_running(server, &built)).then_some(())
+        // It says what it has counted last of all.
+        said.text().contains(&format!("{calls}\n")).then_some(())
     })?;
     client.read_nothing(false);
-    client.event("terminated")?;
+    client.event_where("the end of the session", LIMIT, |event| event.event == "terminated")?;
     let told = told(&client.received());
     assert_eq!(told.shown + told.suppressed + told.lost, calls, "{told:?}");
     assert!(told.shown > 0 && told.suppressed > 0, "{told:?}");
@@ -121,6 +123,9 @@ fn what_the_program_writes_waits_for_its_reader() -> Result<()> {
     let server = client.server().pid();
     client.configuration_done()?;
     client.read_nothing(true);
+    wait_until("the program's start", LIMIT, || {
+        is_running(server, &built).then_some(())
+    })?;
     // It could write all of it several times.
     std::thread::sleep(Duration::from_secs(1));
     assert!(

@@ -58,6 +58,7 @@ pub(super) struct Accounts {
 const MOST: usize = 1000;
 
 struct Account {
+    what: &'static str,
     file: String,
     line: u32,
     sites: Vec<SiteId>,
@@ -68,9 +69,10 @@ struct Account {
 }
 
 impl Accounts {
-    /// A breakpoint has got these sites more.
-    pub(super) fn open(&mut self, id: BreakpointId, at: &(String, u32), sites: &[SiteId]) {
+    /// A breakpoint has got these sites more; `what` is what its hits come to.
+    pub(super) fn open(&mut self, id: BreakpointId, what: &'static str, at: &(String, u32), sites: &[SiteId]) {
         let account = self.by_breakpoint.entry(id).or_insert_with(|| Account {
+            what,
             file: at.0.clone(),
             line: at.1,
             sites: Vec::new(),
@@ -110,7 +112,8 @@ impl Accounts {
         }
         let passed = now.hits - now.condition_false;
         Some(format!(
-            "of {passed} log messages of {}:{}, {}",
+            "of {passed} {} of {}:{}, {}",
+            account.what,
             account.file,
             account.line,
             parts.join(" and ")
@@ -168,8 +171,8 @@ mod tests {
 
     fn opened() -> Accounts {
         let mut accounts = Accounts::default();
-        accounts.open(ID, &("main.go".to_owned(), 7), &[SiteId::numbered(1)]);
-        accounts.open(ID, &("main.go".to_owned(), 7), &[SiteId::numbered(5)]);
+        accounts.open(ID, "log messages", &("main.go".to_owned(), 7), &[SiteId::numbered(1)]);
+        accounts.open(ID, "log messages", &("main.go".to_owned(), 7), &[SiteId::numbered(5)]);
         accounts
     }
 
@@ -229,7 +232,7 @@ mod tests {
     fn accounts_of_long_ago_are_dropped() {
         let mut accounts = Accounts::default();
         for id in 0..2 * MOST as i64 {
-            accounts.open(BreakpointId(id), &(String::new(), 0), &[]);
+            accounts.open(BreakpointId(id), "hits", &(String::new(), 0), &[]);
         }
         assert_eq!(accounts.ids().len(), MOST);
         assert!(accounts.ids().contains(&BreakpointId(2 * MOST as i64 - 1)));

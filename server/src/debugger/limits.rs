@@ -64,7 +64,6 @@ impl Control {
         };
         let was_off = logical.switched_off.is_some();
         self.disarm(&mut logical);
-        self.closing.wait_for(&logical.places);
         match self.arm(&mut logical) {
             Ok(()) if was_off => {
                 let _ = self.events.send(Event::BreakpointChanged(logical.state()));

@@ -1,6 +1,6 @@
 //! Kernel probes: what carries logpoints and conditional breakpoints, and what sees panics and fatal errors while the program is not traced.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use spelunk_bpf::{CounterId, Flags, HitCount, HitCounts, HitTest, LimiterId, Rat
 use spelunk_dwarf::{Binary, FileAddr, Function};
 
 use super::accounts::{Accounts, ProbeAccount, ProbeState};
-use super::breakpoints::{Logical, Planted};
+use super::breakpoints::{Hits, Logical, Planted};
 use super::hit_condition::HitCondition;
 use super::probe_stops::{Cause, ProbeStop};
 use super::{BreakpointId, Event, EventSender};
@@ -44,6 +44,9 @@ pub(super) struct Probes {
     /// How many messages a logpoint may write in a second.
     pub(super) rate: Option<NonZeroU32>,
     limiters: HashMap<BreakpointId, LimiterId>,
+    /// Of breakpoints that were taken out, the longest ago first.
+    free_counters: VecDeque<CounterId>,
+    free_limiters: VecDeque<LimiterId>,
 }
 
 /// What the reader of records needs of a site.
@@ -128,6 +131,8 @@ impl Probes {
             accounts: Accounts::default(),
             rate: None,
             limiters: HashMap::new(),
+            free_counters: VecDeque::new(),
+            free_limiters: VecDeque::new(),
         }
     }
 
@@ -199,7 +204,8 @@ impl Probes {
         };
         let planted = self.put_in(planned?, heard).map_err(NoProbes::Unavailable)?;
         let at = logical.at.clone().unwrap_or_default();
-        self.accounts.open(logical.id, &at, &planted.sites);
+        let what = if logical.stops() { "hits" } else { "log messages" };
+        self.accounts.open(logical.id, what, &at, &planted.sites);
         Ok(planted)
     }
 
@@ -235,7 +241,14 @@ impl Probes {
         let engine = self.engine.as_mut().ok_or(GONE)?;
         let limiter = match self.limiters.get(&logical.id) {
             Some(limiter) => *limiter,
-            None => engine.add_limiter().map_err(|error| error.to_string())?,
+            None => match (engine.add_limiter(), self.free_limiters.pop_front()) {
+                (Ok(limiter), free) => {
+                    self.free_limiters.extend(free);
+                    limiter
+                }
+                (Err(_), Some(free)) => free,
+                (Err(error), None) => return Err(error.to_string()),
+            },
         };
         self.limiters.insert(logical.id, limiter);
         Ok(Some(RateLimit {
@@ -279,7 +292,7 @@ impl Probes {
     }
 
     /// Has probes do nothing any more, for good. Hits from now on are counted as idle.
-    pub(super) fn retire(&self, sites: &[SiteId]) {
+    pub(super) fn retire_sites(&self, sites: &[SiteId]) {
         if let Some(watch) = self.watch() {
             for site in sites {
                 watch.retire(*site);
@@ -291,7 +304,25 @@ impl Probes {
     pub(super) fn add_counter(&mut self, start: u64) -> Result<CounterId, String> {
         self.require()?;
         let engine = self.engine.as_mut().ok_or(GONE)?;
-        engine.add_counter(start).map_err(|error| error.to_string())
+        match (engine.add_counter(start), self.free_counters.pop_front()) {
+            (Ok(counter), free) => {
+                self.free_counters.extend(free);
+                Ok(counter)
+            }
+            (Err(_), Some(free)) => {
+                engine.restart_counter(free, start);
+                Ok(free)
+            }
+            (Err(error), None) => Err(error.to_string()),
+        }
+    }
+
+    /// A breakpoint has been taken out for good. What it had of the engine's tables is given to another once they are full; by then its link has been closed.
+    pub(super) fn recycle(&mut self, id: BreakpointId, hits: Hits) {
+        if let Hits::InKernel(counter) = hits {
+            self.free_counters.push_back(counter);
+        }
+        self.free_limiters.extend(self.limiters.remove(&id));
     }
 
     /// What a counter has counted so far.

@@ -115,8 +115,6 @@ impl Control {
             return refused(id, "the breakpoint is gone".to_owned());
         };
         self.disarm(&mut logical);
-        // What it has been must not count its hits any more when what it becomes does.
-        self.closing.wait_for(&logical.places);
         logical.terms = wanted.terms.clone();
         logical.parsed = parsed;
         let state = match self.arm(&mut logical) {
@@ -141,9 +139,10 @@ impl Control {
             } else {
                 self.free(&logical);
             }
+            self.probes.recycle(*id, logical.hits);
         }
         for (_, probes) in &planted {
-            self.probes.retire(&probes.sites);
+            self.probes.retire_sites(&probes.sites);
         }
         if !planted.is_empty() {
             self.probes.drain();
@@ -157,7 +156,7 @@ impl Control {
 
     /// Takes probes out of the program. They stop nobody any more when this returns; the kernel needs a while to close their link, which nobody waits for.
     pub(super) fn uproot(&mut self, planted: Planted) {
-        self.probes.retire(&planted.sites);
+        self.probes.retire_sites(&planted.sites);
         let bias = self.bias;
         if let Some(inferior) = self.inferior.as_mut() {
             for addr in &planted.addresses {

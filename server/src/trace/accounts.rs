@@ -10,6 +10,11 @@ impl<T: Send + Sync + 'static> Engine<T> {
         self.probes.add_counter(start)
     }
 
+    /// As [`spelunk_bpf::ProbeSet::restart_counter`].
+    pub(crate) fn restart_counter(&self, counter: CounterId, start: u64) {
+        self.probes.restart_counter(counter, start);
+    }
+
     /// What a counter has counted so far.
     pub(crate) fn hits(&self, counter: CounterId) -> u64 {
         self.probes.hits(counter)

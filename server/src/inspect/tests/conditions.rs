@@ -362,6 +362,13 @@ const CONDITIONS: &[&str] = &[
     "errNil == err",
     "ifaceNil == iface",
     "errNil == errNil",
+    "err == nested.Err",
+    "err != errGlobal",
+    "shape == shapeP",
+    "shapeP == shapeP",
+    "ifaceP == ifaceP",
+    "ifaceP != iface",
+    "ifaceNil == ifaceP",
     // Conversions.
     "int(color) == 2",
     "main.Color(n) == 7",

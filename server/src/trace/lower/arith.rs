@@ -9,7 +9,7 @@ use super::Lowering;
 use super::error::{LowerError, NotLowered};
 use super::operand::{Lowered, What};
 use super::read::fitted_number;
-use super::terms::{all, any, arithmetic, checked, not, number};
+use super::terms::{all, any, arithmetic, checked, either, not, number};
 use super::walk::not_evaluated;
 use crate::expr::{
     Binary, Const, EvalError, Expr, Unary, constant_binary, constant_unary, fits, fitted, same_type, shifted, with_nil,
@@ -239,7 +239,7 @@ impl Lowering<'_> {
                     let better = super::terms::compare(comparison, signed, term.clone(), known.clone());
                     // Of the two the first is evaluated first, as Go does.
                     let keeps = not(better);
-                    Self::either(keeps, known, term)
+                    either(keeps, known, term)
                 }
             });
         }
@@ -248,14 +248,6 @@ impl Lowering<'_> {
             ty,
             what: What::Number(best),
         })
-    }
-
-    /// A condition on a difference of two addresses or numbers being nothing.
-    pub(super) fn equal_numbers(left: Term, right: Term) -> Condition {
-        match (&left, &right) {
-            (Term::Const(a), Term::Const(b)) => Condition::Always(a == b),
-            _ => super::terms::compare(spelunk_bpf::Comparison::Equal, false, left, right),
-        }
     }
 
     /// `T(x)` of an integer.

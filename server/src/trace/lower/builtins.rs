@@ -1,13 +1,13 @@
 //! Conversions, Go's built-in functions that need no call, and the functions of the standard library that are evaluated without one.
 
-use spelunk_bpf::{Comparison, Term};
+use spelunk_bpf::{Reg, Term};
 use spelunk_dwarf::Kind;
 
 use super::Lowering;
 use super::error::{LowerError, NotLowered};
 use super::operand::{Lowered, What};
 use super::place::Place;
-use super::terms::{compare, number, sum};
+use super::terms::{equal, not, number, product, sum, truth};
 use crate::expr::{Const, EvalError, Expr, compatible, find_type, fitted, is_has_prefix};
 
 impl Lowering<'_> {
@@ -73,25 +73,15 @@ impl Lowering<'_> {
 
     /// The n-th word of what a map or channel points to; 0 for nil.
     fn behind_header(&self, pointer: Term, n: u64) -> Result<Term, LowerError> {
-        // Where the pointer is nil, the return address is read, whose value does not count: a term cannot choose what it evaluates.
-        let is_nil = compare(Comparison::Equal, false, pointer.clone(), number(0));
-        let somewhere = super::terms::arithmetic(
-            spelunk_bpf::Operation::Mul,
-            true,
-            super::terms::truth(is_nil.clone()),
-            sum(
-                Term::Register(spelunk_bpf::Reg::Rsp),
-                number(self.names.cfa_offset().wrapping_sub(8)),
-            ),
+        let is_nil = equal(pointer.clone(), number(0));
+        // A term cannot choose what it evaluates: where the pointer is nil, the return address is read, which is always there, and does not count.
+        let return_address = sum(
+            Term::Register(Reg::Rsp),
+            number(self.names.cfa_offset().wrapping_sub(8)),
         );
-        let readable = super::terms::arithmetic(spelunk_bpf::Operation::Add, true, pointer, somewhere);
+        let readable = sum(pointer, product(return_address, truth(is_nil.clone())));
         let word = Place::pointee(readable).word(8 * n, &"")?;
-        Ok(super::terms::arithmetic(
-            spelunk_bpf::Operation::Mul,
-            true,
-            word,
-            super::terms::truth(super::terms::not(is_nil)),
-        ))
+        Ok(product(word, truth(not(is_nil))))
     }
 
     /// `function(argument)` if that is a conversion; `None` if it must be a call.

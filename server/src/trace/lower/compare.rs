@@ -1,12 +1,13 @@
 //! Comparisons.
 
-use spelunk_bpf::{Comparison, Condition, MAX_CONDITION_NODES, Term};
+use spelunk_bpf::{Comparison, Condition, MAX_CONDITION_NODES, Operation, Term};
 use spelunk_dwarf::{Kind, Type};
 
 use super::Lowering;
 use super::error::{LowerError, NotLowered};
 use super::operand::{Lowered, What};
-use super::terms::{all, and, compare, not, number, or, truth};
+use super::place::Place;
+use super::terms::{all, and, any, arithmetic, compare, equal, not, nothing, number, truth};
 use super::walk::not_evaluated;
 use crate::expr::{Binary, Const, EvalError, Expr, constant_compare, fitted};
 
@@ -105,7 +106,7 @@ impl Lowering<'_> {
             What::Slice { base, .. } => base.clone(),
             _ => x.pointer(shown)?,
         };
-        Ok(Self::equal_numbers(word, number(0)))
+        Ok(equal(word, number(0)))
     }
 
     /// Whether two values are equal that are no numbers.
@@ -121,13 +122,13 @@ impl Lowering<'_> {
                     let found = x.truth(left)?;
                     if *wanted { found } else { not(found) }
                 }
-                _ => Self::equal_numbers(truth(x.truth(left)?), truth(y.truth(right)?)),
+                _ => equal(truth(x.truth(left)?), truth(y.truth(right)?)),
             }),
             Some(Kind::String) => Self::equal_strings(sides),
             Some(Kind::Pointer { .. } | Kind::UnsafePointer | Kind::Chan { .. }) => {
-                Ok(Self::equal_numbers(x.pointer(left)?, y.pointer(right)?))
+                Ok(equal(x.pointer(left)?, y.pointer(right)?))
             }
-            Some(Kind::Interface { .. }) => Self::equal_interfaces(sides),
+            Some(Kind::Interface { .. }) => self.equal_interfaces(sides),
             Some(Kind::Struct { .. } | Kind::Array { .. }) => {
                 let mut left = MAX_CONDITION_NODES;
                 self.equal_parts(sides, &mut left)
@@ -163,7 +164,7 @@ impl Lowering<'_> {
         for (offset, ty) in places {
             *room = room.checked_sub(2).ok_or_else(too_large)?;
             let ty = self.binary.type_info(ty)?;
-            let part = |place: &super::place::Place| Lowered::place(ty.clone(), place.behind(offset));
+            let part = |place: &Place| Lowered::place(ty.clone(), place.behind(offset));
             let (a, b) = (part(a), part(b));
             let parts = Sides {
                 expr: sides.expr,
@@ -178,16 +179,31 @@ impl Lowering<'_> {
         Ok(all(same))
     }
 
-    /// Two interfaces of one type: their first words say what types they hold. Where those are the same and both are not nil, what they hold decides, and that is
-    /// left to the interpreter.
-    fn equal_interfaces(sides: &Sides<'_>) -> Result<Condition, LowerError> {
+    /// Two interfaces of one type. Their first words say what types they hold; where those are the same and not nil, and both hold pointers, the second words are
+    /// these. Whatever else they hold is left to the interpreter.
+    fn equal_interfaces(&self, sides: &Sides<'_>) -> Result<Condition, LowerError> {
         let ((x, left), (y, right)) = (sides.left, sides.right);
-        let (a, b) = (x.word(0, left)?, y.word(0, right)?);
-        let same_type = Self::equal_numbers(a.clone(), b);
-        let both_nil = Self::equal_numbers(a, number(0));
-        Ok(and(same_type, or(both_nil, Self::unknown())))
+        let layout = self.binary.runtime_layout()?;
+        let first = x.word(0, left)?;
+        let held = match x.kind() {
+            Some(Kind::Interface { empty: true }) => first.clone(),
+            _ => Place::pointee(first.clone()).word(layout.itab_type, left)?,
+        };
+        let kind = Place::pointee(held).load(layout.type_kind, 1, false, left)?;
+        let kind = arithmetic(Operation::And, false, kind, number(KIND_MASK));
+        let is_pointer = equal(kind, number(POINTER_KIND));
+        let same_type = equal(first.clone(), y.word(0, right)?);
+        let both_nil = equal(first, number(0));
+        let same_data = equal(x.word(1, left)?, y.word(1, right)?);
+        let same_pointer = and(is_pointer.clone(), same_data);
+        let beyond = and(not(is_pointer), nothing());
+        Ok(and(same_type, any(vec![both_nil, same_pointer, beyond])))
     }
 }
+
+/// The bits of `internal/abi.Type.Kind_` that are the kind, and the kind of pointers (Go's internal/abi/type.go; runtime/typekind.go before Go 1.22).
+const KIND_MASK: i64 = 31;
+const POINTER_KIND: i64 = 22;
 
 fn comparison(operator: Binary) -> Comparison {
     match operator {

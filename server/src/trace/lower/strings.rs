@@ -7,7 +7,7 @@ use super::Lowering;
 use super::compare::{Sides, at_least};
 use super::error::LowerError;
 use super::operand::{Lowered, What};
-use super::terms::{and, any, number};
+use super::terms::{and, any, equal, nothing, number};
 use crate::expr::{Const, EvalError, Expr};
 
 impl Lowering<'_> {
@@ -74,10 +74,7 @@ impl Lowering<'_> {
 fn is(text: Text, literal: &[u8]) -> Condition {
     if literal.len() > MAX_LITERAL {
         // The length excludes most others, and the rest is left to the interpreter.
-        return and(
-            Lowering::equal_numbers(text.len, literal_len(literal)),
-            Lowering::unknown(),
-        );
+        return and(equal(text.len, literal_len(literal)), nothing());
     }
     Condition::Bytes {
         text,
@@ -89,7 +86,7 @@ fn is(text: Text, literal: &[u8]) -> Condition {
 /// Whether a string begins with `literal`.
 fn starts_with(text: Text, literal: &[u8]) -> Condition {
     if literal.len() > MAX_LITERAL {
-        return and(at_least(text.len, literal_len(literal)), Lowering::unknown());
+        return and(at_least(text.len, literal_len(literal)), nothing());
     }
     Condition::Bytes {
         text,

@@ -77,7 +77,21 @@ pub(super) fn not_nil(term: Term) -> Term {
     }
 }
 
-/// Something that never has a value.
+/// Either of two numbers: the first where the condition is true.
+pub(super) fn either(condition: Condition, first: Term, second: Term) -> Term {
+    let distance = difference(first, second.clone());
+    sum(second, arithmetic(Operation::Mul, true, distance, truth(condition)))
+}
+
+/// Whether two numbers are the same.
+pub(super) fn equal(left: Term, right: Term) -> Condition {
+    match (&left, &right) {
+        (Term::Const(a), Term::Const(b)) => Condition::Always(a == b),
+        _ => compare(Comparison::Equal, false, left, right),
+    }
+}
+
+/// A condition that never has a value: the interpreter is to decide.
 pub(super) fn nothing() -> Condition {
     let never = Term::Checked {
         index: Box::new(number(0)),

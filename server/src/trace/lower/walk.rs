@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use spelunk_bpf::{Condition, Operation, Term};
+use spelunk_bpf::{Condition, Term};
 use spelunk_dwarf::{Field, Kind, LoadBias, Type};
 
 use super::Lowering;
 use super::error::{LowerError, NotLowered};
 use super::operand::{Lowered, What};
 use super::place::Place;
-use super::terms::{arithmetic, checked, difference, has_room, nothing, number, product, sum};
+use super::terms::{checked, difference, has_room, number, product, sum};
 use crate::expr::{self, Binary, Const, EvalError, Expr, Unary, field_path, find_global, find_type, plain_type};
 use crate::trace::capture::general_register;
 use crate::value::is_direct_in_interface;
@@ -252,7 +252,7 @@ impl Lowering<'_> {
             return self.byte_of_literal(bytes, index, elem);
         }
         let at = self.integer(index)?;
-        // Known elements of arrays need no arithmetic, and arrays in registers allow none.
+        // Known elements of arrays need no and arrays in registers allow none.
         if let (Some(Kind::Array { len, .. }), What::Place(place)) = (x.kind(), &x.what) {
             if let Term::Const(n) = at {
                 let n = u64::try_from(n)
@@ -404,18 +404,6 @@ impl Lowering<'_> {
             Kind::Pointer { .. } | Kind::UnsafePointer => Ok(Lowered::typed(wanted, What::Pointer(data))),
             _ => Err(NotLowered::new(expr, "is held in the interface itself").into()),
         }
-    }
-
-    /// Either of two numbers of 64 bits, as the condition says: the first where it is true.
-    pub(super) fn either(condition: Condition, first: Term, second: Term) -> Term {
-        let distance = difference(first, second.clone());
-        let chosen = arithmetic(Operation::Mul, true, distance, super::terms::truth(condition));
-        sum(second, chosen)
-    }
-
-    /// A condition on what is in no record and in no register.
-    pub(super) fn unknown() -> Condition {
-        nothing()
     }
 }
 

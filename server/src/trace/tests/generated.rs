@@ -201,6 +201,10 @@ const TRUTHS: &[&str] = &[
     "e.(*Node) == node",
     "e.(Point).X == 1",
     "node.Err == nil",
+    "err == sentinel",
+    "err != node.Err",
+    "node.Next.Err == sentinel",
+    "e != node.Any",
 ];
 
 const ARITHMETIC: &[&str] = &["+", "-", "*", "&", "|", "^", "&^", "/", "%"];

@@ -79,7 +79,8 @@ fn compare(flags: &[&str]) -> Option<Tally> {
                     .take(6)
                     .map(|scoped| format!("{{{}}}", scoped.variable.display_name()))
                     .collect();
-                let template = Template::parse(&names.join(" ")).expect("a message");
+                let template =
+                    Template::parse(&format!("{{runtime.curg.goid}} {}", names.join(" "))).expect("a message");
                 let planned = engine.with_layouts(|layouts| {
                     let mut planner = LogPlanner {
                         binary: &binary,
@@ -116,6 +117,10 @@ fn compare(flags: &[&str]) -> Option<Tally> {
     for ((statement, _), messages) in seen.iter().filter(|((_, moved), _)| *moved) {
         let first = seen.get(&(*statement, false));
         assert_eq!(Some(messages), first, "{statement} {:?}", binary.line_at(*statement));
+        assert!(
+            messages.iter().all(|message| message.starts_with("1 = 0x1 ")),
+            "{messages:?}"
+        );
         tally.compared += messages.len();
     }
     assert!(
