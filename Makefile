@@ -40,7 +40,7 @@ test-editors: toolchain ## a session in a real VS Code (without a screen), Emacs
 vscode: ## the extension for VS Code, target/editors/spelunk-go-VERSION.vsix
 	@sh editors/vscode/pack.sh $(TARGET)
 
-stress: toolchain ## what goes wrong, hundreds of times: kills, vanishing clients, pauses, hit counts under load; SPELUNK_SEED repeats a run
+stress: toolchain ## what goes wrong, hundreds of times: kills, vanishing clients, pauses, hit counts under load, probes that come and go in a storm; SPELUNK_SEED repeats a run
 	$(CARGO) build --release -p spelunk
 	SPELUNK_STRESS=1 SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/release/spelunk \
 		$(CARGO) test -p protocol-tests --test all -- stress queues --nocapture --test-threads=1

@@ -32,7 +32,7 @@ fn enough() -> Enough {
         }
     } else {
         Enough {
-            rounds: 12,
+            rounds: 7,
             hits: 0,
             time: Duration::from_secs(5),
         }
@@ -96,7 +96,7 @@ fn sessions_attach_and_let_go_in_a_storm() -> Result<()> {
     let storm = Storm::new(Build::NoOpt)?;
     let mut moments = Moments::new("attaching in a storm");
     let running = storm.start()?;
-    let (rounds, set) = if is_long() { (30, 12) } else { (2, 4) };
+    let (rounds, set) = if is_long() { (20, 12) } else { (2, 3) };
     let (mut counted, mut stopped) = (0, 0);
     for round in 0..rounds {
         let stops = if round % 2 == 0 { Stops::Never } else { Stops::Seldom };
