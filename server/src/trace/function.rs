@@ -158,7 +158,7 @@ impl FunctionPlanner<'_, '_> {
             .collect();
         let growth = match code.stack_growth() {
             // Arguments on the stack, or none, survive any growth.
-            Err(SiteError::UnknownStackGrowth) if integer_registers(&signature.params) == 0 => None,
+            Err(SiteError::UnknownStackGrowth) if signature.params.iter().all(|param| param.parts().is_empty()) => None,
             found => found?,
         };
         let call = self.call(&signature, &code, growth.as_ref())?;
