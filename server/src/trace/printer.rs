@@ -45,6 +45,8 @@ pub(crate) struct Printer {
     passing: Passing,
     pairing: Pairing,
     grown: HashMap<CallKey, Grown>,
+    /// Whether some of those have been forgotten.
+    forgot_grown: bool,
     /// What the dictionaries that were seen say, by process and address. They are constants of the program.
     dictionaries: HashMap<(u32, u64), TypeArguments>,
     processes: Processes,
@@ -76,6 +78,7 @@ impl Printer {
             passing,
             pairing: Pairing::default(),
             grown: HashMap::new(),
+            forgot_grown: false,
             dictionaries: HashMap::new(),
             processes: Processes::default(),
             types: Vec::new(),
@@ -122,6 +125,11 @@ impl Printer {
             SiteKind::Growth => {
                 if self.grown.len() >= MAX_GROWN {
                     self.grown.clear();
+                    self.forgot_grown = true;
+                }
+                // A goroutine that is told to let others run comes here as well, and then a second time: only the first time it has all its arguments.
+                if self.grown.contains_key(&key) {
+                    return;
                 }
                 let values = live.map(|live| {
                     let dictionary = self.remember_dictionary(site, record, Some(live));
@@ -138,6 +146,12 @@ impl Printer {
                 );
             }
             SiteKind::Call => {
+                // Nearly always no stack grows.
+                let grown = if self.grown.is_empty() {
+                    None
+                } else {
+                    self.grown.remove(&key)
+                };
                 let passed = self.passing.call(site, record, live);
                 if live.is_some() {
                     self.count(site, &passed);
@@ -146,13 +160,9 @@ impl Printer {
                     self.pairing.unseen_call(goroutine, key.1);
                     return;
                 }
-                // Nearly always no stack grows.
-                let grown = if self.grown.is_empty() {
-                    None
-                } else {
-                    self.grown.remove(&key)
-                };
+                let uncertain = self.growth_is_uncertain(site, grown.is_some());
                 let (dictionary, earlier) = match grown {
+                    Some(_) if uncertain => (0, None),
                     Some(Grown {
                         values: Some((dictionary, values)),
                         ..
@@ -178,7 +188,7 @@ impl Printer {
                     },
                 );
                 self.load(site, record, dictionary, live);
-                self.mend_fragile(site, earlier.as_deref());
+                self.mend_fragile(site, earlier.as_deref(), uncertain);
                 self.line(site, record, None);
                 if let Passed::Unknown(why) = passed {
                     self.text.extend([
@@ -259,13 +269,19 @@ impl Printer {
         );
     }
 
-    /// A call's arguments that do not survive the growth of the stack come from before it, if it grew.
-    fn mend_fragile(&mut self, site: &Installed<()>, earlier: Option<&[Value]>) {
-        if site.plan.fragile.is_empty() {
-            return;
+    /// Whether nobody can tell if the stack grew in this very call; `seen` says that a growth was seen in a call of the function in this place.
+    fn growth_is_uncertain(&self, site: &Installed<()>, seen: bool) -> bool {
+        if seen {
+            // It may have been in an earlier call, which left no record of its own.
+            let gate = &site.plan.plan.gate;
+            gate.condition.is_some() || gate.hits.is_some() || gate.rate.is_some() || self.has_lost(site.id)
+        } else {
+            self.forgot_grown || site.growth.is_some_and(|growth| self.has_lost(growth))
         }
-        // Whether the stack grew is known only as long as no record of that was lost.
-        let uncertain = earlier.is_none() && site.growth.is_some_and(|growth| self.has_lost(growth));
+    }
+
+    /// A call's arguments that do not survive the growth of the stack come from before it, if it grew.
+    fn mend_fragile(&mut self, site: &Installed<()>, earlier: Option<&[Value]>, uncertain: bool) {
         for index in &site.plan.fragile {
             let Some(value) = self.values.get_mut(*index) else {
                 continue;
@@ -274,7 +290,7 @@ impl Printer {
                 Some(earlier) => *value = earlier.clone(),
                 None if uncertain => {
                     value.content = Content::NotLoaded;
-                    value.unreadable = Some("a record of the stack's growth was lost".to_owned());
+                    value.unreadable = Some("not known: the stack may have grown".to_owned());
                 }
                 None => {}
             }
