@@ -19,7 +19,7 @@ build: ## the optimised binary, target/release/spelunk
 
 install: build ## the binary into PREFIX/bin, with the capabilities it needs
 	install -D -m 755 $(TARGET)/release/spelunk $(DESTDIR)$(PREFIX)/bin/spelunk
-	-setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(DESTDIR)$(PREFIX)/bin/spelunk
+	-setcap cap_bpf,cap_perfmon+ep $(DESTDIR)$(PREFIX)/bin/spelunk
 
 demo: toolchain ## a minute's tour: a traced program, its cost, an editor's logpoint
 	@$(CARGO) build --workspace
@@ -40,16 +40,16 @@ test-editors: toolchain ## a session in a real VS Code (without a screen), Emacs
 vscode: ## the extension for VS Code, target/editors/spelunk-go-VERSION.vsix
 	@sh editors/vscode/pack.sh $(TARGET)
 
-stress: toolchain ## what goes wrong, hundreds of times: kills, vanishing clients, pauses, hit counts under load; SPELUNK_SEED repeats a run
+stress: toolchain ## what goes wrong, hundreds of times: kills, vanishing clients, pauses, hit counts under load, probes that come and go in a storm; SPELUNK_SEED repeats a run
 	$(CARGO) build --release -p spelunk
 	SPELUNK_STRESS=1 SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/release/spelunk \
-		$(CARGO) test -p protocol-tests --test all stress -- --nocapture --test-threads=1
+		$(CARGO) test -p protocol-tests --test all -- stress queues --nocapture --test-threads=1
 
 transcripts: toolchain ## sessions with dlv and with spelunk side by side, message by message
 	@$(CARGO) build --workspace
 	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk $(TARGET)/debug/transcripts
 
-bench: toolchain ## nothing, spelunk, dlv --ebpf and dlv on one program in one run; an HTTP service under load
+bench: toolchain ## spelunk, dlv --ebpf and dlv in one run: sessions, traced calls, an HTTP service under load with traces and conditions; the way from the ring to text
 	@$(CARGO) build --release -p spelunk -p protocol-tests
 	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/release/spelunk SPELUNK_LOAD=$$(sh $(SCRIPTS)/ensure-load.sh $(TARGET) $(GO)) \
 		$(TARGET)/release/bench

@@ -6,7 +6,9 @@ mod common;
 use std::time::Duration;
 
 use common::{Fixture, Mode, register, three_words};
-use spelunk_bpf::{Follow, FollowKind, GoroutineSource, Options, Plan, ProbeSet, Reg};
+use spelunk_bpf::{
+    Comparison, Condition, Follow, FollowKind, Gate, GoroutineSource, Options, Plan, ProbeSet, Reg, Term, Text,
+};
 
 /// Batches of 1,000 calls, of which the fastest counts.
 const BATCHES: u32 = 1000;
@@ -89,6 +91,84 @@ fn nanoseconds_per_hit() {
     }
 }
 
+/// Conditions that are false at each hit of `main.work("hello, kernel", n)` with n below 1,000, which leaves the string at `kept`.
+fn false_conditions(kept: u64) -> [(&'static str, Condition); 7] {
+    let argument = || Text {
+        address: Term::Register(Reg::Rax),
+        len: Term::Register(Reg::Rbx),
+    };
+    let integer = |left, right| Condition::Compare {
+        comparison: Comparison::Equal,
+        signed: true,
+        left,
+        right: Term::Const(right),
+    };
+    let bytes = |text, literal: &[u8]| Condition::Bytes {
+        text,
+        literal: literal.to_vec(),
+        prefix: false,
+    };
+    let load = |base, offset| Term::Load {
+        base: Box::new(base),
+        offset,
+        width: 8,
+        signed: true,
+    };
+    [
+        ("nothing", Condition::Always(false)),
+        ("an integer", integer(Term::Register(Reg::Rcx), -1)),
+        ("a string of another length", bytes(argument(), b"hello, kernels")),
+        ("a string of the same length", bytes(argument(), b"hello, Kernel")),
+        (
+            "a string of the same length in memory",
+            bytes(
+                Text {
+                    address: load(Term::Address(kept), 0),
+                    len: load(Term::Address(kept), 8),
+                },
+                b"hello, Kernel",
+            ),
+        ),
+        (
+            "a number behind a pointer",
+            integer(load(Term::Register(Reg::Rax), 0), -1),
+        ),
+        ("the goroutine's id", integer(load(Term::Goroutine, GOID), -1)),
+    ]
+}
+
+/// `g.goid` of the Go versions that are likely here; for the time that reading it takes, any offset would do.
+const GOID: i64 = 152;
+
+fn nanoseconds_per_false_condition() {
+    let Some(mut fixture) = Fixture::start(Mode::Exe) else {
+        return;
+    };
+    let mut set = ProbeSet::new(Options::default()).expect("a probe set");
+    let time = |fixture: &mut Fixture| fixture.run(&format!("least {BATCHES}")).0 as f64 / 1000.0;
+    let base = time(&mut fixture);
+    let (site, link) = fixture.probe(&mut set, "main.work", &fixture.plan(three_words()));
+    set.watch().switch_off(site);
+    let cost = time(&mut fixture) - base;
+    drop(link);
+    println!("switched off: {cost:.0} ns per hit");
+    for (name, condition) in false_conditions(fixture.binary.symbol("main.kept")) {
+        let plan = Plan {
+            gate: Gate {
+                condition: Some(condition),
+                ..Gate::default()
+            },
+            ..fixture.plan(three_words())
+        };
+        let (site, link) = fixture.probe(&mut set, "main.work", &plan);
+        let cost = time(&mut fixture) - base;
+        drop(link);
+        let counters = set.counters(site).expect("counters");
+        assert_eq!(counters.condition_false, counters.hits);
+        println!("false condition on {name}: {cost:.0} ns per hit");
+    }
+}
+
 fn milliseconds_to_load_300_plans() {
     let mut set = ProbeSet::new(Options::default()).expect("a probe set");
     let layout = set.add_layout(&spelunk_bpf::Layout::default()).expect("room");
@@ -105,6 +185,7 @@ fn milliseconds_to_load_300_plans() {
                     curg: 184,
                 },
                 max_record,
+                gate: Gate::default(),
                 stops: false,
             })
             .collect();
@@ -150,6 +231,7 @@ fn main() {
     // `cargo test --benches` passes a flag of its own; measuring belongs to `cargo bench`.
     if std::env::args().any(|argument| argument == "--bench") {
         nanoseconds_per_hit();
+        nanoseconds_per_false_condition();
         milliseconds_to_load_300_plans();
         records_drained_per_second();
     }

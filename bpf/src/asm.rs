@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::insn::{Alu, Cond, FP, Helper, Insn, PSEUDO_FUNC, PSEUDO_MAP_FD, R, R1, R2, Width};
+use crate::insn::{Alu, Cond, FP, Helper, Insn, PSEUDO_FUNC, PSEUDO_MAP_FD, R, R0, R1, R2, R3, Width};
 
 /// A place in the code, known by number before it is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,10 +14,17 @@ pub(crate) struct Label(usize);
 pub(crate) enum MapRef {
     Sites,
     Counters,
+    Hits,
+    GoroutineHits,
+    Marks,
+    Limiters,
     Programs,
     Ring,
+    StopRing,
     Layouts,
     RuntimeTypes,
+    Followed,
+    Following,
 }
 
 /// Why a program could not be assembled.
@@ -128,6 +135,18 @@ impl Asm {
 
     pub(crate) fn atomic_add(&mut self, dst: R, offset: i16, src: R) {
         self.push(Insn::atomic_add(dst, offset, src));
+    }
+
+    /// Adds R1 to the 8 bytes at R2; R0 and R1 are then what was there before.
+    pub(crate) fn fetch_add(&mut self) {
+        self.push(Insn::atomic_fetch_add(R2, 0, R1));
+        self.mov(R0, R1);
+    }
+
+    /// Writes R1 to the 8 bytes at R2 if R3 is there; R0 is then what was there before.
+    pub(crate) fn compare_exchange(&mut self) {
+        self.mov(R0, R3);
+        self.push(Insn::atomic_compare_exchange(R2, 0, R1));
     }
 
     /// Loads a pointer to a map.
@@ -257,7 +276,6 @@ impl Asm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::insn::{R0, R3};
 
     #[test]
     fn jumps_count_from_the_next_instruction() {

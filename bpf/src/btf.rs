@@ -80,26 +80,67 @@ pub(crate) fn kernel_btf_path() -> PathBuf {
 
 /// Offset in bytes of `task_struct.thread.fsbase`.
 pub(crate) fn fsbase_offset(path: &Path) -> Result<u32, BpfError> {
-    let bytes = std::fs::read(path).map_err(|source| BpfError::NoBtf {
+    let bytes = read_kernel_btf(path)?;
+    KernelTypes::parse(&bytes, path)?.offset(&["task_struct", "thread", "fsbase"])
+}
+
+/// The bytes of the kernel's BTF, for [`KernelTypes::parse`].
+pub(crate) fn read_kernel_btf(path: &Path) -> Result<Vec<u8>, BpfError> {
+    std::fs::read(path).map_err(|source| BpfError::NoBtf {
         path: path.to_owned(),
         source,
-    })?;
-    let bad = |reason: &str| BpfError::BadBtf {
+    })
+}
+
+/// The kernel's own types.
+pub(crate) struct KernelTypes<'a> {
+    types: Types<'a>,
+    path: &'a Path,
+}
+
+impl<'a> KernelTypes<'a> {
+    /// From the bytes of the file at `path`, which is named in errors.
+    pub(crate) fn parse(bytes: &'a [u8], path: &'a Path) -> Result<KernelTypes<'a>, BpfError> {
+        match Types::parse(bytes) {
+            Some(types) => Ok(KernelTypes { types, path }),
+            None => Err(bad(path, "it is damaged".to_owned())),
+        }
+    }
+
+    /// Offset in bytes of a member, given by the name of a struct, of a member of it, of a member of that, and so on.
+    pub(crate) fn offset(&self, member: &[&str]) -> Result<u32, BpfError> {
+        let missing = || bad(self.path, format!("it has no {}", member.join(".")));
+        let (name, members) = member.split_first().ok_or_else(missing)?;
+        let mut id = self.types.struct_named(name).ok_or_else(missing)?;
+        let mut bits = 0_u32;
+        for name in members {
+            let found = self.types.member(id, name).ok_or_else(missing)?;
+            bits = bits.checked_add(found.bit_offset).ok_or_else(missing)?;
+            id = found.type_id;
+        }
+        if bits.is_multiple_of(8) {
+            Ok(bits / 8)
+        } else {
+            Err(bad(
+                self.path,
+                format!("the offset of {} makes no sense", member.join(".")),
+            ))
+        }
+    }
+
+    /// Size in bytes of the struct of that name.
+    pub(crate) fn size(&self, name: &str) -> Result<u32, BpfError> {
+        self.types
+            .struct_named(name)
+            .and_then(|id| word(self.types.section, self.types.start(id)? + 8))
+            .ok_or_else(|| bad(self.path, format!("it has no {name}")))
+    }
+}
+
+fn bad(path: &Path, reason: String) -> BpfError {
+    BpfError::BadBtf {
         path: path.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let types = Types::parse(&bytes).ok_or_else(|| bad("it is damaged"))?;
-    let thread = types
-        .struct_named("task_struct")
-        .and_then(|id| types.member(id, "thread"))
-        .ok_or_else(|| bad("it has no task_struct.thread"))?;
-    let fsbase = types
-        .member(thread.type_id, "fsbase")
-        .ok_or_else(|| bad("it has no thread_struct.fsbase"))?;
-    let bits = thread.bit_offset.checked_add(fsbase.bit_offset);
-    match bits {
-        Some(bits) if bits % 8 == 0 => Ok(bits / 8),
-        _ => Err(bad("the offset of task_struct.thread.fsbase makes no sense")),
+        reason,
     }
 }
 

@@ -100,6 +100,12 @@ pub enum BpfError {
         /// How many there can be.
         max: u32,
     },
+    /// A site whose probe was taken out, and whose program then had to make room for others.
+    #[error("site {} was taken out, and its program has been given up since: add it again", site.number())]
+    GivenUp {
+        /// The site.
+        site: SiteId,
+    },
     /// A number that does not belong to this probe set.
     #[error("{0} of another probe set")]
     Foreign(&'static str),

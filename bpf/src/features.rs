@@ -11,7 +11,11 @@ use crate::loader::kernel_has_btf;
 use crate::sys::{self, FuncInfo, MapType};
 
 /// What gives an executable the capabilities it needs.
-pub(crate) const REMEDY: &str = "Run as root, or: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which spelunk)";
+pub(crate) const REMEDY: &str = "Run as root, or: sudo setcap cap_bpf,cap_perfmon+ep $(which spelunk)";
+
+/// What lets it look at processes that the kernel protects from their own user.
+pub(crate) const REMEDY_FOR_PROTECTED: &str =
+    "Run as root, or: sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which spelunk)";
 
 // Numbers of the kernel's include/uapi/linux/capability.h.
 const CAP_SYS_PTRACE: u32 = 19;
@@ -83,7 +87,11 @@ impl Features {
                 purpose,
                 required,
                 support,
-                remedy: REMEDY,
+                remedy: if number == CAP_SYS_PTRACE {
+                    REMEDY_FOR_PROTECTED
+                } else {
+                    REMEDY
+                },
             }
         };
         let ring = sys::map_create(MapType::Ringbuf, "spelunk_probe", 0, 0, 4096, 0);

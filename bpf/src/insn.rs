@@ -53,6 +53,10 @@ pub(crate) enum Alu {
     Or = 0x40,
     And = 0x50,
     LeftShift = 0x60,
+    RightShift = 0x70,
+    /// Unsigned; by zero it leaves the left side.
+    Mod = 0x90,
+    Xor = 0xa0,
     Move = 0xb0,
     ArithmeticRightShift = 0xc0,
 }
@@ -65,23 +69,27 @@ pub(crate) enum Cond {
     GreaterOrEqual = 0x30,
     NotEqual = 0x50,
     SignedGreater = 0x60,
+    SignedGreaterOrEqual = 0x70,
     Less = 0xa0,
     LessOrEqual = 0xb0,
     SignedLess = 0xc0,
+    SignedLessOrEqual = 0xd0,
 }
 
 /// A kernel helper that generated programs call, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Helper {
     MapLookupElem = 1,
+    MapUpdateElem = 2,
+    MapDeleteElem = 3,
     KtimeGetNs = 5,
     GetSmpProcessorId = 8,
     TailCall = 12,
     GetCurrentPidTgid = 14,
     GetCurrentTask = 35,
-    SendSignal = 109,
     ProbeReadUser = 112,
     ProbeReadKernel = 113,
+    SendSignalThread = 117,
     RingbufReserve = 131,
     RingbufSubmit = 132,
     RingbufQuery = 134,
@@ -112,6 +120,10 @@ const CLASS_ALU64: u8 = 0x07;
 const MODE_MEM: u8 = 0x60;
 const MODE_ATOMIC: u8 = 0xc0;
 const SOURCE_REGISTER: u8 = 0x08;
+/// `BPF_FETCH`: an atomic operation leaves what was there before in its source register.
+const FETCH: i32 = 0x01;
+/// `BPF_CMPXCHG`: compares with R0, and leaves what was there before in R0.
+const COMPARE_EXCHANGE: i32 = 0xf0 | FETCH;
 const OP_CALL: u8 = 0x80;
 const OP_EXIT: u8 = 0x90;
 
@@ -148,6 +160,17 @@ impl Insn {
     /// Adds `src` to 8 bytes of memory, atomically.
     pub(crate) const fn atomic_add(dst: R, offset: i16, src: R) -> Insn {
         Insn::new(CLASS_STX | MODE_ATOMIC | Width::Double as u8, dst, src, offset, 0)
+    }
+
+    /// The same, and `src` is then what was there before.
+    pub(crate) const fn atomic_fetch_add(dst: R, offset: i16, src: R) -> Insn {
+        Insn::new(CLASS_STX | MODE_ATOMIC | Width::Double as u8, dst, src, offset, FETCH)
+    }
+
+    /// Writes `src` to 8 bytes of memory if they are R0; R0 is then what was there before.
+    pub(crate) const fn atomic_compare_exchange(dst: R, offset: i16, src: R) -> Insn {
+        let code = CLASS_STX | MODE_ATOMIC | Width::Double as u8;
+        Insn::new(code, dst, src, offset, COMPARE_EXCHANGE)
     }
 
     /// A jump whose offset is filled in once its label is bound.

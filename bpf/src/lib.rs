@@ -10,24 +10,37 @@ compile_error!("spelunk probes Go programs on Linux x86-64 only");
 
 mod asm;
 mod btf;
+mod children;
 mod codegen;
+mod cost;
 mod error;
 mod features;
+mod gate;
 mod insn;
 mod layout;
 mod link;
 mod loader;
 mod maps;
 mod moment;
+mod namespace;
 mod plan;
+mod plans;
+mod positions;
 mod probeset;
 mod record;
 mod ring;
 mod sys;
 mod table;
+mod watch;
 
+pub use children::Family;
+pub use cost::SiteCosts;
 pub use error::{BTF_VARIABLE, BpfError};
 pub use features::{Feature, Features, Support, kernel_release};
+pub use gate::{
+    CallEnd, Comparison, Condition, CounterId, Gate, HitCount, HitTest, LimiterId, MAX_COMPARED, MAX_CONDITION_DEPTH,
+    MAX_CONDITION_NODES, MAX_LITERAL, Mark, Operation, RateLimit, Term, Text,
+};
 pub use layout::{Edge, EdgeKind, Layout, LayoutId, RuntimeTypeEntry};
 pub use link::{Link, Target};
 pub use moment::{Moment, Shown};
@@ -35,9 +48,10 @@ pub use plan::{
     Follow, FollowKind, GoroutineSource, Index, MAX_DEPTH, MAX_FOLLOWS, MAX_ROOTS, Plan, PlanError, RECORD_CLASSES,
     Reg, Root, RootSource, RuntimeOffsets,
 };
-pub use probeset::{Counters, Losses, Options, PlanId, ProbeSet, Site, SiteId};
+pub use probeset::{Counters, HitCounts, Losses, Options, PlanId, ProbeSet, Site, SiteId};
 pub use record::{
     CHUNK_HEADER_SIZE, Chunk, ChunkKind, Chunks, DamagedRecord, Flags, HEADER_SIZE, Origin, RecordView, RootError,
     Status,
 };
-pub use ring::{Ring, Waker};
+pub use ring::{Drained, Ring, Waker};
+pub use watch::Watch;

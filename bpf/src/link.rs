@@ -6,11 +6,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::cost::is_stepped;
 use crate::error::BpfError;
-use crate::maps::Maps;
+use crate::maps::{Maps, site_state};
 use crate::probeset::SiteId;
 use crate::sys;
 
@@ -76,7 +77,7 @@ impl Link {
             let cookies: Vec<u64> = probes.iter().map(|&(_, site)| u64::from(site.0)).collect();
             sys::uprobe_multi_link(dispatcher, &path, &offsets, &cookies, pid)
         };
-        let (safe, refused) = sort_out(target, probes);
+        let (safe, refused) = sort_out(target, maps, probes);
         link.refused = refused;
         let mut parts = if safe.is_empty() {
             Vec::new()
@@ -90,6 +91,7 @@ impl Link {
                     Ok(fd) => {
                         link.fds.push(fd);
                         link.attached.extend(part.iter().map(|&(_, site)| site));
+                        maps.attachments.enter(part.iter().map(|&(_, site)| site));
                     }
                     // The kernel does not say which instruction it is: halve until it is alone.
                     Err(error) if error.raw_os_error() == Some(sys::ENOTSUPP) => match part {
@@ -112,8 +114,8 @@ impl Link {
     }
 }
 
-/// Parts the probes from the sites whose instruction would break the program.
-fn sort_out(target: &Target, probes: &[(u64, SiteId)]) -> (Vec<(u64, SiteId)>, Vec<SiteId>) {
+/// Parts the probes from the sites whose instruction would break the program, and notes which instructions the kernel will step.
+fn sort_out(target: &Target, maps: &Maps, probes: &[(u64, SiteId)]) -> (Vec<(u64, SiteId)>, Vec<SiteId>) {
     let Ok(file) = File::open(&target.path) else {
         // The kernel will say what is wrong with the path.
         return (probes.to_vec(), Vec::new());
@@ -124,7 +126,12 @@ fn sort_out(target: &Target, probes: &[(u64, SiteId)]) -> (Vec<(u64, SiteId)>, V
         let mut code = [0; 4];
         match file.read_at(&mut code, offset) {
             Ok(len) if breaks_when_stepped(&code[..len]) => refused.push(site),
-            _ => safe.push((offset, site)),
+            result => {
+                if result.is_ok_and(|len| is_stepped(&code[..len])) {
+                    maps.site_table.change_state(site.0, site_state::STEPPED, 0);
+                }
+                safe.push((offset, site));
+            }
         }
     }
     (safe, refused)
@@ -184,7 +191,7 @@ impl Drop for Link {
             drop(here);
         });
         // Only now may the programs go that these links ran.
-        let _ = &self.maps;
+        self.maps.attachments.leave(&self.attached);
     }
 }
 
@@ -196,16 +203,24 @@ fn attach_error(target: &Target, count: usize, error: io::Error) -> BpfError {
             BpfError::ProcessGone { pid }
         }
         (Some(libc::EACCES | libc::EPERM), Some(pid)) if unreadable(target) => BpfError::PermissionDenied {
-            action: format!("opening {}", target.path.display()),
+            action: format!("opening {}", shown(&target.path).display()),
             missing: format!("process {pid} belongs to another user, or CAP_SYS_PTRACE is missing"),
-            remedy: crate::features::REMEDY.to_owned(),
+            remedy: crate::features::REMEDY_FOR_PROTECTED.to_owned(),
         },
         (Some(libc::ENOENT | libc::EBADF | libc::ENOTDIR | libc::ELOOP), _) => BpfError::Target {
-            path: target.path.clone(),
+            path: shown(&target.path),
             source: error,
         },
-        _ => BpfError::system(format!("attaching {count} probes to {}", target.path.display()), error),
+        _ => BpfError::system(
+            format!("attaching {count} probes to {}", shown(&target.path).display()),
+            error,
+        ),
     }
+}
+
+/// What to call a file in messages: what a link in /proc, such as a descriptor's, leads to.
+fn shown(path: &Path) -> PathBuf {
+    std::fs::read_link(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Whether the executable may not even be looked at.

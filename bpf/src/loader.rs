@@ -39,19 +39,7 @@ impl Loader {
         } else {
             Some((self.btf()?.as_fd(), functions.as_slice()))
         };
-        let source = match sys::program_load(name, &insns, functions, None) {
-            Ok(program) => return Ok(program),
-            Err(source) => source,
-        };
-        if matches!(source.raw_os_error(), Some(libc::EPERM)) {
-            return Err(BpfError::system("loading a kernel program", source));
-        }
-        let mut log = vec![0; LOG_BYTES];
-        match sys::program_load(name, &insns, functions, Some(&mut log)) {
-            // It may have been a want of memory that has passed.
-            Ok(program) => Ok(program),
-            Err(_) => Err(refusal(source, &log)),
-        }
+        load_or_explain(|log| sys::program_load(name, &insns, functions, log))
     }
 
     fn btf(&self) -> Result<&OwnedFd, BpfError> {
@@ -61,6 +49,29 @@ impl Loader {
         let fd = sys::btf_load(&btf::program_btf())
             .map_err(|source| BpfError::system("loading type information of programs", source))?;
         Ok(self.btf.get_or_init(|| fd))
+    }
+}
+
+/// Loads a program for a raw tracepoint.
+pub(crate) fn load_raw_tracepoint(name: &str, code: &Code, maps: &Maps) -> Result<OwnedFd, BpfError> {
+    let insns = maps.link(code);
+    load_or_explain(|log| sys::raw_tracepoint_load(name, &insns, log))
+}
+
+/// Loads without a log, which is quick, and again with one where that fails.
+fn load_or_explain(load: impl Fn(Option<&mut [u8]>) -> io::Result<OwnedFd>) -> Result<OwnedFd, BpfError> {
+    let source = match load(None) {
+        Ok(program) => return Ok(program),
+        Err(source) => source,
+    };
+    if matches!(source.raw_os_error(), Some(libc::EPERM)) {
+        return Err(BpfError::system("loading a kernel program", source));
+    }
+    let mut log = vec![0; LOG_BYTES];
+    match load(Some(&mut log)) {
+        // It may have been a want of memory that has passed.
+        Ok(program) => Ok(program),
+        Err(_) => Err(refusal(source, &log)),
     }
 }
 

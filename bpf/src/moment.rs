@@ -143,6 +143,7 @@ mod tests {
             goroutine: GoroutineSource::None,
             runtime: RuntimeOffsets::default(),
             max_record: 256,
+            gate: crate::gate::Gate::default(),
             stops: false,
         };
         let moment = Moment {

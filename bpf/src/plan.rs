@@ -3,6 +3,7 @@
 //! A plan is pure data. Sites with equal plans share one generated program, so nothing in a plan
 //! names a place in a binary, except the addresses of globals it asks for.
 
+use crate::gate::{Gate, MAX_CONDITION_DEPTH, MAX_CONDITION_NODES};
 use crate::layout::LayoutId;
 use crate::record::{CHUNK_HEADER_SIZE, HEADER_SIZE};
 
@@ -33,8 +34,10 @@ pub struct Plan {
     /// The room a record should have, in bytes, rounded up to one of [`RECORD_CLASSES`] (and down
     /// to the greatest of them).
     pub max_record: u32,
-    /// Whether a hit stops the process: SIGSTOP is raised for all of its threads, and the consumer is woken at once. The thread that was hit stops behind the
-    /// probed instruction, so that one must not be a site which writes memory other than by a push; the record has the registers before it where the roots ask
+    /// What a hit must pass before anything is copied.
+    pub gate: Gate,
+    /// Whether a hit stops the process: SIGSTOP is raised for the thread that was hit, which stops all, and the consumer of [`crate::ProbeSet::stop_ring`], to
+    /// which the record goes, is woken at once. The thread that was hit stops behind the probed instruction, so that one must not be a site which writes memory other than by a push; the record has the registers before it where the roots ask
     /// for them. Such a site does nothing until it is armed, see [`crate::ProbeSet::arm`].
     pub stops: bool,
 }
@@ -261,6 +264,20 @@ pub enum PlanError {
     /// A follow has a size or a bound that makes no sense.
     #[error("a follow of {0}")]
     Invalid(&'static str),
+    /// More conditions and terms than [`crate::MAX_CONDITION_NODES`].
+    #[error("the condition has {0} parts, and {MAX_CONDITION_NODES} are the most that the kernel is given to evaluate")]
+    TooManyConditions(usize),
+    /// Conditions and terms nested deeper than [`crate::MAX_CONDITION_DEPTH`].
+    #[error("the condition is nested deeper than {MAX_CONDITION_DEPTH} levels")]
+    ConditionTooDeep,
+    /// More intermediate values at one time than a program can keep.
+    #[error(
+        "the condition keeps {0} intermediate values at one time, which is more than a kernel program has room for"
+    )]
+    TooManyIntermediates(u16),
+    /// A gate has a width, a length or a limit that makes no sense.
+    #[error("a gate with {0}")]
+    InvalidGate(&'static str),
     /// The generated program is too long.
     #[error("the plan makes a program that is too long: {0}")]
     TooLong(String),
@@ -351,6 +368,7 @@ impl Plan {
         if self.roots.iter().any(|root| root.captured_size() == 0) {
             return Err(PlanError::Invalid("nothing: a root has no bytes"));
         }
+        self.gate.validate()?;
         let total: u64 = self
             .roots
             .iter()
@@ -492,6 +510,7 @@ mod tests {
             goroutine: GoroutineSource::R14,
             runtime: RuntimeOffsets::default(),
             max_record: 256,
+            gate: Gate::default(),
             stops: false,
         }
     }

@@ -1,29 +1,36 @@
 //! A probe set: one ring, one set of tables, the dispatcher, and the programs of its plans.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::btf;
+use crate::children::Family;
 use crate::codegen::{self, Environment};
 use crate::error::BpfError;
 use crate::features;
+use crate::gate::{CounterId, Gate, LimiterId};
 use crate::layout::{self, Layout, LayoutId, RuntimeTypeEntry, TypeEntry};
 use crate::link::{self, Link, Target};
 use crate::loader::{Loader, kernel_has_btf};
-use crate::maps::{CounterEntry, Maps, SiteEntry};
+use crate::maps::{CounterEntry, LimiterEntry, Maps, SiteEntry, site_state};
+use crate::namespace::{Numbers, Structures};
 use crate::plan::{GoroutineSource, Plan, RECORD_CLASSES};
+use crate::plans::{self, MAX_PLANS, Plans};
 use crate::record::RecordView;
 use crate::ring::Ring;
+use crate::watch::Watch;
 
 /// Names a plan of one [`ProbeSet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PlanId(pub(crate) u32);
 
 impl PlanId {
-    /// The number itself: from 0, without gaps.
+    /// The number itself.
     pub fn number(self) -> u32 {
         self.0
     }
@@ -53,12 +60,17 @@ pub struct Options {
     pub ring_bytes: u32,
     /// The most sites.
     pub max_sites: u32,
-    /// The most distinct plans.
+    /// The most distinct plans of sites that are probed, at most 65,536. Plans whose sites have all been taken out make room for others.
     pub max_plans: u32,
     /// The most entries for layouts: one for each 8 edges of each layout.
     pub max_layouts: u32,
     /// The most runtime types and itabs.
     pub max_runtime_types: u32,
+    /// The most counters of hits, and the most limiters.
+    pub max_counters: u32,
+    /// The most goroutines that counters of hits can tell apart: one entry for each counter and goroutine that it has ever counted. Hits of a goroutine
+    /// that finds no room are not counted for it, and say so ([`crate::Flags::HITS_UNKNOWN`]).
+    pub max_goroutine_hits: u32,
 }
 
 impl Default for Options {
@@ -69,6 +81,8 @@ impl Default for Options {
             max_plans: 1 << 12,
             max_layouts: 1 << 14,
             max_runtime_types: 1 << 17,
+            max_counters: 1 << 14,
+            max_goroutine_hits: 1 << 16,
         }
     }
 }
@@ -82,8 +96,7 @@ pub struct Site {
     pub file_addr: u64,
 }
 
-/// What became of a site's hits. Each hit is counted once in `hits`, and once in one of the others; but for those of a site that is not armed
-/// ([`ProbeSet::arm`]), which are counted in `hits` alone.
+/// What became of a site's hits. Each hit is counted once in `hits`, and once in one of the others but `faults`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// How often the site was passed.
@@ -94,6 +107,28 @@ pub struct Counters {
     pub ring_full: u64,
     /// How often there was no program for the site's plan.
     pub unplanned: u64,
+    /// How often the gate's condition or hit condition was false.
+    pub condition_false: u64,
+    /// How often the gate's rate limit was reached, or the site was switched off ([`Watch::switch_off`]).
+    pub throttled: u64,
+    /// How many of the emitted records lack something that could not be read ([`crate::Flags::FAULT`]), or were made because the condition had no value
+    /// ([`crate::Flags::CONDITION_UNKNOWN`]). What found no room is not among them.
+    pub faults: u64,
+    /// How often a site of a plan that stops was passed while it was not armed ([`ProbeSet::arm`]), and any site on its way out ([`Watch::retire`]).
+    pub idle: u64,
+}
+
+impl std::ops::AddAssign for Counters {
+    fn add_assign(&mut self, other: Counters) {
+        self.hits += other.hits;
+        self.emitted += other.emitted;
+        self.ring_full += other.ring_full;
+        self.unplanned += other.unplanned;
+        self.condition_false += other.condition_false;
+        self.throttled += other.throttled;
+        self.faults += other.faults;
+        self.idle += other.idle;
+    }
 }
 
 impl std::ops::AddAssign<CounterEntry> for Counters {
@@ -102,6 +137,10 @@ impl std::ops::AddAssign<CounterEntry> for Counters {
         self.emitted += entry.emitted;
         self.ring_full += entry.ring_full;
         self.unplanned += entry.unplanned;
+        self.condition_false += entry.condition_false;
+        self.throttled += entry.throttled;
+        self.faults += entry.faults;
+        self.idle += entry.idle;
     }
 }
 
@@ -113,13 +152,30 @@ pub struct ProbeSet {
     loader: Loader,
     dispatcher: OwnedFd,
     ring: Ring,
-    plans: HashMap<Plan, PlanId>,
+    stop_ring: Ring,
+    plans: Plans,
     sites: u32,
     /// The next free entry of the layout table; 0 stands for no layout.
     layouts: u32,
+    hit_counters: u32,
+    limiters: u32,
 }
 
 const LARGEST_RECORD: u32 = RECORD_CLASSES[RECORD_CLASSES.len() - 1];
+
+/// Counts hits that the kernel left to others, from any thread.
+#[derive(Clone)]
+pub struct HitCounts {
+    maps: Arc<Maps>,
+}
+
+impl HitCounts {
+    /// As [`ProbeSet::count_hit`].
+    pub fn count_hit(&self, counter: CounterId) -> u64 {
+        let before = self.maps.hit_table.fetch_add(counter.0, 1);
+        before.map_or(0, |before| before.wrapping_add(1))
+    }
+}
 
 /// Tells which sites have lost records.
 #[derive(Clone)]
@@ -153,9 +209,11 @@ impl ProbeSet {
                 .clamp(2 * LARGEST_RECORD, 1 << 30)
                 .next_power_of_two(),
             max_sites: options.max_sites.max(1),
-            max_plans: options.max_plans.max(1),
+            max_plans: options.max_plans.clamp(1, MAX_PLANS),
             max_layouts: options.max_layouts.max(2),
             max_runtime_types: options.max_runtime_types.max(1),
+            max_counters: options.max_counters.max(1),
+            max_goroutine_hits: options.max_goroutine_hits.max(1),
         };
         kernel_has_btf()?;
         let cpus = aya::util::nr_cpus().map_or(1, |cpus| cpus as u32);
@@ -166,6 +224,8 @@ impl ProbeSet {
             stripes,
             ring_bytes: options.ring_bytes,
             fsbase_offset: None,
+            numbers: Numbers::of_this_process(&maps)?,
+            own_number: None,
         };
         let loader = Loader::default();
         let code =
@@ -176,7 +236,8 @@ impl ProbeSet {
                 kernel: features::kernel_release(),
             });
         }
-        let ring = Ring::new(&maps.ring, options.ring_bytes)?;
+        let ring = Ring::new(&maps.ring)?;
+        let stop_ring = Ring::new(&maps.stop_ring)?;
         Ok(ProbeSet {
             options,
             environment,
@@ -184,9 +245,12 @@ impl ProbeSet {
             loader,
             dispatcher,
             ring,
-            plans: HashMap::new(),
+            stop_ring,
+            plans: Plans::new(options.max_plans),
             sites: 0,
             layouts: 1,
+            hit_counters: 0,
+            limiters: 0,
         })
     }
 
@@ -199,35 +263,48 @@ impl ProbeSet {
     /// Compiles and loads the programs of many plans, on all CPUs; their ids are in the same order.
     /// If one fails, none is added.
     pub fn add_plans(&mut self, plans: &[Plan]) -> Result<Vec<PlanId>, BpfError> {
+        for plan in plans {
+            let Gate { hits, rate, .. } = &plan.gate;
+            if hits.is_some_and(|hits| hits.counter.0 >= self.hit_counters) {
+                return Err(BpfError::Foreign("a counter"));
+            }
+            if rate.is_some_and(|rate| rate.limiter.0 >= self.limiters) {
+                return Err(BpfError::Foreign("a limiter"));
+            }
+        }
+        if plans.iter().any(|plan| plan.gate.mark.is_some()) {
+            self.maps.require_marks()?;
+        }
+        if self.plans.room() < plans.len() {
+            self.plans.give_up(&self.maps, self.sites);
+        }
         let mut fresh: Vec<(&Plan, PlanId)> = Vec::new();
         let mut ids = Vec::with_capacity(plans.len());
         {
             let mut numbers: HashMap<&Plan, PlanId> = HashMap::new();
+            let mut vacant = self.plans.vacant();
             for plan in plans {
-                let known = self.plans.get(plan).or_else(|| numbers.get(plan)).copied();
-                let id = known.unwrap_or_else(|| {
-                    let id = PlanId((self.plans.len() + fresh.len()) as u32);
+                let known = self.plans.get(plan).or_else(|| numbers.get(plan).copied());
+                let id = if let Some(id) = known {
+                    id
+                } else {
+                    let id = vacant.next().ok_or(BpfError::Full {
+                        what: "distinct capture plans",
+                        max: self.options.max_plans,
+                    })?;
                     fresh.push((plan, id));
                     numbers.insert(plan, id);
                     id
-                });
+                };
                 ids.push(id);
             }
-        }
-        if self.plans.len() + fresh.len() > self.options.max_plans as usize {
-            return Err(BpfError::Full {
-                what: "distinct capture plans",
-                max: self.options.max_plans,
-            });
         }
         let needs_tls = |plan: &Plan| matches!(plan.goroutine, GoroutineSource::Tls { .. });
         if self.environment.fsbase_offset.is_none() && fresh.iter().any(|(plan, _)| needs_tls(plan)) {
             self.environment.fsbase_offset = Some(btf::fsbase_offset(&btf::kernel_btf_path())?);
         }
         self.load(&fresh)?;
-        for (plan, id) in fresh {
-            self.plans.insert(plan.clone(), id);
-        }
+        self.plans.insert(fresh);
         Ok(ids)
     }
 
@@ -237,7 +314,7 @@ impl ProbeSet {
         let one = |&(plan, id): &(&Plan, PlanId)| {
             let code = codegen::plan_program(plan, id.0, self.environment)?;
             let program = self.loader.load("spelunk_plan", &code, &self.maps)?;
-            crate::sys::set_program(self.maps.programs.as_fd(), id.0, program.as_fd())
+            crate::sys::set_program(self.maps.programs.as_fd(), id.place(), program.as_fd())
                 .map_err(|source| BpfError::system("adding a program to the dispatcher's", source))
         };
         let threads = std::thread::available_parallelism()
@@ -274,7 +351,7 @@ impl ProbeSet {
 
     /// Adds many places to be probed; their ids are in the same order, without gaps.
     pub fn add_sites(&mut self, sites: &[Site]) -> Result<Vec<SiteId>, BpfError> {
-        if sites.iter().any(|site| site.plan.0 as usize >= self.plans.len()) {
+        if !sites.iter().all(|site| self.plans.has(site.plan)) {
             return Err(BpfError::Foreign("a plan"));
         }
         let room = (self.options.max_sites - self.sites) as usize;
@@ -287,8 +364,8 @@ impl ProbeSet {
         let numbers: Vec<u32> = (self.sites..).take(sites.len()).collect();
         for (&number, site) in numbers.iter().zip(sites) {
             let entry = SiteEntry {
-                plan: site.plan.0,
-                armed: 0,
+                plan: site.plan.place(),
+                state: 0,
                 file_addr: site.file_addr,
             };
             self.maps.site_table.set(number, entry);
@@ -300,19 +377,104 @@ impl ProbeSet {
     /// Has a site stop the process when it is hit, or pass unseen again; of interest for sites of plans that stop ([`Plan::stops`]). This is a write to
     /// memory that the program reads: hits from then on see it.
     pub fn arm(&self, site: SiteId, armed: bool) -> Result<(), BpfError> {
-        let entry = self.maps.site_table.get(site.0).filter(|_| site.0 < self.sites);
-        let entry = entry.ok_or(BpfError::Foreign("a site"))?;
-        let armed = u32::from(armed);
-        self.maps.site_table.set(site.0, SiteEntry { armed, ..entry });
+        if site.0 >= self.sites {
+            return Err(BpfError::Foreign("a site"));
+        }
+        let (set, clear) = if armed {
+            (site_state::ARMED, 0)
+        } else {
+            (0, site_state::ARMED)
+        };
+        self.maps.site_table.change_state(site.0, set, clear);
         Ok(())
     }
 
     /// Attaches probes, given by their offsets in the executable file, by one link.
     pub fn attach(&self, target: &Target, probes: &[(u64, SiteId)]) -> Result<Link, BpfError> {
-        if probes.iter().any(|&(_, site)| site.0 >= self.sites) {
-            return Err(BpfError::Foreign("a site"));
-        }
+        self.check(probes)?;
         Link::attach(self.dispatcher.as_fd(), &self.maps, target, probes)
+    }
+
+    /// Begins to follow processes that run `executable` into their children; [`ProbeSet::attach_to`] probes them. Once for each probe set. Records of plans
+    /// that are added afterwards tell a process's number in its own pid namespace too.
+    pub fn follow(&mut self, executable: &File) -> Result<Family, BpfError> {
+        self.environment.own_number = Some(Structures::of_this_kernel()?);
+        let dispatcher = || {
+            let code = codegen::following_dispatcher(self.environment)
+                .map_err(|error| crate::plan::PlanError::TooLong(error.to_string()))?;
+            self.loader.load("spelunk_follow", &code, &self.maps)
+        };
+        Family::begin(&self.maps, self.environment.numbers, executable, dispatcher)
+    }
+
+    /// As [`ProbeSet::attach`], for the processes of a family, now and later. The file's path is `path`.
+    pub fn attach_to(&self, family: &Family, path: &Path, probes: &[(u64, SiteId)]) -> Result<Link, BpfError> {
+        self.check(probes)?;
+        family.attach(path, probes)
+    }
+
+    /// Whether sites can be attached.
+    fn check(&self, probes: &[(u64, SiteId)]) -> Result<(), BpfError> {
+        for &(_, site) in probes {
+            if site.0 >= self.sites {
+                return Err(BpfError::Foreign("a site"));
+            }
+            if plans::is_given_up(&self.maps, site) {
+                return Err(BpfError::GivenUp { site });
+            }
+        }
+        Ok(())
+    }
+
+    /// A new counter of hits, which has counted `start` so far.
+    pub fn add_counter(&mut self, start: u64) -> Result<CounterId, BpfError> {
+        let number = self.hit_counters;
+        if !self.maps.hit_table.set(number, start) {
+            return Err(BpfError::Full {
+                what: "counters of hits",
+                max: self.options.max_counters,
+            });
+        }
+        self.hit_counters += 1;
+        Ok(CounterId(number))
+    }
+
+    /// Has a counter count for another purpose, from `start` on. Nothing may be attached any more whose gate counts with it.
+    pub fn restart_counter(&self, counter: CounterId, start: u64) {
+        self.maps.hit_table.set(counter.0, start);
+    }
+
+    /// What a counter has counted so far, all goroutines together.
+    pub fn hits(&self, counter: CounterId) -> u64 {
+        self.maps.hit_table.get(counter.0).unwrap_or(0)
+    }
+
+    /// Counts a hit that the kernel left to others; answers its number, from 1.
+    pub fn count_hit(&self, counter: CounterId) -> u64 {
+        self.maps
+            .hit_table
+            .fetch_add(counter.0, 1)
+            .map_or(0, |before| before.wrapping_add(1))
+    }
+
+    /// A handle that counts hits, to be used from any thread.
+    pub fn hit_counts(&self) -> HitCounts {
+        HitCounts {
+            maps: Arc::clone(&self.maps),
+        }
+    }
+
+    /// A new limiter, for rate limits.
+    pub fn add_limiter(&mut self) -> Result<LimiterId, BpfError> {
+        let number = self.limiters;
+        if !self.maps.limiter_table.set(number, LimiterEntry::default()) {
+            return Err(BpfError::Full {
+                what: "rate limits",
+                max: self.options.max_counters,
+            });
+        }
+        self.limiters += 1;
+        Ok(LimiterId(number))
     }
 
     /// A number for a layout that is described later, by [`Self::set_layout`]: for types that lead
@@ -389,6 +551,12 @@ impl ProbeSet {
         self.ring.clone()
     }
 
+    /// The consumer's handle on the ring for records of sites that stop the process ([`Plan::stops`]). They have one of their own, which a flood of other
+    /// records cannot fill, and each of them wakes a consumer that waits.
+    pub fn stop_ring(&self) -> Ring {
+        self.stop_ring.clone()
+    }
+
     /// [`Ring::drain`] of this set's ring.
     pub fn drain(&self, timeout: Duration, each: impl FnMut(RecordView<'_>)) -> Result<usize, BpfError> {
         self.ring.drain(timeout, each)
@@ -420,16 +588,18 @@ impl ProbeSet {
     }
 
     fn sum_counters(&self, sites: std::ops::RangeInclusive<u32>) -> Counters {
+        let watch = self.watch();
         let mut sum = Counters::default();
-        for stripe in 0..self.environment.stripes {
-            let index = |site| stripe * self.options.max_sites + site;
-            for entry in sites
-                .clone()
-                .filter_map(|site| self.maps.counter_table.get(index(site)))
-            {
+        for site in sites {
+            for entry in watch.entries(SiteId(site)) {
                 sum += entry;
             }
         }
         sum
+    }
+
+    /// A handle that looks after single sites, to be used from any thread.
+    pub fn watch(&self) -> Watch {
+        Watch::new(Arc::clone(&self.maps), self.environment.stripes, self.options.max_sites)
     }
 }

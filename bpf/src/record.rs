@@ -25,7 +25,7 @@ pub(crate) mod header {
     pub(crate) const FLAGS: i16 = 12;
     /// u64: nanoseconds, `CLOCK_MONOTONIC`.
     pub(crate) const TIME: i16 = 16;
-    /// u32 thread, u32 process: `bpf_get_current_pid_tgid` as it stands.
+    /// u32 thread, u32 process: as the pid namespace of the process that loaded the program has them.
     pub(crate) const THREAD: i16 = 24;
     pub(crate) const PROCESS: i16 = 28;
     /// i64: goroutine.
@@ -40,6 +40,8 @@ pub(crate) mod header {
     pub(crate) const FAULTS: i16 = 64;
     /// u32: offset of the first chunk.
     pub(crate) const CHUNKS_AT: i16 = 80;
+    /// u32: the process as its own pid namespace has it, or 0.
+    pub(crate) const OWN_PROCESS: i16 = 84;
     /// u64: address of the `runtime.g`.
     pub(crate) const G: i16 = 88;
     /// u64: load bias, where the program needed it.
@@ -81,6 +83,14 @@ impl Flags {
     pub const CHASE_CUT: u32 = 8;
     /// The process should have been stopped, and the kernel refused to raise the signal: it is about to end.
     pub const NOT_STOPPED: u32 = 16;
+    /// The condition of the plan's gate had no value here: memory could not be read, an index was out of range, something was divided by zero. The hit
+    /// passed without being counted by the gate's hit condition.
+    pub const CONDITION_UNKNOWN: u32 = 32;
+    /// The gate's hit condition counts each goroutine for itself, and this hit could not be counted so: there is no goroutine, or the table of goroutines
+    /// is full ([`crate::Options::max_goroutine_hits`]). The hit passed.
+    pub const HITS_UNKNOWN: u32 = 64;
+    /// Something that was to be copied could not be read: a root, or what a chunk was to hold.
+    pub const FAULT: u32 = 128;
 
     /// Whether all of `bits` are set.
     pub fn has(self, bits: u32) -> bool {
@@ -223,14 +233,19 @@ impl<'a> RecordView<'a> {
         u64_at(self.bytes, header::TIME)
     }
 
-    /// The thread, as the initial pid namespace numbers it.
+    /// The thread, as the pid namespace of this process numbers it; 0 where it does not see it.
     pub fn thread(&self) -> u32 {
         u32_at(self.bytes, header::THREAD)
     }
 
-    /// The process, as the initial pid namespace numbers it.
+    /// The process, as the pid namespace of this process numbers it; 0 where it does not see it.
     pub fn process(&self) -> u32 {
         u32_at(self.bytes, header::PROCESS)
+    }
+
+    /// The process, as its own pid namespace numbers it, in records of probe sets that [follow](crate::ProbeSet::follow) processes.
+    pub fn own_process(&self) -> Option<u32> {
+        Some(u32_at(self.bytes, header::OWN_PROCESS)).filter(|&number| number != 0)
     }
 
     /// `g.goid` of the goroutine; 0 when there is none, see [`Flags::NO_GOROUTINE`].
@@ -394,6 +409,7 @@ mod tests {
             goroutine: GoroutineSource::None,
             runtime: RuntimeOffsets::default(),
             max_record: 256,
+            gate: crate::gate::Gate::default(),
             stops: false,
         }
     }

@@ -13,12 +13,16 @@ use crate::insn::Insn;
 
 const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_PROG_TEST_RUN: libc::c_long = 10;
+const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const BPF_BTF_LOAD: libc::c_long = 18;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_LINK_CREATE: libc::c_long = 28;
 
 const BPF_PROG_TYPE_KPROBE: u32 = 2;
+const BPF_PROG_TYPE_RAW_TRACEPOINT: u32 = 17;
 const BPF_TRACE_UPROBE_MULTI: u32 = 48;
 
 /// The licence that generated programs declare: they call helpers that are for GPL programs only.
@@ -34,6 +38,7 @@ pub(crate) enum MapType {
     Hash = 1,
     Array = 2,
     ProgArray = 3,
+    LruHash = 9,
     Ringbuf = 27,
 }
 
@@ -98,6 +103,33 @@ struct ProgLoad {
     func_info: u64,
     func_info_cnt: u32,
     line_info_rec_size: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct RawTracepointOpen {
+    name: u64,
+    prog_fd: u32,
+    padding: u32,
 }
 
 #[repr(C)]
@@ -207,6 +239,17 @@ pub(crate) fn set_program(map: BorrowedFd<'_>, index: u32, program: BorrowedFd<'
     unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut attr) }.map(drop)
 }
 
+/// Takes a program out of a program array.
+pub(crate) fn remove_program(map: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+    let mut attr = MapUpdate {
+        map_fd: number(map),
+        key: std::ptr::from_ref(&index) as u64,
+        ..MapUpdate::default()
+    };
+    // SAFETY: a program array has 4-byte keys, and this one lives until the call is over; the command reads neither value nor flags.
+    unsafe { bpf(BPF_MAP_DELETE_ELEM, &mut attr) }.map(drop)
+}
+
 /// Sets many entries of a map whose keys and values have the sizes of `K` and `V`. Says how many
 /// were set before an error.
 pub(crate) fn update_batch<K: aya::Pod, V: aya::Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> io::Result<()> {
@@ -245,15 +288,56 @@ pub(crate) fn program_load(
     functions: Option<(BorrowedFd<'_>, &[FuncInfo])>,
     log: Option<&mut [u8]>,
 ) -> io::Result<OwnedFd> {
-    let mut attr = ProgLoad {
+    let attr = ProgLoad {
         prog_type: BPF_PROG_TYPE_KPROBE,
-        insn_cnt: insns.len() as u32,
-        insns: address(insns),
-        license: LICENSE.as_ptr() as u64,
         prog_name: object_name(name),
         expected_attach_type: BPF_TRACE_UPROBE_MULTI,
         ..ProgLoad::default()
     };
+    load(attr, insns, functions, log)
+}
+
+/// Loads a program that can be attached to a raw tracepoint, or be [run at once](run_once). `log` as for [`program_load`].
+pub(crate) fn raw_tracepoint_load(name: &str, insns: &[Insn], log: Option<&mut [u8]>) -> io::Result<OwnedFd> {
+    let attr = ProgLoad {
+        prog_type: BPF_PROG_TYPE_RAW_TRACEPOINT,
+        prog_name: object_name(name),
+        ..ProgLoad::default()
+    };
+    load(attr, insns, None, log)
+}
+
+/// Attaches a program to the raw tracepoint of that name, until the descriptor is closed.
+pub(crate) fn raw_tracepoint_open(name: &CStr, program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = RawTracepointOpen {
+        name: name.as_ptr() as u64,
+        prog_fd: number(program),
+        ..RawTracepointOpen::default()
+    };
+    // SAFETY: the name is a C string that outlives the call.
+    unsafe { bpf(BPF_RAW_TRACEPOINT_OPEN, &mut attr) }.map(own)
+}
+
+/// Runs a program for a raw tracepoint once, on the calling thread and with no arguments; answers what it returns.
+pub(crate) fn run_once(program: &impl AsFd) -> io::Result<u32> {
+    let mut attr = TestRun {
+        prog_fd: number(program.as_fd()),
+        ..TestRun::default()
+    };
+    // SAFETY: the structure holds no addresses.
+    unsafe { bpf(BPF_PROG_TEST_RUN, &mut attr) }?;
+    Ok(attr.retval)
+}
+
+fn load(
+    mut attr: ProgLoad,
+    insns: &[Insn],
+    functions: Option<(BorrowedFd<'_>, &[FuncInfo])>,
+    log: Option<&mut [u8]>,
+) -> io::Result<OwnedFd> {
+    attr.insn_cnt = insns.len() as u32;
+    attr.insns = address(insns);
+    attr.license = LICENSE.as_ptr() as u64;
     if let Some((btf, functions)) = functions {
         attr.prog_btf_fd = number(btf);
         attr.func_info_rec_size = size_of::<FuncInfo>() as u32;

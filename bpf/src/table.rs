@@ -2,13 +2,16 @@
 
 use std::io;
 use std::marker::PhantomData;
+use std::mem::offset_of;
 use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::error::BpfError;
+use crate::maps::SiteEntry;
 
 /// The entries of an array map that was made with [`crate::sys::MMAPABLE`].
 pub(crate) struct Table<T> {
@@ -62,6 +65,29 @@ impl<T: aya::Pod> Table<T> {
         self.at(index)
             .map(|place| unsafe { place.write_volatile(entry) })
             .is_some()
+    }
+}
+
+impl Table<SiteEntry> {
+    /// Sets and clears bits in the state of a site, of which other threads may change others; false beyond the end.
+    pub(crate) fn change_state(&self, index: u32, set: u32, clear: u32) -> bool {
+        let Some(place) = self.at(index) else { return false };
+        // SAFETY: `at` gives places inside of the mapping, aligned to eight bytes, which live as long as `self`; the state lies within the entry, aligned to
+        // four. Nobody writes it otherwise once the site is there.
+        let state = unsafe { AtomicU32::from_ptr(place.byte_add(offset_of!(SiteEntry, state)).cast().as_ptr()) };
+        state.fetch_and(!clear, Ordering::Relaxed);
+        state.fetch_or(set, Ordering::Relaxed);
+        true
+    }
+}
+
+impl Table<u64> {
+    /// Adds to an entry that programs in the kernel add to as well; answers what it was before, or `None` beyond the end.
+    pub(crate) fn fetch_add(&self, index: u32, by: u64) -> Option<u64> {
+        // SAFETY: `at` gives places inside of the mapping, aligned to eight bytes, which live as long as `self`; all who write there while others do use
+        // atomic operations.
+        self.at(index)
+            .map(|place| unsafe { AtomicU64::from_ptr(place.as_ptr()) }.fetch_add(by, Ordering::Relaxed))
     }
 }
 

@@ -104,6 +104,57 @@ fn a_waiting_consumer_loses_nothing_and_wakes_before_the_ring_is_full() {
 }
 
 #[test]
+fn plans_that_nobody_uses_make_room_for_others() {
+    if probe_set().is_none() {
+        return;
+    }
+    let Some(mut fixture) = Fixture::start(Mode::Exe) else {
+        return;
+    };
+    let mut set = ProbeSet::new(Options {
+        max_plans: 2,
+        ..Options::default()
+    })
+    .expect("as the first one");
+    let plan = |max| Plan {
+        follows: vec![string(max)],
+        max_record: 256,
+        ..fixture.plan(three_words())
+    };
+    let plans: Vec<Plan> = (1..8).map(plan).collect();
+    let (kept, staying) = fixture.probe(&mut set, "main.str", &plans[0]);
+    let mut taken_out = Vec::new();
+    for _ in 0..2 {
+        for plan in &plans[1..] {
+            let (site, link) = fixture.probe(&mut set, "main.work", plan);
+            fixture.run("loop 10");
+            link.detach();
+            assert_eq!(records(&set, plan).len(), 10);
+            taken_out.push((site, plan));
+        }
+    }
+    // What is attached stays what it is.
+    fixture.run("str 1");
+    let [record] = records(&set, &plans[0]).try_into().expect("one record");
+    assert_eq!((record.site, record.chunks[0].bytes.len()), (kept, 1));
+    // The last one that was taken out still has its program, those before it do not.
+    let offset = fixture.binary.file_offset(fixture.binary.entry("main.work"));
+    let (last, _) = taken_out.pop().expect("there were some");
+    let link = set
+        .attach(&fixture.target(), &[(offset, last)])
+        .expect("it attaches again");
+    for (site, _) in taken_out {
+        let again = set.attach(&fixture.target(), &[(offset, site)]);
+        assert!(matches!(again, Err(BpfError::GivenUp { .. })));
+    }
+    // Two are in use now, and that is all there is room for.
+    assert!(matches!(set.add_plan(&plans[1]), Err(BpfError::Full { .. })));
+    link.detach();
+    set.add_plan(&plans[1]).expect("there is room again");
+    staying.detach();
+}
+
+#[test]
 fn thousands_of_sites_attach_and_detach_at_once() {
     let Some(mut set) = probe_set() else { return };
     let Some(mut fixture) = Fixture::start(Mode::Exe) else {
@@ -264,6 +315,7 @@ fn a_child_that_has_yet_to_exec_is_probed_from_its_first_instruction() {
         goroutine: spelunk_bpf::GoroutineSource::None,
         runtime: spelunk_bpf::RuntimeOffsets::default(),
         max_record: 256,
+        gate: spelunk_bpf::Gate::default(),
         stops: false,
     };
     let id = set.add_plan(&plan).expect("the plan loads");
@@ -314,6 +366,7 @@ fn targets_that_cannot_be_probed_are_errors() {
         goroutine: spelunk_bpf::GoroutineSource::None,
         runtime: spelunk_bpf::RuntimeOffsets::default(),
         max_record: 256,
+        gate: spelunk_bpf::Gate::default(),
         stops: false,
     };
     let plan = set.add_plan(&plan).expect("the plan loads");
@@ -341,6 +394,7 @@ fn another_users_process_is_not_opened_without_the_capability() {
         goroutine: spelunk_bpf::GoroutineSource::None,
         runtime: spelunk_bpf::RuntimeOffsets::default(),
         max_record: 256,
+        gate: spelunk_bpf::Gate::default(),
         stops: false,
     };
     let plan = set.add_plan(&plan).expect("the plan loads");
@@ -416,6 +470,7 @@ fn equal_plans_share_a_program_and_many_load_at_once() {
             curg: 184,
         },
         max_record: 512,
+        gate: spelunk_bpf::Gate::default(),
         stops: false,
     };
     let plans: Vec<Plan> = (0..300).map(plan).collect();
@@ -450,7 +505,7 @@ fn a_user_without_capabilities_is_told_what_to_type() {
     let text = error.to_string();
     assert!(text.contains("CAP_BPF and CAP_PERFMON missing"), "{text}");
     assert!(
-        text.contains("sudo setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep $(which spelunk)"),
+        text.contains("sudo setcap cap_bpf,cap_perfmon+ep $(which spelunk)"),
         "{text}"
     );
 }

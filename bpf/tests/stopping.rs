@@ -56,7 +56,7 @@ fn an_armed_probe_stops_the_process() {
     assert_eq!(set.counters(site).expect("counters").hits, 1);
 
     set.arm(site, true).expect("the site exists");
-    let ring = set.ring();
+    let ring = set.stop_ring();
     let waiting = std::thread::spawn(move || {
         let begin = Instant::now();
         let mut seen = 0;

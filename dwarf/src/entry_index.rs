@@ -88,7 +88,13 @@ impl Binary {
             }
         }
         index.globals.sort_by(|a, b| (&a.name, a.addr).cmp(&(&b.name, b.addr)));
-        index.constants = constants.into_iter().map(|(id, values)| (id, values.into())).collect();
+        index.constants = constants
+            .into_iter()
+            .map(|(id, mut values)| {
+                values.sort_by_key(|(_, value)| *value);
+                (id, values.into())
+            })
+            .collect();
         Ok(index)
     }
 
@@ -219,7 +225,7 @@ impl Binary {
         Some((best.1, best.2))
     }
 
-    /// The constants declared with a type, in the order of the units, with their full names: `main.Red` for
+    /// The constants declared with a type, by value and then in the order of the units, with their full names: `main.Red` for
     /// `const Red Color = 0` and the type `main.Color`.
     pub fn constants_of(&self, id: TypeId) -> Arc<[(String, i64)]> {
         let Ok(index) = self.entry_index() else {

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -136,7 +138,12 @@ impl DapServer {
     /// `PROGRAM dap --listen=127.0.0.1:0`, once it listens.
     #[track_caller]
     pub fn start(program: &Path) -> Result<DapServer> {
-        let mut command = dap_command(program);
+        DapServer::start_by(dap_command(program))
+    }
+
+    /// As [`DapServer::start`], by a command that begins with `PROGRAM dap`.
+    #[track_caller]
+    pub fn start_by(mut command: Command) -> Result<DapServer> {
         command.arg("--listen=127.0.0.1:0");
         let process = ChildGroup::start(&mut command)?;
         let address = process
@@ -166,18 +173,36 @@ pub struct DapClient {
     stream: TcpStream,
     incoming: Receiver<std::result::Result<Message, String>>,
     waiting: VecDeque<Message>,
+    /// Whether the thread that reads is to leave everything where it is.
+    idle: Arc<AtomicBool>,
     sequence: i64,
     last_sent: String,
     transcript: Vec<Message>,
+    /// Whether there is a transcript.
+    keeps: bool,
 }
 
 impl DapClient {
     /// Starts `PROGRAM dap` and connects to it.
     #[track_caller]
     pub fn start(program: &Path) -> Result<DapClient> {
-        let server = DapServer::start(program)?;
+        DapClient::start_by(dap_command(program))
+    }
+
+    /// As [`DapClient::start`], by a command that begins with `PROGRAM dap`.
+    #[track_caller]
+    pub fn start_by(command: Command) -> Result<DapClient> {
+        let server = DapServer::start_by(command)?;
         let stream = TcpStream::connect(&server.address).attempt(format_args!("connecting to {}", server.address))?;
         DapClient::over(server.process, stream)
+    }
+
+    /// As [`DapClient::start`], with these variables in the server's environment.
+    #[track_caller]
+    pub fn start_with(program: &Path, variables: &[(&str, &str)]) -> Result<DapClient> {
+        let mut command = dap_command(program);
+        command.envs(variables.iter().copied());
+        DapClient::start_by(command)
     }
 
     /// Starts `PROGRAM dap --client-addr`, which connects to us.
@@ -201,9 +226,14 @@ impl DapClient {
         stream.set_nodelay(true).attempt("setting TCP_NODELAY")?;
         let reader = stream.try_clone().attempt("cloning the connection")?;
         let (sender, incoming) = channel();
+        let idle = Arc::new(AtomicBool::new(false));
+        let is_idle = idle.clone();
         std::thread::spawn(move || {
             let mut reader = BufReader::new(reader);
             loop {
+                while is_idle.load(Ordering::Acquire) {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
                 let message = read_message(&mut reader);
                 let failed = message.is_err();
                 if sender.send(message).is_err() || failed {
@@ -217,15 +247,22 @@ impl DapClient {
             stream,
             incoming,
             waiting,
+            idle,
             sequence: 0,
             last_sent: "connecting".into(),
             transcript,
+            keeps: true,
         })
     }
 
     /// The server's process.
     pub fn server(&mut self) -> &mut ChildGroup {
         &mut self.server
+    }
+
+    /// Has the client leave what the server sends unread, but for the message it is at, or read again.
+    pub fn read_nothing(&self, idle: bool) {
+        self.idle.store(idle, Ordering::Release);
     }
 
     /// Everything sent and received so far, in order.
@@ -237,6 +274,43 @@ impl DapClient {
     pub fn forget(&mut self) {
         self.waiting.clear();
         self.transcript.clear();
+    }
+
+    /// Has the client keep no transcript from now on: in long sessions it would take all memory.
+    pub fn keep_no_transcript(&mut self) {
+        self.keeps = false;
+        self.transcript.clear();
+    }
+
+    fn keep(&mut self, message: &Message) {
+        if self.keeps {
+            self.transcript.push(message.clone());
+        }
+    }
+
+    /// The next event that nobody has asked for, as soon as there is one; `None` where none comes within `limit`. It fails where the connection is closed.
+    #[track_caller]
+    pub fn next_event(&mut self, limit: Duration) -> Result<Option<Event>> {
+        let end = Instant::now() + limit;
+        loop {
+            while let Some(message) = self.waiting.pop_front() {
+                if let Message::Event(event) = message {
+                    return Ok(Some(event));
+                }
+            }
+            match self
+                .incoming
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(Ok(message)) => {
+                    self.keep(&message);
+                    self.waiting.push_back(message);
+                }
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
+                Ok(Err(problem)) => return Err(Failure::new(problem)),
+                Err(RecvTimeoutError::Disconnected) => return Err(Failure::new("the connection is closed")),
+            }
+        }
     }
 
     /// What the server said, in order.
@@ -271,7 +345,7 @@ impl DapClient {
             arguments,
         };
         let value = serde_json::to_value(&request).attempt("writing a request")?;
-        self.transcript.push(request);
+        self.keep(&request);
         command.clone_into(&mut self.last_sent);
         self.send_value(&value)?;
         Ok(self.sequence)
@@ -295,7 +369,7 @@ impl DapClient {
                 .recv_timeout(end.saturating_duration_since(Instant::now()))
             {
                 Ok(Ok(message)) => {
-                    self.transcript.push(message.clone());
+                    self.keep(&message);
                     self.waiting.push_back(message);
                     continue;
                 }
@@ -356,7 +430,7 @@ impl DapClient {
     /// Everything of one category that has arrived and was not taken, joined.
     pub fn outputs_so_far(&mut self, category: &str) -> String {
         while let Ok(Ok(message)) = self.incoming.try_recv() {
-            self.transcript.push(message.clone());
+            self.keep(&message);
             self.waiting.push_back(message);
         }
         let texts = self.waiting.iter().filter_map(|message| match message {
@@ -374,7 +448,7 @@ impl DapClient {
         loop {
             match self.incoming.recv_timeout(STEP) {
                 Ok(Ok(message)) => {
-                    self.transcript.push(message.clone());
+                    self.keep(&message);
                     self.waiting.push_back(message);
                 }
                 Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => return Ok(()),

@@ -4,19 +4,25 @@
 //! and an end, and no process outlives the test that started it ([`child`]). The same scenario played with Delve ([`scenarios`], [`transcripts`]) shows where the two differ ([`differential`]).
 
 pub mod child;
+pub mod consumer_cost;
+pub mod container;
 pub mod corpus;
 pub mod dap_client;
 pub mod differential;
 pub mod executable;
 pub mod failure;
 pub mod measure;
+pub mod moments;
 pub mod normalise;
+pub mod ordinary_user;
 pub mod paths;
 pub mod peer;
 pub mod play;
 pub mod rpc_client;
 pub mod scenarios;
+pub mod service_cost;
 pub mod session_cost;
+pub mod storm;
 pub mod toolchain;
 pub mod trace;
 pub mod trace_text;

@@ -212,9 +212,13 @@ impl Load {
     }
 }
 
-/// Puts the HTTP service under load for `seconds`, with its handler traced. `generator` is `wrk` or `hey`.
-pub fn load(generator: &Path, by: &By, seconds: u32) -> Result<Load> {
-    let built = Source::folder("service", &paths::crate_dir().join("bench/service"))?.build(Build::NoOpt)?;
+/// The HTTP service, built.
+pub fn service_program() -> Result<Built> {
+    Source::folder("service", &paths::crate_dir().join("bench/service"))?.build(Build::NoOpt)
+}
+
+/// Starts the HTTP service; answers its address too.
+pub fn service(built: &Built) -> Result<(ChildGroup, String)> {
     let service = ChildGroup::start(&mut Command::new(&built.program))?;
     let address = service
         .stdout
@@ -226,6 +230,12 @@ pub fn load(generator: &Path, by: &By, seconds: u32) -> Result<Load> {
                     .to_owned(),
             )
         })?;
+    Ok((service, address))
+}
+
+/// Puts the HTTP service under load for `seconds`, with its handler traced. `generator` is `wrk` or `hey`.
+pub fn load(generator: &Path, by: &By, seconds: u32) -> Result<Load> {
+    let (service, address) = service(&service_program()?)?;
     let pid = service.pid().to_string();
     let mut tracing = match by.command("^main.lookUp$", &["-p", &pid])? {
         Some(mut command) => Some(ChildGroup::start(&mut command)?),
@@ -312,7 +322,8 @@ fn printed_lines(tracing: &ChildGroup) -> usize {
         .count()
 }
 
-fn handled(address: &str) -> Result<usize> {
+/// How many requests the service's handler has had.
+pub fn handled(address: &str) -> Result<usize> {
     let body = get(address, "/handled")?;
     body.trim()
         .parse()
@@ -334,7 +345,7 @@ fn get(address: &str, path: &str) -> Result<String> {
 }
 
 /// Requests per second and the 99th percentile, from the report of wrk or hey.
-fn read_report(report: &str) -> Result<(f64, String)> {
+pub fn read_report(report: &str) -> Result<(f64, String)> {
     let after = |key: &str| {
         report
             .lines()

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::child::ChildGroup;
+use crate::child::{self, ChildGroup};
 use crate::dap_client::{DapClient, Event, Response, STEP};
-use crate::failure::{Attempt, Result};
+use crate::failure::{Attempt, Failure, Result};
 use crate::normalise::{Normaliser, Session};
 use crate::toolchain::{Build, Built, fixture};
 
@@ -16,6 +16,7 @@ pub struct Play {
     client: DapClient,
     folder: tempfile::TempDir,
     paths: Vec<(String, String)>,
+    copies: Vec<tempfile::TempDir>,
     companions: Vec<ChildGroup>,
     /// The goroutine of the last stop.
     thread: i64,
@@ -32,6 +33,7 @@ impl Play {
             client: DapClient::start(program)?,
             folder,
             paths,
+            copies: Vec::new(),
             companions: Vec::new(),
             thread: 1,
             frames: Vec::new(),
@@ -48,12 +50,23 @@ impl Play {
         self.folder.path().to_path_buf()
     }
 
-    /// A fixture, whose folder is `$NAME` in what is compared.
+    /// A fixture, whose folder is `$NAME` in what is compared. The play has a copy of the program for itself: a kernel probe in one process of a file swallows
+    /// breakpoints at its instruction in all others of that file, those of a play of the other debugger among them.
     pub fn fixture(&mut self, name: &str, build: Build) -> Result<Built> {
         let built = fixture(name, build)?;
-        let dir = built.dir.to_string_lossy().into_owned();
-        self.paths.push((dir, format!("${}", name.to_uppercase())));
-        Ok(built)
+        let copies = tempfile::tempdir().attempt("making a folder for a copy of the program")?;
+        let program = copies.path().join(name);
+        // By another process: a child that some thread forks meanwhile would hold our file open for writing, and what is open so cannot be executed.
+        let copied = child::run(Command::new("cp").arg(&built.program).arg(&program), STEP)?;
+        if !copied.status.success() {
+            return Err(Failure::new(format!("copying the program: {}", copied.stderr)));
+        }
+        for dir in [&built.dir, copies.path()] {
+            let dir = dir.to_string_lossy().into_owned();
+            self.paths.push((dir, format!("${}", name.to_uppercase())));
+        }
+        self.copies.push(copies);
+        Ok(Built { program, ..built })
     }
 
     /// Starts a program beside the session, which ends with it.

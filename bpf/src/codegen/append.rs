@@ -122,6 +122,7 @@ impl Generator<'_> {
             .mov_imm(R5, status_word(Status::NoRoom, known.kind, known.follow));
         self.asm.jump(empty);
         self.asm.bind(fault);
+        self.flag(Flags::FAULT);
         self.asm
             .mov_imm(R5, status_word(Status::Fault, known.kind, known.follow));
         self.asm.jump(empty);
@@ -222,6 +223,7 @@ impl Generator<'_> {
         self.asm.mov_imm(R1, Status::NoRoom as i32);
         self.asm.jump(empty);
         self.asm.bind(fault);
+        self.flag(Flags::FAULT);
         self.asm.mov_imm(R1, Status::Fault as i32);
         self.asm.bind(empty);
         self.asm.load(Width::Double, R5, FP, slot::STATUS);

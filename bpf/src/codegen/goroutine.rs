@@ -88,7 +88,7 @@ impl Generator<'_> {
     ///
     /// The kernel keeps a running thread's FS base in `task->thread.fsbase`: both ways in which Go
     /// and C libraries set it, `arch_prctl` and `clone`, store it there (`arch/x86/kernel/process_64.c`).
-    fn thread_local_g(&mut self, offset: i64, none: Label) {
+    pub(super) fn thread_local_g(&mut self, offset: i64, none: Label) {
         let Some(fsbase) = self.environment.fsbase_offset else {
             self.asm.jump(none);
             return;

@@ -5,7 +5,7 @@ use super::{Generator, slot};
 use crate::asm::{Label, MapRef};
 use crate::insn::{Alu, Cond, FP, R0, R1, R2, R3, R6, R7, R9, Width};
 use crate::layout::{LayoutEntry, TypeEntry};
-use crate::record::{CHASE_FOLLOW, ChunkKind, Status, header};
+use crate::record::{CHASE_FOLLOW, ChunkKind, Flags, Status, header};
 use std::mem::offset_of;
 
 /// The bytes to copy of a value whose type is not in the table.
@@ -56,6 +56,7 @@ impl Generator<'_> {
 
         // The type itself cannot be read: nothing is known, not even a size.
         self.asm.bind(unreadable);
+        self.flag(Flags::FAULT);
         self.asm.mov_imm(R6, 0);
         self.asm.store_imm(Width::Double, FP, slot::WANTED, 0);
         self.asm.store_imm(Width::Double, FP, slot::COUNT, 0);

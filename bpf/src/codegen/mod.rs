@@ -10,6 +10,8 @@
 //!   same to it and are walked once, instead of once for each combination of earlier outcomes.
 //! * Each number that came from memory is compared with a constant just before it is used.
 //!
+//! A gate, where a plan has one, comes before all this: see [`gate`].
+//!
 //! Registers by convention: R6 the context while roots are copied, later a count; R7 the record;
 //! R8 the cursor; R9 an address in the target.
 
@@ -17,16 +19,19 @@ mod append;
 mod chase;
 mod dispatcher;
 mod follow;
+mod gate;
 mod goroutine;
 mod interface;
 mod roots;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use dispatcher::dispatcher;
+pub(crate) use dispatcher::{dispatcher, following_dispatcher};
 
 use crate::asm::{Asm, AsmError, Code, Label, MapRef};
-use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R6, R7, R8, Width};
+use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R6, R7, R8, R9, Width};
+use crate::maps::site_state;
+use crate::namespace::{Numbers, Structures};
 use crate::plan::{Plan, PlanError, Reg};
 use crate::record::{Flags, header};
 
@@ -41,6 +46,10 @@ pub(crate) struct Environment {
     pub(crate) ring_bytes: u32,
     /// Offset of `thread.fsbase` in the kernel's `task_struct`, where a plan needs it.
     pub(crate) fsbase_offset: Option<u32>,
+    /// What processes and threads are called.
+    pub(crate) numbers: Numbers,
+    /// How the number that a process has in its own pid namespace is found, where records are to have it.
+    pub(crate) own_number: Option<Structures>,
 }
 
 /// Offsets in an entry of the counter table.
@@ -49,12 +58,17 @@ pub(crate) mod counter {
     pub(crate) const EMITTED: i16 = 8;
     pub(crate) const RING_FULL: i16 = 16;
     pub(crate) const UNPLANNED: i16 = 24;
+    pub(crate) const CONDITION_FALSE: i16 = 32;
+    pub(crate) const THROTTLED: i16 = 40;
+    pub(crate) const FAULTS: i16 = 48;
+    pub(crate) const IDLE: i16 = 56;
+    pub(crate) const NANOSECONDS: i16 = 64;
 }
 
 /// Offsets in an entry of the site table.
 pub(crate) mod site {
     pub(crate) const PLAN: i16 = 0;
-    pub(crate) const ARMED: i16 = 4;
+    pub(crate) const STATE: i16 = 4;
     pub(crate) const FILE_ADDR: i16 = 8;
 }
 
@@ -93,6 +107,12 @@ pub(crate) mod slot {
 const NO_WAKEUP: i32 = 1;
 const FORCE_WAKEUP: i32 = 2;
 
+/// Of how many records, as a power of two, the time that is spent on one is taken.
+const SAMPLED: i32 = 4;
+
+/// What makes a record count as one with faults.
+const FAULTY: u32 = Flags::FAULT | Flags::CONDITION_UNKNOWN;
+
 /// SIGSTOP on x86-64 (`arch/x86/include/uapi/asm/signal.h`).
 const SIGSTOP: i32 = 19;
 
@@ -105,6 +125,11 @@ pub(crate) struct Generator<'p> {
     class: i32,
     /// Number of the next follow.
     follows: u16,
+    /// Where the gate's buffer begins, from the frame pointer.
+    buffer: i16,
+    /// How many intermediate values of the gate are kept now, and how many were at most.
+    temporaries: i16,
+    most_temporaries: i16,
 }
 
 /// The program that copies what `plan` says; records carry `number` as their plan.
@@ -116,8 +141,16 @@ pub(crate) fn plan_program(plan: &Plan, number: u32, environment: Environment) -
         environment,
         class: plan.record_class().cast_signed(),
         follows: 0,
+        buffer: gate::buffer(&plan.gate),
+        temporaries: 0,
+        most_temporaries: 0,
     };
     generator.program(number);
+    if generator.most_temporaries > gate::MAX_TEMPORARIES {
+        return Err(PlanError::TooManyIntermediates(
+            generator.most_temporaries.unsigned_abs(),
+        ));
+    }
     generator.asm.finish().map_err(|error| match error {
         AsmError::JumpTooFar(_) | AsmError::Unbound => PlanError::TooLong(error.to_string()),
     })
@@ -131,8 +164,16 @@ impl Generator<'_> {
         self.asm.mov(R8, R0);
         counter_key(&mut self.asm, self.environment);
         let idle = self.plan.stops.then(|| self.unless_armed());
+        let refusals = self.gate();
 
-        self.asm.load_map(R1, MapRef::Ring);
+        self.asm.load_map(
+            R1,
+            if self.plan.stops {
+                MapRef::StopRing
+            } else {
+                MapRef::Ring
+            },
+        );
         self.asm.mov_imm(R2, self.class);
         self.asm.mov_imm(R3, 0);
         self.asm.call(Helper::RingbufReserve);
@@ -155,14 +196,22 @@ impl Generator<'_> {
             self.asm.jump_if_imm(R0, Cond::Equal, 0, raised);
             self.flag(Flags::NOT_STOPPED);
             self.asm.bind(raised);
+        }
+        // Whether something is wanting must be asked before the record is given away.
+        self.asm.load(Width::Word, R9, R7, header::FLAGS);
+        self.asm.alu_imm(Alu::And, R9, FAULTY.cast_signed());
+        self.asm.load(Width::Double, R6, R7, header::TIME);
+        if self.plan.stops {
             self.asm.mov(R1, R7);
             self.asm.mov_imm(R2, FORCE_WAKEUP);
             self.asm.call(Helper::RingbufSubmit);
         } else {
             self.submit();
         }
-        self.count(counter::EMITTED);
+        self.count_emitted();
         self.exit();
+
+        self.refuse(&refusals);
 
         self.asm.bind(ring_full);
         if self.plan.stops {
@@ -170,10 +219,12 @@ impl Generator<'_> {
             self.stop_process();
         }
         self.count(counter::RING_FULL);
+        self.exit();
         if let Some(idle) = idle {
             self.asm.bind(idle);
+            self.count(counter::IDLE);
+            self.exit();
         }
-        self.exit();
 
         if let Some(label) = chase {
             self.chase(label);
@@ -186,15 +237,17 @@ impl Generator<'_> {
         self.asm.store(Width::Word, FP, slot::KEY, R8);
         self.asm.lookup(MapRef::Sites, slot::KEY);
         self.asm.jump_if_imm(R0, Cond::Equal, 0, idle);
-        self.asm.load(Width::Word, R1, R0, site::ARMED);
+        self.asm.load(Width::Word, R1, R0, site::STATE);
+        self.asm.alu_imm(Alu::And, R1, site_state::ARMED.cast_signed());
         self.asm.jump_if_imm(R1, Cond::Equal, 0, idle);
         idle
     }
 
-    /// Raises SIGSTOP for the process; R0 is 0 if the kernel did. Overwrites R1 to R5.
+    /// Raises SIGSTOP for this thread, which stops the process when it leaves the kernel. Raised for the process, the signal could be taken by another thread
+    /// first, and this one would go on until it hears of it. R0 is 0 if the kernel did. Overwrites R1 to R5.
     fn stop_process(&mut self) {
         self.asm.mov_imm(R1, SIGSTOP);
-        self.asm.call(Helper::SendSignal);
+        self.asm.call(Helper::SendSignalThread);
     }
 
     fn exit(&mut self) {
@@ -207,21 +260,56 @@ impl Generator<'_> {
         count(&mut self.asm, counter);
     }
 
+    /// Counts a record, whether something is wanting in it, which R9 says, and now and then how long it took since its time, which R6 is. Overwrites R0 to R5
+    /// and R8.
+    fn count_emitted(&mut self) {
+        let absent = self.asm.label();
+        let whole = self.asm.label();
+        self.asm.lookup(MapRef::Counters, slot::COUNTER);
+        self.asm.jump_if_imm(R0, Cond::Equal, 0, absent);
+        self.asm.mov_imm(R1, 1);
+        self.asm.atomic_add(R0, counter::EMITTED, R1);
+        self.asm.jump_if_imm(R9, Cond::Equal, 0, whole);
+        self.asm.atomic_add(R0, counter::FAULTS, R1);
+        self.asm.bind(whole);
+        // Asking for the time takes a while itself, so it is done for one record in so many, told by the last bits of its own time.
+        self.asm.mov(R1, R6);
+        self.asm.alu_imm(Alu::And, R1, (1 << SAMPLED) - 1);
+        self.asm.jump_if_imm(R1, Cond::NotEqual, 0, absent);
+        self.asm.mov(R8, R0);
+        self.asm.call(Helper::KtimeGetNs);
+        self.asm.mov(R1, R0);
+        self.asm.alu(Alu::Sub, R1, R6);
+        self.asm.alu_imm(Alu::LeftShift, R1, SAMPLED);
+        self.asm.mov(R0, R8);
+        self.asm.atomic_add(R0, counter::NANOSECONDS, R1);
+        self.asm.bind(absent);
+    }
+
     fn fill_header(&mut self, number: u32) {
         let chunks_at = self.plan.chunks_at().cast_signed();
+        let gate_has_flags = self.gate_has_flags();
         let asm = &mut self.asm;
         asm.store_imm(Width::Word, R7, header::USED, chunks_at);
         asm.store(Width::Word, R7, header::SITE, R8);
         asm.store_imm(Width::Word, R7, header::PLAN, number.cast_signed());
-        asm.store_imm(Width::Word, R7, header::FLAGS, 0);
+        if gate_has_flags {
+            asm.load(Width::Double, R1, FP, gate::slot::FLAGS);
+            asm.store(Width::Word, R7, header::FLAGS, R1);
+        } else {
+            asm.store_imm(Width::Word, R7, header::FLAGS, 0);
+        }
         asm.store_imm(Width::Double, R7, header::FAULTS, 0);
         asm.store_imm(Width::Double, R7, header::FAULTS + 8, 0);
-        // The word behind CHUNKS_AT is reserved; storing both at once clears it.
+        // The word behind CHUNKS_AT is OWN_PROCESS; storing both at once clears it.
         asm.store_imm(Width::Double, R7, header::CHUNKS_AT, chunks_at);
         asm.call(Helper::KtimeGetNs);
         asm.store(Width::Double, R7, header::TIME, R0);
-        asm.call(Helper::GetCurrentPidTgid);
-        asm.store(Width::Double, R7, header::THREAD, R0);
+        let numbers = self.environment.numbers;
+        numbers.store_current(asm, R7, header::THREAD, slot::WORD);
+        if let Some(structures) = self.environment.own_number {
+            structures.store_own(asm, R7, header::OWN_PROCESS, slot::WORD);
+        }
         asm.load(Width::Double, R1, R6, Reg::Rsp.pt_regs_offset());
         asm.store(Width::Double, R7, header::SP, R1);
         asm.load(Width::Double, R1, R6, Reg::Rip.pt_regs_offset());
@@ -257,7 +345,7 @@ impl Generator<'_> {
     }
 
     fn read_user_to_stack(&mut self, slot: i16, size: i32, offset: i64) {
-        self.asm.mov(R3, crate::insn::R9);
+        self.asm.mov(R3, R9);
         self.asm.add_imm64(R3, offset, R1);
         self.asm.mov(R1, FP);
         self.asm.alu_imm(Alu::Add, R1, i32::from(slot));

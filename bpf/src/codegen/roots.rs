@@ -3,7 +3,7 @@
 use super::Generator;
 use crate::insn::{Alu, Cond, Helper, R0, R1, R2, R3, R4, R6, R7, Width};
 use crate::plan::{Reg, RootSource};
-use crate::record::{HEADER_SIZE, header};
+use crate::record::{Flags, HEADER_SIZE, header};
 
 impl Generator<'_> {
     /// R6 still holds the context.
@@ -47,6 +47,7 @@ impl Generator<'_> {
         self.asm.mov_imm64(R4, (1u64 << (index % 64)).cast_signed());
         self.asm.alu(Alu::Or, R1, R4);
         self.asm.store(Width::Double, R7, word, R1);
+        self.flag(Flags::FAULT);
         self.asm.bind(read);
     }
 }

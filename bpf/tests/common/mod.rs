@@ -258,6 +258,7 @@ impl Fixture {
             goroutine: GoroutineSource::R14,
             runtime: self.runtime(),
             max_record: 1024,
+            gate: spelunk_bpf::Gate::default(),
             stops: false,
         }
     }
@@ -360,7 +361,8 @@ impl OwnedRecord {
 /// All records that are there now.
 pub(crate) fn records(set: &ProbeSet, plan: &Plan) -> Vec<OwnedRecord> {
     let mut out = Vec::new();
-    set.drain(std::time::Duration::ZERO, |view| {
+    let ring = if plan.stops { set.stop_ring() } else { set.ring() };
+    ring.drain(std::time::Duration::ZERO, |view| {
         out.push(OwnedRecord {
             site: view.site(),
             flags: view.flags(),

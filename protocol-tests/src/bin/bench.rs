@@ -1,15 +1,19 @@
 //! `make bench`: what a session costs in spelunk and dlv, what a traced call costs with nothing, spelunk and dlv, and an HTTP service under load, as a Markdown table.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use protocol_tests::consumer_cost::consumed;
 use protocol_tests::failure::Result;
 use protocol_tests::measure::{By, Cost, Hot, cost, hot, load};
+use protocol_tests::service_cost::{Set, served};
 use protocol_tests::toolchain::{Build, Go};
 use protocol_tests::{paths, peer, session_cost};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const LOAD_SECONDS: u32 = 6;
+/// How many records become text.
+const RECORDS: usize = 600_000;
 /// How many steps a session makes.
 const STEPS: usize = 100;
 /// How often the first stop is measured.
@@ -26,8 +30,21 @@ fn main() -> Result<()> {
     if wanted("calls") {
         calls()?;
     }
-    if wanted("service") {
-        service();
+    if wanted("consumer") {
+        consumer();
+    }
+    if wanted("service") || wanted("conditions") {
+        let Some(generator) = std::env::var_os("SPELUNK_LOAD").filter(|path| !path.is_empty()) else {
+            println!("No load generator (wrk or hey), so the HTTP service was not measured.");
+            return Ok(());
+        };
+        let generator = PathBuf::from(generator);
+        if wanted("service") {
+            service(&generator);
+        }
+        if wanted("conditions") {
+            conditions(&generator)?;
+        }
     }
     Ok(())
 }
@@ -190,14 +207,81 @@ fn thousands(number: f64) -> String {
     out
 }
 
-fn service() {
-    let Some(generator) = std::env::var_os("SPELUNK_LOAD")
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
-    else {
-        println!("No load generator (wrk or hey), so the HTTP service was not measured.");
-        return;
-    };
+/// How fast records become text in a file.
+fn consumer() {
+    println!(
+        "From the ring to text in a file: {RECORDS} records that a program made while the tracer was stopped (`spelunk trace --exec backlog '^main.FUNCTION$'`), by processor time of the one thread that reads and writes:\n"
+    );
+    println!("| function | flags | records/s | lines |");
+    println!("|---|---|---|---|");
+    for (function, signature) in [("pair", "(int, int)"), ("greet", "(string)")] {
+        for flags in [&[][..], &["--timestamp"], &["-v", "4"]] {
+            match consumed(function, RECORDS / 2, 2, flags) {
+                Ok(seen) => println!(
+                    "| {signature} | {} | {} | {} of {} |",
+                    flags.join(" "),
+                    thousands(seen.lines as f64 / seen.busy.as_secs_f64()),
+                    seen.lines,
+                    seen.expected
+                ),
+                Err(failure) => eprintln!("{function} {flags:?}: {failure}"),
+            }
+        }
+    }
+    println!();
+}
+
+/// An HTTP service with breakpoints and logpoints on the line that each request passes.
+fn conditions(generator: &Path) -> Result<()> {
+    println!(
+        "An HTTP service that an editor has attached to (`PROGRAM dap`, `attach`), with one thing set on a line of its handler; {}, 8 connections, {LOAD_SECONDS} s:\n",
+        generator.display()
+    );
+    let everything = [Set::FalseCondition, Set::FalseLogpoint, Set::OneInHundred, Set::Each];
+    let debuggers = debuggers()?;
+    let sessions = everything
+        .iter()
+        .flat_map(|set| debuggers.iter().map(|(name, program)| Some((*set, *name, program))));
+    // Nothing is measured first and last, as the machine may change its pace meanwhile.
+    let runs = std::iter::once(None).chain(sessions).chain(std::iter::once(None));
+    let mut rows = Vec::new();
+    for run in runs {
+        let (what, name) = run.map_or(("nothing", ""), |(set, name, _)| (set.name(), name));
+        let session = run.map(|(set, _, program)| (program.as_path(), set));
+        match served(generator, session, LOAD_SECONDS) {
+            Ok(seen) => {
+                for note in seen.notes.iter().take(3) {
+                    eprintln!("{name}: {note}");
+                }
+                rows.push((what, name, run.map(|(set, ..)| set), seen));
+            }
+            Err(failure) => eprintln!("{name}, {what}: {failure}"),
+        }
+    }
+    let untraced: Vec<f64> = rows
+        .iter()
+        .filter(|(_, _, set, _)| set.is_none())
+        .map(|(.., seen)| seen.per_second)
+        .collect();
+    let untraced = untraced.iter().sum::<f64>() / untraced.len().max(1) as f64;
+    println!("| set | debugger | requests/s | of untraced | p99 | messages shown |");
+    println!("|---|---|---|---|---|---|");
+    for (what, name, set, seen) in rows {
+        let messages = set.map_or(String::new(), |set| {
+            format!("{} of {}", seen.messages, set.messages(seen.handled))
+        });
+        println!(
+            "| {what} | {name} | {} | {:.1} % | {} | {messages} |",
+            thousands(seen.per_second),
+            100.0 * seen.per_second / untraced,
+            seen.p99
+        );
+    }
+    println!();
+    Ok(())
+}
+
+fn service(generator: &Path) {
     println!(
         "An HTTP service, its handler traced on each request (`PROGRAM trace -p PID '^main.lookUp$'`; {}, 8 connections, {LOAD_SECONDS} s):\n",
         generator.display()
@@ -205,7 +289,7 @@ fn service() {
     println!("| tracer | requests/s | p99 | requests handled | lines lost |");
     println!("|---|---|---|---|---|");
     for (by, _) in tracers() {
-        match load(&generator, &by, LOAD_SECONDS) {
+        match load(generator, &by, LOAD_SECONDS) {
             Ok(seen) => {
                 let lost = if by == By::Nothing {
                     String::new()

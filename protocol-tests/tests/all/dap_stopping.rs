@@ -261,8 +261,11 @@ fn a_hundred_pauses_at_random_moments() -> Result<()> {
                 late.push((round, took));
             }
             assert_eq!(stop.body["reason"], "pause", "{stop:?}");
-            let frames = stack(&mut client)?;
-            assert!(!frames.is_empty(), "{frames:?}");
+            match stack(&mut client) {
+                Ok(frames) => assert!(!frames.is_empty(), "{frames:?}"),
+                // The first moments of a program have no goroutine yet.
+                Err(failure) => assert!(round < 3, "{failure:?}"),
+            }
             client.request("continue", json!({"threadId": 1}))?;
         }
         // A loaded machine may be late now and then, not as a rule.

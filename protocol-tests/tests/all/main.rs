@@ -1,5 +1,8 @@
 //! The tests that drive the built binary: one module for each capability, one test binary for all of them.
 
+mod conditional_stops;
+mod conditions;
+mod containers;
 mod dap_errors;
 mod dap_logpoints;
 mod dap_session;
@@ -7,11 +10,17 @@ mod dap_stopping;
 mod dap_transcripts;
 mod dap_vscode_replay;
 mod first_day_errors;
+mod follow_children;
 mod hostile;
 mod peer_rpc;
+mod probe_accounting;
+mod queues;
 mod stress;
+mod stress_probes;
 mod trace_basic;
 mod trace_corpus;
+mod trace_order;
 mod trace_safety;
 mod trace_stops;
 mod trace_verbosity;
+mod unprivileged;

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use protocol_tests::child::{ChildGroup, descendants, is_alive, tracer_of, wait_until};
 use protocol_tests::dap_client::{DapClient, Event, STEP, SourceBreakpoint};
 use protocol_tests::failure::{Failure, Result};
+use protocol_tests::moments::{Moments, is_long};
 use protocol_tests::paths;
 use protocol_tests::toolchain::{Build, Built, fixture};
 use serde_json::{Value, json};
@@ -21,36 +22,6 @@ const PAUSE_LIMIT: Duration = Duration::from_millis(200);
 /// How many rounds.
 fn rounds(short: usize, long: usize) -> usize {
     if is_long() { long } else { short }
-}
-
-fn is_long() -> bool {
-    std::env::var_os("SPELUNK_STRESS").is_some_and(|value| value == "1")
-}
-
-/// Random numbers good enough to choose moments (xorshift64).
-struct Moments(u64);
-
-impl Moments {
-    fn new(what: &str) -> Moments {
-        let seed = std::env::var("SPELUNK_SEED")
-            .ok()
-            .and_then(|text| text.parse::<u64>().ok())
-            .unwrap_or_else(|| std::process::id().into());
-        println!("{what}: SPELUNK_SEED={seed}");
-        Moments(seed | 1)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-
-    /// Waits for up to so many microseconds.
-    fn pass(&mut self, limit: u64) {
-        std::thread::sleep(Duration::from_micros(self.below(limit)));
-    }
 }
 
 fn program() -> Result<Built> {

@@ -222,6 +222,9 @@ pub(super) struct DapFlags {
     /// Address where the DAP client is waiting for the DAP server to dial in. Prefix with 'unix:' to use a unix domain socket.
     #[arg(long, default_value = "", value_name = "string", hide_default_value = true)]
     pub(super) client_addr: String,
+    /// Lets a logpoint stop a program that was attached to at each hit, where the kernel cannot serve it, unless the client's configuration says otherwise.
+    #[arg(long)]
+    pub(super) allow_stop_for_logpoints: bool,
     /// Ignored, with a warning.
     #[arg(hide = true)]
     pub(super) arguments: Vec<String>,
@@ -281,6 +284,7 @@ pub(super) struct TestFlags {
 
 /// Flags of `trace`.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 pub(super) struct TraceFlags {
     /// Packages to build, and what the names of the functions match, last.
     #[arg(value_name = "package> <regexp", hide = true)]
@@ -294,9 +298,27 @@ pub(super) struct TraceFlags {
     /// Binary file to exec and trace.
     #[arg(short, long, default_value = "", value_name = "string", hide_default_value = true)]
     pub(super) exec: String,
+    /// Show only calls of which this Go expression of their arguments is true, and their returns. (spelunk only)
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "string",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub(super) cond: String,
+    /// Show only some of the calls of each function, by their number: "> 3", "== 4", "% 100". Calls that --cond leaves out are not counted. (spelunk only)
+    #[arg(long, default_value = "", value_name = "string", hide_default_value = true)]
+    pub(super) hitcond: String,
+    /// Count the calls of each goroutine for themselves, for --hitcond. (spelunk only)
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
+    pub(super) hitcond_per_goroutine: bool,
     /// Trace all children of the function to the required depth.
     #[arg(long, default_value = "0", value_parser = integer, value_name = "int", hide_default_value = true, allow_negative_numbers = true)]
     pub(super) follow_calls: i64,
+    /// Trace processes that the program makes of itself as well, by forking or by executing its own file. (spelunk only)
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
+    pub(super) follow_children: bool,
     /// Output path for the binary.
     #[arg(long, default_value = "", value_name = "string", hide_default_value = true)]
     pub(super) output: String,
@@ -312,6 +334,12 @@ pub(super) struct TraceFlags {
     /// Show timestamp in the output.
     #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
     pub(super) timestamp: bool,
+    /// Show at most so many calls of each function in a second, and their returns. (spelunk only)
+    #[arg(long, default_value = "0", value_parser = integer, value_name = "int", hide_default_value = true, allow_negative_numbers = true)]
+    pub(super) rate: i64,
+    /// Show at the end how often each function was called, and what became of the calls; shown anyway if not all of them were. (spelunk only)
+    #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
+    pub(super) stats: bool,
     /// Show how long each call took behind its results. (spelunk only)
     #[arg(long, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool", hide_default_value = true)]
     pub(super) timing: bool,

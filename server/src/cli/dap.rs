@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::arguments::{DapFlags, Global};
 use super::guardian;
 use crate::{
-    dap::{self, Engine},
+    dap::{self, Engine, Settings},
     logging,
     transport::{self, Address, Connection, Listener},
 };
@@ -16,12 +16,8 @@ use crate::{
 pub(super) fn run(global: &Global, flags: &DapFlags) -> ExitCode {
     warn_of_what_is_ignored(global, flags);
     guardian::stand_in_front();
-    // Two threads: one serves the client, the other one reads from it and waits for processes.
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
+    // One thread: what blocks has threads of its own, and each message that went from one thread to another would keep the client waiting.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("could not start the server's threads: {error}");
@@ -57,7 +53,9 @@ async fn serve(global: &Global, flags: &DapFlags) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match dap::serve(connection, Arc::new(Engine), interrupted).await {
+    let mut settings = Settings::default();
+    settings.probes.allow_stop_for_logpoints = flags.allow_stop_for_logpoints.then_some(true);
+    match dap::serve(connection, Arc::new(Engine), settings, interrupted).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("could not start the session: {error}");

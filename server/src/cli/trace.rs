@@ -7,6 +7,7 @@ use crate::toolchain::{Binary, Build, BuildError, BuildFlags, BuildKind};
 
 /// What is to be traced, checked as far as the command line goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one switch of the command line")]
 pub(crate) struct TraceArgs {
     /// The program.
     pub(crate) target: TraceTarget,
@@ -20,12 +21,24 @@ pub(crate) struct TraceArgs {
     pub(crate) timestamp: bool,
     /// Whether a return tells how long the call took.
     pub(crate) timing: bool,
+    /// How many calls of each function are shown in a second; all when absent.
+    pub(crate) rate: Option<u32>,
+    /// Whether it is told at the end what became of the hits, even if all of them were shown.
+    pub(crate) stats: bool,
     /// For a process: the file with the debug information, where the one that runs has none.
     pub(crate) debug_file: Option<PathBuf>,
     /// The working directory of a program that is started.
     pub(crate) directory: Option<PathBuf>,
     /// Whether to trace in the kernel or by stopping the program; as the machine allows when absent.
     pub(crate) in_kernel: Option<bool>,
+    /// Whether processes that the program makes of itself are traced too.
+    pub(crate) follow_children: bool,
+    /// What must be true of a call to be shown: a Go expression; or nothing.
+    pub(crate) condition: Option<String>,
+    /// Which of those calls are shown, by their number in each function: `> 3`; or nothing.
+    pub(crate) hit_condition: Option<String>,
+    /// Whether the calls of each goroutine are counted for themselves.
+    pub(crate) per_goroutine: bool,
 }
 
 /// A program to be traced.
@@ -49,6 +62,11 @@ pub(crate) enum TraceTarget {
 }
 
 impl TraceArgs {
+    /// Whether the program may be stopped at each call where the kernel cannot be used.
+    pub(crate) fn may_stop(&self) -> bool {
+        self.in_kernel.is_none() && !self.follow_children && self.rate.is_none()
+    }
+
     /// Builds the program if it is to be built; the compiler's messages go to standard error and output.
     /// The binary is removed with what is returned.
     pub(crate) fn build(&self) -> Result<Option<Binary>, BuildError> {
@@ -137,6 +155,17 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
             ));
         }
     }
+    if flags.follow_children && flags.ebpf == Some(false) {
+        return Err("--follow-children needs tracing in the kernel, which --ebpf=false turns off".to_owned());
+    }
+    let rate = match u32::try_from(flags.rate) {
+        Ok(0) => None,
+        Ok(rate) => Some(rate),
+        Err(_) => return Err(format!("--rate {} is not a number of calls in a second", flags.rate)),
+    };
+    if rate.is_some() && flags.ebpf == Some(false) {
+        return Err("--rate needs tracing in the kernel, which --ebpf=false turns off".to_owned());
+    }
     Ok(TraceArgs {
         target,
         target_args: flags.target_arguments,
@@ -144,8 +173,14 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
         verbosity: flags.verbose,
         timestamp: flags.timestamp,
         timing: flags.timing,
+        stats: flags.stats,
+        rate,
         debug_file: (flags.pid != 0 && !flags.exec.is_empty()).then(|| flags.exec.into()),
         in_kernel: flags.ebpf,
+        follow_children: flags.follow_children,
+        condition: Some(flags.cond).filter(|text| !text.trim().is_empty()),
+        hit_condition: Some(flags.hitcond).filter(|text| !text.trim().is_empty()),
+        per_goroutine: flags.hitcond_per_goroutine,
         directory: (!global.wd.is_empty()).then(|| global.wd.clone().into()),
     })
 }
@@ -200,6 +235,43 @@ mod tests {
     }
 
     #[test]
+    fn conditions_are_taken_as_they_are_written() {
+        let line = [
+            "spelunk",
+            "trace",
+            "foo",
+            "--cond",
+            "-n < 3",
+            "--hitcond=% 5",
+            "--hitcond-per-goroutine",
+        ];
+        let arguments = Arguments::try_parse_from(line).expect("arguments");
+        let Some(Command::Trace(flags)) = arguments.command else {
+            panic!("no trace")
+        };
+        let args = read(&arguments.global, flags).expect("arguments");
+        assert_eq!(args.condition.as_deref(), Some("-n < 3"));
+        assert_eq!(args.hit_condition.as_deref(), Some("% 5"));
+        assert!(args.per_goroutine);
+        let args = parse("spelunk trace foo").expect("arguments");
+        assert_eq!(
+            (args.condition, args.hit_condition, args.per_goroutine),
+            (None, None, false)
+        );
+    }
+
+    #[test]
+    fn a_rate_is_a_number_of_calls() {
+        assert_eq!(
+            parse("spelunk trace --rate 100 foo").expect("arguments").rate,
+            Some(100)
+        );
+        assert_eq!(parse("spelunk trace foo").expect("arguments").rate, None);
+        assert!(parse("spelunk trace --rate -1 foo").is_err_and(|text| text.contains("--rate -1")));
+        assert!(parse("spelunk trace --rate 1 --ebpf=false foo").is_err_and(|text| text.contains("--ebpf=false")));
+    }
+
+    #[test]
     fn a_process_is_named_by_a_positive_number() {
         assert_eq!(
             parse("spelunk trace -p 7 foo").expect("arguments").target,
@@ -240,6 +312,15 @@ mod tests {
         assert!(parse("spelunk trace --stack 3 foo").is_err_and(|text| text.starts_with("--stack")));
         assert!(parse("spelunk trace foo --follow-calls 2").is_err_and(|text| text.starts_with("--follow-calls")));
         assert!(parse("spelunk trace --ebpf foo").is_ok());
+    }
+
+    #[test]
+    fn children_are_followed_in_the_kernel_only() {
+        assert!(!parse("spelunk trace foo").expect("arguments").follow_children);
+        let followed = parse("spelunk trace --follow-children foo").expect("arguments");
+        assert!(followed.follow_children && !followed.may_stop());
+        let refused = parse("spelunk trace --follow-children --ebpf=false foo");
+        assert!(refused.is_err_and(|text| text.starts_with("--follow-children")));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::substitute_path::SubstitutePath;
-use crate::toolchain::BuildFlags;
+use crate::{debugger::ClientPaths, toolchain::BuildFlags};
 
 /// What is asked for by a `launch` request.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ pub(crate) struct AttachConfig {
     pub(crate) process_id: i64,
     /// The beginning of the command line of a process to wait for.
     pub(crate) wait_for: String,
+    /// Where the client has what the program was built from, as `dlv substitute-path-guess-helper` says it.
+    pub(crate) guess_substitute_path: Option<ClientPaths>,
     /// What `launch` has too.
     pub(crate) common: CommonConfig,
 }
@@ -90,6 +92,12 @@ pub(crate) struct CommonConfig {
     pub(crate) show_pprof_labels: Vec<String>,
     /// Show strings without quotes and escapes.
     pub(crate) show_raw_strings: bool,
+    /// Not one of Delve's: a logpoint may stop an attached program at each hit, where it cannot be served otherwise.
+    pub(crate) allow_stop_for_logpoints: Option<bool>,
+    /// Not one of Delve's: messages per second of each logpoint; 0 for any number.
+    pub(crate) logpoint_rate_limit: Option<i64>,
+    /// Not one of Delve's: how much of one core each breakpoint's probes may take, in percent; 0 for any.
+    pub(crate) probe_cpu_limit: Option<f64>,
 }
 
 impl Default for CommonConfig {
@@ -109,6 +117,9 @@ impl Default for CommonConfig {
             goroutine_filters: String::new(),
             show_pprof_labels: Vec::new(),
             show_raw_strings: false,
+            allow_stop_for_logpoints: None,
+            logpoint_rate_limit: None,
+            probe_cpu_limit: None,
         }
     }
 }
@@ -169,6 +180,7 @@ impl AttachConfig {
             mode: "local".to_owned(),
             process_id: 0,
             wait_for: String::new(),
+            guess_substitute_path: None,
             common: CommonConfig::default(),
         };
         for (name, value) in attributes(arguments, "dap.AttachConfig")? {
@@ -176,6 +188,7 @@ impl AttachConfig {
                 "mode" => set(&mut config.mode, name, string(name, value)?),
                 "processId" => set(&mut config.process_id, name, integer(name, value)?),
                 "waitFor" => set(&mut config.wait_for, name, string(name, value)?),
+                "guessSubstitutePath" => config.guess_substitute_path = client_paths(name, value)?,
                 _ => config.common.read(name, value)?,
             }
         }
@@ -204,6 +217,9 @@ impl CommonConfig {
             "goroutineFilters" => set(&mut self.goroutine_filters, name, string(&path, value)?),
             "showPprofLabels" => set(&mut self.show_pprof_labels, name, strings(&path, value)?),
             "showRawStrings" => set(&mut self.show_raw_strings, name, boolean(&path, value)?),
+            "allowStopForLogpoints" => self.allow_stop_for_logpoints = boolean(&path, value)?,
+            "logpointRateLimit" => self.logpoint_rate_limit = not_negative(name, integer(&path, value)?)?,
+            "probeCpuLimit" => self.probe_cpu_limit = not_negative(name, float(&path, value)?)?,
             _ => {}
         }
         Ok(())
@@ -277,6 +293,49 @@ fn integer(path: &str, value: &Value) -> Result<Option<i64>, String> {
         Value::Null => Ok(None),
         other => other.as_i64().map(Some).ok_or_else(|| mismatch(other, path, "int")),
     }
+}
+
+fn float(path: &str, value: &Value) -> Result<Option<f64>, String> {
+    match value {
+        Value::Null => Ok(None),
+        other => other.as_f64().map(Some).ok_or_else(|| mismatch(other, path, "float64")),
+    }
+}
+
+fn not_negative<N: PartialOrd + Default>(name: &str, number: Option<N>) -> Result<Option<N>, String> {
+    if number.as_ref().is_some_and(|number| *number < N::default()) {
+        return Err(format!("the '{name}' attribute must not be negative"));
+    }
+    Ok(number)
+}
+
+/// Delve's `api.GuessSubstitutePathIn`, whose fields Go matches without regard to case.
+fn client_paths(path: &str, value: &Value) -> Result<Option<ClientPaths>, String> {
+    let fields = match value {
+        Value::Null => return Ok(None),
+        Value::Object(fields) => fields,
+        other => return Err(mismatch(other, path, "api.GuessSubstitutePathIn")),
+    };
+    let mut paths = ClientPaths::default();
+    for (name, value) in fields {
+        let inner = |name: &str| format!("{path}.{name}");
+        if name.eq_ignore_ascii_case("ImportPathOfMainPackage") {
+            set(&mut paths.main_package, name, string(&inner(name), value)?);
+        } else if name.eq_ignore_ascii_case("ClientGOROOT") {
+            set(&mut paths.goroot, name, string(&inner(name), value)?);
+        } else if name.eq_ignore_ascii_case("ClientModuleDirectories") {
+            let modules = match value {
+                Value::Null => continue,
+                Value::Object(modules) => modules,
+                other => return Err(mismatch(other, &inner(name), "map[string]string")),
+            };
+            for (module, directory) in modules {
+                let directory = string(&inner(name), directory)?.unwrap_or_default();
+                paths.modules.insert(module.clone(), directory);
+            }
+        }
+    }
+    Ok(Some(paths))
 }
 
 fn strings(path: &str, value: &Value) -> Result<Option<Vec<String>>, String> {
@@ -378,6 +437,44 @@ mod tests {
         assert_eq!(config.build_flags, BuildFlags::List(vec!["-v".to_owned()]));
         assert_eq!(config.common.substitute_path.to_server("/c/main.go"), "/s/main.go");
         assert!(config.common.stop_on_entry);
+    }
+
+    #[test]
+    fn the_clients_paths_are_read_whatever_the_case_of_their_names() {
+        let config = AttachConfig::read(&json!({"processId": 7, "guessSubstitutePath": {
+            "ImportPathOfMainPackage": "example.org/a", "clientGoroot": "/go",
+            "ClientModuleDirectories": {"example.org/a": "/home/me/a"}, "more": 1,
+        }}))
+        .expect("a configuration");
+        let paths = config.guess_substitute_path.expect("they were given");
+        assert_eq!(
+            (paths.main_package.as_str(), paths.goroot.as_str()),
+            ("example.org/a", "/go")
+        );
+        assert_eq!(
+            paths.modules.get("example.org/a").map(String::as_str),
+            Some("/home/me/a")
+        );
+        let wrong = AttachConfig::read(&json!({"processId": 7, "guessSubstitutePath": []}));
+        assert_eq!(
+            wrong.expect_err("wrong"),
+            r#"cannot unmarshal array into "guessSubstitutePath" of type api.GuessSubstitutePathIn"#
+        );
+    }
+
+    #[test]
+    fn limits_of_probes_are_read_and_must_not_be_negative() {
+        let config = LaunchConfig::read(&json!({
+            "program": "x", "allowStopForLogpoints": true, "logpointRateLimit": 100, "probeCpuLimit": 12.5,
+        }))
+        .expect("a configuration");
+        assert_eq!(config.common.allow_stop_for_logpoints, Some(true));
+        assert_eq!(config.common.logpoint_rate_limit, Some(100));
+        assert_eq!(config.common.probe_cpu_limit, Some(12.5));
+        for attribute in ["logpointRateLimit", "probeCpuLimit"] {
+            let error = LaunchConfig::read(&json!({"program": "x", attribute: -1})).expect_err("wrong");
+            assert_eq!(error, format!("the '{attribute}' attribute must not be negative"));
+        }
     }
 
     /// Each text was taken from `dlv dap` 1.27.1.

@@ -74,6 +74,8 @@ pub(crate) const UNABLE_TO_DISASSEMBLE: Refusal = refusal(2013, "Unable to disas
 pub(crate) const UNABLE_TO_READ_MEMORY: Refusal = refusal(2016, "Unable to read memory");
 /// `writeMemory` failed.
 pub(crate) const UNABLE_TO_WRITE_MEMORY: Refusal = refusal(2018, "Unable to write memory");
+/// `spelunk/probes` failed. Delve has no such request, and no error of that number.
+pub(crate) const UNABLE_TO_TELL_PROBES: Refusal = refusal(2100, "Unable to tell of probes");
 /// `disconnect` failed.
 pub(crate) const DISCONNECT_ERROR: Refusal = refusal(5000, "Error while disconnecting");
 /// The number of refusals while the target runs; their summary names the request.

@@ -2,77 +2,55 @@
 
 use std::collections::VecDeque;
 
-use crossbeam_channel::{Receiver, Sender};
-use dap::{
-    events::{Event as DapEvent, ExitedEventBody, OutputEventBody, TerminatedEventBody},
-    types::{OutputEventCategory, Source},
-};
-use tokio::sync::mpsc;
-
 use super::{
     debuggee::State,
     session::{Phase, Session},
     utf8::Utf8Stream,
 };
-use crate::debugger::Event;
+use crate::debugger::{Event, EventReceiver, EventSender, LogMessage, Suppressed, event_queue};
+use dap::{
+    events::{Event as DapEvent, ExitedEventBody, OutputEventBody, TerminatedEventBody},
+    types::{OutputEventCategory, Source},
+};
 
-/// How many events may be on their way from the debugger to the session. When the client is slow, the debugger's
-/// side fills and waits, and the kernel's rings count what they drop.
-const ON_THE_WAY: usize = 1024;
-
-/// How many events are held back until the client has configured the session.
+/// How many log messages are held back until the client has configured the session.
 const HELD: usize = 16 * 1024;
+
+/// So many messages in a row of one logpoint are worth an event of their own, which names the line.
+const RUN: usize = 8;
 
 /// Events of one target, and what is kept between them.
 #[derive(Default)]
 pub(crate) struct Events {
-    receiver: Option<mpsc::Receiver<Event>>,
-    /// Dropped when the target's last event has been sent.
-    open: Option<Sender<Never>>,
+    receiver: Option<EventReceiver>,
     /// What came before the client was ready.
     held: VecDeque<Event>,
+    /// How many log messages are among that.
+    held_messages: usize,
     /// Breakpoints are being set, and the program may come to one before the client knows it.
     answering: bool,
-    /// How many log messages came when no more could be held.
-    dropped: u64,
+    /// What came when no more could be held.
+    dropped: Suppressed,
     stdout: Utf8Stream,
     stderr: Utf8Stream,
 }
 
-/// No value: a channel of these says only that its other end is gone.
-enum Never {}
-
 impl Events {
     /// Begins anew, for a new target, which gets the sender.
-    pub(crate) fn connect(&mut self) -> std::io::Result<Sender<Event>> {
-        let (sender, queue) = crossbeam_channel::bounded(ON_THE_WAY);
-        let (open, closed) = crossbeam_channel::bounded::<Never>(0);
-        let (forward, receiver) = mpsc::channel(ON_THE_WAY);
-        // The debugger's threads do not know our runtime.
-        std::thread::Builder::new()
-            .name("events".to_owned())
-            .spawn(move || forward_until_closed(&queue, &closed, &forward))?;
-        *self = Events {
-            receiver: Some(receiver),
-            open: Some(open),
-            ..Events::default()
-        };
-        Ok(sender)
-    }
-
-    /// Says that the target's last event has been sent: [`Events::next_of_last`] ends after it.
-    pub(crate) fn close(&mut self) {
-        self.open = None;
-    }
-
-    /// As [`Events::connect`], for a source of events that does know our runtime.
-    pub(crate) fn connect_here(&mut self) -> mpsc::Sender<Event> {
-        let (sender, receiver) = mpsc::channel(ON_THE_WAY);
+    pub(crate) fn connect(&mut self) -> EventSender {
+        let (sender, receiver) = event_queue();
         *self = Events {
             receiver: Some(receiver),
             ..Events::default()
         };
         sender
+    }
+
+    /// Says that the target's last event has been sent: [`Events::next_of_last`] ends after it, even if the target keeps its sender.
+    pub(crate) fn close(&mut self) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.close();
+        }
     }
 
     /// The next event; never, while there is no target. Losing the race against another future loses no event.
@@ -99,7 +77,7 @@ impl Events {
 
     /// An event that is here already.
     pub(crate) fn waiting(&mut self) -> Option<Event> {
-        self.receiver.as_mut()?.try_recv().ok()
+        self.receiver.as_mut()?.try_recv()
     }
 
     /// Keeps what happens until [`Session::release_after_answer`].
@@ -108,31 +86,25 @@ impl Events {
     }
 
     fn hold(&mut self, event: Event) {
-        if self.held.len() >= HELD && matches!(event, Event::Log { .. }) {
-            self.dropped += 1;
-        } else {
-            self.held.push_back(event);
-        }
-    }
-}
-
-/// Passes events on until all senders are gone, or until the session says that the last one has been sent: a target that
-/// is let go may keep its sender as long as it lives.
-fn forward_until_closed(queue: &Receiver<Event>, closed: &Receiver<Never>, forward: &mpsc::Sender<Event>) {
-    loop {
-        crossbeam_channel::select! {
-            recv(queue) -> event => match event {
-                Ok(event) => if forward.blocking_send(event).is_err() { return },
-                Err(_) => return,
-            },
-            recv(closed) -> _ => break,
-        }
-    }
-    // What is sent from now on came after the last event.
-    for event in queue.try_iter().take(queue.len()) {
-        if forward.blocking_send(event).is_err() {
+        let messages = match &event {
+            Event::Log { .. } => 1,
+            Event::Backlog(messages) => messages.len(),
+            _ => 0,
+        };
+        if messages > 0 && self.held_messages + messages > HELD {
+            match &event {
+                Event::Log { file, line, .. } => self.dropped.add(file, *line, 1),
+                Event::Backlog(messages) => {
+                    for message in messages {
+                        self.dropped.add(&message.file, message.line, 1);
+                    }
+                }
+                _ => {}
+            }
             return;
         }
+        self.held_messages += messages;
+        self.held.push_back(event);
     }
 }
 
@@ -162,14 +134,16 @@ impl Session {
 
     /// Tells the client what was held back.
     pub(crate) async fn release_events(&mut self) {
+        self.events.held_messages = 0;
         for event in std::mem::take(&mut self.events.held) {
             self.tell(event).await;
         }
         let dropped = std::mem::take(&mut self.events.dropped);
-        if dropped > 0 {
-            self.out.console(&format!(
-                "{dropped} log messages that came before configurationDone, or while breakpoints were being set, were dropped"
-            ));
+        if dropped.total() > 0 {
+            self.tell_suppressed(
+                &dropped,
+                "they came before configurationDone, or while breakpoints were being set, and there were too many to be kept",
+            );
         }
     }
 
@@ -180,18 +154,10 @@ impl Session {
                 text,
                 file,
                 line,
-            } => {
-                let path = self.settings.paths.to_client(&file);
-                self.out.event(&DapEvent::Output(OutputEventBody {
-                    category: Some(OutputEventCategory::Stdout),
-                    output: format!("> [Go {goroutine}]: {text}\n"),
-                    source: Some(Source {
-                        path: Some(path),
-                        ..Source::default()
-                    }),
-                    line: Some(i64::from(line)),
-                    ..OutputEventBody::default()
-                }));
+            } => self.log(log_line(goroutine, &text), Some((&file, line))),
+            Event::Backlog(messages) => self.tell_backlog(&messages),
+            Event::Suppressed(left_out) => {
+                self.tell_suppressed(&left_out, "they came faster than they could be sent");
             }
             Event::Stdout(bytes) => {
                 let text = self.events.stdout.push(&bytes);
@@ -203,6 +169,8 @@ impl Session {
             }
             Event::Stopped(stop) => self.on_stopped(stop).await,
             Event::Notice(text) => self.out.console(&text),
+            Event::Warning(text) => self.out.output(OutputEventCategory::Important, format!("{text}\n")),
+            Event::BreakpointChanged(state) => self.tell_breakpoint(&state),
             Event::Exited { pid, status } => {
                 let rest = self.events.stdout.finish();
                 self.program_output(OutputEventCategory::Stdout, rest);
@@ -211,6 +179,58 @@ impl Session {
                 self.on_exit(pid, status);
             }
         }
+    }
+
+    /// Log messages that came faster than a person reads: as few events as possible, a message to a line. An event names a place where all its messages are from there.
+    fn tell_backlog(&mut self, messages: &[LogMessage]) {
+        let runs: Vec<_> = messages
+            .chunk_by(|a, b| (&a.file, a.line) == (&b.file, b.line))
+            .collect();
+        let lines = |runs: &[&[LogMessage]]| -> String {
+            let messages = runs.iter().copied().flatten();
+            messages
+                .map(|message| log_line(message.goroutine, &message.text))
+                .collect()
+        };
+        // Logpoints that are passed in turns have short runs: those are told together, in their order.
+        for runs in runs.chunk_by(|a, b| a.len() < RUN && b.len() < RUN) {
+            let place = match runs {
+                [run] => run.first().map(|message| (&*message.file, message.line)),
+                _ => None,
+            };
+            self.log(lines(runs), place);
+        }
+    }
+
+    fn log(&mut self, lines: String, place: Option<(&str, u32)>) {
+        let source = place.map(|(file, _)| Source {
+            path: Some(self.settings.paths.to_client(file)),
+            ..Source::default()
+        });
+        self.out.event(&DapEvent::Output(OutputEventBody {
+            category: Some(OutputEventCategory::Stdout),
+            output: lines,
+            source,
+            line: place.map(|(_, line)| i64::from(line)),
+            ..OutputEventBody::default()
+        }));
+    }
+
+    fn tell_suppressed(&mut self, left_out: &Suppressed, why: &str) {
+        let total = left_out.total();
+        let messages = if total == 1 { "message" } else { "messages" };
+        let places: Vec<String> = left_out
+            .0
+            .iter()
+            .map(|(file, line, count)| {
+                let name = file.rsplit('/').next().unwrap_or(file);
+                format!("{name}:{line}: {count}")
+            })
+            .collect();
+        self.out.console(&format!(
+            "{total} log {messages} suppressed: {why} ({})",
+            places.join(", ")
+        ));
     }
 
     fn program_output(&mut self, category: OutputEventCategory, text: String) {
@@ -259,4 +279,9 @@ impl Session {
         self.out
             .event(&DapEvent::Terminated(Some(TerminatedEventBody::default())));
     }
+}
+
+/// A message as Delve writes it.
+fn log_line(goroutine: i64, text: &str) -> String {
+    format!("> [Go {goroutine}]: {text}\n")
 }

@@ -33,4 +33,5 @@ mod utf8;
 mod worker;
 
 pub(crate) use session::serve;
+pub(crate) use settings::Settings;
 pub(crate) use target::Engine;

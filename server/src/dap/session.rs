@@ -63,10 +63,11 @@ pub(crate) struct Session {
     pub(super) worker: Worker,
 }
 
-/// Serves one client until it disconnects, hangs up, or `interrupted` is done; then ends the target.
+/// Serves one client until it disconnects, hangs up, or `interrupted` is done; then ends the target. It begins with `settings`.
 pub(crate) async fn serve(
     connection: Connection,
     launcher: Arc<dyn Launcher>,
+    settings: Settings,
     interrupted: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
     let (reader, writer) = tokio::io::split(connection.stream);
@@ -76,7 +77,7 @@ pub(crate) async fn serve(
         events: Events::default(),
         phase: Phase::Idle,
         launcher,
-        settings: Settings::default(),
+        settings,
         address: connection.local,
         directory: std::env::current_dir()?,
         binary: None,

@@ -1,8 +1,13 @@
 //! What the user chose about views of a stopped program. Some of it can be changed later, by `dlv config` in the
 //! console.
 
+use std::num::NonZeroU32;
+
 use super::{config::CommonConfig, substitute_path::SubstitutePath};
-use crate::value::{LoadConfig, Style};
+use crate::{
+    debugger::ProbeLimits,
+    value::{LoadConfig, Style},
+};
 
 /// What the client said that it can do (`initialize`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,7 +21,7 @@ pub(crate) struct ClientCapabilities {
 }
 
 /// Choices of a session. The names of those that can be changed are those of the launch configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub(crate) struct Settings {
     /// What the client can do.
@@ -43,6 +48,36 @@ pub(crate) struct Settings {
     pub(crate) follow_exec: (bool, String),
     /// Whether strings are shown as they are, without quotes and escapes.
     pub(crate) show_raw_strings: bool,
+    /// What probes may do to the program.
+    pub(crate) probes: ProbeSettings,
+}
+
+/// What the user has said about probes; what is absent follows from how the session begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct ProbeSettings {
+    /// Whether a logpoint may stop an attached program.
+    pub(crate) allow_stop_for_logpoints: Option<bool>,
+    /// Messages per second of each logpoint; 0 for any number.
+    pub(crate) logpoint_rate_limit: Option<u32>,
+    /// Percent of one core that each breakpoint's probes may take; 0 for any.
+    pub(crate) probe_cpu_limit: Option<f64>,
+}
+
+/// How much of one core each breakpoint's probes may take of a program that others depend on, in percent.
+const CPU_LIMIT_OF_ATTACHED: f64 = 20.0;
+
+impl ProbeSettings {
+    /// What holds in a session that has attached to its program, or has launched it.
+    pub(crate) fn limits(&self, is_attached: bool) -> ProbeLimits {
+        let cpu = self
+            .probe_cpu_limit
+            .unwrap_or(if is_attached { CPU_LIMIT_OF_ATTACHED } else { 0.0 });
+        ProbeLimits {
+            may_stop_for_logpoints: self.allow_stop_for_logpoints.unwrap_or(false),
+            messages_per_second: self.logpoint_rate_limit.and_then(NonZeroU32::new),
+            share_of_core: (cpu > 0.0).then_some(cpu / 100.0),
+        }
+    }
 }
 
 impl Default for Settings {
@@ -60,9 +95,13 @@ impl Default for Settings {
             paths: SubstitutePath::default(),
             follow_exec: (false, String::new()),
             show_raw_strings: false,
+            probes: ProbeSettings::default(),
         }
     }
 }
+
+/// The settings that are not Delve's; its clients do not expect them in the list of all.
+pub(crate) const OF_PROBES: [&str; 3] = ["allowStopForLogpoints", "logpointRateLimit", "probeCpuLimit"];
 
 /// Which view a changed setting concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +134,13 @@ impl Settings {
         self.show_pprof_labels.clone_from(&config.show_pprof_labels);
         self.hide_system_goroutines = config.hide_system_goroutines;
         self.show_raw_strings = config.show_raw_strings;
+        self.probes = ProbeSettings {
+            allow_stop_for_logpoints: config.allow_stop_for_logpoints.or(self.probes.allow_stop_for_logpoints),
+            logpoint_rate_limit: config
+                .logpoint_rate_limit
+                .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+            probe_cpu_limit: config.probe_cpu_limit,
+        };
         self.follow_exec = (config.follow_exec, config.follow_exec_regex.clone());
         if !config.substitute_path.rules().is_empty() {
             self.paths = config.substitute_path.clone();
@@ -149,6 +195,12 @@ impl Settings {
             "followExec" => self.follow_exec.0.to_string(),
             "followExecRegex" => format!("{:?}", self.follow_exec.1),
             "showRawStrings" => self.show_raw_strings.to_string(),
+            "allowStopForLogpoints" => self.probes.allow_stop_for_logpoints.unwrap_or(false).to_string(),
+            "logpointRateLimit" => self.probes.logpoint_rate_limit.unwrap_or(0).to_string(),
+            "probeCpuLimit" => match self.probes.probe_cpu_limit {
+                Some(percent) => percent.to_string(),
+                None => "default".to_owned(),
+            },
             _ => return String::new(),
         };
         format!("{name}\t{value}\n")
@@ -167,6 +219,9 @@ impl Settings {
             "hideSystemGoroutines" => self.hide_system_goroutines = truth(name, value)?,
             "substitutePath" => change_paths(&mut self.paths, value)?,
             "showRawStrings" => self.show_raw_strings = truth(name, value)?,
+            "allowStopForLogpoints" => self.probes.allow_stop_for_logpoints = Some(truth(name, value)?),
+            "logpointRateLimit" => self.probes.logpoint_rate_limit = Some(number(name, value)?),
+            "probeCpuLimit" => self.probes.probe_cpu_limit = percent(name, value)?,
             "followExec" | "followExecRegex" => {
                 return Err("child processes are not followed by this version of spelunk".to_owned());
             }
@@ -208,6 +263,23 @@ fn number<N: TryFrom<i64>>(name: &str, value: &str) -> Result<N, String> {
         return Err(format!("argument to {name:?} must be a number greater than zero"));
     }
     N::try_from(number).map_err(|_| format!("argument to {name:?} must be a number"))
+}
+
+/// A number that is not negative; `default` for what a session begins with.
+fn percent(name: &str, value: &str) -> Result<Option<f64>, String> {
+    if value == "default" {
+        return Ok(None);
+    }
+    let number = value
+        .parse::<f64>()
+        .ok()
+        .filter(|number| number.is_finite() && *number >= 0.0);
+    match number {
+        Some(number) => Ok(Some(number)),
+        None => Err(format!(
+            "argument to {name:?} must be a percentage, 0 for no limit, or default"
+        )),
+    }
 }
 
 fn truth(name: &str, value: &str) -> Result<bool, String> {
@@ -309,6 +381,33 @@ mod tests {
         }
         assert_eq!(settings.list().lines().count(), NAMES.len());
         assert_eq!(settings.change("hideSystemGoroutines", "true"), Ok(Some(Area::Threads)));
+    }
+
+    #[test]
+    fn an_attached_program_is_protected_unless_the_user_says_otherwise() {
+        let mut settings = Settings::default();
+        assert_eq!(settings.probes.limits(true).share_of_core, Some(0.2));
+        assert_eq!(settings.probes.limits(false), ProbeLimits::default());
+        assert_eq!(settings.show("probeCpuLimit"), "probeCpuLimit\tdefault\n");
+        for (value, attached, launched) in [
+            ("0", None, None),
+            ("50", Some(0.5), Some(0.5)),
+            ("default", Some(0.2), None),
+        ] {
+            assert_eq!(settings.change("probeCpuLimit", value), Ok(None));
+            let shares = (
+                settings.probes.limits(true).share_of_core,
+                settings.probes.limits(false).share_of_core,
+            );
+            assert_eq!(shares, (attached, launched), "{value}");
+        }
+        settings.change("logpointRateLimit", "7").expect("a number");
+        assert_eq!(settings.probes.limits(false).messages_per_second, NonZeroU32::new(7));
+        for value in ["-1", "much", "NaN", "inf"] {
+            assert!(settings.change("probeCpuLimit", value).is_err(), "{value}");
+        }
+        let before = settings.list();
+        assert!(OF_PROBES.iter().all(|name| !before.contains(name)));
     }
 
     #[test]

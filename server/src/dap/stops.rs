@@ -3,6 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{
+    bench::Bench,
     debuggee::{Debuggee, State},
     session::Session,
 };
@@ -38,19 +39,23 @@ impl Session {
             _ => None,
         };
         let whose = stop.whose;
-        let looked = self
-            .worker
-            .call(move |bench| {
-                bench.reset();
-                let (expression, known) = text?;
-                let target = bench.target.as_deref()?;
-                let frame = FrameRef { whose, frame: 0 };
-                let found = target.evaluate(frame, expression, LoadConfig::DAP).ok();
-                found.map_or(known, |value| constant_text(&value))
-            })
-            .await;
+        // What is asked of the worker later comes after this, so only a text must be waited for.
+        let forgotten = self.worker.call(Bench::reset);
+        drop(forgotten);
+        let looked = match text {
+            Some((expression, known)) => {
+                let look = move |bench: &mut Bench| {
+                    let target = bench.target.as_deref()?;
+                    let frame = FrameRef { whose, frame: 0 };
+                    let found = target.evaluate(frame, expression, LoadConfig::DAP).ok();
+                    found.map_or(known, |value| constant_text(&value))
+                };
+                self.worker.call(look).await.ok().flatten()
+            }
+            None => None,
+        };
         let Some(debuggee) = self.debuggee() else { return };
-        let body = stopped_body(debuggee, &stop, looked.ok().flatten());
+        let body = stopped_body(debuggee, &stop, looked);
         self.out.event_with("stopped", &body);
         if waits {
             self.out

@@ -3,28 +3,31 @@
 //! The session speaks to these traits rather than to [`crate::debugger::Session`] itself, so that its order of
 //! messages can be tested without a process and without privileges.
 
-use crossbeam_channel::Sender;
 use spelunk_dwarf::ProcAddr;
 
 use crate::debugger::{
-    BreakpointState, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint,
-    LaunchSpec, Session, SourceBreakpoint, StepKind, Stop,
+    BreakpointState, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters, FunctionBreakpoint,
+    InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session, SourceBreakpoint, StepKind, Stop,
 };
-use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Whose};
+use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
 
 /// Makes targets.
 pub(crate) trait Launcher: Send + Sync {
     /// As [`Session::launch`].
-    fn launch(&self, spec: &LaunchSpec, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError>;
+    fn launch(&self, spec: &LaunchSpec, events: EventSender) -> Result<Box<dyn Target>, DebugError>;
     /// As [`Session::attach`].
-    fn attach(&self, pid: i32, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError>;
+    fn attach(&self, pid: i32, events: EventSender) -> Result<Box<dyn Target>, DebugError>;
 }
 
 /// A target under debug. It stays on one thread.
 pub(crate) trait Target {
     /// As [`Session::pid`].
     fn pid(&self) -> i32;
+    /// As [`Session::own_thread`].
+    fn own_thread(&self, thread: Tid) -> i32 {
+        thread.0
+    }
     /// As [`Session::resume`].
     fn resume(&self) -> Result<(), DebugError>;
     /// As [`Session::resume_unless_stopped`].
@@ -75,6 +78,12 @@ pub(crate) trait Target {
     fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError>;
     /// As [`Session::write_memory`].
     fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError>;
+    /// As [`Session::limit_probes`].
+    fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError>;
+    /// As [`Session::probe_accounts`].
+    fn probe_accounts(&self) -> Result<Vec<ProbeAccount>, DebugError>;
+    /// As [`Session::guess_paths`].
+    fn guess_paths(&self, client: &ClientPaths) -> Result<Vec<(String, String)>, DebugError>;
     /// As [`Session::end`].
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError>;
 }
@@ -83,11 +92,11 @@ pub(crate) trait Target {
 pub(crate) struct Engine;
 
 impl Launcher for Engine {
-    fn launch(&self, spec: &LaunchSpec, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError> {
+    fn launch(&self, spec: &LaunchSpec, events: EventSender) -> Result<Box<dyn Target>, DebugError> {
         Ok(Box::new(Session::launch(spec, events)?))
     }
 
-    fn attach(&self, pid: i32, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError> {
+    fn attach(&self, pid: i32, events: EventSender) -> Result<Box<dyn Target>, DebugError> {
         Ok(Box::new(Session::attach(pid, events)?))
     }
 }
@@ -95,6 +104,10 @@ impl Launcher for Engine {
 impl Target for Session {
     fn pid(&self) -> i32 {
         Session::pid(self)
+    }
+
+    fn own_thread(&self, thread: Tid) -> i32 {
+        Session::own_thread(self, thread)
     }
 
     fn resume(&self) -> Result<(), DebugError> {
@@ -189,6 +202,18 @@ impl Target for Session {
 
     fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
         Session::write_memory(self, addr, bytes)
+    }
+
+    fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError> {
+        Session::limit_probes(self, limits)
+    }
+
+    fn probe_accounts(&self) -> Result<Vec<ProbeAccount>, DebugError> {
+        Session::probe_accounts(self)
+    }
+
+    fn guess_paths(&self, client: &ClientPaths) -> Result<Vec<(String, String)>, DebugError> {
+        Session::guess_paths(self, client)
     }
 
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {

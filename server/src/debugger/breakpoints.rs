@@ -3,7 +3,10 @@
 //! Architecture invariant: the user's breakpoint is not the address. A breakpoint owns its places: one for each body and inlined copy of its line or
 //! function. Its hits are counted here, whatever carried them.
 
-use spelunk_bpf::Link;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use spelunk_bpf::{CounterId, Link, SiteId};
 use spelunk_dwarf::{Binary, FileAddr, Function, LoadBias};
 
 use super::function_location::find_function;
@@ -188,14 +191,35 @@ impl ParsedTerms {
     }
 }
 
+/// Where the hits of a breakpoint are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hits {
+    /// Here: no probe has ever carried it.
+    Here(u64),
+    /// In the kernel's table, whatever carries it now.
+    InKernel(CounterId),
+}
+
+/// Probes in the program, on one link.
+pub(super) struct Planted {
+    /// They come out when it is dropped.
+    pub(super) link: Link,
+    /// Their numbers.
+    pub(super) sites: Vec<SiteId>,
+    /// The probed instructions.
+    pub(super) addresses: Vec<FileAddr>,
+    /// Cleared when their records are not to be shown any more.
+    pub(super) heard: Arc<AtomicBool>,
+}
+
 /// What a breakpoint sits on in the program.
 pub(super) enum Carrier {
     /// Nothing: it is not in the program, or can never act again.
     Nothing,
     /// Stop sites.
     Sites,
-    /// Kernel probes, which come out when the link is dropped.
-    Probes(Link),
+    /// Kernel probes.
+    Probes(Planted),
 }
 
 /// A breakpoint as its user thinks of it.
@@ -213,9 +237,15 @@ pub(super) struct Logical {
     /// The file and line of its first place.
     pub(super) at: Option<(String, u32)>,
     /// How often it was passed while its condition held, by all goroutines together.
-    pub(super) hits: u64,
+    pub(super) hits: Hits,
     /// What it sits on.
     pub(super) carrier: Carrier,
+    /// Whether the kernel has been found unable to carry it.
+    pub(super) evaluated_at_stops: bool,
+    /// Why its probes were switched off, if they were: then nothing carries it.
+    pub(super) switched_off: Option<String>,
+    /// What its client should know of it although it acts.
+    pub(super) message: Option<String>,
 }
 
 impl Logical {
@@ -224,19 +254,17 @@ impl Logical {
         self.parsed.log.is_none()
     }
 
-    /// Whether it will act again.
-    pub(super) fn can_still_act(&self) -> bool {
-        self.parsed
-            .hit_condition
-            .is_none_or(|condition| condition.can_still_hold(self.hits))
+    /// Whether the kernel can spare the program stops: where it logs, and where it does not act at each passing.
+    pub(super) fn gains_by_probes(&self) -> bool {
+        !self.stops() || self.parsed.condition.is_some() || self.parsed.hit_condition.is_some()
     }
 
     /// What a client is told of it.
     pub(super) fn state(&self) -> BreakpointState {
         BreakpointState {
             id: self.id,
-            verified: true,
-            message: None,
+            verified: self.switched_off.is_none(),
+            message: self.switched_off.clone().or_else(|| self.message.clone()),
             file: self.at.as_ref().map(|(file, _)| file.clone()),
             line: self.at.as_ref().map(|(_, line)| *line),
         }

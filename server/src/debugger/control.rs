@@ -12,21 +12,23 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select};
-use spelunk_bpf::Link;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select, unbounded};
 use spelunk_dwarf::{Binary, CfaRule, FileAddr, LoadBias, ProcAddr, RuntimeLayout};
 
-use super::breakpoints::Breakpoints;
+use super::breakpoints::{Breakpoints, Planted};
+use super::closing::Closing;
 use super::code::CodeCache;
 use super::defers::DeferLayout;
+use super::guard::{Guard, Tripped};
 use super::inspection::Seen;
 use super::landing::LineCache;
-use super::logpoints::{ProbeStop, Probes};
 use super::output::Outputs;
+use super::probe_stops::{ProbeStop, ProbeStops};
+use super::probes::Probes;
 use super::sites::Sites;
 use super::stepping::Step;
 use super::temporary::Returning;
-use super::{DebugError, EndWith, Event, ExceptionFilters, Stop};
+use super::{DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop};
 use crate::inspect::Tid;
 use crate::process::{ExitStatus, Inferior, Kicker, Launched, ProcessEvent};
 use crate::value::Memory;
@@ -68,12 +70,14 @@ pub(super) struct Control {
     pub(super) exceptions: ExceptionFilters,
     pub(super) sites: Sites,
     pub(super) probes: Probes,
-    /// The probe that sees panics and fatal errors while the target is not traced.
-    pub(super) exception_link: Option<Link>,
-    /// That it has stopped the target.
+    /// The probes that see panics and fatal errors while the target is not traced.
+    pub(super) exception_probes: Option<Planted>,
+    /// That a probe has stopped a thread.
     pub(super) probe_stops: Receiver<ProbeStop>,
-    /// The same, taken from the channel and not dealt with.
-    pub(super) probe_stop: Option<ProbeStop>,
+    /// The same, taken from the channel and not judged.
+    pub(super) stopped_by_probe: ProbeStops,
+    /// Links that are being closed.
+    pub(super) closing: Closing,
     pub(super) code: CodeCache,
     pub(super) lines: LineCache,
     pub(super) cfa_rules: HashMap<FileAddr, Option<CfaRule>>,
@@ -86,7 +90,7 @@ pub(super) struct Control {
     pub(super) arrived_from: Option<(Tid, Returning)>,
     /// Events that came while something else was waited for.
     pub(super) waiting: VecDeque<ProcessEvent>,
-    pub(super) events: Sender<Event>,
+    pub(super) events: EventSender,
     /// Set when nothing may be put into the program any more, with the reason.
     pub(super) refused: Option<String>,
     pub(super) was_launched: bool,
@@ -99,6 +103,13 @@ pub(super) struct Control {
     pub(super) exit: Receiver<ExitStatus>,
     pub(super) kicker: KickerSlot,
     pub(super) ended: bool,
+    /// What probes may do.
+    pub(super) limits: ProbeLimits,
+    /// Looks after what they cost, where that is limited.
+    pub(super) guard: Option<Guard>,
+    /// For the guard, to tell of probes that it has switched off.
+    pub(super) tripping: Sender<Tripped>,
+    tripped: Receiver<Tripped>,
 }
 
 /// What a session starts with.
@@ -110,7 +121,7 @@ pub(super) struct Start {
     pub(super) launched: Option<Launched>,
     pub(super) outputs: Outputs,
     pub(super) exit: Receiver<ExitStatus>,
-    pub(super) events: Sender<Event>,
+    pub(super) events: EventSender,
     pub(super) kicker: KickerSlot,
 }
 
@@ -121,6 +132,7 @@ pub(super) fn failed(error: impl std::fmt::Display) -> DebugError {
 impl Control {
     pub(super) fn new(start: Start) -> Control {
         let was_launched = start.launched.is_some();
+        let (tripping, tripped) = unbounded();
         let mut control = Control {
             pid: start.pid,
             layout: start.binary.runtime_layout().ok(),
@@ -133,9 +145,10 @@ impl Control {
             exceptions: ExceptionFilters::default(),
             sites: Sites::default(),
             probes: start.probes,
-            exception_link: None,
+            exception_probes: None,
             probe_stops: start.probe_stops,
-            probe_stop: None,
+            stopped_by_probe: ProbeStops::default(),
+            closing: Closing::default(),
             code: CodeCache::default(),
             lines: LineCache::default(),
             cfa_rules: HashMap::new(),
@@ -155,6 +168,10 @@ impl Control {
             exit: start.exit,
             kicker: start.kicker,
             ended: false,
+            limits: ProbeLimits::default(),
+            guard: None,
+            tripping,
+            tripped,
         };
         if !was_launched {
             control.find_bias();
@@ -171,6 +188,9 @@ impl Control {
             tracing::debug!("panics are not noticed until something stops the program: {why}");
         }
         while !self.ended {
+            while let Ok(tripped) = self.tripped.try_recv() {
+                self.switch_off(tripped);
+            }
             let is_waiting = self.inferior.is_some() && self.phase == Phase::Running;
             let served = if is_waiting {
                 self.serve_running(jobs)
@@ -235,7 +255,7 @@ impl Control {
             job(self);
             return Ok(());
         }
-        let (exit, stops) = (self.exit.clone(), self.probe_stops.clone());
+        let (exit, stops, tripped) = (self.exit.clone(), self.probe_stops.clone(), self.tripped.clone());
         select! {
             recv(jobs) -> job => match job {
                 Ok(job) => job(self),
@@ -244,16 +264,20 @@ impl Control {
             recv(stops) -> stop => if let Ok(stop) = stop {
                 self.on_probe_stop(stop);
             },
+            recv(tripped) -> tripped => if let Ok(tripped) = tripped {
+                self.switch_off(tripped);
+            },
             recv(exit) -> status => self.on_exit(status.unwrap_or(ExitStatus::Unknown)),
         }
         Ok(())
     }
 
-    fn on_event(&mut self, event: ProcessEvent) {
+    pub(super) fn on_event(&mut self, event: ProcessEvent) {
         match event {
             ProcessEvent::Site { thread, addr } => self.on_site(thread, addr),
             ProcessEvent::Stepped { thread } => self.on_stepped(thread),
             ProcessEvent::HardcodedBreakpoint { thread } => self.on_hardcoded_breakpoint(thread),
+            ProcessEvent::StoppedByProbe { thread } => self.on_stopped_by_probe(thread),
             ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_) => {}
             ProcessEvent::Exec => self.on_exec(),
             ProcessEvent::Exited(status) => self.on_exit(status),

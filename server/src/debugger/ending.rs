@@ -4,11 +4,9 @@ use std::sync::PoisonError;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use spelunk_bpf::Link;
 
 use super::breakpoints::Carrier;
 use super::control::{Control, Phase, WATCH};
-use super::logpoints::close_links;
 use super::sites::Sites;
 use super::{EndWith, Event};
 use crate::process::{ExitStatus, Inferior, ProcessEvent};
@@ -57,15 +55,15 @@ impl Control {
 
     /// Forgets all breakpoints and what they sit on, without touching the target.
     pub(super) fn forget_all(&mut self) {
-        let mut links: Vec<Link> = self.exception_link.take().into_iter().collect();
+        self.unwatch_exceptions();
         for id in self.breakpoints.ids() {
             if let Some(logical) = self.breakpoints.remove(id)
-                && let Carrier::Probes(link) = logical.carrier
+                && let Carrier::Probes(planted) = logical.carrier
             {
-                links.push(link);
+                self.uproot(planted);
             }
         }
-        close_links(links);
+        self.stopped_by_probe.clear();
         self.sites = Sites::default();
         self.step = None;
         self.stop = None;
@@ -125,6 +123,9 @@ impl Control {
             self.cancel_step();
             self.remove_all_sites();
             self.forget_all();
+            // No thread is to come to a probe any more that nobody listens to.
+            self.closing.wait_for_all();
+            self.undo_stops_of_untraced();
             if let Some(inferior) = self.drop_inferior()
                 && let Err(error) = inferior.detach()
             {

@@ -6,8 +6,6 @@
 use super::breakpoints::{Exception, wanted_exceptions};
 use super::control::Control;
 use super::hits::Passer;
-use super::logpoints::ProbeStop;
-use super::{DebugError, Event};
 use crate::inspect::FrameScope;
 use crate::value::{LoadConfig, Style};
 
@@ -39,53 +37,18 @@ impl Control {
         let functions: Vec<_> = wanted_exceptions(self.exceptions)
             .flat_map(|exception| exception.functions(&binary))
             .collect();
-        self.exception_link = None;
+        self.unwatch_exceptions();
         if !functions.is_empty() {
-            self.exception_link = Some(self.probes.stop_at(&functions)?);
+            self.exception_probes = Some(self.probes.stop_at(&functions)?);
         }
         Ok(())
     }
 
-    /// Takes that probe out: an int3 and a uprobe never share an address. Answers the stop that it has caused meanwhile, if it has.
-    pub(super) fn unwatch_exceptions(&mut self) -> Option<ProbeStop> {
-        if self.exception_link.take().is_some() {
-            // What it caused before it came out lies in the ring.
-            self.probes.drain();
+    /// Takes those probes out: from now on they stop nobody. What they have caused before waits to be judged.
+    pub(super) fn unwatch_exceptions(&mut self) {
+        if let Some(planted) = self.exception_probes.take() {
+            self.uproot(planted);
         }
-        self.probe_stop.take().or_else(|| self.probe_stops.try_recv().ok())
-    }
-
-    /// The probe has stopped the program.
-    pub(super) fn on_probe_stop(&mut self, stop: ProbeStop) {
-        if self.inferior.is_some() {
-            return;
-        }
-        self.probe_stop = Some(stop);
-        if let Err(error) = self.trace() {
-            let text =
-                format!("the program was stopped at a panic or a fatal error, and could not be looked at: {error}");
-            let _ = self.events.send(Event::Notice(text));
-            // Nobody else would let it go on.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.pid), nix::sys::signal::Signal::SIGCONT);
-        }
-    }
-
-    /// Puts the thread that came to the probe back to where it was before the probed instruction: it may have run on for a few more before it stopped.
-    pub(super) fn rewind_to_probe(&mut self, stop: &ProbeStop) -> Result<(), DebugError> {
-        let inferior = self
-            .inferior
-            .as_mut()
-            .ok_or_else(|| DebugError::Failed("the program is not traced".to_owned()))?;
-        let failed = |error: &dyn std::fmt::Display| DebugError::Failed(error.to_string());
-        let mut registers = inferior
-            .general_registers(stop.thread)
-            .map_err(|error| failed(&error))?;
-        for (register, value) in &stop.registers {
-            registers.set_general(*register, Some(*value));
-        }
-        inferior
-            .set_registers(stop.thread, &registers)
-            .map_err(|error| failed(&error))
     }
 
     /// What was passed to `panic` or to the runtime's `throw`, as text; `None` where it could not be read.

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
+use spelunk_bpf::HitTest;
 
 /// What Delve accepts (`hitConditionRegex`): operator characters, at most one space, a number. It is searched for, not matched as a whole.
 static SHAPE: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"([=><%!]*)( ?)([0-9_]+)").ok());
@@ -21,14 +22,14 @@ enum Comparison {
 
 /// A parsed hit condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct HitCondition {
+pub(crate) struct HitCondition {
     comparison: Comparison,
     number: u64,
 }
 
 /// Why a hit condition is none. The texts are Delve's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum HitConditionError {
+pub(crate) enum HitConditionError {
     /// No number in it.
     #[error(
         "unable to parse breakpoint hit condition: {0:?}\nhit conditions should be of the form \"number\" or \"OP number\""
@@ -44,7 +45,7 @@ pub(super) enum HitConditionError {
 
 impl HitCondition {
     /// Parses `4`, `== 4`, `>= 4`, `% 4` and the like.
-    pub(super) fn parse(text: &str) -> Result<HitCondition, HitConditionError> {
+    pub(crate) fn parse(text: &str) -> Result<HitCondition, HitConditionError> {
         let found = SHAPE.as_ref().and_then(|shape| shape.captures(text.trim()));
         let Some(found) = found else {
             return Err(HitConditionError::Shape(text.to_owned()));
@@ -70,8 +71,22 @@ impl HitCondition {
         Ok(HitCondition { comparison, number })
     }
 
+    /// The same for the kernel.
+    pub(crate) fn test(self) -> HitTest {
+        let compare = |comparison| HitTest::Compare(comparison, self.number);
+        match self.comparison {
+            Comparison::Equal => compare(spelunk_bpf::Comparison::Equal),
+            Comparison::NotEqual => compare(spelunk_bpf::Comparison::NotEqual),
+            Comparison::Greater => compare(spelunk_bpf::Comparison::Greater),
+            Comparison::Less => compare(spelunk_bpf::Comparison::Less),
+            Comparison::GreaterOrEqual => compare(spelunk_bpf::Comparison::GreaterOrEqual),
+            Comparison::LessOrEqual => compare(spelunk_bpf::Comparison::LessOrEqual),
+            Comparison::Multiple => HitTest::Multiple(self.number),
+        }
+    }
+
     /// Whether the breakpoint acts at its `hits`th hit, counted from 1.
-    pub(super) fn holds(self, hits: u64) -> bool {
+    pub(crate) fn holds(self, hits: u64) -> bool {
         match self.comparison {
             Comparison::Equal => hits == self.number,
             Comparison::NotEqual => hits != self.number,

@@ -5,8 +5,9 @@
 
 use spelunk_dwarf::{CfaRule, FileAddr, ProcAddr};
 
-use super::breakpoints::Exception;
+use super::breakpoints::{Exception, Hits};
 use super::control::{Control, Phase};
+use super::probe_stops::is_own;
 use super::temporary::{Follow, FrameIs, Kind, Returning, Temporary};
 use super::{BreakpointId, Event, StopReason};
 use crate::inspect::{
@@ -34,13 +35,22 @@ impl Passer {
 
 /// What a passing comes to.
 #[derive(Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     /// Nothing: the thread goes on.
     GoOn,
     /// All threads stop.
     Stop(StopReason),
     /// The thread has been moved on already.
     Moved,
+}
+
+/// A breakpoint that a thread has come to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived {
+    /// Which.
+    pub(super) id: BreakpointId,
+    /// Whether the kernel has found its condition true, has counted the hit, and has found that its hit condition holds.
+    pub(super) decided: bool,
 }
 
 /// What the temporaries at a site come to.
@@ -97,18 +107,35 @@ impl Control {
     }
 
     fn judge(&mut self, thread: Tid, addr: ProcAddr) -> Outcome {
-        let addr = self.bias.to_file(addr);
-        let Some(users) = self.sites.users(addr) else {
+        self.judge_arrival(thread, self.bias.to_file(addr), Vec::new())
+    }
+
+    /// What a thread's coming to an address means for the users of that, and for breakpoints whose probe there has stopped it.
+    pub(super) fn judge_arrival(&mut self, thread: Tid, addr: FileAddr, mut arrived: Vec<Arrived>) -> Outcome {
+        let mut temporaries = Vec::new();
+        if let Some(users) = self.sites.users(addr) {
+            for id in &users.breakpoints {
+                if !arrived.iter().any(|arrived| arrived.id == *id) {
+                    arrived.push(Arrived {
+                        id: *id,
+                        decided: false,
+                    });
+                }
+            }
+            temporaries.clone_from(&users.temporaries);
+        }
+        if arrived.is_empty() && temporaries.is_empty() {
             return Outcome::GoOn;
-        };
-        let (breakpoints, temporaries) = (users.breakpoints.clone(), users.temporaries.clone());
+        }
+        // A client that is told of several knows them in the order in which they were set.
+        arrived.sort_by_key(|arrived| arrived.id);
         let Some(passer) = self.passer(thread, addr) else {
             return Outcome::GoOn;
         };
         let mut at = Vec::new();
         let mut failure = None;
-        for id in breakpoints {
-            match self.passes_breakpoint(&passer, id) {
+        for Arrived { id, decided } in arrived {
+            match self.passes_breakpoint(&passer, id, decided) {
                 Ok(true) => at.push(id),
                 Ok(false) => {}
                 // A condition that cannot be evaluated stops the program, and the client is told why, as Delve does.
@@ -162,33 +189,47 @@ impl Control {
         }
     }
 
-    /// Whether a breakpoint acts on this passing and is to stop the program. A logpoint logs, and does not.
-    fn passes_breakpoint(&mut self, passer: &Passer, id: BreakpointId) -> Result<bool, String> {
+    /// Whether a breakpoint acts on this passing and is to stop the program. A logpoint logs, and does not. What the kernel has found true is looked at again:
+    /// other threads may have changed what it has seen.
+    fn passes_breakpoint(&mut self, passer: &Passer, id: BreakpointId, decided: bool) -> Result<bool, String> {
         let Some(logical) = self.breakpoints.get(id) else {
-            // The debugger's own have no terms.
-            return Ok(id.0 < 0);
+            // The debugger's own have no terms. Any other was taken out after the thread had come to it.
+            return Ok(is_own(id));
         };
         if let Some(condition) = logical.parsed.condition.clone()
             && !self.holds(passer, &condition)?
         {
             return Ok(false);
         }
-        let Some(logical) = self.breakpoints.get_mut(id) else {
-            return Ok(false);
-        };
-        logical.hits += 1;
-        if logical
-            .parsed
-            .hit_condition
-            .is_some_and(|condition| !condition.holds(logical.hits))
-        {
+        if !decided && !self.count_hit(id) {
             return Ok(false);
         }
+        let Some(logical) = self.breakpoints.get(id) else {
+            return Ok(false);
+        };
         if logical.stops() {
             return Ok(true);
         }
         self.log(passer, id);
         Ok(false)
+    }
+
+    /// Counts a hit; answers whether the breakpoint acts on it by its hit condition.
+    fn count_hit(&mut self, id: BreakpointId) -> bool {
+        let Some(logical) = self.breakpoints.get_mut(id) else {
+            return false;
+        };
+        let number = match logical.hits {
+            Hits::Here(ref mut hits) => {
+                *hits += 1;
+                *hits
+            }
+            Hits::InKernel(counter) => self.probes.count_hit(counter),
+        };
+        logical
+            .parsed
+            .hit_condition
+            .is_none_or(|condition| condition.holds(number))
     }
 
     /// The stack of a thread that alone stands still, as deep as wanted.

@@ -1,23 +1,31 @@
 //! One debug session, protocol-neutral: the only thing `dap/`, `rpc/` and `cli/` call.
 //!
 //! A session owns a target process and the logical breakpoints set in it. What happens in the target
-//! reaches the owner through the [`Event`] channel it gave when it made the session.
+//! reaches the owner as [`Event`]s, through the queue it gave when it made the session.
 
+mod accounts;
+mod breaker;
 mod breakpoints;
+mod closing;
 mod code;
 mod control;
 mod coroutine;
 mod defers;
 mod ending;
+mod event_queue;
 mod exceptions;
 mod function_location;
-mod hit_condition;
+mod guard;
+pub(crate) mod hit_condition;
 mod hits;
 mod inspection;
 mod landing;
-mod logpoints;
+mod limits;
 mod message;
 mod output;
+mod path_guess;
+mod probe_stops;
+mod probes;
 mod range_over_func;
 mod reachable;
 mod register_list;
@@ -33,9 +41,13 @@ mod temporary;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use accounts::{ProbeAccount, ProbeState};
+pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
+pub(crate) use path_guess::ClientPaths;
 pub(crate) use session::Session;
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 /// The number a client knows a logical breakpoint by; never used again within a session. Starts at 1.
@@ -100,6 +112,57 @@ pub(crate) struct BreakpointState {
     pub(crate) line: Option<u32>,
 }
 
+/// A log message that was gathered with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogMessage {
+    /// As in [`Event::Log`].
+    pub(crate) goroutine: i64,
+    /// As in [`Event::Log`].
+    pub(crate) text: String,
+    /// As in [`Event::Log`].
+    pub(crate) file: String,
+    /// As in [`Event::Log`].
+    pub(crate) line: u32,
+}
+
+/// Log messages that were left out, by the line of the logpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Suppressed(pub(crate) Vec<(String, u32, u64)>);
+
+impl Suppressed {
+    /// Counts more of them.
+    pub(crate) fn add(&mut self, file: &str, line: u32, count: u64) {
+        let known = self.0.iter_mut().find(|known| known.1 == line && known.0 == file);
+        match known {
+            Some((_, _, counted)) => *counted += count,
+            None => self.0.push((file.to_owned(), line, count)),
+        }
+    }
+
+    /// Adds those of another.
+    pub(crate) fn merge(&mut self, other: &Suppressed) {
+        for (file, line, count) in &other.0 {
+            self.add(file, *line, *count);
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.iter().map(|(_, _, count)| count).sum()
+    }
+}
+
+/// What probes may do to the program.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct ProbeLimits {
+    /// Whether a logpoint on a program that was attached to may stop it at each hit, where the kernel cannot serve it. A launched program is always stopped then.
+    pub(crate) may_stop_for_logpoints: bool,
+    /// How many messages each logpoint may write in a second; `None`: any number.
+    pub(crate) messages_per_second: Option<NonZeroU32>,
+    /// What share of one core each breakpoint's probes may take, 1.0 being all of it; `None`: any.
+    pub(crate) share_of_core: Option<f64>,
+}
+
 /// Something that happened in the session, in order.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
@@ -114,12 +177,20 @@ pub(crate) enum Event {
         /// Its line.
         line: u32,
     },
+    /// Logpoints were passed faster than a person reads: their messages in order.
+    Backlog(Vec<LogMessage>),
+    /// Logpoints were passed faster than their messages could be sent: here so many are missing.
+    Suppressed(Suppressed),
     /// The target wrote to its standard output (only with `capture_output`).
     Stdout(Vec<u8>),
     /// The target wrote to its standard error (only with `capture_output`).
     Stderr(Vec<u8>),
     /// The target has stopped, and stays so until it is moved on. All that was logged and written before has been sent before this event.
     Stopped(Stop),
+    /// A breakpoint is not what its client knows of it any more.
+    BreakpointChanged(BreakpointState),
+    /// Something the user should not miss: a probe was switched off.
+    Warning(String),
     /// Something the user should read: lost records, a probe that could not be placed.
     Notice(String),
     /// The target is gone. Everything it logged and wrote has been sent before this event.

@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::Event;
+use super::{Event, EventSender};
 
 /// How much is read at once, in bytes.
 const CHUNK: usize = 8 << 10;
@@ -29,7 +28,7 @@ const POLL: Duration = Duration::from_millis(1);
 struct Pipe {
     file: File,
     wrap: fn(Vec<u8>) -> Event,
-    events: Sender<Event>,
+    events: EventSender,
     /// Held while bytes are between the pipe and the events, so that they keep their order.
     reading: Mutex<()>,
 }
@@ -100,7 +99,7 @@ impl Outputs {
         source: Option<File>,
         name: &str,
         wrap: fn(Vec<u8>) -> Event,
-        events: &Sender<Event>,
+        events: &EventSender,
     ) {
         let Some(file) = source else { return };
         let pipe = Arc::new(Pipe {
@@ -153,7 +152,7 @@ mod tests {
     fn a_flush_sends_what_was_written_in_order() {
         let (read, write) = nix::unistd::pipe().expect("a pipe");
         let mut write = File::from(write);
-        let (events, sent) = crossbeam_channel::unbounded();
+        let (events, sent) = crate::debugger::event_queue();
         let mut outputs = Outputs::default();
         outputs.forward(Some(File::from(read)), "test-output", Event::Stdout, &events);
         let mut expected = Vec::new();
@@ -163,7 +162,7 @@ mod tests {
             write.write_all(line.as_bytes()).expect("room in the pipe");
             expected.extend_from_slice(line.as_bytes());
             outputs.flush();
-            for event in sent.try_iter() {
+            for event in std::iter::from_fn(|| sent.try_recv()) {
                 let Event::Stdout(bytes) = event else {
                     panic!("not output: {event:?}")
                 };
@@ -179,13 +178,12 @@ mod tests {
     fn one_who_keeps_the_output_open_is_not_waited_for() {
         let (read, write) = nix::unistd::pipe().expect("a pipe");
         let mut write = File::from(write);
-        let (events, sent) = crossbeam_channel::unbounded();
+        let (events, sent) = crate::debugger::event_queue();
         let mut outputs = Outputs::default();
         outputs.forward(Some(File::from(read)), "test-output", Event::Stdout, &events);
         write.write_all(b"last words").expect("room in the pipe");
         outputs.finish();
-        let said: Vec<u8> = sent
-            .try_iter()
+        let said: Vec<u8> = std::iter::from_fn(|| sent.try_recv())
             .flat_map(|event| {
                 if let Event::Stdout(bytes) = event {
                     bytes

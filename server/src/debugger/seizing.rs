@@ -43,7 +43,8 @@ impl Control {
         if let Some(inferior) = self.inferior.as_mut() {
             return inferior.stop_all().map_err(failed);
         }
-        let probe_stop = self.unwatch_exceptions();
+        self.confirm_process()?;
+        self.unwatch_exceptions();
         let how = Seize {
             kill_with_us: self.was_launched,
         };
@@ -51,9 +52,10 @@ impl Control {
             (Phase::Held, Some(launched)) => {
                 Inferior::seize_held(launched).map_err(|error| failed(format!("could not launch process: {error}")))?
             }
-            _ if probe_stop.is_some() => Inferior::seize_after_probe(self.pid, how).map_err(failed)?,
             _ => Inferior::seize(self.pid, how).map_err(failed)?,
         };
+        // Now that it is traced nobody else can have its number. What has turned out to be another process is let go here.
+        self.confirm_process()?;
         *self.kicker.lock().unwrap_or_else(PoisonError::into_inner) = Some(inferior.kicker());
         self.memory = Some(inferior.memory());
         self.inferior = Some(inferior);
@@ -68,13 +70,21 @@ impl Control {
             });
             self.check_identity();
         }
+        self.know_probes();
+        self.collect_probe_stops_of_untraced().map_err(failed)?;
         let sites = self.sites.addresses();
         self.put_in(&sites);
         self.set_exceptions();
-        match probe_stop {
-            Some(stop) => self.rewind_to_probe(&stop),
-            None => Ok(()),
+        Ok(())
+    }
+
+    /// Checks that an attached process is still the one that was asked for, acts for the same user and runs the same program: with `CAP_SYS_PTRACE` the
+    /// kernel would let us have any.
+    fn confirm_process(&self) -> Result<(), DebugError> {
+        if self.was_launched {
+            return Ok(());
         }
+        self.probes.process().confirm().map_err(failed)
     }
 
     /// Makes the target traced, if it is not, without telling anybody: it goes on at once.
@@ -93,6 +103,8 @@ impl Control {
     pub(super) fn put_in(&mut self, addresses: &[FileAddr]) {
         let bias = self.bias;
         let Some(inferior) = self.inferior.as_mut() else { return };
+        // Closing a link writes the original byte back, over any int3.
+        self.closing.wait_for(addresses);
         for addr in addresses {
             if let Err(error) = inferior.insert_site(bias.to_proc(*addr)) {
                 let _ = self

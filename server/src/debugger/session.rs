@@ -9,15 +9,14 @@ use spelunk_dwarf::{Binary, ProcAddr};
 
 use super::breakpoints::{Group, Wanted};
 use super::control::{Control, Job, KickerSlot, Start, failed};
-use super::logpoints::Probes;
 use super::output::Outputs;
+use super::probes::Probes;
 use super::{
-    BreakpointState, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint,
-    LaunchSpec, SourceBreakpoint, StepKind, Stop,
+    BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
+    InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
 };
-use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Whose};
-use crate::process::{Launch, Output, executable, same_user_or_root, watch};
-use crate::trace::Place;
+use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
+use crate::process::{Identity, Launch, Output, own_number, watch};
 use crate::value::{LoadConfig, Value};
 
 /// A debug session with its target. Dropping it ends a launched target and lets an attached one go.
@@ -35,7 +34,7 @@ fn gone() -> DebugError {
 
 impl Session {
     /// Creates the target, held before its first instruction until [`Session::resume`].
-    pub(crate) fn launch(spec: &LaunchSpec, events: Sender<Event>) -> Result<Session, DebugError> {
+    pub(crate) fn launch(spec: &LaunchSpec, events: EventSender) -> Result<Session, DebugError> {
         let binary = Arc::new(Binary::open(&spec.program).map_err(failed)?);
         let launch = Launch {
             program: spec.program.clone(),
@@ -59,10 +58,7 @@ impl Session {
             let mut outputs = Outputs::default();
             outputs.forward(launched.stdout.take(), "target-stdout", Event::Stdout, &events);
             outputs.forward(launched.stderr.take(), "target-stderr", Event::Stderr, &events);
-            let place = Place {
-                file: program,
-                pid: launched.pid,
-            };
+            let place = Arc::new(Identity::launched(launched.pid, &program).map_err(failed)?);
             let (stopped, probe_stops) = unbounded();
             Ok(Start {
                 pid: launched.pid,
@@ -79,16 +75,17 @@ impl Session {
     }
 
     /// Attaches to a running process, which goes on running.
-    pub(crate) fn attach(pid: i32, events: Sender<Event>) -> Result<Session, DebugError> {
-        same_user_or_root(pid).map_err(failed)?;
+    pub(crate) fn attach(pid: i32, events: EventSender) -> Result<Session, DebugError> {
+        let process = Arc::new(Identity::attached(pid).map_err(failed)?);
         let exit = watch(pid).map_err(|error| failed(format!("could not attach to pid {pid}: {error}")))?;
-        let file = executable(pid).map_err(failed)?;
-        let binary = Arc::new(Binary::open(&file).map_err(failed)?);
+        let binary = Arc::new(Binary::open(process.name()).map_err(failed)?);
+        // It may have executed another program between the two.
+        process.confirm().map_err(failed)?;
         Session::begin(move |kicker| {
             let (stopped, probe_stops) = unbounded();
             Ok(Start {
                 pid,
-                probes: Probes::new(Arc::clone(&binary), Place { file, pid }, events.clone(), stopped),
+                probes: Probes::new(Arc::clone(&binary), process, events.clone(), stopped),
                 probe_stops,
                 binary,
                 launched: None,
@@ -159,6 +156,11 @@ impl Session {
     /// The target's process id.
     pub(crate) fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// What a thread is called in the target's own pid namespace: the number that the program itself and its container know.
+    pub(crate) fn own_thread(&self, thread: Tid) -> i32 {
+        own_number(self.pid, thread).unwrap_or(thread.0)
     }
 
     /// Lets the target run: a held one starts, a stopped one goes on, and with it the step that a breakpoint interrupted. Does nothing when it runs.
@@ -298,6 +300,23 @@ impl Session {
     pub(crate) fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
         let bytes = bytes.to_vec();
         self.ask(move |control| control.write_memory(addr, &bytes))
+    }
+
+    /// Says what probes may do from now on.
+    pub(crate) fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError> {
+        self.call(move |control| control.limit_probes(limits))
+    }
+
+    /// What became of the hits of each breakpoint that probes have carried in this session, taken out ones included, in the order of their numbers. Works in
+    /// every state of the target.
+    pub(crate) fn probe_accounts(&self) -> Result<Vec<ProbeAccount>, DebugError> {
+        self.call(|control| control.probe_accounts())
+    }
+
+    /// Guesses which of the client's directories are which of those that the target was built in: pairs of both.
+    pub(crate) fn guess_paths(&self, client: &ClientPaths) -> Result<Vec<(String, String)>, DebugError> {
+        let client = client.clone();
+        self.call(move |control| control.guess_paths(&client))
     }
 
     /// Ends the session. All events of the target have been sent when this returns. A launched target cannot be left behind: it ends with its debugger.

@@ -1,13 +1,18 @@
 //! Breakpoints into the program, and out of it.
 
-use spelunk_dwarf::ProcAddr;
+use std::sync::atomic::Ordering;
+
+use spelunk_dwarf::{FileAddr, ProcAddr};
 
 use super::breakpoints::{
-    Carrier, Exception, Group, Logical, Origin, ParsedTerms, Wanted, find_places, refused, wanted_exceptions,
+    Carrier, Exception, Group, Hits, Logical, Origin, ParsedTerms, Planted, Wanted, find_places, refused,
+    wanted_exceptions,
 };
 use super::control::Control;
-use super::logpoints::{NoProbes, close_links};
+use super::probe_stops::instruction_bytes;
+use super::probes::NoProbes;
 use super::{BreakpointId, BreakpointState, Event, ExceptionFilters};
+use crate::trace::Unfit;
 
 /// What a client that names one place twice is told, in Delve's words.
 const TWICE: &str = "breakpoint already exists";
@@ -28,6 +33,7 @@ impl Control {
                 None => self.create(one),
             });
         }
+        self.guard_probes();
         if !self.sites.is_empty()
             && let Err(error) = self.trace()
         {
@@ -73,8 +79,11 @@ impl Control {
             parsed,
             places,
             at,
-            hits: 0,
+            hits: Hits::Here(0),
             carrier: Carrier::Nothing,
+            message: None,
+            evaluated_at_stops: false,
+            switched_off: None,
         };
         match self.arm(&mut logical) {
             Ok(()) => {
@@ -120,52 +129,140 @@ impl Control {
 
     /// Takes breakpoints out for good.
     fn remove_breakpoints(&mut self, ids: &[BreakpointId]) {
-        let mut links = Vec::new();
+        let mut planted = Vec::new();
         for id in ids {
             let Some(mut logical) = self.breakpoints.remove(*id) else {
                 continue;
             };
-            if let Carrier::Probes(link) = std::mem::replace(&mut logical.carrier, Carrier::Nothing) {
-                links.push(link);
+            if let Carrier::Probes(probes) = std::mem::replace(&mut logical.carrier, Carrier::Nothing) {
+                planted.push((*id, probes));
             } else {
                 self.free(&logical);
             }
+            self.probes.recycle(*id, logical.hits);
         }
-        close_links(links);
+        for (_, probes) in &planted {
+            self.probes.retire_sites(&probes.sites);
+        }
+        if !planted.is_empty() {
+            self.probes.drain();
+        }
+        for (id, probes) in planted {
+            probes.heard.store(false, Ordering::Release);
+            self.uproot(probes);
+            self.probes.tell_losses(id);
+        }
     }
 
-    /// Puts a breakpoint on what carries it: stop sites, or kernel probes for a logpoint that nothing else requires to stop for.
-    fn arm(&mut self, logical: &mut Logical) -> Result<(), String> {
+    /// Takes probes out of the program. They stop nobody any more when this returns; the kernel needs a while to close their link, which nobody waits for.
+    pub(super) fn uproot(&mut self, planted: Planted) {
+        self.probes.retire_sites(&planted.sites);
+        let bias = self.bias;
+        if let Some(inferior) = self.inferior.as_mut() {
+            for addr in &planted.addresses {
+                inferior.forget_probe(bias.to_proc(*addr));
+            }
+        }
+        self.closing.close(planted.link, planted.addresses);
+    }
+
+    /// Puts a breakpoint on what carries it: kernel probes where they spare the program stops and nothing else requires to stop there, else stop sites.
+    pub(super) fn arm(&mut self, logical: &mut Logical) -> Result<(), String> {
         logical.carrier = Carrier::Nothing;
+        logical.message = None;
+        logical.evaluated_at_stops = false;
+        logical.switched_off = None;
         let is_site = logical.places.iter().any(|addr| self.sites.users(*addr).is_some());
-        let conditional = logical.parsed.condition.is_some() || logical.parsed.hit_condition.is_some();
-        let refuses_surprise = !self.was_launched && self.inferior.is_none();
-        if let Some(template) = &logical.parsed.log {
-            let why = if is_site || conditional {
-                conditional.then(|| "its condition is evaluated at a stop".to_owned())
-            } else {
-                let at = logical.at.clone().unwrap_or_default();
-                match self.probes.install(logical.id, &logical.places, &at, template) {
-                    Ok(link) => {
-                        logical.carrier = Carrier::Probes(link);
-                        return Ok(());
-                    }
-                    Err(NoProbes::Unavailable(why) | NoProbes::ThisOne(why)) => Some(why),
-                }
+        if logical.gains_by_probes() && !is_site {
+            let why = match self.plant(logical) {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
             };
-            if let Some(why) = why {
+            if logical.stops() {
+                logical.evaluated_at_stops = true;
+                // One that has no value anywhere in the function fails at each hit, and says so there, as in Delve.
+                if !matches!(why, NoProbes::Unfit(Unfit::Condition(_))) {
+                    logical.message = Some(format!("evaluated at a stop: {why}"));
+                }
+            } else {
                 // Attaching may not become stopping by surprise.
+                let refuses_surprise = !self.was_launched && !self.limits.may_stop_for_logpoints;
                 if refuses_surprise {
                     return Err(format!(
-                        "this logpoint could only be served by stopping the program at each hit: {why}"
+                        "this logpoint could only be served by stopping the program at each hit: {why}; to allow that, set allowStopForLogpoints in the launch configuration"
                     ));
                 }
-                self.tell_fallback(&why);
+                logical.evaluated_at_stops = true;
+                self.tell_fallback(&why.to_string());
             }
         }
         self.free_probes_at(logical);
         self.occupy(logical);
         Ok(())
+    }
+
+    /// Puts the probes of a breakpoint into the program. The error says why it has none.
+    fn plant(&mut self, logical: &mut Logical) -> Result<(), NoProbes> {
+        let counter = match logical.hits {
+            Hits::InKernel(counter) => counter,
+            Hits::Here(hits) => self.probes.add_counter(hits).map_err(NoProbes::Unavailable)?,
+        };
+        logical.hits = Hits::InKernel(counter);
+        // Who stands at the breakpoint has come to it already. Behind it, on a cheaper instruction, the probe would stop that thread once more.
+        let standing = self.places_of_threads();
+        let exact = matches!(logical.origin, Origin::Instruction(_))
+            || logical
+                .places
+                .iter()
+                .any(|addr| standing.contains(&self.to_proc(*addr)));
+        let planted = self.probes.install(logical, counter, exact)?;
+        if logical.stops() {
+            self.know_probes_at(&planted.addresses);
+        }
+        logical.carrier = Carrier::Probes(planted);
+        Ok(())
+    }
+
+    /// Makes the probes that may stop threads known to the tracer, which has them passed unseen where a thread stands at one.
+    pub(super) fn know_probes(&mut self) {
+        let addresses: Vec<FileAddr> = self
+            .breakpoints
+            .iter()
+            .filter(|logical| logical.stops())
+            .filter_map(|logical| match &logical.carrier {
+                Carrier::Probes(planted) => Some(planted.addresses.clone()),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        self.know_probes_at(&addresses);
+    }
+
+    fn know_probes_at(&mut self, addresses: &[FileAddr]) {
+        let bias = self.bias;
+        let Some(inferior) = self.inferior.as_mut() else { return };
+        for addr in addresses {
+            let code = instruction_bytes(&self.binary, *addr);
+            if let Err(error) = inferior.know_probe(bias.to_proc(*addr), code) {
+                tracing::warn!("a thread that stands at the probe at {addr} will pass it again: {error}");
+            }
+        }
+    }
+
+    /// How often a breakpoint was passed so far, while its condition held.
+    pub(super) fn hits_of(&self, logical: &Logical) -> u64 {
+        match logical.hits {
+            Hits::Here(hits) => hits,
+            Hits::InKernel(counter) => self.probes.hits(counter),
+        }
+    }
+
+    /// Whether a breakpoint will act again.
+    fn can_still_act(&self, logical: &Logical) -> bool {
+        logical
+            .parsed
+            .hit_condition
+            .is_none_or(|condition| condition.can_still_hold(self.hits_of(logical)))
     }
 
     /// Says once that logpoints stop the program, and why.
@@ -201,15 +298,15 @@ impl Control {
         self.take_out(&free);
     }
 
-    fn disarm(&mut self, logical: &mut Logical) {
+    pub(super) fn disarm(&mut self, logical: &mut Logical) {
         match std::mem::replace(&mut logical.carrier, Carrier::Nothing) {
             Carrier::Nothing => {}
             Carrier::Sites => self.free(logical),
-            Carrier::Probes(link) => close_links(vec![link]),
+            Carrier::Probes(planted) => self.uproot(planted),
         }
     }
 
-    /// Logpoints whose probes lie where a breakpoint is about to stop the program are evaluated at the stop from now on: an int3 and a uprobe never
+    /// Breakpoints whose probes lie where a breakpoint is about to stop the program are evaluated at the stop from now on: an int3 and a uprobe never
     /// share an address.
     fn free_probes_at(&mut self, newcomer: &Logical) {
         let places = newcomer.places.clone();
@@ -217,12 +314,20 @@ impl Control {
     }
 
     /// The same for any addresses.
-    pub(super) fn free_probes(&mut self, are_wanted: &dyn Fn(spelunk_dwarf::FileAddr) -> bool) {
+    pub(super) fn free_probes(&mut self, are_wanted: &dyn Fn(FileAddr) -> bool) {
         let ids: Vec<_> = self
             .breakpoints
             .iter()
             .filter(|logical| {
-                matches!(logical.carrier, Carrier::Probes(_)) && logical.places.iter().any(|addr| are_wanted(*addr))
+                let Carrier::Probes(planted) = &logical.carrier else {
+                    return false;
+                };
+                // A probe may lie on a later instruction of the statement: what stops at its beginning is at the same place for the user.
+                logical
+                    .places
+                    .iter()
+                    .chain(&planted.addresses)
+                    .any(|addr| are_wanted(*addr))
             })
             .map(|logical| logical.id)
             .collect();
@@ -236,23 +341,25 @@ impl Control {
         }
     }
 
-    /// Gives logpoints that are alone at their places their probes back. One that a thread stands at waits: it has logged that pass already.
+    /// Gives breakpoints that the kernel could carry, and that are alone at their places, their probes back. A logpoint that a thread stands at waits.
     pub(super) fn restore_probes(&mut self) {
         let standing = self.places_of_threads();
         let ids: Vec<_> = self
             .breakpoints
             .iter()
             .filter(|logical| {
-                !logical.stops()
+                logical.gains_by_probes()
                     && matches!(logical.carrier, Carrier::Sites)
-                    && logical.parsed.condition.is_none()
-                    && logical.parsed.hit_condition.is_none()
+                    // What could not be carried before cannot be now.
+                    && !logical.evaluated_at_stops
+                    && self.can_still_act(logical)
                     && logical.places.iter().all(|addr| {
                         let alone = self
                             .sites
                             .users(*addr)
                             .is_none_or(|users| users.breakpoints == [logical.id] && users.temporaries.is_empty());
-                        alone && !standing.contains(&self.to_proc(*addr))
+                        // A logpoint would log the pass of a thread that stands there once more.
+                        alone && (logical.stops() || !standing.contains(&self.to_proc(*addr)))
                     })
             })
             .map(|logical| logical.id)
@@ -267,6 +374,7 @@ impl Control {
             }
             self.breakpoints.put_back(logical);
         }
+        self.guard_probes();
     }
 
     /// Where the threads of the stopped target stand.
@@ -278,12 +386,12 @@ impl Control {
         inferior.threads().into_iter().filter_map(pc).collect()
     }
 
-    /// Takes the sites of breakpoints out whose hit condition can never hold again: passing them costs time.
+    /// Takes what carries breakpoints out whose hit condition can never hold again: passing them costs time.
     pub(super) fn drop_dead_sites(&mut self) {
         let dead: Vec<_> = self
             .breakpoints
             .iter()
-            .filter(|logical| matches!(logical.carrier, Carrier::Sites) && !logical.can_still_act())
+            .filter(|logical| !matches!(logical.carrier, Carrier::Nothing) && !self.can_still_act(logical))
             .map(|logical| logical.id)
             .collect();
         for id in dead {
@@ -299,7 +407,7 @@ impl Control {
         self.exceptions = filters;
         if self.inferior.is_some() {
             self.set_exceptions();
-        } else if self.exception_link.is_some()
+        } else if self.exception_probes.is_some()
             && let Err(why) = self.watch_exceptions()
         {
             let _ = self.events.send(Event::Notice(why));

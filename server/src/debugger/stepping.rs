@@ -101,7 +101,10 @@ impl Control {
         let inferior = self.inferior.as_ref()?;
         inferior.queued().find_map(|event| match event {
             ProcessEvent::Site { thread: at, addr } if Some(at) == thread => Some((at, self.bias.to_file(addr))),
-            _ => None,
+            event => {
+                let (at, addr) = self.probe_stop_that_waits(event)?;
+                (Some(at) == thread).then(|| (at, self.bias.to_file(addr)))
+            }
         })
     }
 

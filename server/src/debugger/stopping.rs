@@ -1,6 +1,7 @@
 //! The target is stopped, and goes on.
 
 use super::control::{Control, Phase, failed};
+use super::hits::Outcome;
 use super::{DebugError, Event, Stop, StopReason};
 use crate::inspect::Tid;
 use crate::process::ProcessEvent;
@@ -68,6 +69,7 @@ impl Control {
         }
         self.phase = Phase::Stopped;
         self.seen.forget();
+        self.collect_probe_stops();
         let (thread, reason) = if self.is_told_with_others(&reason) {
             self.merge_hits(thread, reason)
         } else {
@@ -115,6 +117,10 @@ impl Control {
                 Ok(ProcessEvent::Site { thread, addr }) => match self.judge_at_stop(thread, addr) {
                     Some(found) => (thread, found),
                     None => continue,
+                },
+                Ok(ProcessEvent::StoppedByProbe { thread }) => match self.judge_probe_stop(thread) {
+                    Outcome::Stop(found) => (thread, found),
+                    Outcome::GoOn | Outcome::Moved => continue,
                 },
                 Ok(ProcessEvent::Stepped { thread }) => (thread, StopReason::Step),
                 Ok(ProcessEvent::HardcodedBreakpoint { thread }) => (thread, StopReason::HardcodedBreakpoint),

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use spelunk_dwarf::{Kind, ProcAddr, Type};
+use spelunk_dwarf::{Kind, ProcAddr, Type, TypeId};
 
 use super::constant::{self, Const};
 use super::eval::Evaluator;
-use super::operand::{Operand, What};
+use super::operand::{Operand, What, plain_type};
 use super::{Binary, EvalError, Expr, Unary};
 
 /// Structs in structs are compared to this depth.
@@ -60,18 +60,34 @@ impl Evaluator<'_> {
             return Ok(Operand::constant(Const::Bool(self.compare(operator, &x, &y, 0)?)));
         }
         let ty = self.negotiate(operator, &x, &y)?;
+        // Lengths go together with all integers, but are computed with as the ints that they are.
+        let counts = ty.is_none() && (is_length(left) || is_length(right));
+        let computed_in = if counts {
+            Some(plain_type("int", 8, Kind::Int))
+        } else {
+            ty.clone()
+        };
         let a = self.scalar(&x)?.ok_or_else(|| not_applicable(operator, left))?;
         let b = self.scalar(&y)?.ok_or_else(|| not_applicable(operator, right))?;
-        let whole = ty
+        let whole = computed_in
             .as_ref()
             .is_none_or(|ty| !matches!(ty.kind, Kind::Float | Kind::Complex));
-        let result = if let (Some(ty), Binary::Shl | Binary::Shr) = (&ty, operator) {
+        let result = if let (Some(ty), Binary::Shl | Binary::Shr) = (&computed_in, operator) {
             shifted(operator, ty, &a, &b)?
+        } else if let (Some(_), Const::Int(a), Const::Int(b)) = (&computed_in, &a, &b)
+            && let Some(wrapped) = wrapping(operator, *a, *b)
+        {
+            Const::Int(wrapped)
         } else {
             constant::binary(operator, &a, &b, whole)?
         };
+        let result = computed_in.map_or(result.clone(), |ty| match result {
+            // What a length meets may be no integer.
+            Const::Float(_) | Const::Complex(..) if counts => result,
+            result => fitted(&ty, result),
+        });
         Ok(match ty {
-            Some(ty) => Operand::computed(Arc::clone(&ty), fitted(&ty, result)),
+            Some(ty) => Operand::computed(ty, result),
             None => Operand::constant(result),
         })
     }
@@ -122,7 +138,7 @@ impl Evaluator<'_> {
         }
         match (&x.ty, &y.ty) {
             (None, None) => Ok(None),
-            (Some(a), Some(b)) if a.id == b.id || a.name == b.name => Ok(Some(Arc::clone(a))),
+            (Some(a), Some(b)) if same_type(a, b) => Ok(Some(Arc::clone(a))),
             (Some(a), Some(b)) => Err(EvalError::Refused(format!(
                 "mismatched types \"{}\" and \"{}\"",
                 a.name, b.name
@@ -152,7 +168,10 @@ impl Evaluator<'_> {
             && !y.is_nil()
             && let (Some(a), Some(b)) = (self.scalar(x)?, self.scalar(y)?)
         {
-            return constant::compare(operator, &a, &b);
+            // A constant is rounded to the type that it is compared in.
+            let ty = x.ty.as_ref().or(y.ty.as_ref()).filter(|ty| ty.kind == Kind::Float);
+            let rounded = |value: Const| ty.map_or_else(|| value.clone(), |ty| fitted(ty, value.clone()));
+            return constant::compare(operator, &rounded(a), &rounded(b));
         }
         if !equality {
             return Err(EvalError::Refused(format!(
@@ -175,7 +194,9 @@ impl Evaluator<'_> {
             return Err(EvalError::Refused("structure too deep for comparison".to_owned()));
         }
         match x.kind() {
-            Some(Kind::Pointer { .. } | Kind::UnsafePointer) => Ok(self.pointer(x)? == self.pointer(y)?),
+            Some(Kind::Pointer { .. } | Kind::UnsafePointer | Kind::Chan { .. }) => {
+                Ok(self.pointer(x)? == self.pointer(y)?)
+            }
             Some(Kind::Struct { fields }) => {
                 let (Some(a), Some(b)) = (place(x), place(y)) else {
                     return Err(unimplemented(x));
@@ -212,9 +233,10 @@ impl Evaluator<'_> {
                 }
                 Ok(true)
             }
-            Some(Kind::Slice { .. } | Kind::Map { .. } | Kind::Func | Kind::Chan { .. }) => Err(EvalError::Refused(
-                format!("can not compare {} variables", x.kind_name()),
-            )),
+            Some(Kind::Slice { .. } | Kind::Map { .. } | Kind::Func) => Err(EvalError::Refused(format!(
+                "can not compare {} variables",
+                x.kind_name()
+            ))),
             Some(Kind::Interface { .. }) => match (self.held(x)?, self.held(y)?) {
                 (None, None) => Ok(true),
                 (Some(a), Some(b)) => {
@@ -255,7 +277,8 @@ fn not_applicable(operator: impl std::fmt::Display, to: &Expr) -> EvalError {
     EvalError::Refused(format!("operator {operator} can not be applied to \"{to}\""))
 }
 
-fn with_nil(operator: Binary, other: &Operand) -> Result<Option<Arc<Type>>, EvalError> {
+/// What negotiating a type comes to where one side is nil: an error, or no type.
+pub(crate) fn with_nil(operator: Binary, other: &Operand) -> Result<Option<Arc<Type>>, EvalError> {
     if !matches!(operator, Binary::Equal | Binary::NotEqual) {
         return Err(EvalError::Refused(format!(
             "operator {operator} can not be applied to \"nil\""
@@ -270,8 +293,20 @@ fn with_nil(operator: Binary, other: &Operand) -> Result<Option<Arc<Type>>, Eval
     )))
 }
 
+/// Whether two types are the same. `byte` and `rune` are other names of `uint8` and `int32`.
+pub(crate) fn same_type(a: &Type, b: &Type) -> bool {
+    fn name(ty: &Type) -> &str {
+        match &*ty.name {
+            "byte" => "uint8",
+            "rune" => "int32",
+            name => name,
+        }
+    }
+    (a.id == b.id && a.id != TypeId::UNKNOWN) || name(a) == name(b)
+}
+
 /// Whether nil is a value of the kind.
-pub(super) fn has_nil(kind: &Kind) -> bool {
+pub(crate) fn has_nil(kind: &Kind) -> bool {
     matches!(
         kind,
         Kind::Pointer { .. }
@@ -333,8 +368,28 @@ pub(super) fn wrapped(n: i128, size: u64, signed: bool) -> i128 {
     }
 }
 
+/// Whether an expression is a length or computed from one: such is an int, but goes together with other integers too.
+fn is_length(expr: &Expr) -> bool {
+    match expr.bare() {
+        Expr::Call(function, _) => matches!(&**function, Expr::Name(name) if name == "len" || name == "cap"),
+        Expr::Unary(_, inside) => is_length(inside),
+        Expr::Binary(operator, left, right) => !operator.is_comparison() && (is_length(left) || is_length(right)),
+        _ => false,
+    }
+}
+
+/// Arithmetic of typed integers that may go beyond what 128 bits hold; the low bits, which alone remain, are right.
+fn wrapping(operator: Binary, a: i128, b: i128) -> Option<i128> {
+    match operator {
+        Binary::Add => Some(a.wrapping_add(b)),
+        Binary::Sub => Some(a.wrapping_sub(b)),
+        Binary::Mul => Some(a.wrapping_mul(b)),
+        _ => None,
+    }
+}
+
 /// A shift of a typed integer, whose bits beyond its size are lost.
-fn shifted(operator: Binary, ty: &Type, x: &Const, by: &Const) -> Result<Const, EvalError> {
+pub(crate) fn shifted(operator: Binary, ty: &Type, x: &Const, by: &Const) -> Result<Const, EvalError> {
     let (Const::Int(x), Const::Int(by)) = (x, by) else {
         return constant::binary(operator, x, by, true);
     };

@@ -48,7 +48,42 @@ impl Builtin {
     }
 }
 
+/// Whether a function is `strings.HasPrefix`, which is evaluated without a call: conditions on requests' paths are full of it.
+pub(crate) fn is_has_prefix(function: &Expr) -> bool {
+    matches!(function.bare(), Expr::Field(package, name)
+        if name == "HasPrefix" && matches!(package.bare(), Expr::Name(package) if package == "strings"))
+}
+
 impl Evaluator<'_> {
+    /// `strings.HasPrefix(s, prefix)`.
+    pub(super) fn has_prefix(&self, s: &Expr, prefix: &Expr) -> Result<Operand, EvalError> {
+        let text = |expr: &Expr, limit: usize| -> Result<(Vec<u8>, i64), EvalError> {
+            let x = self.operand(expr)?;
+            if let What::Unreadable(why) = &x.what {
+                return Err(EvalError::Unreadable(why.clone()));
+            }
+            if x.kind() != Some(Kind::String) {
+                return Err(EvalError::BadArgument(
+                    expr.to_string(),
+                    x.type_name(),
+                    "strings.HasPrefix",
+                ));
+            }
+            self.string_start(&x, limit)
+        };
+        let (_, len) = text(s, 0)?;
+        let (_, wanted) = text(prefix, 0)?;
+        if wanted > len {
+            return Ok(Operand::constant(Const::Bool(false)));
+        }
+        let limit = usize::try_from(wanted).unwrap_or(0);
+        if limit > super::read::MAX_STRING {
+            return Err(EvalError::Refused("string too long for comparison".to_owned()));
+        }
+        let ((start, _), (prefix, _)) = (text(s, limit)?, text(prefix, limit)?);
+        Ok(Operand::constant(Const::Bool(start.starts_with(&prefix))))
+    }
+
     pub(super) fn builtin(&self, builtin: Builtin, arguments: &[Expr]) -> Result<Operand, EvalError> {
         let count = match builtin {
             Builtin::Complex => Some(2),
@@ -125,7 +160,7 @@ impl Evaluator<'_> {
             })?;
             ty = ty.or_else(|| operand.ty.clone());
             if let (Some(a), Some(b)) = (&operand.ty, &ty)
-                && a.name != b.name
+                && !super::arith::same_type(a, b)
             {
                 return Err(EvalError::Refused(format!(
                     "mismatched types \"{}\" and \"{}\"",

@@ -74,7 +74,7 @@ fn overflow() -> EvalError {
 }
 
 /// Applies a unary operator other than `&` and `<-`.
-pub(super) fn unary(operator: Unary, x: &Const) -> Result<Const, EvalError> {
+pub(crate) fn unary(operator: Unary, x: &Const) -> Result<Const, EvalError> {
     let refuse = || EvalError::Refused(format!("invalid unary operation {operator}{x}"));
     Ok(match (operator, x) {
         (Unary::Plus, Const::Int(_) | Const::Float(_) | Const::Complex(..)) => x.clone(),
@@ -88,7 +88,7 @@ pub(super) fn unary(operator: Unary, x: &Const) -> Result<Const, EvalError> {
 }
 
 /// Applies a binary operator other than a comparison. Integers divide as integers where `whole` says so.
-pub(super) fn binary(operator: Binary, x: &Const, y: &Const, whole: bool) -> Result<Const, EvalError> {
+pub(crate) fn binary(operator: Binary, x: &Const, y: &Const, whole: bool) -> Result<Const, EvalError> {
     let refuse = || EvalError::Refused(format!("invalid binary operation {x} {operator} {y}"));
     match (x, y) {
         (Const::Bool(a), Const::Bool(b)) => match operator {
@@ -168,7 +168,7 @@ fn complexes(
 }
 
 /// Compares two values of one kind.
-pub(super) fn compare(operator: Binary, x: &Const, y: &Const) -> Result<bool, EvalError> {
+pub(crate) fn compare(operator: Binary, x: &Const, y: &Const) -> Result<bool, EvalError> {
     use std::cmp::Ordering;
     let refuse = || EvalError::Refused(format!("invalid comparison {x} {operator} {y}"));
     let ordered = |ordering: Option<Ordering>| match operator {

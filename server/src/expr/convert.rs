@@ -14,20 +14,8 @@ use super::{EvalError, Expr};
 impl Evaluator<'_> {
     /// `function(argument)` if that is a conversion; `None` if it must be a call.
     pub(super) fn conversion(&self, function: &Expr, argument: &Expr) -> Result<Option<Operand>, EvalError> {
-        let mut core = function.bare();
-        while let Expr::Dereference(inside) = core {
-            core = inside.bare();
-        }
-        let must_be_type = match core {
-            Expr::Literal(_) | Expr::Type(_) => true,
-            Expr::Name(_) | Expr::Index(..) => false,
-            Expr::Field(package, _) => {
-                if !matches!(package.bare(), Expr::Name(_) | Expr::Literal(_)) {
-                    return Ok(None);
-                }
-                false
-            }
-            _ => return Ok(None),
+        let Some(must_be_type) = may_be_type(function) else {
+            return Ok(None);
         };
         let ty = match find_type(self.loader.binary, function) {
             Ok(ty) => self.loader.binary.type_info(ty)?,
@@ -45,7 +33,7 @@ impl Evaluator<'_> {
     /// `x` as a value of `ty`; `None` if Go has no such conversion, or Delve does not make it.
     fn converted(&self, x: Operand, ty: &Arc<Type>) -> Result<Option<Operand>, EvalError> {
         if let Some(from) = &x.ty
-            && compatible(self.loader.binary, from, ty, 0)
+            && compatible(self.loader.binary, from, ty)
             && !matches!(x.what, What::Const(_))
         {
             return Ok(Some(Operand {
@@ -184,8 +172,26 @@ impl Evaluator<'_> {
     }
 }
 
+/// Whether an expression that is called can be a type, and if so, whether it cannot be anything else.
+pub(crate) fn may_be_type(function: &Expr) -> Option<bool> {
+    let mut core = function.bare();
+    while let Expr::Dereference(inside) = core {
+        core = inside.bare();
+    }
+    match core {
+        Expr::Literal(_) | Expr::Type(_) => Some(true),
+        Expr::Name(_) | Expr::Index(..) => Some(false),
+        Expr::Field(package, _) => matches!(package.bare(), Expr::Name(_) | Expr::Literal(_)).then_some(false),
+        _ => None,
+    }
+}
+
 /// Whether a value of type `a` is, byte for byte, one of type `b` (Go specification, "Conversions": identical underlying types).
-fn compatible(binary: &Binary, a: &Type, b: &Type, depth: u32) -> bool {
+pub(crate) fn compatible(binary: &Binary, a: &Type, b: &Type) -> bool {
+    compatible_at(binary, a, b, 0)
+}
+
+fn compatible_at(binary: &Binary, a: &Type, b: &Type, depth: u32) -> bool {
     if a.size != b.size || depth > 16 {
         return false;
     }
@@ -198,7 +204,7 @@ fn compatible(binary: &Binary, a: &Type, b: &Type, depth: u32) -> bool {
     };
     match (&a.kind, &b.kind) {
         (Kind::Pointer { elem: x }, Kind::Pointer { elem: y }) => match (binary.type_info(*x), binary.type_info(*y)) {
-            (Ok(x), Ok(y)) => compatible(binary, &x, &y, depth + 1),
+            (Ok(x), Ok(y)) => compatible_at(binary, &x, &y, depth + 1),
             _ => false,
         },
         (Kind::Struct { fields: x }, Kind::Struct { fields: y }) => x == y,

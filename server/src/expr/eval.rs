@@ -2,7 +2,7 @@
 
 use spelunk_dwarf::{Binary, Kind, ProcAddr, TypeId};
 
-use super::builtins::Builtin;
+use super::builtins::{Builtin, is_has_prefix};
 use super::constant::Const;
 use super::operand::{Operand, What, plain_type};
 use super::type_expr::find_type;
@@ -259,6 +259,9 @@ impl Evaluator<'_> {
             && let Some(converted) = self.conversion(function, argument)?
         {
             return Ok(converted);
+        }
+        if let ([s, prefix], true) = (arguments, is_has_prefix(function)) {
+            return self.has_prefix(s, prefix);
         }
         if let Expr::Name(name) = function
             && let Some(builtin) = Builtin::named(name)

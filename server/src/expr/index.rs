@@ -159,7 +159,8 @@ impl Evaluator<'_> {
         let Some((first, len)) = self.elements(&x)? else {
             return Err(refuse());
         };
-        if first == 0 {
+        // Nothing of nothing is nothing.
+        if first == 0 && (from, to.unwrap_or(len), len) != (0, 0, 0) {
             return Err(EvalError::Refused(format!("can not slice \"{base}\"")));
         }
         let capacity = match x.kind() {

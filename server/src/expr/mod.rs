@@ -22,16 +22,18 @@ mod select;
 mod template;
 mod type_expr;
 
-pub(crate) use arith::{fits, fitted};
-pub(crate) use constant::Const;
+pub(crate) use arith::{fits, fitted, has_nil, same_type, shifted, with_nil};
+pub(crate) use builtins::is_has_prefix;
+pub(crate) use constant::{Const, binary as constant_binary, compare as constant_compare, unary as constant_unary};
+pub(crate) use convert::{compatible, may_be_type};
 pub(crate) use error::EvalError;
 pub(crate) use eval::{Evaluator, Scope, Variable};
 pub(crate) use globals::find_global;
-pub(crate) use operand::{Operand, What};
+pub(crate) use operand::{Operand, What, plain_type};
 pub(crate) use parse::{ParseError, parse};
 pub(crate) use select::field_path;
 pub(crate) use template::{Part, Template};
-pub(crate) use type_expr::is_type;
+pub(crate) use type_expr::{find_type, is_type};
 
 /// An expression of Go's grammar (The Go Programming Language Specification, "Expressions").
 #[derive(Clone, Debug, PartialEq)]

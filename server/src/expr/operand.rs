@@ -185,7 +185,7 @@ pub(super) fn default_type(value: &Const) -> Arc<Type> {
 }
 
 /// A type that no program describes.
-pub(super) fn plain_type(name: &str, size: u64, kind: Kind) -> Arc<Type> {
+pub(crate) fn plain_type(name: &str, size: u64, kind: Kind) -> Arc<Type> {
     Arc::new(Type {
         id: TypeId::UNKNOWN,
         name: name.into(),

@@ -8,7 +8,7 @@ use super::operand::{Operand, What};
 use super::{EvalError, Expr};
 
 /// Strings are compared and joined up to this length, in bytes; Delve's limit, too.
-const MAX_STRING: usize = 1 << 20;
+pub(super) const MAX_STRING: usize = 1 << 20;
 
 impl Evaluator<'_> {
     /// Where a value lies that must lie in memory.

@@ -8,7 +8,7 @@ use super::{Const, EvalError, Expr, TypeExpr};
 const MAX_PREFIXES: usize = 32;
 
 /// The type that `expr` names: a name with or without its package's path, a name in quotes, or a type literal.
-pub(super) fn find_type(binary: &Binary, expr: &Expr) -> Result<TypeId, EvalError> {
+pub(crate) fn find_type(binary: &Binary, expr: &Expr) -> Result<TypeId, EvalError> {
     match expr.bare() {
         Expr::Literal(literal) => match &literal.value {
             Const::Text(name) => type_by_name(binary, &String::from_utf8_lossy(name)),

@@ -8,8 +8,9 @@ use nix::errno::Errno;
 use super::error::ProcessError;
 use super::inferior::Inferior;
 use super::ptrace;
+use super::signals::SigInfo;
 use super::slots::ARENA_SIZE;
-use super::threads::{Halt, Purpose, State};
+use super::threads::{Halt, Purpose, State, Thread};
 use super::watch::ExitStatus;
 use crate::inspect::Tid;
 
@@ -38,6 +39,7 @@ impl Inferior {
         if self.ended.is_some() {
             return Ok(());
         }
+        self.take_stops_by_probes()?;
         self.queue.clear();
         for (addr, _) in self.memory.all_patches() {
             // What cannot be written any more is not mapped any more.
@@ -68,6 +70,33 @@ impl Inferior {
         self.ended = Some(ExitStatus::Unknown);
         self.threads.clear();
         Ok(())
+    }
+
+    /// Takes the stops that probes have raised and that wait for their thread: they would stop the process once nobody traces it. All threads are stopped.
+    fn take_stops_by_probes(&mut self) -> Result<(), ProcessError> {
+        let waits = |thread: &Thread| {
+            matches!(thread.state, State::Stopped(halt) if halt != Halt::Group)
+                && ptrace::pending_signals(thread.tid)
+                    .is_ok_and(|pending| pending.iter().any(SigInfo::is_stop_by_probe))
+        };
+        let stopped: Vec<Tid> = self
+            .threads
+            .values()
+            .filter(|thread| waits(thread))
+            .map(|thread| thread.tid)
+            .collect();
+        for tid in stopped {
+            let Some(thread) = self.threads.get_mut(&tid) else {
+                continue;
+            };
+            // It takes the signal before it executes anything.
+            let going = thread.hold_back().and_then(|()| thread.let_go(ptrace::cont));
+            match going {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => return Err(ProcessError::system("take a probe's signal back")(error)),
+            }
+        }
+        self.stop_threads()
     }
 
     /// Waits for the end of threads that were killed while they were to be let go: as long as their tracer has not taken note of it, nobody else is told.

@@ -27,6 +27,65 @@ pub(crate) enum ProcessError {
         /// Ours.
         us: u32,
     },
+    /// A process that acts for somebody else too: set-user-id, or having changed its user.
+    #[error(
+        "could not attach to pid {pid}: its {which} is {theirs}, and that of spelunk is {ours}, so it may do what you may not; run spelunk as root"
+    )]
+    OtherCredentials {
+        /// The process.
+        pid: i32,
+        /// Which id, as `effective user id`.
+        which: String,
+        /// The process's.
+        theirs: u32,
+        /// Ours.
+        ours: u32,
+    },
+    /// A process of our user that the kernel does not let us look at.
+    #[error(
+        "could not attach to pid {pid}: the kernel protects it from being looked at, because it was privileged when it was executed or has changed its user since; run spelunk as root, or give it the capability CAP_SYS_PTRACE"
+    )]
+    Protected {
+        /// The process.
+        pid: i32,
+    },
+    /// A program that would be more powerful than its user once executed.
+    #[error(
+        "could not trace {}: with {power} it has rights that you do not have; run spelunk as root", program.display()
+    )]
+    Privileged {
+        /// The program.
+        program: PathBuf,
+        /// What gives it the rights.
+        power: &'static str,
+    },
+    /// A program of which others may run processes.
+    #[error(
+        "could not follow the children of {}: the file belongs to user id {owner}, and probes that follow children lie in everybody's processes of a file; run a copy of your own, or run spelunk as root", program.display()
+    )]
+    NotOurFile {
+        /// The program.
+        program: PathBuf,
+        /// Whose file it is.
+        owner: u32,
+    },
+    /// The process executed another program.
+    #[error(
+        "process {pid} runs {} now and no longer {}, whose debug information is used; start again", now.display(), analysed.display()
+    )]
+    Replaced {
+        /// The process.
+        pid: i32,
+        /// What was analysed.
+        analysed: PathBuf,
+        /// What it runs.
+        now: PathBuf,
+    },
+    /// /proc shows the processes of another pid namespace.
+    #[error(
+        "/proc shows the processes of another pid namespace than spelunk's own, so their numbers cannot be used; mount /proc again inside (as unshare --mount-proc does), or run spelunk outside"
+    )]
+    OtherProc,
     /// Something in /proc could not be read.
     #[error("could not read {path}: {error}")]
     Proc {
@@ -67,6 +126,14 @@ pub(crate) enum ProcessError {
         thread: Tid,
         /// A verb.
         attempted: &'static str,
+    },
+    /// A thread that a probe should have stopped is elsewhere.
+    #[error("thread {} is not where a probe should have stopped it, at {addr}: somebody has continued the process", .thread.0)]
+    RanOn {
+        /// The thread.
+        thread: Tid,
+        /// The probed instruction.
+        addr: ProcAddr,
     },
     /// A breakpoint instruction cannot be placed.
     #[error("could not set a breakpoint at {addr}: {why}")]

@@ -112,6 +112,7 @@ impl Inferior {
         self.threads.clear();
         self.queue.clear();
         self.slots = Slots::default();
+        self.probed.clear();
         self.syscall_at = None;
         let mut thread = Thread::new(tid);
         thread.has_stopped(Halt::InSystemCall);
@@ -196,10 +197,13 @@ impl Inferior {
             // The trap of an int3 or of a step may have come at the same time: then the program counter is past an int3 whose hit nobody has told yet.
             // Nothing of the program is executed before it is.
             let stepping = thread.purpose != Purpose::Run;
-            let trap = ptrace::pending_signals(tid)?.into_iter().any(|info| {
+            let pending = ptrace::pending_signals(tid)?;
+            let trap = pending.iter().any(|info| {
                 info.signal() == libc::SIGTRAP && (info.code() > 0 || (stepping && info.may_end_step(pid)))
             });
-            if trap {
+            // So does a stop that a probe has raised: whoever stops all wants to know of it now, and one that is left behind would stop the process once it is
+            // let go. In a stop of job control it stays: the SIGCONT that ends that takes it away.
+            if trap || (!group && pending.iter().any(SigInfo::is_stop_by_probe)) {
                 thread.let_go(ptrace::cont)?;
             }
             return Ok(());
@@ -214,6 +218,9 @@ impl Inferior {
             return self.has_trapped(tid);
         }
         thread.deliver = Some(signal);
+        if signal < libc::SIGSTOP && self.waits_behind_probe(tid)? {
+            return Ok(None);
+        }
         if signal == libc::SIGCONT {
             for thread in self.threads.values_mut() {
                 thread.held.forget_stops();
@@ -223,7 +230,11 @@ impl Inferior {
         let job_control = matches!(signal, libc::SIGSTOP | libc::SIGCONT);
         if job_control || !self.slots.is_empty() || !thread.held.is_empty() {
             let mut info = ptrace::siginfo(tid)?;
-            if info.is_stop_by_probe() || (signal == libc::SIGCONT && info.is_ours()) {
+            if info.is_stop_by_probe() {
+                thread.deliver = None;
+                thread.wanted = false;
+                return Ok(Some(ProcessEvent::StoppedByProbe { thread: tid }));
+            } else if info.is_our_continuation() {
                 thread.deliver = None;
             } else if let Some(held) = thread.held.arrived(&info) {
                 thread.inject(&held)?;
@@ -242,6 +253,23 @@ impl Inferior {
         }
         self.carry_on(tid)?;
         Ok(None)
+    }
+
+    /// A thread is stopped at the delivery of a signal whose number is lower than that of SIGSTOP. Where a probe has raised SIGSTOP for it, the kernel would
+    /// begin the signal's handler first: it is put off until that stop is over. A fault of the probed instruction itself is dropped: the thread is put back
+    /// before that instruction, and faults again. Answers whether the thread goes on to its stop.
+    fn waits_behind_probe(&mut self, tid: Tid) -> Result<bool, Failure> {
+        let thread = self.threads.get_mut(&tid).ok_or(Failure::Gone)?;
+        if !ptrace::pending_signals(tid)?.iter().any(SigInfo::is_stop_by_probe) {
+            return Ok(false);
+        }
+        if ptrace::siginfo(tid)?.is_fault() {
+            thread.deliver = None;
+        } else {
+            thread.hold_back()?;
+        }
+        thread.let_go(ptrace::cont)?;
+        Ok(true)
     }
 
     fn has_trapped(&mut self, tid: Tid) -> Result<Option<ProcessEvent>, Failure> {

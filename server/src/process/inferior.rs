@@ -6,7 +6,7 @@
 //!
 //! A thread may be killed between any two requests. Each then fails with `ESRCH`, which is never an error here: the kernel tells the thread's end.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,6 +59,11 @@ pub(crate) enum ProcessEvent {
         /// The thread.
         thread: Tid,
     },
+    /// The program of a kernel probe has raised SIGSTOP for a thread, which has executed the probed instruction and nothing behind it. The signal is gone.
+    StoppedByProbe {
+        /// The thread.
+        thread: Tid,
+    },
     /// Somebody used the [`Kicker`]. No thread was stopped.
     Kicked,
     /// A thread was created; it runs.
@@ -82,6 +87,8 @@ pub(crate) struct Inferior {
     pub(super) strangers: HashMap<Tid, Report>,
     pub(super) memory: Arc<ProcessMemory>,
     pub(super) slots: Slots,
+    /// Instructions under kernel probes that may stop their thread: whoever was told to stand at one passes it in a slot, past the probe.
+    pub(super) probed: BTreeSet<u64>,
     pub(super) reports: Reports,
     /// Events that wait to be told.
     pub(super) queue: VecDeque<ProcessEvent>,
@@ -129,6 +136,7 @@ impl Inferior {
             strangers: HashMap::new(),
             memory: Arc::new(memory),
             slots: Slots::default(),
+            probed: BTreeSet::new(),
             reports: Reports::default(),
             queue: VecDeque::new(),
             stopping: false,
@@ -152,7 +160,6 @@ impl Inferior {
 
     /// Whether a thread is stopped, so that its registers can be had. After [`Inferior::stop_all`] this is so for all but those that are stuck in the
     /// kernel and those that have ended.
-    #[cfg(test)]
     pub(crate) fn is_stopped(&self, thread: Tid) -> bool {
         self.threads.get(&thread).is_some_and(Thread::is_stopped)
     }
@@ -399,7 +406,8 @@ impl ProcessEvent {
             ProcessEvent::Exec => Some(Tid(pid)),
             ProcessEvent::Site { thread, .. }
             | ProcessEvent::Stepped { thread }
-            | ProcessEvent::HardcodedBreakpoint { thread } => Some(*thread),
+            | ProcessEvent::HardcodedBreakpoint { thread }
+            | ProcessEvent::StoppedByProbe { thread } => Some(*thread),
             ProcessEvent::Kicked
             | ProcessEvent::ThreadBorn(_)
             | ProcessEvent::ThreadGone(_)

@@ -71,7 +71,7 @@ impl Inferior {
                 if now.rip == instruction + SYSCALL.len() as u64 {
                     break now.rax;
                 }
-            } else {
+            } else if !info.is_our_continuation() {
                 thread.held.hold(info);
             }
         };
@@ -96,7 +96,7 @@ impl Inferior {
     }
 
     /// Finds a `syscall` instruction: the kernel's own code that is mapped into each process has one, else the program.
-    fn syscall_instruction(&mut self) -> Result<u64, Errno> {
+    pub(super) fn syscall_instruction(&mut self) -> Result<u64, Errno> {
         if let Some(known) = self.syscall_at {
             return Ok(known);
         }

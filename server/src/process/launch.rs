@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crossbeam_channel::Receiver;
@@ -17,6 +17,7 @@ use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
 use super::ExitStatus;
+use super::pidfd;
 use super::spawn::Spawn;
 use super::watch::watch;
 
@@ -90,7 +91,15 @@ impl Launch {
         let stderr = redirected(stderr, err_write)?;
         let spawn = Spawn::new(&self, [stdin, stdout, stderr])?;
         let pid = spawn.fork(&held, &hold, &report_failure)?;
-        let pidfd = open_pidfd(pid)?;
+        // The child's end alone is to be left.
+        drop(report_failure);
+        let mut failure = File::from(failure);
+        let pidfd = pidfd::open(pid)?;
+        if let Err(error) = prepared(&mut failure) {
+            // It has ended, or is about to.
+            reap(pid);
+            return Err(error);
+        }
         Ok(Launched {
             pid,
             stdout: out_read.map(File::from),
@@ -98,20 +107,9 @@ impl Launch {
             exit: watch(pid)?,
             pidfd,
             hold: Some(File::from(hold)),
-            failure: File::from(failure),
+            failure,
         })
     }
-}
-
-fn open_pidfd(pid: i32) -> io::Result<OwnedFd> {
-    // SAFETY: pidfd_open takes two integers and returns a new descriptor or -1.
-    let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let number = i32::try_from(raw).map_err(io::Error::other)?;
-    if number < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just made and is owned by nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 fn opened(path: &Path, options: &OpenOptions) -> io::Result<OwnedFd> {
@@ -119,6 +117,16 @@ fn opened(path: &Path, options: &OpenOptions) -> io::Result<OwnedFd> {
         .open(path)
         .map(OwnedFd::from)
         .map_err(|error| io::Error::new(error.kind(), format!("could not open {}: {error}", path.display())))
+}
+
+/// Waits until the child has prepared itself, or tells why it could not.
+fn prepared(failure: &mut File) -> io::Result<()> {
+    let mut number = [0; 4];
+    failure.read_exact(&mut number)?;
+    match i32::from_ne_bytes(number) {
+        0 => Ok(()),
+        number => Err(io::Error::from_raw_os_error(number)),
+    }
 }
 
 fn captured(output: Output) -> io::Result<(Option<OwnedFd>, Option<OwnedFd>)> {

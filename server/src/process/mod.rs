@@ -3,9 +3,11 @@
 //! [`Inferior`] is a traced process. It lives on one thread, which seizes the target, makes every request and waits for it; a [`Kicker`] calls that thread
 //! away from its wait. What is where:
 //!
-//! * `launch`, `spawn`: fork, hold, execute. `seize`, `detach`: the beginning and the end of tracing. `watch`, `identity`: without any.
+//! * `launch`, `spawn`: fork, hold, execute. `seize`, `detach`: the beginning and the end of tracing. `watch`, `pidfd`: without any.
+//! * `identity`, `users`: whether a process may be looked at, and is still the one that was asked for.
 //! * `wait`, `events`: what the kernel reports, and what it means. `stop`, `resume`: all threads stop, one goes on. `children`: forks.
 //! * `sites`, `displaced`, `slots`, `inject`: an int3 that stays while threads pass it, each executing the instruction's copy elsewhere.
+//! * `probed`, `handlers`: threads that a kernel probe has stopped, and what the kernel has begun for them meanwhile.
 //! * `signals`, `threads`: what a thread is owed. `memory`, `registers`, `maps`, `status`, `ptrace`: what is read and written.
 //!
 //! Known limit: the kernel forces SIGTRAP on a thread that has blocked it, by setting its action to the default (`force_sig` in the kernel's
@@ -17,6 +19,7 @@ mod detach;
 mod displaced;
 mod error;
 mod events;
+mod handlers;
 mod identity;
 mod inferior;
 mod inject;
@@ -24,6 +27,8 @@ mod kick;
 mod launch;
 mod maps;
 mod memory;
+mod pidfd;
+mod probed;
 mod ptrace;
 mod registers;
 mod resume;
@@ -35,14 +40,18 @@ mod spawn;
 mod status;
 mod stop;
 mod threads;
+mod tree;
+mod users;
 mod wait;
 mod watch;
 
 pub(crate) use error::ProcessError;
-pub(crate) use identity::{executable, same_user_or_root};
+pub(crate) use identity::Identity;
 pub(crate) use inferior::{Inferior, ProcessEvent, Seize};
 pub(crate) use kick::Kicker;
 pub(crate) use launch::{Launch, Launched, Output};
+pub(crate) use status::own_number;
+pub(crate) use tree::descendants;
 pub(crate) use watch::{ExitStatus, watch};
 
 #[cfg(test)]

@@ -68,8 +68,9 @@ impl Inferior {
         }
 
         let mut raw = thread.registers()?;
+        let is_back = thread.back_at.take() == Some(raw.rip);
         if thread.told_at.take() == Some(raw.rip)
-            && self.memory.is_patched(raw.rip)
+            && (is_back || self.memory.is_patched(raw.rip) || self.probed.contains(&raw.rip))
             && let Some(slot) = self.slots.of_instruction(raw.rip)
         {
             match &slot.how {

@@ -11,7 +11,7 @@ use super::inferior::{Inferior, ProcessEvent, Seize, proc_error};
 use super::launch::Launched;
 use super::ptrace;
 use super::status::ThreadStatus;
-use super::threads::{Halt, State, Thread};
+use super::threads::{State, Thread};
 use crate::inspect::Tid;
 
 impl Inferior {
@@ -29,29 +29,6 @@ impl Inferior {
         inferior
             .queue
             .retain(|event| !matches!(event, ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_)));
-        Ok(inferior)
-    }
-
-    /// As [`Inferior::seize`], for a process that a probe's program has stopped, or is about to, by SIGSTOP: that stop is ended, as it was ours.
-    pub(crate) fn seize_after_probe(pid: i32, how: Seize) -> Result<Inferior, ProcessError> {
-        let mut inferior = Inferior::seize(pid, how)?;
-        // Whoever sends this takes a pending SIGSTOP away with it, and the SIGCONT itself is told from others by its sender, and not delivered.
-        // SAFETY: kill takes two integers.
-        if unsafe { libc::kill(pid, libc::SIGCONT) } == -1 {
-            return Err(ProcessError::System {
-                attempted: "continue a process that a probe has stopped",
-                error: Errno::last(),
-            });
-        }
-        for thread in inferior.threads.values_mut() {
-            thread.held.forget_stops();
-            if thread.deliver == Some(libc::SIGSTOP) {
-                thread.deliver = None;
-            }
-            if thread.state == State::Stopped(Halt::Group) {
-                thread.state = State::Stopped(Halt::Event);
-            }
-        }
         Ok(inferior)
     }
 

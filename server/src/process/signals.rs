@@ -24,6 +24,16 @@ impl SigInfo {
     /// No signal.
     pub(super) const ZERO: SigInfo = SigInfo([0; 128]);
 
+    /// From the bytes of the kernel's structure.
+    pub(super) fn from_bytes(bytes: [u8; 128]) -> SigInfo {
+        SigInfo(bytes)
+    }
+
+    /// A SIGCONT by which this process has ended a stop that a probe had caused; the program is not to see it.
+    pub(super) fn is_our_continuation(&self) -> bool {
+        self.signal() == libc::SIGCONT && self.is_ours()
+    }
+
     fn int(&self, at: usize) -> c_int {
         let mut raw = [0; 4];
         raw.copy_from_slice(&self.0[at..at + 4]);

@@ -41,9 +41,17 @@ impl Inferior {
         if original == INT3 && self.byte_in_file(at).is_some_and(|byte| byte != INT3) {
             return Err(SiteError::Occupied);
         }
+        self.prepare_slot(at, bytes)?;
+        self.memory.patch(at, original).map_err(SiteError::Write)?;
+        self.has_come_under(at);
+        Ok(())
+    }
+
+    /// Makes sure that the instruction at `at`, which is `bytes`, can be executed elsewhere.
+    pub(super) fn prepare_slot(&mut self, at: u64, bytes: &[u8]) -> Result<(), SiteError> {
         loop {
             match self.slots.prepare(at, bytes).map_err(SiteError::Instruction)? {
-                Preparation::Ready => break,
+                Preparation::Ready => return Ok(()),
                 Preparation::Write(to, code, slot) => {
                     self.memory
                         .write(ProcAddr(to), &code)
@@ -56,13 +64,15 @@ impl Inferior {
                 }
             }
         }
-        self.memory.patch(at, original).map_err(SiteError::Write)?;
+    }
+
+    /// Something that stops threads lies over the instruction at `at` from now on: it is not told to those that stand there.
+    pub(super) fn has_come_under(&mut self, at: u64) {
         for thread in self.threads.values_mut() {
             if thread.is_stopped() && !thread.queued && thread.registers().is_ok_and(|raw| raw.rip == at) {
                 thread.told_at = Some(at);
             }
         }
-        Ok(())
     }
 
     /// Takes a site out; there may be none. A hit that was not told yet is dropped.

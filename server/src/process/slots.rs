@@ -56,6 +56,13 @@ pub(super) enum Preparation {
     NeedsArena,
 }
 
+impl Slot {
+    /// The instruction's bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Slots {
     /// Prepares for a site at `addr`, where the program has `bytes`.
     pub(super) fn prepare(&mut self, addr: u64, bytes: &[u8]) -> Result<Preparation, CannotDisplace> {

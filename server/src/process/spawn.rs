@@ -81,8 +81,8 @@ impl Spawn {
         })
     }
 
-    /// Forks. The child waits until a byte can be read from `held`, whose other end is `hold`, and executes the program; it writes the number of an error to
-    /// `failure`, which is closed when the program is executed. It does not outlive the calling thread.
+    /// Forks. The child prepares itself, writes a zero to `failure`, waits until a byte can be read from `held`, whose other end is `hold`, and executes the
+    /// program; it writes the number of an error to `failure`, which is closed when the program is executed. It does not outlive the calling thread.
     pub(super) fn fork(&self, held: &OwnedFd, hold: &OwnedFd, failure: &OwnedFd) -> io::Result<i32> {
         let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
             strings
@@ -99,6 +99,7 @@ impl Spawn {
             parent: std::process::id() as i32,
             held: held.as_raw_fd(),
             hold: hold.as_raw_fd(),
+            ready: failure.as_raw_fd(),
         };
         // SAFETY: the child calls only functions that are safe between fork and exec in a process with other threads, see `Child::run`, and never returns.
         match unsafe { libc::fork() } {
@@ -132,6 +133,7 @@ struct Child<'a> {
     parent: i32,
     held: RawFd,
     hold: RawFd,
+    ready: RawFd,
 }
 
 fn errno() -> i32 {
@@ -150,6 +152,11 @@ impl Child<'_> {
             if libc::getppid() != self.parent {
                 // The parent ended before the kernel knew that we are to end with it.
                 return libc::ECANCELED;
+            }
+            // With file capabilities the kernel protects this program from being looked at (prctl(2), PR_SET_DUMPABLE), and so its copy, even by its own
+            // parent, which is to probe and to trace it. Nobody gains by it: without these capabilities one may not look at a process that has them.
+            if libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) == -1 {
+                return errno();
             }
             // Our own copy of the parent's end, closed so that the parent's death is seen as the end of the pipe.
             libc::close(self.hold);
@@ -174,6 +181,10 @@ impl Child<'_> {
             if let Some(cwd) = &self.spawn.cwd
                 && libc::chdir(cwd.as_ptr()) == -1
             {
+                return errno();
+            }
+            let ready = 0i32.to_ne_bytes();
+            if libc::write(self.ready, ready.as_ptr().cast(), ready.len()) == -1 {
                 return errno();
             }
             let mut go = [0u8; 1];

@@ -71,6 +71,8 @@ pub(super) struct Thread {
     pub(super) held: HeldSignals,
     /// The caller was told that the thread stands at this address, so a site there is passed without being told again.
     pub(super) told_at: Option<u64>,
+    /// It was put back to this address, before the instruction of a probe, and is not to pass that probe again: nor any other that lies there.
+    pub(super) back_at: Option<u64>,
     /// A signal was delivered while the thread was about to execute the instruction at this address with this stack pointer, after its site was told:
     /// when it comes back there it is not told again.
     pub(super) comes_back: Option<(u64, u64)>,
@@ -91,6 +93,7 @@ impl Thread {
             deliver: None,
             held: HeldSignals::default(),
             told_at: None,
+            back_at: None,
             comes_back: None,
             pushes_flags: false,
             registers: RefCell::new(None),

@@ -1,12 +1,14 @@
 //! Learns that a process that is not our child has ended, and with which status.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollTimeout;
+
+use super::pidfd;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,23 +60,10 @@ const PIDFD_INFO_EXIT: u64 = 1 << 3;
 
 /// Tells on the returned channel, once, when process `pid` is gone. Fails at once when there is no such process.
 pub(crate) fn watch(pid: i32) -> io::Result<Receiver<ExitStatus>> {
-    // SAFETY: pidfd_open takes two integers and returns a new descriptor or -1.
-    let raw = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let number = i32::try_from(raw).map_err(io::Error::other)?;
-    if number < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just made and is owned by nobody else.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(number) };
+    let pidfd = pidfd::open(pid)?;
     let (send, receive) = bounded(1);
     thread::Builder::new().name("exit-watch".into()).spawn(move || {
-        loop {
-            let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, PollTimeout::NONE) {
-                Err(nix::errno::Errno::EINTR) => {}
-                _ => break,
-            }
-        }
+        pidfd::has_ended(&pidfd, PollTimeout::NONE);
         let _ = send.send(status_of(pid, &pidfd));
     })?;
     Ok(receive)

@@ -1,6 +1,6 @@
 //! What a site captures of a variable: which registers and stack slots hold it, and what is followed from there.
 
-use spelunk_bpf::{EdgeKind, Follow, FollowKind, GoroutineSource, Plan, Reg, Root, RootSource, RuntimeOffsets};
+use spelunk_bpf::{EdgeKind, Follow, FollowKind, Gate, GoroutineSource, Plan, Reg, Root, RootSource, RuntimeOffsets};
 use spelunk_dwarf::{Binary, FileAddr, Location, Piece, PieceKind, TypeId};
 
 use super::abi::{AbiRegister, Place};
@@ -21,7 +21,7 @@ pub(crate) const ARGUMENT_REGISTERS: [Reg; super::abi::INTEGER_REGISTERS] = [
 ];
 
 /// A variable as one site captures it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Captured {
     /// Its name as the source has it.
     pub(crate) name: String,
@@ -45,7 +45,7 @@ pub(crate) enum Home {
 }
 
 /// Some bytes of a variable.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Part {
     /// Offset in the variable.
     pub(crate) offset: u64,
@@ -56,7 +56,7 @@ pub(crate) struct Part {
 }
 
 /// Where bytes of a variable come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Source {
     /// From a root of the plan, at its start.
     Root(usize),
@@ -259,6 +259,11 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         }
     }
 
+    /// The roots so far.
+    pub(crate) fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
     /// The start of a root in the root area (see `Plan::root_offset`).
     pub(crate) fn root_start(&self, root: usize) -> u32 {
         self.roots
@@ -357,13 +362,14 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
     }
 
     /// The finished plan.
-    pub(crate) fn finish(self, goroutine: GoroutineSource, runtime: RuntimeOffsets) -> Plan {
+    pub(crate) fn finish(self, goroutine: GoroutineSource, runtime: RuntimeOffsets, gate: Gate) -> Plan {
         let mut plan = Plan {
             roots: self.roots,
             follows: self.follows,
             goroutine,
             runtime,
             max_record: 0,
+            gate,
             stops: false,
         };
         plan.max_record = (spelunk_bpf::HEADER_SIZE as u32 + plan.roots_size() + 64).saturating_add(self.bytes);
@@ -415,7 +421,7 @@ pub(crate) fn placed<'l>(binary: &Binary, ty: TypeId, location: &'l Location) ->
 }
 
 /// DWARF's numbers of the general registers (System V ABI for x86-64, figure 3.36).
-fn general_register(number: u16) -> Option<Reg> {
+pub(crate) fn general_register(number: u16) -> Option<Reg> {
     const ORDER: [Reg; 16] = [
         Reg::Rax,
         Reg::Rdx,
@@ -448,7 +454,7 @@ pub(crate) fn abi_register(number: u16) -> Option<AbiRegister> {
     }
 }
 
-fn register_name(number: u16) -> String {
+pub(crate) fn register_name(number: u16) -> String {
     match number {
         17..=32 => format!("X{}", number - 17),
         _ => format!("{number} of DWARF's numbering"),

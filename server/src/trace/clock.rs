@@ -8,6 +8,17 @@ pub(crate) struct WallClock {
     /// Time of day when the monotonic clock was zero.
     origin: Timestamp,
     zone: TimeZone,
+    /// The second that was shown last.
+    second: Option<Second>,
+}
+
+/// A second of the time of day.
+struct Second {
+    /// Since the epoch.
+    number: i64,
+    /// What stands before the fraction, and behind it.
+    text: String,
+    offset: String,
 }
 
 impl WallClock {
@@ -19,30 +30,48 @@ impl WallClock {
         WallClock {
             origin: Timestamp::now().checked_sub(monotonic).unwrap_or(Timestamp::UNIX_EPOCH),
             zone: TimeZone::system(),
+            second: None,
         }
     }
 
-    /// The time of day of a record, in Go's `time.RFC3339Nano`: the fraction has no trailing zeros.
-    pub(crate) fn text(&self, nanoseconds: u64) -> String {
+    /// Appends the time of day of a record, in Go's `time.RFC3339Nano`: the fraction has no trailing zeros.
+    pub(crate) fn push_text(&mut self, out: &mut String, nanoseconds: u64) {
         let since = SignedDuration::from_nanos(nanoseconds.cast_signed());
-        let time = self
-            .origin
-            .checked_add(since)
-            .unwrap_or(self.origin)
-            .to_zoned(self.zone.clone());
-        let offset = if time.offset().seconds() == 0 {
-            "Z".to_owned()
-        } else {
-            time.strftime("%:z").to_string()
-        };
-        let mut text = time.strftime("%Y-%m-%dT%H:%M:%S").to_string();
-        let fraction = time.subsec_nanosecond();
-        if fraction != 0 {
-            text.push('.');
-            text.push_str(format!("{fraction:09}").trim_end_matches('0'));
+        let time = self.origin.checked_add(since).unwrap_or(self.origin);
+        // A clock that shows times after the epoch has no negative fractions.
+        let (number, fraction) = (time.as_second(), time.subsec_nanosecond());
+        if self.second.as_ref().is_none_or(|second| second.number != number) {
+            let time = time.to_zoned(self.zone.clone());
+            self.second = Some(Second {
+                number,
+                text: time.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+                offset: if time.offset().seconds() == 0 {
+                    "Z".to_owned()
+                } else {
+                    time.strftime("%:z").to_string()
+                },
+            });
         }
-        text + &offset
+        let Some(second) = &self.second else { return };
+        out.push_str(&second.text);
+        if fraction != 0 {
+            let digits = format_digits(fraction.unsigned_abs());
+            let digits = std::str::from_utf8(&digits).unwrap_or_default();
+            out.push('.');
+            out.push_str(digits.trim_end_matches('0'));
+        }
+        out.push_str(&second.offset);
     }
+}
+
+/// Nine decimal digits.
+fn format_digits(mut number: u32) -> [u8; 9] {
+    let mut digits = [b'0'; 9];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    digits
 }
 
 #[cfg(test)]
@@ -51,12 +80,18 @@ mod tests {
 
     #[test]
     fn the_fraction_has_no_trailing_zeros() {
-        let clock = WallClock {
+        let mut clock = WallClock {
             origin: Timestamp::UNIX_EPOCH,
             zone: TimeZone::UTC,
+            second: None,
         };
-        assert_eq!(clock.text(1_500_000_000), "1970-01-01T00:00:01.5Z");
-        assert_eq!(clock.text(2_000_000_000), "1970-01-01T00:00:02Z");
-        assert_eq!(clock.text(123), "1970-01-01T00:00:00.000000123Z");
+        let mut text = |nanoseconds| {
+            let mut text = String::new();
+            clock.push_text(&mut text, nanoseconds);
+            text
+        };
+        assert_eq!(text(1_500_000_000), "1970-01-01T00:00:01.5Z");
+        assert_eq!(text(2_000_000_000), "1970-01-01T00:00:02Z");
+        assert_eq!(text(123), "1970-01-01T00:00:00.000000123Z");
     }
 }

@@ -3,28 +3,32 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 use regex::Regex;
-use spelunk_bpf::{Link, Losses};
-use spelunk_dwarf::{Binary, BuildId, Function, OpenError};
+use spelunk_bpf::{Family, HitCounts, Link, Losses, RecordView};
+use spelunk_dwarf::{Binary, Function, OpenError};
 
-use super::engine::{Engine, EngineError, Place, check_code};
-use super::function::{Runtime, SitePlan};
+use super::accounting::Accounting;
+use super::children::{self, Processes};
+use super::engine::{Engine, EngineError, Installed, Place, check_code};
+use super::function::{Decides, FunctionError, Runtime, SitePlan};
 use super::layouts::Layouts;
 use super::line::Verbosity;
+use super::passing::{HitRule, Passing};
 use super::planning;
 use super::printer::Printer;
+use super::reader::Consumer;
 use super::stops::{Over, Stops};
+use super::terms::Unfit;
+use super::wanted::{Counting, Wanted};
 use crate::cli::trace::{TraceArgs, TraceTarget};
 use crate::inspect::load_bias;
-use crate::process::{
-    ExitStatus, Inferior, Kicker, Launch, Launched, Output, Seize, executable, same_user_or_root, watch,
-};
+use crate::process::{ExitStatus, Identity, Inferior, Kicker, Launch, Launched, Output, Seize, watch};
 use crate::signals::Interrupts;
 use crate::toolchain;
 
@@ -59,13 +63,23 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let subject = Subject::find(args)?;
     let binary = Arc::new(subject.open(args)?);
     let pattern = Regex::new(&args.regexp).map_err(|error| format!("invalid filter argument: {error}"))?;
+    let wanted = Wanted::of(args)?;
     let (functions, engine) = rayon::join(|| matching(&binary, &pattern), || kernel_engine(&binary, args));
     if functions.is_empty() {
         return Err(nothing_matches(&binary, &pattern));
     }
     tracing::debug!("{} functions found after {:?}", functions.len(), begun.elapsed());
     let mut engine = engine?;
-    let sites = plan(&binary, engine.as_mut(), &functions, args)?;
+    let sites = match plan(&binary, engine.as_mut(), &functions, args, &wanted) {
+        // An attached program must not be stopped by surprise.
+        Err(NoSites::NotLowered(why)) if args.may_stop() && !matches!(args.target, TraceTarget::Pid(_)) => {
+            eprintln!("spelunk: tracing with ptrace, which stops the program at each call, because {why}");
+            engine = None;
+            plan(&binary, None, &functions, args, &wanted)
+        }
+        planned => planned,
+    };
+    let sites = sites.map_err(fail)?;
     tracing::debug!("{} sites planned after {:?}", sites.len(), begun.elapsed());
     let mut trace = Trace {
         args,
@@ -73,10 +87,11 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
         pattern,
         interrupts,
         running: subject.start(args)?,
+        rule: wanted.rule(),
     };
     let ended = match engine {
         Some(mut engine) => match trace.in_kernel(&mut engine, &sites) {
-            Err(NotInKernel::Refused(why)) if args.in_kernel.is_none() => {
+            Err(NotInKernel::Refused(why)) if args.may_stop() => {
                 say_why_not_in_kernel(&why);
                 trace.by_stops(sites)?
             }
@@ -89,7 +104,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
         None => trace.by_stops(sites)?,
     };
     if let Some(status) = ended {
-        let pid = trace.running.place.pid;
+        let pid = trace.running.place.pid();
         match status.number() {
             Some(number) => eprintln!("Process {pid} has exited with status {number}"),
             None => eprintln!("Process {pid} has exited"),
@@ -105,10 +120,11 @@ fn kernel_engine(binary: &Arc<Binary>, args: &TraceArgs) -> Result<Option<Engine
     }
     match Engine::new(binary.clone(), verbosity(args).load_config()) {
         Ok(engine) => Ok(Some(engine)),
-        Err(error) if args.in_kernel.is_none() => {
+        Err(error) if args.may_stop() => {
             say_why_not_in_kernel(&error.to_string());
             Ok(None)
         }
+        Err(error) if args.follow_children => Err(format!("--follow-children needs tracing in the kernel: {error}")),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -119,30 +135,56 @@ fn say_why_not_in_kernel(why: &str) {
     );
 }
 
+/// Why there is nothing to trace.
+#[derive(Debug, thiserror::Error)]
+enum NoSites {
+    /// The kernel cannot decide the condition for any function; the first reason.
+    #[error("{0}; --ebpf=false traces by stopping the program at each call")]
+    NotLowered(Unfit),
+    /// Any other reason.
+    #[error("{0}")]
+    Other(Failure),
+}
+
 /// The sites of all functions, and those that tell where calls end otherwise.
 fn plan(
     binary: &Arc<Binary>,
     engine: Option<&mut Engine<()>>,
     functions: &[&Function],
     args: &TraceArgs,
-) -> Result<Vec<SitePlan>, Failure> {
+    wanted: &Wanted,
+) -> Result<Vec<SitePlan>, NoSites> {
     let ((mut sites, refused), endings) = if let Some(engine) = engine {
-        (engine.plan_functions(functions), engine.plan_endings())
+        let counting = wanted.counting(engine, functions.len());
+        let counting = counting.map_err(|error| NoSites::Other(fail(error)))?;
+        let asked = wanted.asked(&counting, Decides::Kernel);
+        (engine.plan_functions(functions, asked), engine.plan_endings())
     } else {
-        let runtime = Runtime::of(binary).map_err(fail)?;
+        let runtime = Runtime::of(binary).map_err(|error| NoSites::Other(fail(error)))?;
         // What lies behind pointers is read from the program itself.
         let mut nowhere = |_: &spelunk_bpf::Layout| None;
         let mut layouts = Layouts::new(binary, verbosity(args).load_config(), &mut nowhere);
+        let counting = Counting::default();
+        let asked = wanted.asked(&counting, Decides::Interpreter);
         (
-            planning::functions(binary, runtime, &mut layouts, functions),
+            planning::functions(binary, runtime, &mut layouts, functions, asked),
             planning::endings(binary, runtime, &mut layouts),
         )
     };
+    let beyond = |(_, why): &(String, FunctionError)| match why {
+        FunctionError::Unfit(unfit @ Unfit::NotLowered(_)) => Some(unfit.clone()),
+        _ => None,
+    };
+    if sites.is_empty()
+        && let Some(why) = refused.iter().find_map(beyond)
+    {
+        return Err(NoSites::NotLowered(why));
+    }
     for (function, why) in &refused {
         eprintln!("unable to set tracepoint on function {function}: {why}");
     }
     if sites.is_empty() {
-        return Err("no breakpoints set".to_owned());
+        return Err(NoSites::Other("no breakpoints set".to_owned()));
     }
     let traced: HashSet<_> = sites.iter().map(|site| site.addr).collect();
     sites.extend(endings.into_iter().filter(|site| !traced.contains(&site.addr)));
@@ -164,50 +206,64 @@ struct Trace<'a> {
     pattern: Regex,
     interrupts: Interrupts,
     running: Running,
+    /// Which calls are shown, by their number.
+    rule: Option<HitRule>,
 }
 
 impl Trace<'_> {
     /// Traces with probes; answers how the program ended, if it did.
     fn in_kernel(&mut self, engine: &mut Engine<()>, sites: &[SitePlan]) -> Result<Option<ExitStatus>, NotInKernel> {
         let failed = |error: String| NotInKernel::Failed(error);
-        let sites = sites.iter().map(|site| (site.clone(), ())).collect();
-        let link = engine
-            .install(&self.running.place, sites)
-            .map_err(|error| match error {
-                EngineError::Bpf(error) => NotInKernel::Refused(error.to_string()),
-                error => NotInKernel::Failed(error.to_string()),
-            })?;
-        let printer = self.printer(Some(engine.losses()));
-        let shared = Arc::new(Mutex::new(printer));
-        let flushing = shared.clone();
-        let handled = shared.clone();
-        let (closed_send, closed) = bounded(1);
-        let flush = move || {
-            if lock(&flushing).flush().is_err() {
-                // Nobody reads any more. One message is enough.
-                let _ = closed_send.try_send(());
-            }
+        let not_installed = |error| match error {
+            EngineError::Bpf(error) => NotInKernel::Refused(error.to_string()),
+            error => NotInKernel::Failed(error.to_string()),
         };
+        let place = &self.running.place;
+        if self.args.follow_children {
+            engine.follow_children(place).map_err(not_installed)?;
+        }
+        let sites = sites.iter().map(|site| (site.clone(), ())).collect();
+        let link = engine.install(place, sites).map_err(not_installed)?;
+        let mut printer = self.printer(Some(engine.losses()), Some(engine.hit_counts()));
+        if let Some(family) = engine.family() {
+            children::adopt(family, place).map_err(|error| failed(error.to_string()))?;
+            printer = printer.following(Processes::following(place.pid()));
+        }
+        let (unread, closed) = bounded(1);
+        let printing = Printing { printer, unread };
         let reader = engine
-            .read(move |site, record| lock(&handled).record(site, record, None), flush)
+            .read(printing)
             .ok_or_else(|| failed("the trace's reader could not be started".to_owned()))?;
         report_refused(engine, &link);
         self.running.release().map_err(failed)?;
         report_inlined(&self.binary, &self.pattern);
 
-        let ended = self.running.wait(&self.interrupts, &closed);
+        let ended = self.running.wait(&self.interrupts, &closed, engine.family());
         let detaching = Instant::now();
         link.detach();
         tracing::debug!("probes detached in {:?}", detaching.elapsed());
         reader.finish();
-        let counters = engine.counters();
+        let unfollowed = engine.family().map_or(0, Family::unfollowed);
+        if unfollowed > 0 {
+            eprintln!("spelunk: {unfollowed} child processes were not followed: there were too many at once");
+        }
+        let accounting = engine.accounting();
+        let counters = accounting.total();
         if counters.ring_full > 0 {
             eprintln!(
                 "spelunk: {} of {} records were lost because the ring was full; trace fewer functions, or set SPELUNK_RING_BYTES to a larger size",
                 counters.ring_full, counters.hits
             );
         }
+        self.tell(&accounting);
         Ok(ended)
+    }
+
+    /// Says what became of the hits, if that is asked for or not all were shown.
+    fn tell(&self, accounting: &Accounting) {
+        if self.args.stats || accounting.is_telling() {
+            eprint!("{}", accounting.table());
+        }
     }
 
     /// Traces by stopping the program at each call and return; answers how it ended, if it did.
@@ -216,29 +272,33 @@ impl Trace<'_> {
         check_code(&self.binary, &place, sites.iter()).map_err(fail)?;
         let inferior = match &mut self.running.launched {
             Some(launched) => Inferior::seize_held(launched),
-            None => Inferior::seize(place.pid, Seize { kill_with_us: false }),
+            None => Inferior::seize(place.pid(), Seize { kill_with_us: false }),
         };
-        let inferior = inferior.map_err(|error| format!("could not trace process {}: {error}", place.pid))?;
-        let bias = std::fs::read(format!("/proc/{}/auxv", place.pid))
+        let inferior = inferior.map_err(|error| format!("could not trace process {}: {error}", place.pid()))?;
+        // Nobody has the number of a process that is traced. If this is another than the one that was asked for, it is let go here.
+        place.confirm().map_err(fail)?;
+        let bias = std::fs::read(format!("/proc/{}/auxv", place.pid()))
             .ok()
             .and_then(|auxv| load_bias(&self.binary, &auxv))
-            .ok_or_else(|| format!("could not find out where process {} was loaded", place.pid))?;
+            .ok_or_else(|| format!("could not find out where process {} was loaded", place.pid()))?;
         let told = self.told_to_end(inferior.kicker())?;
         let mut stops = Stops::new(inferior, &self.binary, bias, sites).map_err(fail)?;
         report_inlined(&self.binary, &self.pattern);
-        let mut printer = self.printer(None);
+        let mut printer = self.printer(None, None);
         let over = stops
             .run(&mut printer, &|| told.load(Ordering::Acquire))
             .map_err(fail)?;
         let launched = self.running.launched.is_some();
-        match over {
-            Over::Exited(status) => Ok(Some(status)),
-            Over::Told | Over::Unread if launched => Ok(Some(stops.into_inferior().kill())),
+        let ended = match over {
+            Over::Exited(status) => Some(status),
+            Over::Told | Over::Unread if launched => Some(stops.into_inferior().kill()),
             Over::Told | Over::Unread => {
                 stops.into_inferior().detach().map_err(fail)?;
-                Ok(None)
+                None
             }
-        }
+        };
+        self.tell(&printer.accounting());
+        Ok(ended)
     }
 
     /// Becomes true when the user has had enough; a program that was launched is given time to end by itself, as a terminal's Ctrl-C reached it too.
@@ -262,12 +322,13 @@ impl Trace<'_> {
         Ok(told)
     }
 
-    fn printer(&self, losses: Option<Losses>) -> Printer {
+    fn printer(&self, losses: Option<Losses>, kernel: Option<HitCounts>) -> Printer {
         let args = self.args;
         Printer::new(
             self.binary.clone(),
             verbosity(args),
             losses,
+            Passing::new(self.binary.clone(), kernel, self.rule),
             args.timing,
             args.timestamp,
         )
@@ -279,8 +340,24 @@ fn verbosity(args: &TraceArgs) -> Verbosity {
     Verbosity(u8::try_from(args.verbosity.clamp(0, 4)).unwrap_or(0))
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// Prints what the kernel records.
+struct Printing {
+    printer: Printer,
+    /// Told when nobody reads any more what is printed.
+    unread: Sender<()>,
+}
+
+impl Consumer<()> for Printing {
+    fn record(&mut self, site: &Arc<Installed<()>>, record: &RecordView<'_>) {
+        self.printer.record(site, record, None);
+    }
+
+    fn flush(&mut self) {
+        if self.printer.flush().is_err() {
+            // One message is enough.
+            let _ = self.unread.try_send(());
+        }
+    }
 }
 
 /// Functions of Go code whose names match; assembly without debug information has nothing to show.
@@ -355,7 +432,7 @@ enum Subject {
     /// A program that exists.
     Existing(PathBuf),
     /// A process that runs.
-    Process(i32),
+    Process(Place),
 }
 
 impl Subject {
@@ -366,10 +443,7 @@ impl Subject {
                 None => Err("there is nothing to build".to_owned()),
             },
             TraceTarget::Exec(path) => Ok(Subject::Existing(path.clone())),
-            TraceTarget::Pid(pid) => {
-                same_user_or_root(*pid).map_err(fail)?;
-                Ok(Subject::Process(*pid))
-            }
+            TraceTarget::Pid(pid) => Ok(Subject::Process(Arc::new(Identity::attached(*pid).map_err(fail)?))),
         }
     }
 
@@ -377,37 +451,35 @@ impl Subject {
         match self {
             Subject::Built(built) => built.path(),
             Subject::Existing(path) => path,
-            Subject::Process(_) => Path::new(""),
+            Subject::Process(process) => process.name(),
         }
     }
 
     /// Opens the binary whose debug information describes the program.
     fn open(&self, args: &TraceArgs) -> Result<Binary, Failure> {
-        let Subject::Process(pid) = self else {
+        let Subject::Process(process) = self else {
             return Binary::open(self.path()).map_err(fail);
         };
-        let running = executable(*pid).map_err(fail)?;
-        let Some(file) = &args.debug_file else {
-            return Binary::open(&running).map_err(|error| match error {
-                OpenError::Stripped { .. } => {
-                    format!("{error}; an unstripped copy of the same build can be given with --exec")
-                }
-                error => error.to_string(),
-            });
-        };
-        let binary = Binary::open(file).map_err(fail)?;
-        let (analysed, runs) = (binary.build_id(), BuildId::of_file(&running).map_err(fail)?);
+        let file = args.debug_file.as_deref().unwrap_or(process.name());
+        let binary = Binary::open(file).map_err(|error| match error {
+            OpenError::Stripped { .. } if args.debug_file.is_none() => {
+                format!("{error}; an unstripped copy of the same build can be given with --exec")
+            }
+            error => error.to_string(),
+        })?;
+        let (analysed, runs) = (binary.build_id(), process.build_id().map_err(fail)?);
         if analysed != runs {
             return Err(format!(
-                "{} is not the program that process {pid} runs: its build id is {analysed}, that of the process is {runs}",
-                file.display()
+                "{} is not the program that process {} runs: its build id is {analysed}, that of the process is {runs}",
+                file.display(),
+                process.pid()
             ));
         }
         Ok(binary)
     }
 
     fn start(&self, args: &TraceArgs) -> Result<Running, Failure> {
-        let Subject::Process(pid) = self else {
+        let Subject::Process(process) = self else {
             let launch = Launch {
                 program: self.path().to_owned(),
                 args: args.target_args.iter().map(Into::into).collect(),
@@ -417,29 +489,43 @@ impl Subject {
                 inherit_stdin: true,
                 ..Launch::default()
             };
-            let file = self.path().to_owned();
             let launched = launch
                 .start_here()
                 .map_err(|error| format!("could not launch process: {error}"))?;
             let exit = launched.exit.clone();
             return Ok(Running {
-                place: Place {
-                    file,
-                    pid: launched.pid,
-                },
+                place: Arc::new(Identity::launched(launched.pid, self.path()).map_err(fail)?),
                 launched: Some(launched),
                 exit,
             });
         };
-        let exit = watch(*pid).map_err(|error| format!("could not attach to pid {pid}: {error}"))?;
+        let pid = process.pid();
+        let exit = watch(pid).map_err(|error| format!("could not attach to pid {pid}: {error}"))?;
         Ok(Running {
-            place: Place {
-                file: executable(*pid).map_err(fail)?,
-                pid: *pid,
-            },
+            place: Arc::clone(process),
             launched: None,
             exit,
         })
+    }
+}
+
+/// How often it is looked whether children of a program that has ended have ended too.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Waits until all that are followed have ended, or the user has had enough: they run on then.
+fn wait_for_all(family: Option<&Family>, interrupts: &Interrupts, closed: &Receiver<()>) {
+    let Some(family) = family else { return };
+    loop {
+        match family.members() {
+            Ok(members) if members.is_empty() => return,
+            Ok(_) => {}
+            Err(error) => return tracing::error!("{error}"),
+        }
+        select! {
+            recv(interrupts.received()) -> _ => return,
+            recv(closed) -> _ => return,
+            default(LOOK_AGAIN) => {}
+        }
     }
 }
 
@@ -460,10 +546,13 @@ impl Running {
         }
     }
 
-    /// Waits until the process ends, or the user has had enough.
-    fn wait(&self, interrupts: &Interrupts, closed: &Receiver<()>) -> Option<ExitStatus> {
+    /// Waits until the process ends, and the `family` that it may have, or the user has had enough.
+    fn wait(&self, interrupts: &Interrupts, closed: &Receiver<()>, family: Option<&Family>) -> Option<ExitStatus> {
         select! {
-            recv(self.exit) -> status => status.ok(),
+            recv(self.exit) -> status => {
+                wait_for_all(family, interrupts, closed);
+                status.ok()
+            }
             recv(closed) -> _ => {
                 let launched = self.launched.as_ref()?;
                 launched.kill();

@@ -1,29 +1,23 @@
-//! The probes of one binary in one process, and the thread that reads what they record.
+//! The probes of one binary in one process.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, RwLock};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rayon::prelude::*;
 use spelunk_bpf::{
-    BpfError, Counters, HEADER_SIZE, Link, Losses, Options, Plan, ProbeSet, RecordView, Reg, Ring, Root, RootSource,
-    Site, SiteId, Target, Waker,
+    BpfError, CounterId, Family, HEADER_SIZE, HitCounts, LimiterId, Link, Losses, Options, Plan, ProbeSet, Reg, Ring,
+    Root, RootSource, Site, SiteId, Target,
 };
 use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Function};
 
+use super::accounting::Accounting;
 use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
 use super::planning;
+use super::reader::{Consumer, Reader};
+use crate::process::{Identity, ProcessError};
 use crate::value::{LoadConfig, is_direct_in_interface};
-
-/// How long a record may lie in the ring before it is looked at. The kernel wakes the reader earlier when the ring fills.
-const POLL: Duration = Duration::from_millis(5);
 
 /// How much code is compared at a site, in bytes.
 const CHECKED: usize = 16;
@@ -49,14 +43,8 @@ pub(crate) const ALL_REGISTERS: [(Reg, DwarfReg); 17] = [
     (Reg::Rip, DwarfReg(16)),
 ];
 
-/// Where probes are put.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    /// The path that opens the executable.
-    pub(crate) file: PathBuf,
-    /// The process.
-    pub(crate) pid: i32,
-}
+/// Where probes are put: a process, which is asked who it is before and after each time.
+pub(crate) type Place = Arc<Identity>;
 
 /// Why the engine could not be started or extended.
 #[derive(Debug, thiserror::Error)]
@@ -79,9 +67,9 @@ pub(crate) enum EngineError {
         /// The function of the site.
         function: String,
     },
-    /// The file that runs cannot be read.
-    #[error("could not read {0}: {1}")]
-    Read(String, std::io::Error),
+    /// The process is not, or no longer, one that may be probed.
+    #[error("{0}")]
+    Process(#[from] ProcessError),
 }
 
 /// What the reader knows of a site.
@@ -97,28 +85,21 @@ pub(crate) struct Installed<T> {
 }
 
 /// Sites by their number in records. A site that was taken out stays here: records of it may still lie in the ring.
-type Table<T> = Arc<RwLock<Vec<Option<Arc<Installed<T>>>>>>;
+pub(super) type Table<T> = Arc<RwLock<Vec<Option<Arc<Installed<T>>>>>>;
 
 /// Probes of one binary.
 pub(crate) struct Engine<T> {
     binary: Arc<Binary>,
     runtime: Runtime,
     config: LoadConfig,
-    probes: ProbeSet,
+    pub(super) probes: ProbeSet,
+    /// The processes to be probed, where they are followed into their children.
+    family: Option<Family>,
     ring: Option<Ring>,
+    stop_ring: Option<Ring>,
     table: Table<T>,
-    sites: Vec<SiteId>,
+    pub(super) sites: Vec<SiteId>,
     runtime_types_known: bool,
-}
-
-/// The thread that reads records.
-pub(crate) struct Reader {
-    stop: Arc<AtomicBool>,
-    waker: Waker,
-    /// Those who wait until everything that is in the ring now has been handled.
-    waiting: Sender<Sender<u64>>,
-    hurry: Arc<Hurry>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl<T: Send + Sync + 'static> Engine<T> {
@@ -127,13 +108,15 @@ impl<T: Send + Sync + 'static> Engine<T> {
         // The one reads debug information, the other waits for the kernel.
         let (runtime, probes) = rayon::join(|| Runtime::of(&binary), || ProbeSet::new(options()));
         let (probes, runtime) = (probes?, runtime?);
-        let ring = Some(probes.ring());
+        let (ring, stop_ring) = (Some(probes.ring()), Some(probes.stop_ring()));
         Ok(Engine {
             binary,
             runtime,
             config,
             probes,
+            family: None,
             ring,
+            stop_ring,
             table: Table::default(),
             sites: Vec::new(),
             runtime_types_known: false,
@@ -141,9 +124,30 @@ impl<T: Send + Sync + 'static> Engine<T> {
     }
 
     /// As [`planning::functions`].
-    pub(crate) fn plan_functions(&mut self, functions: &[&Function]) -> (Vec<SitePlan>, Vec<(String, String)>) {
+    pub(crate) fn plan_functions(
+        &mut self,
+        functions: &[&Function],
+        asked: planning::Asked<'_>,
+    ) -> (Vec<SitePlan>, Vec<planning::Refused>) {
         let (binary, runtime) = (self.binary.clone(), self.runtime);
-        self.with_layouts(|layouts| planning::functions(&binary, runtime, layouts, functions))
+        self.with_layouts(|layouts| planning::functions(&binary, runtime, layouts, functions, asked))
+    }
+
+    /// Counters for one hit condition each, which start at 0.
+    pub(super) fn hit_counters(&mut self, count: usize) -> Result<Vec<CounterId>, EngineError> {
+        let counters: Result<Vec<_>, _> = (0..count).map(|_| self.probes.add_counter(0)).collect();
+        Ok(counters?)
+    }
+
+    /// Limiters of one rate each.
+    pub(super) fn limiters(&mut self, count: usize) -> Result<Vec<LimiterId>, EngineError> {
+        let limiters: Result<Vec<_>, _> = (0..count).map(|_| self.probes.add_limiter()).collect();
+        Ok(limiters?)
+    }
+
+    /// Counts hits that the kernel left to others.
+    pub(crate) fn hit_counts(&self) -> HitCounts {
+        self.probes.hit_counts()
     }
 
     /// As [`planning::endings`].
@@ -155,7 +159,7 @@ impl<T: Send + Sync + 'static> Engine<T> {
     /// The sites at which a function stops the process as soon as it is called: its call, with all general registers in the record, in the order of
     /// [`ALL_REGISTERS`].
     pub(crate) fn plan_stops(&mut self, functions: &[&Function]) -> Vec<SitePlan> {
-        let (planned, _) = self.plan_functions(functions);
+        let (planned, _) = self.plan_functions(functions, planning::ALL_CALLS);
         let calls = planned.into_iter().filter(|site| site.kind == SiteKind::Call);
         calls
             .map(|site| {
@@ -216,8 +220,22 @@ impl<T: Send + Sync + 'static> Engine<T> {
         self.runtime
     }
 
+    /// Has all probes that are installed from now on reach the processes of a family, which is to be filled from those that run the file at `place`, and
+    /// their children. Once, and before anything is installed.
+    pub(crate) fn follow_children(&mut self, place: &Place) -> Result<(), EngineError> {
+        place.confirm_followable()?;
+        self.family = Some(self.probes.follow(place.file())?);
+        Ok(())
+    }
+
+    /// The processes that are followed into their children, if they are.
+    pub(crate) fn family(&self) -> Option<&Family> {
+        self.family.as_ref()
+    }
+
     /// Attaches probes, all on one link. They come out when the link is dropped. The second part tells what the kernel refused.
     pub(crate) fn install(&mut self, place: &Place, sites: Vec<(SitePlan, T)>) -> Result<Link, EngineError> {
+        place.confirm()?;
         check_code(&self.binary, place, sites.iter().map(|(site, _)| site))?;
         let plans: Vec<_> = sites.iter().map(|(site, _)| (*site.plan).clone()).collect();
         let plans = self.probes.add_plans(&plans)?;
@@ -259,78 +277,32 @@ impl<T: Send + Sync + 'static> Engine<T> {
             }
             probes.push((offset.0, site));
         }
-        let target = Target {
-            path: place.file.clone(),
-            pid: Some(place.pid),
+        let link = if let Some(family) = &self.family {
+            self.probes.attach_to(family, &place.path(), &probes)?
+        } else {
+            let target = Target {
+                path: place.path(),
+                pid: Some(place.pid()),
+            };
+            self.probes.attach(&target, &probes)?
         };
-        let link = self.probes.attach(&target, &probes)?;
+        // Dropped with the link are probes that have met another process than the one that was asked for, or the same with another user's power.
+        place.confirm()?;
         for site in stopping {
             self.probes.arm(site, true)?;
         }
         Ok(link)
     }
 
-    /// Starts the thread that hands records to `handle`; after each batch it calls `flush`.
-    ///
-    /// May be called once.
-    pub(crate) fn read(
-        &mut self,
-        mut handle: impl FnMut(&Arc<Installed<T>>, &RecordView<'_>) + Send + 'static,
-        mut flush: impl FnMut() + Send + 'static,
-    ) -> Option<Reader> {
-        let ring = self.ring.take()?;
-        let table = self.table.clone();
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
-        let waker = ring.waker();
-        let (waiting, asked): (Sender<Sender<u64>>, Receiver<Sender<u64>>) = unbounded();
-        let hurry = Arc::new(Hurry::default());
-        let hurrying = hurry.clone();
-        let thread = thread::Builder::new().name("trace-reader".into()).spawn(move || {
-            let mut skipped = 0;
-            loop {
-                let last = stopped.load(Ordering::Acquire);
-                // Whoever asked before this drain began has seen its records enter the ring.
-                let asked: Vec<_> = asked.try_iter().collect();
-                let at_once = last || !asked.is_empty();
-                let mut handled = 0;
-                let drained = ring.drain(if at_once { Duration::ZERO } else { POLL }, |record| {
-                    // A few are always shown: on a busy machine the patience may be over before this thread has begun.
-                    if handled >= SHOWN_IN_A_HURRY && hurrying.is_over() {
-                        skipped += 1;
-                        return;
-                    }
-                    handled += 1;
-                    let sites = table.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    let site = sites.get(record.site().number() as usize).and_then(Option::clone);
-                    drop(sites);
-                    if let Some(site) = site {
-                        handle(&site, &record);
-                    }
-                });
-                match drained {
-                    Ok(0) if last => break,
-                    Ok(0) => {}
-                    Ok(_) => flush(),
-                    Err(error) => {
-                        tracing::error!("the ring cannot be read: {error}");
-                        break;
-                    }
-                }
-                // One who has gone away does not wait any more.
-                for waiting in asked {
-                    let _ = waiting.send(std::mem::take(&mut skipped));
-                }
-            }
-            flush();
-        });
-        Some(Reader {
-            stop,
-            waker,
-            waiting,
-            hurry,
-            thread: thread.ok(),
-        })
+    /// Starts the thread that hands records to `consumer`, but for those of sites that stop the process. May be called once.
+    pub(crate) fn read(&mut self, consumer: impl Consumer<T>) -> Option<Reader> {
+        Some(Reader::start(self.ring.take()?, self.table.clone(), consumer))
+    }
+
+    /// Starts the thread that hands records of sites that stop the process to `consumer`: they have a ring and a reader of their own, so that no flood of
+    /// others delays them. May be called once.
+    pub(crate) fn read_stops(&mut self, consumer: impl Consumer<T>) -> Option<Reader> {
+        Some(Reader::start(self.stop_ring.take()?, self.table.clone(), consumer))
     }
 
     /// Tells which sites have lost records.
@@ -346,61 +318,15 @@ impl<T: Send + Sync + 'static> Engine<T> {
             .collect()
     }
 
-    /// What all sites counted.
-    pub(crate) fn counters(&self) -> Counters {
-        self.probes.total_counters()
-    }
-}
-
-/// How many records are handled however long somebody has waited.
-const SHOWN_IN_A_HURRY: u64 = 500;
-
-/// Until when a reader may take its time. A stop is waited for by a person, while records may come faster than any client reads.
-#[derive(Default)]
-struct Hurry(Mutex<Option<Instant>>, AtomicBool);
-
-impl Hurry {
-    fn begin(&self, patience: Duration) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now().checked_add(patience);
-        self.1.store(true, Ordering::Release);
-    }
-
-    fn end(&self) {
-        self.1.store(false, Ordering::Release);
-    }
-
-    fn is_over(&self) -> bool {
-        // Most of the time nobody hurries, and each record asks.
-        if !self.1.load(Ordering::Acquire) {
-            return false;
-        }
-        let until = *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() >= until)
-    }
-}
-
-impl Reader {
-    /// Returns when all that was in the ring has been handled, or when the thread has ended. What has not been handled after `patience` is passed over;
-    /// answers how many records that were.
-    pub(crate) fn drain(&self, patience: Duration) -> u64 {
-        let (done, wait) = bounded(1);
-        self.hurry.begin(patience);
-        let skipped = if self.waiting.send(done).is_ok() {
-            self.waker.wake();
-            wait.recv().unwrap_or(0)
-        } else {
-            0
-        };
-        self.hurry.end();
-        skipped
-    }
-
-    /// Handles what is left and ends the thread.
-    pub(crate) fn finish(mut self) {
-        self.stop.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+    /// What the sites of each function counted.
+    pub(crate) fn accounting(&self) -> Accounting {
+        let sites = self.sites_of(&self.sites);
+        let counted = |site: &Arc<Installed<T>>| self.probes.counters(site.id).unwrap_or_default();
+        Accounting::of(
+            sites
+                .iter()
+                .map(|site| (&site.plan.function, site.plan.kind, counted(site))),
+        )
     }
 }
 
@@ -410,8 +336,8 @@ pub(super) fn check_code<'s>(
     place: &Place,
     sites: impl Iterator<Item = &'s SitePlan>,
 ) -> Result<(), EngineError> {
-    let name = place.file.display().to_string();
-    let file = File::open(&place.file).map_err(|error| EngineError::Read(name.clone(), error))?;
+    let name = place.name().display().to_string();
+    let file = place.file();
     for site in sites {
         let analysed = binary.file_offset(site.addr).zip(binary.code(site.addr, CHECKED));
         let Some((offset, expected)) = analysed else { continue };

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use spelunk_bpf::{GoroutineSource, Plan, RuntimeOffsets};
+use spelunk_bpf::{CallEnd, Gate, GoroutineSource, Mark, Plan, RuntimeOffsets};
 use spelunk_dwarf::{Binary, DwarfError, FileAddr, Function, FunctionInfo, Location, PieceKind, Variable};
 
 use super::abi::{self, AbiRegister, Convention, Place};
 use super::capture::{Captured, Home, Part, PlanBuilder};
 use super::layouts::Layouts;
+use super::lower::{AtCall, LowerError, UNUSED};
+use super::paths::{Building, Named};
+use super::record_scope::SiteCondition;
 use super::signature::{DICTIONARY, Passed, Signature, integer_registers};
 use super::sites::{FunctionCode, ReturnSite, SiteError, StackGrowth};
+use super::terms::{Terms, Unfit, may_be_unknown};
 
 /// What a record from a site means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,10 @@ pub(crate) struct SitePlan {
     pub(crate) fragile: Vec<usize>,
     /// For a generic function's call: where its dictionary is, which says what the type parameters stand for.
     pub(crate) dictionary: Option<Dictionary>,
+    /// What must be true of a hit, where something must, for those who decide it instead of the kernel.
+    pub(crate) condition: Option<Arc<SiteCondition>>,
+    /// For a return: whether it is shown only if its call was, because not all calls are.
+    pub(crate) only_with_call: bool,
     /// What the kernel copies.
     pub(crate) plan: Arc<Plan>,
 }
@@ -69,6 +77,9 @@ pub(crate) enum FunctionError {
     /// Its code offers no site.
     #[error("{0}")]
     Site(#[from] SiteError),
+    /// What a call must pass cannot be decided.
+    #[error("{0}")]
+    Unfit(#[from] Unfit),
 }
 
 /// What is the same for all sites of a binary.
@@ -114,6 +125,21 @@ pub(crate) struct FunctionPlanner<'a, 'b> {
     pub(crate) runtime: Runtime,
     /// Layouts for what is followed.
     pub(crate) layouts: &'a mut Layouts<'b>,
+    /// What a call must pass to be seen. A return is seen if its call was.
+    pub(crate) terms: Terms<'a>,
+    /// Whether only some calls are seen, by these terms or by others.
+    pub(crate) only_some: bool,
+    /// Who decides that.
+    pub(crate) decides: Decides,
+}
+
+/// Who decides conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decides {
+    /// The kernel, at the hit.
+    Kernel,
+    /// The interpreter, while the thread stands still.
+    Interpreter,
 }
 
 impl FunctionPlanner<'_, '_> {
@@ -132,7 +158,7 @@ impl FunctionPlanner<'_, '_> {
             .collect();
         let growth = match code.stack_growth() {
             // Arguments on the stack, or none, survive any growth.
-            Err(SiteError::UnknownStackGrowth) if integer_registers(&signature.params) == 0 => None,
+            Err(SiteError::UnknownStackGrowth) if signature.params.iter().all(|param| param.parts().is_empty()) => None,
             found => found?,
         };
         let call = self.call(&signature, &code, growth.as_ref())?;
@@ -190,7 +216,52 @@ impl FunctionPlanner<'_, '_> {
             signature.dictionary_words
         };
         let dictionary = take_dictionary(&mut builder, &mut variables, words);
-        let plan = Arc::new(builder.finish(self.runtime.goroutine(signature.convention), self.runtime.offsets));
+        let (binary, terms, decides) = (self.binary, self.terms, self.decides);
+        let names = AtCall {
+            binary,
+            function: &signature.info.name,
+            params: &variables,
+            fragile: &fragile,
+            roots: builder.roots(),
+            cfa_offset: site.cfa_offset,
+        };
+        let mark = self.only_some.then_some(Mark {
+            end: CallEnd::Call,
+            cfa_offset: site.cfa_offset,
+        });
+        let gate = match (terms.gate(binary, &names), decides) {
+            (Ok(gate), Decides::Kernel) => Gate { mark, ..gate },
+            // What is beyond the kernel need not be beyond the interpreter.
+            (Ok(_) | Err(LowerError::NotLowered(_)), Decides::Interpreter) => Gate::default(),
+            (Err(why), _) => return Err(Unfit::from(why).into()),
+        };
+        let mut building = Building {
+            binary,
+            info: signature.info,
+            pc: site.addr,
+            line: signature.info.decl_line,
+            builder,
+            names: named(&variables, &fragile),
+            variables: variables.clone(),
+        };
+        if let Some(condition) = terms.condition
+            && gate.condition.as_ref().is_some_and(may_be_unknown)
+        {
+            // Where the kernel finds no value the interpreter decides, as far as the record goes; what is missing then is told with the hit.
+            building.capture_what_can_be(condition);
+        }
+        let condition = terms.condition.map(|condition| {
+            Arc::new(SiteCondition {
+                condition: condition.clone(),
+                variables: building.variables,
+                names: building.names,
+            })
+        });
+        let plan = Arc::new(building.builder.finish(
+            self.runtime.goroutine(signature.convention),
+            self.runtime.offsets,
+            gate,
+        ));
         Ok(SitePlan {
             kind: SiteKind::Call,
             function: signature.info.name.clone(),
@@ -200,6 +271,8 @@ impl FunctionPlanner<'_, '_> {
             variables,
             fragile,
             dictionary,
+            condition,
+            only_with_call: false,
             plan,
         })
     }
@@ -223,7 +296,7 @@ impl FunctionPlanner<'_, '_> {
         }
         let words = call.dictionary.as_ref().map_or(0, |dictionary| dictionary.words);
         let dictionary = take_dictionary(&mut builder, &mut variables, words);
-        let plan = Arc::new(builder.finish(call.plan.goroutine, self.runtime.offsets));
+        let plan = Arc::new(builder.finish(call.plan.goroutine, self.runtime.offsets, Gate::default()));
         let fragile = Vec::new();
         SitePlan {
             kind: SiteKind::Growth,
@@ -232,8 +305,20 @@ impl FunctionPlanner<'_, '_> {
             variables,
             fragile,
             dictionary,
+            condition: None,
+            only_with_call: false,
             plan,
             ..call.clone()
+        }
+    }
+
+    /// The gate of a return: it passes if its call did.
+    fn return_gate(&self, cfa_offset: i64) -> Gate {
+        let marked = self.only_some && self.decides == Decides::Kernel;
+        let end = CallEnd::Return;
+        Gate {
+            mark: marked.then_some(Mark { end, cfa_offset }),
+            ..Gate::default()
         }
     }
 
@@ -251,6 +336,7 @@ impl FunctionPlanner<'_, '_> {
         });
         let (addr, cfa_offset) = epilogue.unwrap_or((site.ret, 8));
         let homes: Vec<Option<i64>> = results.iter().map(|result| home(result, addr)).collect();
+        let gate = self.return_gate(cfa_offset);
         let mut builder = PlanBuilder::new(self.layouts, cfa_offset);
         builder.argument_registers(integer_registers(results));
         let mut variables = Vec::with_capacity(results.len());
@@ -272,7 +358,7 @@ impl FunctionPlanner<'_, '_> {
                 parts,
             });
         }
-        let plan = Arc::new(builder.finish(self.runtime.goroutine(signature.convention), self.runtime.offsets));
+        let plan = Arc::new(builder.finish(self.runtime.goroutine(signature.convention), self.runtime.offsets, gate));
         SitePlan {
             kind: SiteKind::Return,
             function: info.name.clone(),
@@ -282,9 +368,21 @@ impl FunctionPlanner<'_, '_> {
             variables,
             fragile: Vec::new(),
             dictionary: None,
+            condition: None,
+            only_with_call: self.only_some,
             plan,
         }
     }
+}
+
+/// The names of parameters, and which of them have no place.
+fn named(params: &[Captured], fragile: &[usize]) -> Vec<Named> {
+    let name = |(index, param): (usize, &Captured)| Named {
+        name: param.name.clone(),
+        escaped: false,
+        missing: fragile.contains(&index).then(|| UNUSED.to_owned()),
+    };
+    params.iter().enumerate().map(name).collect()
 }
 
 /// Takes the dictionary out of the variables, which are those that are shown, and has the first of its words captured.

@@ -1,9 +1,11 @@
 //! A call or a return as a line of text, as `dlv trace` prints it with its ptrace backend.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
+use smallvec::SmallVec;
 use spelunk_bpf::RecordView;
-use spelunk_dwarf::{Binary, ProcAddr, TypeId};
+use spelunk_dwarf::{Binary, ProcAddr, Type, TypeId};
 
 use super::capture::Captured;
 use super::function::{SiteKind, SitePlan};
@@ -37,11 +39,11 @@ impl Verbosity {
         }
     }
 
-    /// A value as it stands in the line.
-    fn format(self, value: &Value) -> String {
+    /// Appends a value as it stands in the line.
+    fn push_value(self, out: &mut String, value: &Value) {
         let style = match self.0 {
             0 => Style::default(),
-            1 => return format!("<{}>", shorten_type(&value.ty.name)),
+            1 => return out.extend(["<", &shorten_type(&value.ty.name), ">"]),
             2 => Style {
                 shorten_types: true,
                 ..Style::default()
@@ -52,7 +54,7 @@ impl Verbosity {
                 ..Style::default()
             },
         };
-        value.text(style)
+        value.push_text(out, style);
     }
 }
 
@@ -83,37 +85,63 @@ pub(crate) fn dictionary(
     Some((address, (0..dictionary.words).map(word).collect()))
 }
 
-/// The type a variable really has: that of a generic function's parameter is a shape that many types share, with an index into the dictionary.
-fn actual_type(binary: &Binary, declared: TypeId, arguments: &[Option<TypeId>]) -> TypeId {
-    let index = binary.type_info(declared).ok().and_then(|info| info.dict_index);
-    index
-        .and_then(|index| arguments.get(usize::try_from(index).ok()?).copied().flatten())
-        .unwrap_or(declared)
+/// The types of a site's variables, looked up once.
+pub(crate) struct SiteTypes(Vec<VariableType>);
+
+enum VariableType {
+    /// Always the same.
+    Known(Arc<Type>),
+    /// That of a generic function's parameter is a shape that many types share; this is its index in the dictionary.
+    Shape(usize),
+    /// It cannot be read; the loader says why.
+    Unknown,
 }
 
-/// The values of a record's variables, in order. `arguments` are those of a generic function, as far as they are known.
-pub(crate) fn values(
+impl SiteTypes {
+    /// Looks up the types of the variables of `site`.
+    pub(crate) fn of(binary: &Binary, site: &SitePlan) -> SiteTypes {
+        let one = |variable: &Captured| match binary.type_info(variable.ty) {
+            Ok(ty) => match ty.dict_index.and_then(|index| usize::try_from(index).ok()) {
+                Some(index) => VariableType::Shape(index),
+                None => VariableType::Known(ty),
+            },
+            Err(_) => VariableType::Unknown,
+        };
+        SiteTypes(site.variables.iter().map(one).collect())
+    }
+}
+
+/// Puts the values of a record's variables into `values`, in order, without their names. `arguments` are those of a generic function, as far as they are known.
+pub(crate) fn load_values(
+    values: &mut Vec<Value>,
     binary: &Binary,
-    site: &SitePlan,
+    (site, types): (&SitePlan, &SiteTypes),
     record: &RecordView<'_>,
     config: LoadConfig,
     arguments: &[Option<TypeId>],
     live: Option<Live<'_>>,
-) -> Vec<Value> {
+) {
     let mut memory = RecordMemory::new(binary, site.addr, record, live);
     let cfa = canonical_frame_address(site, record);
     let place = |(number, variable): (usize, &Captured)| memory.variable(variable, &site.plan, record, cfa, number);
-    let places: Vec<ProcAddr> = site.variables.iter().enumerate().map(place).collect();
+    let places: SmallVec<[ProcAddr; 8]> = site.variables.iter().enumerate().map(place).collect();
     let loader = Loader {
         binary,
         bias: memory.bias(),
         memory: &memory,
         config,
     };
-    let load = |(variable, addr): (&Captured, ProcAddr)| {
-        loader.load(&variable.name, actual_type(binary, variable.ty, arguments), addr)
+    let load = |((variable, ty), addr): ((&Captured, &VariableType), ProcAddr)| match ty {
+        VariableType::Known(ty) => loader.load_typed("", Arc::clone(ty), addr),
+        VariableType::Shape(index) => loader.load(
+            "",
+            arguments.get(*index).copied().flatten().unwrap_or(variable.ty),
+            addr,
+        ),
+        VariableType::Unknown => loader.load("", variable.ty, addr),
     };
-    site.variables.iter().zip(places).map(load).collect()
+    values.clear();
+    values.extend(site.variables.iter().zip(&types.0).zip(places).map(load));
 }
 
 /// The canonical frame address at a hit.
@@ -140,31 +168,33 @@ pub(crate) fn push_line(
     let _ = match site.kind {
         SiteKind::Call => {
             let lines = verbosity.0 >= 3;
-            let params: Vec<String> = values
-                .iter()
-                .map(|value| match verbosity.0 {
-                    0 => verbosity.format(value),
-                    1 | 2 => format!("{}: {}", value.name, verbosity.format(value)),
-                    _ => format!("  {}: {}", value.name, verbosity.format(value)),
-                })
-                .collect();
             let (open, between) = if lines { ("(\n", "\n") } else { ("(", ", ") };
-            writeln!(
-                out,
-                "> goroutine({goroutine}): {function}{open}{})",
-                params.join(between)
-            )
+            let _ = write!(out, "> goroutine({goroutine}): {function}{open}");
+            for (index, (variable, value)) in site.variables.iter().zip(values).enumerate() {
+                if index > 0 {
+                    out.push_str(between);
+                }
+                match verbosity.0 {
+                    0 => {}
+                    1 | 2 => out.extend([&*variable.name, ": "]),
+                    _ => out.extend(["  ", &*variable.name, ": "]),
+                }
+                verbosity.push_value(out, value);
+            }
+            writeln!(out, ")")
         }
         SiteKind::Return => {
-            let results: Vec<String> = values.iter().map(|value| verbosity.format(value)).collect();
-            let took = took
-                .map(|nanoseconds| format!(" [{}]", duration(nanoseconds)))
-                .unwrap_or_default();
-            writeln!(
-                out,
-                ">> goroutine({goroutine}): {function} => ({}){took}",
-                results.join(",")
-            )
+            let _ = write!(out, ">> goroutine({goroutine}): {function} => (");
+            for (index, value) in values.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                verbosity.push_value(out, value);
+            }
+            match took {
+                Some(nanoseconds) => writeln!(out, ") [{}]", duration(nanoseconds)),
+                None => writeln!(out, ")"),
+            }
         }
         SiteKind::Growth | SiteKind::Recovery | SiteKind::GoroutineExit | SiteKind::Line(_) => Ok(()),
     };

@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use spelunk_bpf::RecordView;
-use spelunk_dwarf::{Abi, Binary, FileAddr, Function, Kind, ProcAddr};
+use spelunk_dwarf::{Abi, Binary, FileAddr, Function, FunctionInfo};
 
 use super::abi::Convention;
-use super::capture::{Captured, PlanBuilder};
+use super::capture::PlanBuilder;
+use super::choice::later;
 use super::function::{Runtime, SiteKind, SitePlan};
 use super::layouts::Layouts;
-use super::line::canonical_frame_address;
-use super::paths::{Building, Named, package_of};
-use super::record::{Live, RecordMemory};
-use crate::expr::{EvalError, Evaluator, Expr, Operand, Part, Scope, Template, Variable, What, find_global};
-use crate::value::{LoadConfig, Loader, Style, Value};
+use super::lower::AtLine;
+use super::paths::{Building, Named};
+use super::record::Live;
+use super::record_scope::{RecordScope, SiteCondition};
+use super::stopping::cfa_offset;
+use super::terms::{Terms, Unfit, may_be_unknown};
+use crate::expr::{EvalError, Expr, Part, Template};
+use crate::value::{LoadConfig, Style, Value};
 
 /// A logpoint at one address.
 pub(crate) struct LogSite {
@@ -25,6 +29,7 @@ pub(crate) struct LogSite {
     names: Vec<Named>,
 }
 
+#[derive(Debug, PartialEq)]
 enum LogPart {
     Text(String),
     Value(Expr),
@@ -42,8 +47,8 @@ pub(crate) struct LogPlanner<'a, 'b> {
 }
 
 impl LogPlanner<'_, '_> {
-    /// Plans a logpoint with the number `id` at `pc` of `function`, which is on `line`. What of the message cannot be evaluated there says so in the text; only a binary
-    /// without usable debug information fails as a whole.
+    /// Plans a logpoint with the number `id` at `pc` of `function`, which is on `line`, for hits that pass `terms`. What of the message cannot be evaluated there
+    /// says so in the text. The site may be a later instruction of the same statement, see [`super::choice`].
     pub(crate) fn plan(
         &mut self,
         id: u64,
@@ -51,24 +56,45 @@ impl LogPlanner<'_, '_> {
         pc: FileAddr,
         line: u32,
         template: &Template,
-    ) -> Result<LogSite, String> {
-        let info = self.binary.function_info(function).map_err(|error| error.to_string())?;
-        let rule = self.binary.cfa(pc).map_err(|error| error.to_string())?;
-        if rule.register != spelunk_dwarf::DwarfReg::RSP {
-            return Err(format!(
-                "the frame of {} at {pc} is not found from the stack pointer",
-                info.name
-            ));
+        terms: Terms<'_>,
+    ) -> Result<LogSite, Unfit> {
+        let info = self.binary.function_info(function)?;
+        let first = self.plan_at(id, &info, pc, line, template, terms)?;
+        let Some(later) = later(self.binary, function, pc) else {
+            return Ok(first);
+        };
+        match self.plan_at(id, &info, later.addr, line, template, terms) {
+            Ok(moved) if moved.reads_as(&first) && later.keeps_what_is_read_by(&moved.site.plan) => Ok(moved),
+            _ => Ok(first),
         }
-        let cfa_offset = rule.offset;
+    }
+
+    pub(super) fn plan_at(
+        &mut self,
+        id: u64,
+        info: &FunctionInfo,
+        pc: FileAddr,
+        line: u32,
+        template: &Template,
+        terms: Terms<'_>,
+    ) -> Result<LogSite, Unfit> {
+        let cfa_offset = cfa_offset(self.binary, info, pc)?;
         let convention = if info.abi == Abi::Internal {
             Convention::Internal
         } else {
             Convention::Stack
         };
+        let names = AtLine {
+            binary: self.binary,
+            info,
+            pc,
+            line,
+            cfa_offset,
+        };
+        let gate = terms.gate(self.binary, &names)?;
         let mut site = Building {
             binary: self.binary,
-            info: &info,
+            info,
             pc,
             line,
             builder: PlanBuilder::new(self.layouts, cfa_offset),
@@ -86,11 +112,22 @@ impl LogPlanner<'_, '_> {
                 },
             });
         }
-        let plan = Arc::new(
-            site.builder
-                .finish(self.runtime.goroutine(convention), self.runtime.offsets),
-        );
+        if let Some(condition) = terms.condition
+            && gate.condition.as_ref().is_some_and(may_be_unknown)
+        {
+            // Where the kernel finds no value the interpreter decides, as far as the record goes; what is missing then is told with the hit.
+            site.capture_what_can_be(condition);
+        }
+        let (goroutine, offsets) = (self.runtime.goroutine(convention), self.runtime.offsets);
+        let plan = Arc::new(site.builder.finish(goroutine, offsets, gate));
         let (variables, names) = (site.variables, site.names);
+        let condition = terms.condition.map(|condition| {
+            Arc::new(SiteCondition {
+                condition: condition.clone(),
+                variables: variables.clone(),
+                names: names.clone(),
+            })
+        });
         let site = SitePlan {
             kind: SiteKind::Line(id),
             function: info.name.clone(),
@@ -100,91 +137,36 @@ impl LogPlanner<'_, '_> {
             variables,
             fragile: Vec::new(),
             dictionary: None,
+            condition,
+            only_with_call: false,
             plan,
         };
         Ok(LogSite { site, parts, names })
     }
 }
 
-/// What names mean in a record.
-struct RecordScope<'a> {
-    names: &'a [Named],
-    variables: Vec<Variable>,
-    memory: &'a RecordMemory<'a>,
-    binary: &'a Binary,
-    /// The function's package.
-    package: &'a str,
-}
-
-impl RecordScope<'_> {
-    fn find(&self, name: &str) -> Result<Option<Operand>, EvalError> {
-        use crate::value::Memory;
-        let Some(index) = self
-            .names
-            .iter()
-            .position(|known| known.name == name && known.missing.is_none())
-        else {
-            return Ok(None);
-        };
-        let Some(variable) = self.variables.get(index).copied() else {
-            return Ok(None);
-        };
-        if self.names.get(index).is_some_and(|named| named.escaped)
-            && let Kind::Pointer { elem } = self.binary.type_info(variable.ty)?.kind
-        {
-            let target = self.memory.read_uint(variable.addr, 8)?;
-            let addr = ProcAddr(target);
-            return Variable { ty: elem, addr }.operand(self.binary).map(Some);
-        }
-        variable.operand(self.binary).map(Some)
-    }
-}
-
-impl Scope for RecordScope<'_> {
-    fn variable(&self, name: &str) -> Result<Option<Operand>, EvalError> {
-        self.find(name)
-    }
-
-    fn global(&self, package: Option<&str>, name: &str) -> Result<Option<Operand>, EvalError> {
-        // A variable of the function's own package was captured under its bare name, which `variable` answers.
-        let found = match package {
-            Some(package) => self.find(&format!("{package}.{name}"))?,
-            None => None,
-        };
-        if found.is_some() {
-            return Ok(found);
-        }
-        // Constants and functions are in the file.
-        let found = find_global(self.binary, self.memory.bias(), package.unwrap_or(self.package), name)?;
-        Ok(found.filter(|found| !matches!(found.what, What::Place(_))))
-    }
-}
-
 impl LogSite {
+    /// As [`SitePlan::holds`].
+    pub(crate) fn holds(
+        &self,
+        binary: &Binary,
+        record: &RecordView<'_>,
+        live: Option<Live<'_>>,
+    ) -> Result<bool, EvalError> {
+        self.site.holds(binary, record, live)
+    }
+
+    /// Whether its records say the same as those of another site.
+    fn reads_as(&self, other: &LogSite) -> bool {
+        let (a, b) = (&self.site, &other.site);
+        (&a.plan, &a.variables, a.cfa_offset, &self.parts, &self.names)
+            == (&b.plan, &b.variables, b.cfa_offset, &other.parts, &other.names)
+    }
+
     /// The message of a record; with `live`, of one that was made at a stop.
     pub(crate) fn message(&self, binary: &Binary, record: &RecordView<'_>, live: Option<Live<'_>>) -> String {
-        let site = &self.site;
-        let mut memory = RecordMemory::new(binary, site.addr, record, live);
-        let cfa = canonical_frame_address(site, record);
-        let place = |(number, variable): (usize, &Captured)| Variable {
-            ty: variable.ty,
-            addr: memory.variable(variable, &site.plan, record, cfa, number),
-        };
-        let variables = site.variables.iter().enumerate().map(place).collect();
-        let scope = RecordScope {
-            names: &self.names,
-            variables,
-            memory: &memory,
-            binary,
-            package: package_of(&site.function),
-        };
-        let loader = Loader {
-            binary,
-            bias: memory.bias(),
-            memory: &memory,
-            config: LoadConfig::DAP,
-        };
-        let evaluator = Evaluator { loader, scope: &scope };
+        let scope = RecordScope::new(binary, &self.site, (&self.site.variables, &self.names), record, live);
+        let evaluator = scope.evaluator(LoadConfig::DAP);
         let mut text = String::new();
         for part in &self.parts {
             match part {

@@ -16,6 +16,7 @@ const MAX_INDEXED_ARRAY: u64 = 8 << 10;
 const SLICE_HEAD: u32 = 16;
 
 /// A variable that expressions name.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Named {
     /// `x`, or `pkg.x` for a variable of another package.
     pub(super) name: String,
@@ -91,7 +92,7 @@ impl Building<'_, '_, '_> {
                 (function, [argument]) if is_type(self.binary, function) => self.capture(argument),
                 _ => Err(EvalError::Call),
             },
-            _ if self.is_constant(expr)? => Ok(()),
+            _ if Self::is_in_each_record(expr) || self.is_constant(expr)? => Ok(()),
             _ => {
                 let path = self.path(expr)?;
                 let size = self.builder.layouts().extent(path.ty, 0);
@@ -99,6 +100,56 @@ impl Building<'_, '_, '_> {
                 self.capture_path(&path, size, &leads)
             }
         }
+    }
+
+    /// Sees to it that a record holds as much as possible of what evaluating `expr` reads, which need not be all: what is missing says so when it is read.
+    pub(super) fn capture_what_can_be(&mut self, expr: &Expr) {
+        let whole = match expr {
+            // The lengths and bounds of a slice's head need no elements.
+            Expr::Call(..) | Expr::Field(..) | Expr::Index(..) | Expr::Dereference(_) | Expr::Name(_) => {
+                self.capture(expr).is_ok()
+            }
+            _ => false,
+        };
+        if whole {
+            return;
+        }
+        match expr {
+            Expr::Paren(inside) | Expr::Unary(_, inside) | Expr::Dereference(inside) => {
+                self.capture_what_can_be(inside);
+            }
+            Expr::Field(base, _) | Expr::Assert(base, _) => self.capture_what_can_be(base),
+            Expr::Binary(_, left, right) => {
+                self.capture_what_can_be(left);
+                self.capture_what_can_be(right);
+            }
+            Expr::Index(base, indices) => {
+                self.capture_what_can_be(base);
+                for index in indices {
+                    self.capture_what_can_be(index);
+                }
+            }
+            Expr::Slice(base, low, high) => {
+                self.capture_what_can_be(base);
+                for bound in low.iter().chain(high) {
+                    self.capture_what_can_be(bound);
+                }
+            }
+            Expr::Call(_, arguments) => {
+                for argument in arguments {
+                    self.capture_what_can_be(argument);
+                }
+            }
+            Expr::Name(_) | Expr::Literal(_) | Expr::Type(_) | Expr::Unimplemented(_) => {}
+        }
+    }
+
+    /// Whether an expression names what every record has of its goroutine and thread, see [`super::record_scope::RecordScope`].
+    fn is_in_each_record(expr: &Expr) -> bool {
+        matches!(
+            expr.to_string().as_str(),
+            "runtime.curg.goid" | "runtime.curg.stack.hi" | "runtime.frameoff" | "runtime.threadid"
+        )
     }
 
     /// Whether a name stands for something that needs no memory: `true`, `nil`, a constant.

@@ -1,17 +1,21 @@
 //! Turns the records of a trace into lines, in the order in which they come.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use spelunk_bpf::{Losses, RecordView, SiteId};
+use spelunk_bpf::{Counters, Losses, RecordView, SiteId};
 use spelunk_dwarf::{Binary, FileAddr, TypeId};
 
+use super::accounting::Accounting;
+use super::children::Processes;
 use super::clock::WallClock;
 use super::engine::Installed;
 use super::function::SiteKind;
-use super::line::{TypeArguments, Verbosity, depth, dictionary, push_line, values};
-use super::pairing::{Call, Pairing};
+use super::line::{SiteTypes, TypeArguments, Verbosity, depth, dictionary, load_values, push_line};
+use super::pairing::{Call, Pairing, Strand};
+use super::passing::{Passed, Passing};
 use super::record::Live;
 use crate::value::{Content, Value};
 
@@ -21,7 +25,7 @@ const BATCH: usize = 64 << 10;
 const MAX_GROWN: usize = 10_000;
 
 /// What identifies a call while it grows its stack: the goroutine, the depth and the function.
-type CallKey = (i64, u64, FileAddr);
+type CallKey = (Strand, u64, FileAddr);
 
 /// A call as it was seen before its stack grew.
 struct Grown {
@@ -38,19 +42,30 @@ pub(crate) struct Printer {
     losses: Option<Losses>,
     timing: bool,
     clock: Option<WallClock>,
+    passing: Passing,
     pairing: Pairing,
     grown: HashMap<CallKey, Grown>,
-    /// What the dictionaries that were seen say, by their addresses. They are constants of the program.
-    dictionaries: HashMap<u64, TypeArguments>,
+    /// Whether some of those have been forgotten.
+    forgot_grown: bool,
+    /// What the dictionaries that were seen say, by process and address. They are constants of the program.
+    dictionaries: HashMap<(u32, u64), TypeArguments>,
+    processes: Processes,
+    /// The types of each site's variables, by the site's number, once it was hit.
+    types: Vec<Option<SiteTypes>>,
+    /// Room for the values of one record.
+    values: Vec<Value>,
+    /// What was counted at stops, by site.
+    stopped: HashMap<SiteId, (Arc<Installed<()>>, Counters)>,
     text: String,
 }
 
 impl Printer {
-    /// A printer of functions of `binary`. Without `losses` no record is ever lost. `timing` adds to a return how long the call took, `timestamp` puts the time in front of each line.
+    /// A printer of functions of `binary`. Without `losses` no record is ever lost. `passing` decides which calls are shown that the kernel has not decided about, `timing` adds to a return how long the call took, `timestamp` puts the time in front of each line.
     pub(crate) fn new(
         binary: Arc<Binary>,
         verbosity: Verbosity,
         losses: Option<Losses>,
+        passing: Passing,
         timing: bool,
         timestamp: bool,
     ) -> Printer {
@@ -60,26 +75,66 @@ impl Printer {
             losses,
             timing,
             clock: timestamp.then(WallClock::now),
+            passing,
             pairing: Pairing::default(),
             grown: HashMap::new(),
+            forgot_grown: false,
             dictionaries: HashMap::new(),
+            processes: Processes::default(),
+            types: Vec::new(),
+            values: Vec::new(),
+            stopped: HashMap::new(),
             text: String::new(),
+        }
+    }
+
+    /// Tells apart the lines of processes that another made.
+    pub(super) fn following(self, processes: Processes) -> Printer {
+        Printer { processes, ..self }
+    }
+
+    /// What became of the hits that were made at stops. Those of probes are counted by the kernel.
+    pub(crate) fn accounting(&self) -> Accounting {
+        let sites = self.stopped.values();
+        Accounting::of(sites.map(|(site, counters)| (&site.plan.function, site.plan.kind, *counters)))
+    }
+
+    /// Counts a hit that was made at a stop.
+    fn count(&mut self, site: &Arc<Installed<()>>, passed: &Passed) {
+        let (_, counters) = self
+            .stopped
+            .entry(site.id)
+            .or_insert_with(|| (site.clone(), Counters::default()));
+        counters.hits += 1;
+        match passed {
+            Passed::No => counters.condition_false += 1,
+            Passed::Yes | Passed::Unknown(_) => counters.emitted += 1,
         }
     }
 
     /// Takes one record; with `live`, one that was made at a stop.
     pub(crate) fn record(&mut self, site: &Arc<Installed<()>>, record: &RecordView<'_>, live: Option<Live<'_>>) {
         let plan = &site.plan;
-        let (goroutine, time) = (record.goroutine(), record.time());
+        let goroutine = Strand {
+            process: record.process(),
+            goroutine: record.goroutine(),
+        };
+        let time = record.time();
         let key = (goroutine, depth(plan, record), plan.entry);
         match plan.kind {
             SiteKind::Growth => {
                 if self.grown.len() >= MAX_GROWN {
                     self.grown.clear();
+                    self.forgot_grown = true;
+                }
+                // A goroutine that is told to let others run comes here as well, and then a second time: only the first time it has all its arguments.
+                if self.grown.contains_key(&key) {
+                    return;
                 }
                 let values = live.map(|live| {
                     let dictionary = self.remember_dictionary(site, record, Some(live));
-                    (dictionary, self.values(site, record, dictionary, Some(live)))
+                    self.load(site, record, dictionary, Some(live));
+                    (dictionary, std::mem::take(&mut self.values))
                 });
                 self.grown.insert(
                     key,
@@ -91,8 +146,23 @@ impl Printer {
                 );
             }
             SiteKind::Call => {
-                let grown = self.grown.remove(&key);
+                // Nearly always no stack grows.
+                let grown = if self.grown.is_empty() {
+                    None
+                } else {
+                    self.grown.remove(&key)
+                };
+                let passed = self.passing.call(site, record, live);
+                if live.is_some() {
+                    self.count(site, &passed);
+                }
+                if passed == Passed::No {
+                    self.pairing.unseen_call(goroutine, key.1);
+                    return;
+                }
+                let uncertain = self.growth_is_uncertain(site, grown.is_some());
                 let (dictionary, earlier) = match grown {
+                    Some(_) if uncertain => (0, None),
                     Some(Grown {
                         values: Some((dictionary, values)),
                         ..
@@ -100,7 +170,8 @@ impl Printer {
                     Some(grown) => match RecordView::new(&grown.record) {
                         Ok(before) => {
                             let dictionary = self.remember_dictionary(&grown.site, &before, None);
-                            (dictionary, Some(self.values(&grown.site, &before, dictionary, None)))
+                            self.load(&grown.site, &before, dictionary, None);
+                            (dictionary, Some(std::mem::take(&mut self.values)))
                         }
                         Err(_) => (0, None),
                     },
@@ -111,25 +182,40 @@ impl Printer {
                     key.1,
                     Call {
                         function: plan.entry,
-                        site: record.site(),
+                        site: site.id,
                         time,
                         dictionary,
                     },
                 );
-                let values = self.values(site, record, dictionary, live);
-                let values = self.with_fragile(site, values, earlier.as_deref());
-                self.line(site, record, &values, None);
+                self.load(site, record, dictionary, live);
+                self.mend_fragile(site, earlier.as_deref(), uncertain);
+                self.line(site, record, None);
+                if let Passed::Unknown(why) = passed {
+                    self.text.extend([
+                        "spelunk: whether this call of ",
+                        &plan.function,
+                        " is one to be shown is not known: ",
+                        &why,
+                        "\n",
+                    ]);
+                }
             }
             SiteKind::Return => {
+                if live.is_some() {
+                    self.count(site, &Passed::Yes);
+                }
                 let ended = self.pairing.ret(goroutine, key.1, plan.entry);
                 let call = ended
                     .filter(|(call, doubtful)| !doubtful || !self.has_lost(call.site))
                     .map(|(call, _)| call);
-                let values = self.values(site, record, call.map_or(0, |call| call.dictionary), live);
+                if plan.only_with_call && ended.is_none() {
+                    return;
+                }
+                self.load(site, record, call.map_or(0, |call| call.dictionary), live);
                 let took = call
                     .and_then(|call| time.checked_sub(call.time))
                     .filter(|_| self.timing);
-                self.line(site, record, &values, took);
+                self.line(site, record, took);
             }
             SiteKind::GoroutineExit => self.pairing.goroutine_exit(goroutine),
             SiteKind::Recovery => self.pairing.recovery(goroutine),
@@ -148,59 +234,84 @@ impl Printer {
             return 0;
         };
         // Methods of one type share a dictionary, and each captures as much of it as it needs.
-        let known = self.dictionaries.entry(address).or_default();
+        let known = self.dictionaries.entry((record.process(), address)).or_default();
         if known.len() < arguments.len() {
             *known = arguments;
         }
         address
     }
 
-    fn values(
-        &self,
-        site: &Installed<()>,
-        record: &RecordView<'_>,
-        dictionary: u64,
-        live: Option<Live<'_>>,
-    ) -> Vec<Value> {
-        let arguments: &[Option<TypeId>] = self.dictionaries.get(&dictionary).map_or(&[], Vec::as_slice);
-        values(
+    /// Loads the values of a record.
+    fn load(&mut self, site: &Installed<()>, record: &RecordView<'_>, dictionary: u64, live: Option<Live<'_>>) {
+        let arguments: &[Option<TypeId>] = match dictionary {
+            0 => &[],
+            address => self
+                .dictionaries
+                .get(&(record.process(), address))
+                .map_or(&[], Vec::as_slice),
+        };
+        let number = site.id.number() as usize;
+        if self.types.len() <= number {
+            self.types.resize_with(number + 1, || None);
+        }
+        let Some(types) = self.types.get_mut(number) else {
+            return;
+        };
+        let types = types.get_or_insert_with(|| SiteTypes::of(&self.binary, &site.plan));
+        load_values(
+            &mut self.values,
             &self.binary,
-            &site.plan,
+            (&site.plan, types),
             record,
             self.verbosity.load_config(),
             arguments,
             live,
-        )
+        );
     }
 
-    /// A call's arguments. Those that do not survive the growth of the stack come from before it, if it grew.
-    fn with_fragile(&self, site: &Installed<()>, mut values: Vec<Value>, earlier: Option<&[Value]>) -> Vec<Value> {
-        // Whether the stack grew is known only as long as no record of that was lost.
-        let uncertain = earlier.is_none() && site.growth.is_some_and(|growth| self.has_lost(growth));
+    /// Whether nobody can tell if the stack grew in this very call; `seen` says that a growth was seen in a call of the function in this place.
+    fn growth_is_uncertain(&self, site: &Installed<()>, seen: bool) -> bool {
+        if seen {
+            // It may have been in an earlier call, which left no record of its own.
+            let gate = &site.plan.plan.gate;
+            gate.condition.is_some() || gate.hits.is_some() || gate.rate.is_some() || self.has_lost(site.id)
+        } else {
+            self.forgot_grown || site.growth.is_some_and(|growth| self.has_lost(growth))
+        }
+    }
+
+    /// A call's arguments that do not survive the growth of the stack come from before it, if it grew.
+    fn mend_fragile(&mut self, site: &Installed<()>, earlier: Option<&[Value]>, uncertain: bool) {
         for index in &site.plan.fragile {
-            let Some(value) = values.get_mut(*index) else { continue };
+            let Some(value) = self.values.get_mut(*index) else {
+                continue;
+            };
             match earlier.and_then(|earlier| earlier.get(*index)) {
                 Some(earlier) => *value = earlier.clone(),
                 None if uncertain => {
                     value.content = Content::NotLoaded;
-                    value.unreadable = Some("a record of the stack's growth was lost".to_owned());
+                    value.unreadable = Some("not known: the stack may have grown".to_owned());
                 }
                 None => {}
             }
         }
-        values
     }
 
-    fn line(&mut self, site: &Installed<()>, record: &RecordView<'_>, values: &[Value], took: Option<u64>) {
-        if let Some(clock) = &self.clock {
-            self.text.push_str(&clock.text(record.time()));
+    /// Appends the line of the values that were loaded last.
+    fn line(&mut self, site: &Installed<()>, record: &RecordView<'_>, took: Option<u64>) {
+        if let Some(clock) = &mut self.clock {
+            clock.push_text(&mut self.text, record.time());
             self.text.push(' ');
+        }
+        if let Some(pid) = self.processes.child(record) {
+            // Writing to a String cannot fail.
+            let _ = write!(self.text, "[pid {pid}] ");
         }
         push_line(
             &mut self.text,
             &site.plan,
             record.goroutine(),
-            values,
+            &self.values,
             self.verbosity,
             took,
         );

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
 use spelunk_bpf::{Plan, RecordView, RootError, Status};
 use spelunk_dwarf::{Binary, DwarfReg, FileAddr, LoadBias, ProcAddr};
 
@@ -31,17 +32,20 @@ pub(crate) struct Live<'a> {
     pub(crate) registers: &'a Registers,
 }
 
+/// Most records hold a few pieces; they take no memory of their own.
+type Few<T> = SmallVec<[T; 6]>;
+
 /// What a record holds.
 pub(crate) struct RecordMemory<'r> {
     binary: &'r Binary,
     live: Option<Live<'r>>,
     bias: LoadBias,
     /// What the variables hold, which comes first: a register is newer than the memory it will be spilled to.
-    variables: Vec<Range<'r>>,
+    variables: Few<Range<'r>>,
     /// What of the variables is known to be nowhere: whatever lies in memory there is not it.
-    missing: Vec<Gap>,
-    chunks: Vec<Range<'r>>,
-    gaps: Vec<Gap>,
+    missing: SmallVec<[Gap; 2]>,
+    chunks: Few<Range<'r>>,
+    gaps: SmallVec<[Gap; 2]>,
 }
 
 impl<'r> RecordMemory<'r> {
@@ -59,10 +63,10 @@ impl<'r> RecordMemory<'r> {
             binary,
             live,
             bias,
-            variables: Vec::new(),
-            missing: Vec::new(),
-            chunks: Vec::new(),
-            gaps: Vec::new(),
+            variables: SmallVec::new(),
+            missing: SmallVec::new(),
+            chunks: SmallVec::new(),
+            gaps: SmallVec::new(),
         };
         for chunk in record.chunks() {
             if !chunk.bytes.is_empty() {
@@ -85,6 +89,19 @@ impl<'r> RecordMemory<'r> {
             });
         }
         memory
+    }
+
+    /// Makes bytes known that the record has elsewhere than in its roots and chunks.
+    pub(crate) fn know(&mut self, addr: u64, bytes: &[u8]) {
+        self.chunks.push(Range {
+            start: addr,
+            bytes: Cow::Owned(bytes.to_vec()),
+        });
+    }
+
+    /// Whether what the record does not hold is read from the program.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live.is_some()
     }
 
     /// Where the binary lies in the process.
@@ -209,8 +226,9 @@ impl Memory for RecordMemory<'_> {
             if len == 0 {
                 return Err(ReadError::NotCaptured(ProcAddr(at)));
             }
-            for (to, from) in rest.iter_mut().zip(run) {
-                *to = *from;
+            let (to, from) = (rest.get_mut(..len), run.get(..len));
+            if let Some((to, from)) = to.zip(from) {
+                to.copy_from_slice(from);
             }
             done += len;
         }

@@ -35,7 +35,7 @@ impl Passed<'_> {
         })
     }
 
-    fn parts(&self) -> &[abi::RegisterPart] {
+    pub(crate) fn parts(&self) -> &[abi::RegisterPart] {
         match &self.place {
             Place::Registers { parts, .. } => parts,
             Place::Stack(_) => &[],
@@ -46,7 +46,7 @@ impl Passed<'_> {
     pub(crate) fn survives(&self, growth: &StackGrowth) -> bool {
         self.parts().iter().all(|part| match part.register {
             AbiRegister::Integer(n) => growth.saves(n),
-            AbiRegister::Float(_) => true,
+            AbiRegister::Float(n) => growth.saves_float(n),
         })
     }
 }

@@ -57,12 +57,19 @@ pub(crate) struct StackGrowth {
     pub(crate) call: FileAddr,
     /// The general registers that are saved, in full width.
     saved: Vec<Register>,
+    /// The floating-point registers that are saved, by their numbers.
+    saved_floats: Vec<usize>,
 }
 
 impl StackGrowth {
     /// Whether the n-th integer register of the calling convention survives.
     pub(crate) fn saves(&self, n: usize) -> bool {
         ARGUMENTS.get(n).is_some_and(|register| self.saved.contains(register))
+    }
+
+    /// Whether the n-th floating-point register survives.
+    pub(crate) fn saves_float(&self, n: usize) -> bool {
+        self.saved_floats.contains(&n)
     }
 }
 
@@ -97,8 +104,9 @@ pub(crate) enum SiteError {
 
 /// A function's code, decoded once.
 pub(crate) struct FunctionCode {
-    instructions: Vec<Instruction>,
-    targets: BTreeSet<u64>,
+    pub(super) instructions: Vec<Instruction>,
+    /// Where its jumps go.
+    pub(super) targets: BTreeSet<u64>,
 }
 
 impl FunctionCode {
@@ -220,12 +228,13 @@ impl FunctionCode {
     /// The stores of argument registers that begin at `target`, and the call behind them.
     fn growth_at(&self, target: u64) -> Option<StackGrowth> {
         let start = self.instructions.binary_search_by_key(&target, Instruction::ip).ok()?;
-        let mut saved = Vec::new();
+        let (mut saved, mut saved_floats) = (Vec::new(), Vec::new());
         for instruction in self.instructions.get(start..)? {
             if instruction.flow_control() == FlowControl::Call {
                 return Some(StackGrowth {
                     call: FileAddr(instruction.ip()),
                     saved,
+                    saved_floats,
                 });
             }
             // The assembler pads calls so that they do not straddle or end at a 32-byte boundary (cmd/internal/obj/x86/asm6.go, padJump).
@@ -239,6 +248,7 @@ impl FunctionCode {
             if instruction.op1_kind() == OpKind::Register && instruction.op1_register().is_gpr() {
                 saved.push(instruction.op1_register().full_register());
             }
+            saved_floats.extend(float_store(instruction).map(|(register, _)| register));
         }
         None
     }
@@ -368,7 +378,7 @@ fn is_harmless(instruction: &Instruction, factory: &mut InstructionInfoFactory) 
 }
 
 /// How the kernel runs a probed instruction: jumps, calls by offset, pushes of a register and the one-byte nop are emulated, all else is single-stepped.
-fn cost(instruction: &Instruction) -> Cost {
+pub(super) fn cost(instruction: &Instruction) -> Cost {
     let emulated = match instruction.mnemonic() {
         Mnemonic::Push => instruction.op0_kind() == OpKind::Register && instruction.op0_register().is_gpr64(),
         Mnemonic::Nop => instruction.code() == Code::Nopd && instruction.len() == 1,
@@ -439,6 +449,20 @@ mod tests {
         assert_eq!(growth.call, FileAddr(BASE.0 + 17));
         assert!(!growth.saves(0) && growth.saves(1) && !growth.saves(2));
         assert_eq!(code(&[0x55, 0x5d, 0xc3]).stack_growth(), Ok(None));
+    }
+
+    #[test]
+    fn floating_point_registers_survive_the_growth_of_the_stack_only_where_they_are_saved() {
+        // cmp rsp, 16(r14); jbe +6; push rbp; mov rbp, rsp; pop rbp; ret; movsd [rsp+8], xmm1; call +0
+        let function = code(&[
+            0x49, 0x3b, 0x66, 0x10, 0x76, 0x06, 0x55, 0x48, 0x89, 0xe5, 0x5d, 0xc3, 0xf2, 0x0f, 0x11, 0x4c, 0x24, 0x08,
+            0xe8, 0, 0, 0, 0,
+        ]);
+        let growth = function
+            .stack_growth()
+            .expect("the growth is found")
+            .expect("the stack is checked");
+        assert!(!growth.saves_float(0) && growth.saves_float(1) && !growth.saves(0));
     }
 
     #[test]

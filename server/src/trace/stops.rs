@@ -85,7 +85,9 @@ impl Stops {
                     }
                     self.inferior.resume(thread, false)?;
                 }
-                ProcessEvent::HardcodedBreakpoint { thread } | ProcessEvent::Stepped { thread } => {
+                ProcessEvent::HardcodedBreakpoint { thread }
+                | ProcessEvent::Stepped { thread }
+                | ProcessEvent::StoppedByProbe { thread } => {
                     self.inferior.resume(thread, false)?;
                 }
                 ProcessEvent::Kicked if told() => return Ok(Over::Told),

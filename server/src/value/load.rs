@@ -466,8 +466,7 @@ impl Loader<'_> {
         if !ty.name.contains('.') || ty.name.starts_with("C.") {
             return None;
         }
-        let mut constants = self.binary.constants_of(ty.id).to_vec();
-        constants.sort_by_key(|(_, value)| *value);
+        let constants = self.binary.constants_of(ty.id);
         let package = ty.name.rsplit_once('.').map_or("", |(package, _)| package);
         let short = |name: &str| {
             name.strip_prefix(package)

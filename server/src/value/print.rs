@@ -1,10 +1,14 @@
 //! Prints a loaded value as Delve prints it (the texts that its terminal, its trace command and its DAP server show).
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use spelunk_dwarf::{Kind, ProcAddr};
 
-use super::{Content, Value, is_made_up, quote::push_quoted};
+use super::{
+    Content, Value, is_made_up,
+    quote::{push_escaped, push_quoted},
+};
 
 /// Strings longer than this put the elements around them on lines of their own.
 const SHORT_STRING: usize = 7;
@@ -57,24 +61,27 @@ impl Context {
 impl Value {
     /// The value as text, its type in front where the text alone would not say it.
     pub(crate) fn text(&self, style: Style) -> String {
-        let mut out = Printer(String::new());
-        out.value(
-            self,
-            Context {
-                style,
-                top: true,
-                with_type: true,
-                indent: 0,
-            },
-        );
-        out.0
+        let mut text = String::new();
+        self.push_text(&mut text, style);
+        text
+    }
+
+    /// Appends the text.
+    pub(crate) fn push_text(&self, text: &mut String, style: Style) {
+        let at = Context {
+            style,
+            top: true,
+            with_type: true,
+            indent: 0,
+        };
+        Printer(text).value(self, at);
     }
 }
 
 /// Writes into a string; writing cannot fail.
-struct Printer(String);
+struct Printer<'o>(&'o mut String);
 
-impl Printer {
+impl Printer<'_> {
     fn push(&mut self, text: &str) {
         self.0.push_str(text);
     }
@@ -223,15 +230,17 @@ impl Printer {
 
     fn string(&mut self, bytes: &[u8], len: i64, at: Context) {
         let missing = len - bytes.len() as i64;
-        let mut shown = bytes.to_vec();
-        if missing != 0 {
-            shown.extend_from_slice(format!("...+{missing} more").as_bytes());
-        }
+        let quote = if at.style.raw_strings { "" } else { "\"" };
+        self.push(quote);
         if at.style.raw_strings {
-            self.push(&String::from_utf8_lossy(&shown));
+            self.push(&String::from_utf8_lossy(bytes));
         } else {
-            push_quoted(&mut self.0, &shown);
+            push_escaped(self.0, bytes);
         }
+        if missing != 0 {
+            self.put(format_args!("...+{missing} more"));
+        }
+        self.push(quote);
     }
 
     fn pointer(&mut self, value: &Value, pointee: &Value, at: Context) {
@@ -257,7 +266,7 @@ impl Printer {
         }
         if value.ty.name.contains('/') {
             self.push(open);
-            push_quoted(&mut self.0, name.as_bytes());
+            push_quoted(self.0, name.as_bytes());
         } else {
             self.put(format_args!("{open}{name}"));
         }
@@ -394,11 +403,11 @@ impl Printer {
     }
 }
 
-fn type_name(value: &Value, style: Style) -> String {
+fn type_name(value: &Value, style: Style) -> Cow<'_, str> {
     if style.shorten_types {
-        shorten_type(&value.ty.name)
+        shorten_type(&value.ty.name).into()
     } else {
-        value.ty.name.to_string()
+        (&*value.ty.name).into()
     }
 }
 

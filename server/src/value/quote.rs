@@ -22,10 +22,24 @@ fn is_print(c: char) -> bool {
 
 /// Appends `bytes` in double quotes, escaped as Go's `%q` does.
 pub(crate) fn push_quoted(out: &mut String, bytes: &[u8]) {
-    use std::fmt::Write;
     out.push('"');
+    push_escaped(out, bytes);
+    out.push('"');
+}
+
+/// Appends `bytes`, escaped as between the double quotes of [`push_quoted`].
+pub(super) fn push_escaped(out: &mut String, bytes: &[u8]) {
+    use std::fmt::Write;
     for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
+        let valid = chunk.valid();
+        // Most strings are plain text.
+        let plain = valid
+            .bytes()
+            .position(|byte| !matches!(byte, b' '..=b'~') || matches!(byte, b'"' | b'\\'))
+            .unwrap_or(valid.len());
+        let (plain, rest) = valid.split_at(plain);
+        out.push_str(plain);
+        for c in rest.chars() {
             match c {
                 '"' => out.push_str("\\\""),
                 '\\' => out.push_str("\\\\"),
@@ -52,7 +66,6 @@ pub(crate) fn push_quoted(out: &mut String, bytes: &[u8]) {
             let _ = write!(out, "\\x{byte:02x}");
         }
     }
-    out.push('"');
 }
 
 #[cfg(test)]

@@ -45,6 +45,8 @@ fn prepare() -> Result<ProbeSet, BpfError> {
         max_plans: 4,
         max_layouts: 16,
         max_runtime_types: 16,
+        max_counters: 1,
+        max_goroutine_hits: 1,
     };
     let mut set = ProbeSet::new(options)?;
     set.add_plan(&plan())?;
@@ -62,6 +64,7 @@ fn plan() -> Plan {
         goroutine: GoroutineSource::None,
         runtime: RuntimeOffsets::default(),
         max_record: 256,
+        gate: spelunk_bpf::Gate::default(),
         stops: false,
     }
 }

@@ -15,7 +15,9 @@ use crate::dap::{
     message::Request,
     outgoing::NO_BODY,
     session::{Phase, Session},
+    substitute_path::SubstitutePath,
 };
+use crate::debugger::ClientPaths;
 
 /// How often the list of processes is looked through for one that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -77,7 +79,7 @@ impl Session {
             self.wait_for(&config.wait_for).await?
         };
 
-        let sender = self.events.connect().map_err(|error| error.to_string())?;
+        let sender = self.events.connect();
         let launcher = self.launcher.clone();
         self.call(move |target| launcher.attach(pid, sender).map(|new| *target = Some(new)))
             .await
@@ -87,6 +89,12 @@ impl Session {
         debuggee.stop_on_entry = config.common.stop_on_entry;
         self.phase = Phase::Debugging(Box::new(debuggee));
         self.settings.configure(&config.common);
+        self.limit_probes().await?;
+        if let Some(client) = config.guess_substitute_path
+            && config.common.substitute_path.rules().is_empty()
+        {
+            self.settings.paths = SubstitutePath::new(self.guess_paths(client).await?);
+        }
         // The user chooses at the end whether the process ends with the session.
         let capabilities = Capabilities {
             support_terminate_debuggee: Some(true),
@@ -97,6 +105,15 @@ impl Session {
         self.out.event(&DapEvent::Initialized);
         self.out.respond(request, NO_BODY);
         Ok(())
+    }
+
+    /// Which of the client's directories are which of the program's, as far as its functions tell.
+    async fn guess_paths(&mut self, client: ClientPaths) -> Result<Vec<(String, String)>, String> {
+        let guessed = self.call(move |target| {
+            let target = target.as_deref().ok_or("the program is no longer debugged")?;
+            target.guess_paths(&client).map_err(|error| error.to_string())
+        });
+        guessed.await.map_err(|gone| gone.to_string())?
     }
 
     /// Waits until there is a process whose command line begins with `prefix`, or the client has hung up.

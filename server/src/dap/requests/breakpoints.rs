@@ -257,6 +257,13 @@ impl Session {
             .ok_or_else(|| format!("Process {pid} is no longer debugged"))
     }
 
+    /// Tells the client that a breakpoint is not what it was answered to be.
+    pub(in crate::dap) fn tell_breakpoint(&mut self, state: &BreakpointState) {
+        let breakpoint = answer(Ok(0), &Ok(vec![state.clone()]), &self.settings.paths);
+        self.out
+            .event_with("breakpoint", &json!({"reason": "changed", "breakpoint": breakpoint}));
+    }
+
     fn answer_breakpoints(
         &mut self,
         request: &Request,

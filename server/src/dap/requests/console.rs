@@ -4,7 +4,10 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use crate::dap::{session::Session, settings::Area};
+use crate::dap::{
+    session::Session,
+    settings::{Area, OF_PROBES},
+};
 
 /// A command of the console.
 struct Command {
@@ -28,7 +31,15 @@ const COMMANDS: [Command; 3] = [
             \tAdds a rule for paths, removes one, or removes all.\n\n\
             dlv config showPprofLabels <label>\ndlv config showPprofLabels -clear <label>\n\
             dlv config showPprofLabels -clear\n\n\
-            \tAdds the key of a label to the names of goroutines, removes one, or removes all.",
+            \tAdds the key of a label to the names of goroutines, removes one, or removes all.\n\n\
+            dlv config allowStopForLogpoints true|false\n\n\
+            \tWhether a logpoint may stop a program that was attached to, where the kernel cannot serve it.\n\n\
+            dlv config logpointRateLimit <number>\n\n\
+            \tThe most messages of each logpoint in a second, 0 for no limit.\n\n\
+            dlv config probeCpuLimit <percent>|default\n\n\
+            \tHow much of one processor core the probes of a breakpoint may take, 0 for no limit. Those that were switched off\n\
+            \tare switched on again.\n\n\
+            These three can be changed while the program runs.",
     },
     Command {
         names: &["sources", "s"],
@@ -46,13 +57,13 @@ impl Session {
         let (name, rest) = split(line);
         match name {
             "help" | "h" => help(rest),
-            "config" => self.configure(rest),
+            "config" => self.configure(rest).await,
             "sources" | "s" => self.sources(rest.to_owned()).await,
             _ => Err(NO_SUCH_COMMAND.to_owned()),
         }
     }
 
-    fn configure(&mut self, line: &str) -> Result<String, String> {
+    async fn configure(&mut self, line: &str) -> Result<String, String> {
         let (name, value) = split(line);
         if name == "-list" {
             return Ok(if value.is_empty() {
@@ -62,6 +73,9 @@ impl Session {
             });
         }
         let area = self.settings.change(name, value)?;
+        if OF_PROBES.contains(&name) {
+            self.limit_probes().await?;
+        }
         if let Some(area) = area {
             let area = match area {
                 Area::Variables => "variables",

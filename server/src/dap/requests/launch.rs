@@ -123,6 +123,7 @@ impl Session {
             };
         }
         self.settings.configure(&config.common);
+        self.limit_probes().await.map_err(could_not_launch)?;
         self.out.event(&DapEvent::Process(ProcessEventBody {
             name: command_line(&spec),
             system_process_id: Some(i64::from(pid)),
@@ -237,7 +238,7 @@ impl Session {
             return Err(could_not_launch(text));
         }
         check_redirects(&spec.redirect).map_err(could_not_launch)?;
-        let sender = self.events.connect().map_err(could_not_launch)?;
+        let sender = self.events.connect();
         let (launcher, wanted) = (self.launcher.clone(), spec.clone());
         let launched = self
             .call(move |target| {

@@ -11,6 +11,7 @@ mod initialize;
 mod launch;
 mod memory;
 pub(crate) mod no_debug;
+mod probes;
 mod restart;
 mod scopes;
 mod stack;
@@ -23,6 +24,7 @@ use super::{
     errors::{NO_DEBUG, NO_SESSION},
     message::Request,
     session::{Next, Phase, Session},
+    settings::OF_PROBES,
 };
 
 /// Requests of the protocol that neither Delve nor this server serves.
@@ -42,7 +44,8 @@ const UNSUPPORTED: [&str; 9] = [
 const UNIMPLEMENTED: [&str; 3] = ["setExpression", "loadedSources", "cancel"];
 
 /// Requests that are served one by one.
-const SERVED: [&str; 26] = [
+const SERVED: [&str; 27] = [
+    probes::PROBES,
     "initialize",
     "launch",
     "attach",
@@ -126,6 +129,11 @@ impl Session {
     async fn on_request_to(&mut self, request: &Request, state: State) {
         let command = request.command.as_str();
         match command {
+            probes::PROBES => return self.on_probes(request).await,
+            // What probes may do can be changed at any time, as programs that only log never stop.
+            "evaluate" if state == State::Running && is_about_probes(request) => {
+                return self.on_evaluate(request, state).await;
+            }
             "pause" => return self.on_pause(request, state).await,
             "threads" => return self.on_threads(request, state).await,
             "setBreakpoints" => return self.on_set_breakpoints(request).await,
@@ -159,4 +167,12 @@ impl Session {
             _ => self.refuse_unannounced(request, state),
         }
     }
+}
+
+/// Whether a command of the console is about the settings of probes alone.
+fn is_about_probes(request: &Request) -> bool {
+    let expression = request.arguments.get("expression").and_then(serde_json::Value::as_str);
+    let mut words = expression.unwrap_or_default().split_whitespace();
+    let (command, subject) = ((words.next(), words.next()), words.find(|word| *word != "-list"));
+    command == (Some("dlv"), Some("config")) && subject.is_some_and(|name| OF_PROBES.contains(&name))
 }

@@ -10,7 +10,6 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::Child,
-    sync::mpsc,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +22,7 @@ use crate::{
         outgoing::NO_BODY,
         session::{Phase, Session},
     },
-    debugger::{Event, LaunchSpec},
+    debugger::{Event, EventSender, LaunchSpec},
 };
 
 /// How long the end of a killed program is waited for.
@@ -89,7 +88,7 @@ pub(super) fn start(spec: &LaunchSpec, config: &LaunchConfig, events: &mut Event
         .map_err(|error| format!("fork/exec {}: {}", spec.program.display(), go_reason(&error)))?;
     let pid = child.id().unwrap_or_default();
     let kill = CancellationToken::new();
-    let sender = events.connect_here();
+    let sender = events.connect();
     let stdout = child
         .stdout
         .take()
@@ -110,7 +109,7 @@ pub(super) fn start(spec: &LaunchSpec, config: &LaunchConfig, events: &mut Event
         let _ = tokio::time::timeout(LAST_OUTPUT, read).await;
         // The session may be over; nobody is left to be told then.
         let _ = sender
-            .send(Event::Exited {
+            .send_from_task(Event::Exited {
                 pid: i32::try_from(pid).unwrap_or_default(),
                 status: Some(status),
             })
@@ -136,10 +135,10 @@ async fn wait(child: &mut Child, killed: &CancellationToken) -> i32 {
     status.ok().and_then(|status| status.code()).unwrap_or(-1)
 }
 
-async fn forward(mut pipe: impl AsyncRead + Unpin, event: fn(Vec<u8>) -> Event, sender: mpsc::Sender<Event>) {
+async fn forward(mut pipe: impl AsyncRead + Unpin, event: fn(Vec<u8>) -> Event, sender: EventSender) {
     let mut bytes = vec![0; 8192];
     while let Ok(read @ 1..) = pipe.read(&mut bytes).await {
-        if sender.send(event(bytes[..read].to_vec())).await.is_err() {
+        if sender.send_from_task(event(bytes[..read].to_vec())).await.is_err() {
             return;
         }
     }

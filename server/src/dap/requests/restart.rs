@@ -86,6 +86,9 @@ impl Session {
             debuggee.instruction_breakpoints.clone_from(&instructions);
             debuggee.exception_filters = exceptions;
         }
+        if let Err(why) = self.limit_probes().await {
+            return self.out.refuse(request, FAILED_TO_RESTART, &why);
+        }
         // Clients send their breakpoints again after `initialized`; those that do not, keep what they had.
         let restored = self
             .call(move |target| {

@@ -48,10 +48,13 @@ impl Session {
         let stepped = self
             .call(move |target| {
                 let Some(target) = target else { return Ok(()) };
-                target.goroutine(id).map_err(|error| NoStep::Whom(error.to_string()))?;
+                // A user waits for each step: who is to make it is asked only if nobody can.
                 target
                     .step(Whose::Goroutine(id), kind)
-                    .map_err(|error| NoStep::How(error.to_string()))
+                    .map_err(|error| match target.goroutine(id) {
+                        Err(error) => NoStep::Whom(error.to_string()),
+                        Ok(_) => NoStep::How(error.to_string()),
+                    })
             })
             .await
             .unwrap_or_else(|gone| Err(NoStep::How(gone.to_string())));

@@ -95,7 +95,10 @@ fn list(at: &mut Look<'_>) -> Listed {
     }
     let mut threads: Vec<Value> = goroutines
         .iter()
-        .map(|goroutine| json!({"id": goroutine.id, "name": name(goroutine, selected, at.settings)}))
+        .map(|goroutine| {
+            let thread = goroutine.thread.map(|thread| at.target.own_thread(thread));
+            json!({"id": goroutine.id, "name": name(goroutine, thread, selected, at.settings)})
+        })
         .collect();
     if threads.is_empty() {
         threads.push(dummy());
@@ -108,16 +111,14 @@ fn list(at: &mut Look<'_>) -> Listed {
 }
 
 /// `* [Go 1 label:value] main.work (Thread 1234)`
-fn name(goroutine: &Goroutine, selected: Whose, settings: &Settings) -> String {
+fn name(goroutine: &Goroutine, thread: Option<i32>, selected: Whose, settings: &Settings) -> String {
     let mark = if selected == Whose::Goroutine(goroutine.id) {
         "* "
     } else {
         ""
     };
     let function = function_name::short(goroutine.user_current.function.as_deref());
-    let thread = goroutine
-        .thread
-        .map_or_else(String::new, |thread| format!(" (Thread {})", thread.0));
+    let thread = thread.map_or_else(String::new, |thread| format!(" (Thread {thread})"));
     format!(
         "{mark}[Go {}{}] {function}{thread}",
         goroutine.id,

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::script::{Script, Scripted};
 use crate::{
     dap::{
+        Settings,
         codec::{Frame as Message, FrameReader, encode},
         session::serve,
     },
@@ -38,7 +39,10 @@ impl Client {
             stream: Box::new(theirs),
             local: "here".to_owned(),
         };
-        let serving = tokio::spawn(async move { serve(connection, launcher, interrupted.cancelled()).await });
+        let serving =
+            tokio::spawn(
+                async move { serve(connection, launcher, Settings::default(), interrupted.cancelled()).await },
+            );
         let (reader, writer) = tokio::io::split(ours);
         Client {
             reader: FrameReader::new(reader),
@@ -66,13 +70,21 @@ impl Client {
         self.seq
     }
 
-    /// The next message, in short: `event NAME`, `ok COMMAND`, `refused COMMAND ID TEXT`, `CATEGORY: OUTPUT`.
-    pub(super) async fn next(&mut self) -> String {
+    /// The next message as it is; null at the end.
+    pub(super) async fn next_message(&mut self) -> Value {
         let read = tokio::time::timeout(Duration::from_secs(10), self.reader.next());
-        let message = match read.await.expect("a message in time").expect("a readable message") {
+        match read.await.expect("a message in time").expect("a readable message") {
             Some(Message::Message(message)) => message,
             Some(other) => panic!("{other:?}"),
-            None => return "end".to_owned(),
+            None => Value::Null,
+        }
+    }
+
+    /// The next message, in short: `event NAME`, `ok COMMAND`, `refused COMMAND ID TEXT`, `CATEGORY: OUTPUT`.
+    pub(super) async fn next(&mut self) -> String {
+        let message = match self.next_message().await {
+            Value::Null => return "end".to_owned(),
+            message => message,
         };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         if message["type"] == "event" {

@@ -183,17 +183,80 @@ async fn an_idle_client_sees_a_log_message_at_once_and_a_burst_is_complete() {
     }
     assert!(soonest < Duration::from_millis(50), "{soonest:?}");
 
-    // More than all buffers hold: the sender has to wait for the client.
-    let script = client.script.clone();
-    let sender = std::thread::spawn(move || {
-        for number in 0..20_000 {
-            script.send(log(&number.to_string()));
-        }
-    });
+    // More than a person reads: many messages share an event, a line for each.
     for number in 0..20_000 {
-        assert_eq!(client.next().await, format!("stdout: > [Go 1]: {number}\n"));
+        client.script.send(log(&number.to_string()));
     }
-    sender.join().expect("all were sent");
+    let (mut expected, mut events) = ((0..20_000).map(|number| format!("> [Go 1]: {number}")), 0);
+    while expected.len() > 0 {
+        let message = client.next().await;
+        let text = message.strip_prefix("stdout: ").expect("log messages");
+        assert!(text.ends_with('\n'));
+        for line in text.lines() {
+            assert_eq!(Some(line), expected.next().as_deref());
+        }
+        events += 1;
+    }
+    assert!(events < 2_000, "{events} events");
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn gathered_messages_name_the_line_they_are_all_from() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    // At first one line, which uses up what is told one by one; then long runs of two lines; then the two in turns.
+    let line_of = |number: u32| match number {
+        0..2_000 => 7,
+        2_000..3_000 => 7 + number / 100 % 2,
+        _ => 7 + number % 2,
+    };
+    for number in 0..4_000 {
+        client.script.send(Event::Log {
+            goroutine: 1,
+            text: number.to_string(),
+            file: "/s/main.go".to_owned(),
+            line: line_of(number),
+        });
+    }
+    let (mut next, mut unnamed) = (0, 0);
+    while next < 4_000 {
+        let body = client.next_message().await["body"].take();
+        let lines = body["output"].as_str().expect("output").lines();
+        for line in lines {
+            assert_eq!(line, format!("> [Go 1]: {next}"));
+            if body["line"].is_null() {
+                assert!(body["source"].is_null() && next >= 3_000 - 100, "{next}");
+                unnamed += 1;
+            } else {
+                assert_eq!(body["line"], line_of(next), "{next}");
+                assert_eq!(body["source"]["path"], "/s/main.go");
+            }
+            next += 1;
+        }
+    }
+    assert!(unnamed > 100, "{unnamed}");
+    client.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_left_out_is_said_with_its_lines() {
+    let mut client = Client::new();
+    client.launch(json!({})).await;
+    client.run().await;
+    let events = client
+        .script
+        .events
+        .lock()
+        .expect("not poisoned")
+        .clone()
+        .expect("a target");
+    events.suppress("/s/main.go", 7, 2);
+    events.suppress("/s/other.go", 9, 1);
+    client
+        .expect(&["console: 3 log messages suppressed: they came faster than they could be sent (main.go:7: 2, other.go:9: 1)\n"])
+        .await;
     client.finish().await;
 }
 

@@ -5,14 +5,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crossbeam_channel::Sender;
 use spelunk_dwarf::{FileAddr, Kind, ProcAddr, Type, TypeId};
 
 use crate::{
     dap::target::{Launcher, Target},
     debugger::{
-        BreakpointId, BreakpointState, DebugError, EndWith, Event, ExceptionFilters, FunctionBreakpoint,
-        InstructionBreakpoint, LaunchSpec, SourceBreakpoint, StepKind, Stop, StopReason,
+        BreakpointId, BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters,
+        FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, ProbeState, SourceBreakpoint,
+        StepKind, Stop, StopReason,
     },
     inspect::{Frame, FrameRef, Goroutine, GoroutineStatus, Location, Registers, ScopedValue, Stack, Tid, Whose},
     value::{Content, LoadConfig, Value as GoValue},
@@ -24,7 +24,7 @@ pub(super) const PID: i32 = 4321;
 #[derive(Default)]
 pub(super) struct Script {
     calls: Mutex<Vec<String>>,
-    pub(super) events: Mutex<Option<Sender<Event>>>,
+    pub(super) events: Mutex<Option<EventSender>>,
     /// What happens as soon as the target runs.
     pub(super) on_resume: Mutex<Vec<Event>>,
     /// The stop that the target is at.
@@ -54,13 +54,13 @@ pub(super) struct Scripted(pub(super) Arc<Script>);
 pub(super) struct ScriptedTarget(Arc<Script>);
 
 impl Launcher for Scripted {
-    fn launch(&self, spec: &LaunchSpec, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError> {
+    fn launch(&self, spec: &LaunchSpec, events: EventSender) -> Result<Box<dyn Target>, DebugError> {
         self.0.note(format!("launch {:?}", spec.args));
         *self.0.events.lock().expect("not poisoned") = Some(events);
         Ok(Box::new(ScriptedTarget(self.0.clone())))
     }
 
-    fn attach(&self, pid: i32, events: Sender<Event>) -> Result<Box<dyn Target>, DebugError> {
+    fn attach(&self, pid: i32, events: EventSender) -> Result<Box<dyn Target>, DebugError> {
         self.0.note(format!("attach {pid}"));
         *self.0.events.lock().expect("not poisoned") = Some(events);
         Ok(Box::new(ScriptedTarget(self.0.clone())))
@@ -124,6 +124,9 @@ impl Target for ScriptedTarget {
     }
 
     fn step(&self, whose: Whose, kind: StepKind) -> Result<(), DebugError> {
+        if let Whose::Goroutine(id) = whose {
+            self.goroutine(id)?;
+        }
         self.0.note(format!("step {whose:?} {kind:?}"));
         self.go_on();
         Ok(())
@@ -230,6 +233,35 @@ impl Target for ScriptedTarget {
 
     fn source_files(&self) -> Result<Vec<String>, DebugError> {
         Ok(vec!["/s/main.go".to_owned(), "/go/fmt/print.go".to_owned()])
+    }
+
+    fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError> {
+        // What every session begins with is of no interest.
+        if limits != ProbeLimits::default() && limits.share_of_core != Some(0.2) {
+            self.0.note(format!("{limits:?}"));
+        }
+        Ok(())
+    }
+
+    fn probe_accounts(&self) -> Result<Vec<ProbeAccount>, DebugError> {
+        Ok(vec![ProbeAccount {
+            id: BreakpointId(1),
+            file: "/s/main.go".to_owned(),
+            line: 7,
+            state: ProbeState::InKernel,
+            hits: 21,
+            condition_false: 1,
+            throttled: 2,
+            ring_full: 3,
+            idle: 4,
+            emitted: 11,
+            faults: 5,
+            suppressed: 6,
+        }])
+    }
+
+    fn guess_paths(&self, client: &ClientPaths) -> Result<Vec<(String, String)>, DebugError> {
+        Ok(vec![(client.goroot.clone(), "/go".to_owned())])
     }
 
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {

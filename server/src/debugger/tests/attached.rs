@@ -90,7 +90,7 @@ fn a_logpoint_that_only_a_stop_could_serve_is_refused_on_an_attached_program() {
     running.line();
     let debugged = Debugged::attach(running.0.id());
     let states = debugged.break_at(&[SourceBreakpoint {
-        condition: Some("n > 0".to_owned()),
+        condition: Some("os.Args[0] + \"x\" != \"\"".to_owned()),
         log_message: Some("{n}".to_owned()),
         ..plain(line_of("fmt.Println(n)"))
     }]);

@@ -2,6 +2,7 @@
 
 mod attached;
 mod breakpoints;
+mod conditions;
 mod ends;
 mod exceptions;
 mod interrupted;

@@ -6,11 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
-
 use crate::debugger::{
-    BreakpointState, EndWith, Event, FunctionBreakpoint, LaunchSpec, Session, SourceBreakpoint, StepKind, Stop,
-    StopReason,
+    BreakpointState, EndWith, Event, EventReceiver, FunctionBreakpoint, LaunchSpec, Session, SourceBreakpoint,
+    StepKind, Stop, StopReason, event_queue,
 };
 use crate::inspect::{FrameRef, Stack, Whose};
 use crate::value::{LoadConfig, Style};
@@ -127,7 +125,7 @@ pub(super) fn line_of(text: &str) -> u32 {
 /// A session, and what it has told.
 pub(super) struct Debugged {
     pub(super) session: Session,
-    pub(super) events: Receiver<Event>,
+    pub(super) events: EventReceiver,
 }
 
 /// What ends a run.
@@ -146,7 +144,7 @@ impl Debugged {
             capture_output: true,
             ..LaunchSpec::default()
         };
-        let (events, receiver) = crossbeam_channel::unbounded();
+        let (events, receiver) = event_queue();
         Some(Debugged {
             session: Session::launch(&spec, events).expect("the program launches"),
             events: receiver,
@@ -155,7 +153,7 @@ impl Debugged {
 
     /// Attaches to a program that somebody else has started.
     pub(super) fn attach(pid: u32) -> Debugged {
-        let (events, receiver) = crossbeam_channel::unbounded();
+        let (events, receiver) = event_queue();
         Debugged {
             session: Session::attach(pid.cast_signed(), events).expect("the program can be attached to"),
             events: receiver,
@@ -200,11 +198,13 @@ impl Debugged {
     pub(super) fn next(&self) -> Event {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.events.recv_deadline(deadline) {
-                Ok(Event::Stdout(_) | Event::Stderr(_)) => {}
-                Ok(event) => return event,
-                Err(RecvTimeoutError::Timeout) => panic!("nothing happened for {PATIENCE:?}"),
-                Err(RecvTimeoutError::Disconnected) => panic!("the session is gone"),
+            match self.events.try_recv() {
+                Some(Event::Stdout(_) | Event::Stderr(_)) => {}
+                Some(event) => return event,
+                None => {
+                    assert!(Instant::now() < deadline, "nothing happened for {PATIENCE:?}");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
         }
     }
@@ -217,7 +217,10 @@ impl Debugged {
                 Event::Stopped(stop) => return (Ended::Stopped(stop), log),
                 Event::Exited { status, .. } => return (Ended::Exited(status), log),
                 Event::Log { text, .. } => log.push(text),
-                Event::Notice(text) => eprintln!("notice: {text}"),
+                Event::Backlog(messages) => log.extend(messages.into_iter().map(|message| message.text)),
+                Event::Suppressed(left_out) => panic!("{left_out:?}"),
+                Event::Notice(text) | Event::Warning(text) => eprintln!("notice: {text}"),
+                Event::BreakpointChanged(state) => eprintln!("changed: {state:?}"),
                 Event::Stdout(_) | Event::Stderr(_) => {}
             }
         }
@@ -272,7 +275,7 @@ impl Debugged {
     /// Kills the program and waits for its last event.
     pub(super) fn kill(self) {
         self.session.end(EndWith::Kill);
-        let last = self.events.try_iter().last();
+        let last = std::iter::from_fn(|| self.events.try_recv()).last();
         assert!(matches!(last, Some(Event::Exited { .. })), "{last:?}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod against_dlv;
 mod cgo;
+mod conditions;
 mod goroutines;
 mod hostile;
 mod moving;

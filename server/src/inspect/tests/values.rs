@@ -8,7 +8,7 @@ use crate::inspect::{Frame, FrameScope, GoroutineContext, Stopped, Whose, Write,
 use crate::value::{Content, LoadConfig, Style, Value, is_made_up};
 
 /// The frames of the fixture's own functions on its first goroutine, innermost first.
-fn frames(stopped: &Snapshot<'_>) -> (Vec<Frame>, GoroutineContext) {
+pub(super) fn frames(stopped: &Snapshot<'_>) -> (Vec<Frame>, GoroutineContext) {
     let (all, _) = goroutines(stopped, 0, 0).expect("the list can be read");
     let main = all.iter().find(|g| g.id == 1).expect("the first goroutine runs");
     let stack = stack(stopped, Whose::Goroutine(1), 100).expect("its stack can be read");

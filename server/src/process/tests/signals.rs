@@ -1,8 +1,13 @@
 //! Signals of the program: its faults, those it handles, those that arrive in the middle of our work.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use iced_x86::FlowControl;
+use spelunk_dwarf::ProcAddr;
+
 use super::testee::{Build, Deadline, Testee, Untraced, times};
+use crate::inspect::Tid;
 use crate::process::{ExitStatus, Inferior, ProcessEvent, Seize};
 
 const LIMIT: Duration = Duration::from_secs(240);
@@ -74,6 +79,116 @@ fn a_step_into_a_fault_ends_in_the_handler() {
     });
     assert_eq!((status, output.as_str()), (ExitStatus::Code(0), "ok\n"));
     assert_eq!(handlers, 20);
+}
+
+/// The instructions of a function, each with its bytes.
+fn code_of(testee: &Testee, function: &str) -> HashMap<ProcAddr, Vec<u8>> {
+    let instructions = testee.instructions(function);
+    let bytes = |addr: ProcAddr, len: usize| testee.binary.code(testee.bias.to_file(addr), len).map(<[u8]>::to_vec);
+    let code =
+        |(addr, instruction): &(ProcAddr, iced_x86::Instruction)| Some((*addr, bytes(*addr, instruction.len())?));
+    instructions.iter().filter_map(code).collect()
+}
+
+/// The signals that a thread has blocked, as /proc has them.
+fn blocked(pid: i32, thread: Tid) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/task/{}/status", thread.0)).expect("it is there");
+    let line = status.lines().find(|line| line.starts_with("SigBlk:"));
+    line.expect("a line for blocked signals").to_owned()
+}
+
+/// A thread that stands at the beginning of a handler is put back to the instruction that was interrupted, as if the handler had never been begun; what was
+/// the instruction's own fault comes again.
+#[test]
+fn a_thread_is_taken_out_of_a_handler_and_put_back() {
+    let _deadline = Deadline::new(LIMIT);
+    let Some(mut testee) = Testee::launch(Build::Plain, &["faults", "20"]) else {
+        return;
+    };
+    let (entry, end) = testee.function("main.load");
+    let (handler, _) = testee.function("runtime.sigtramp");
+    let pid = testee.inferior.pid();
+    let code = code_of(&testee, "main.load");
+    testee.insert_everywhere("main.load");
+    let mut put_back = 0;
+    let (status, output) = testee.run(|inferior, event| {
+        let ProcessEvent::Site { thread, addr } = event else {
+            return;
+        };
+        if addr != entry {
+            return;
+        }
+        loop {
+            let before = inferior.general_registers(thread).expect("stopped");
+            let blocked_before = blocked(pid, thread);
+            let pc = ProcAddr(before.pc().expect("known"));
+            inferior.resume(thread, true).expect("it steps");
+            loop {
+                match inferior.next_event().expect("an event") {
+                    ProcessEvent::Stepped { thread: stepped } if stepped == thread => break,
+                    ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_) => {}
+                    event => panic!("{event:?}"),
+                }
+            }
+            let now = inferior.general_registers(thread).expect("stopped").pc();
+            if now == Some(handler.0) {
+                assert_ne!(
+                    blocked(pid, thread),
+                    blocked_before,
+                    "a handler of Go's blocks all signals"
+                );
+                inferior.know_probe(pc, &code[&pc]).expect("it can be passed");
+                inferior.put_back(thread, pc, &before, None).expect("it goes back");
+                let after = inferior.general_registers(thread).expect("stopped");
+                assert_eq!((after.pc(), after.sp()), (before.pc(), before.sp()));
+                assert_eq!(blocked(pid, thread), blocked_before);
+                put_back += 1;
+                break;
+            }
+            if !(entry.0..end.0).contains(&now.unwrap_or(0)) {
+                break;
+            }
+        }
+    });
+    assert_eq!((status, output.as_str()), (ExitStatus::Code(0), "ok\n"));
+    assert_eq!(put_back, 20);
+}
+
+/// A thread that has gone on is left where it is: taking back more than one instruction would do harm.
+#[test]
+fn a_thread_that_has_gone_on_is_not_put_back() {
+    let _deadline = Deadline::new(LIMIT);
+    let Some(mut testee) = Testee::launch(Build::Plain, &["passes", "1", "3", "0"]) else {
+        return;
+    };
+    // Its caller's instructions, but for those that lead elsewhere than to the next.
+    let instructions = testee.instructions("main.pass");
+    let plain: Vec<ProcAddr> = instructions
+        .iter()
+        .filter(|(_, instruction)| instruction.flow_control() == FlowControl::Next)
+        .map(|(addr, _)| *addr)
+        .collect();
+    let mut code = code_of(&testee, "main.pass");
+    code.retain(|addr, _| plain.contains(addr));
+    let (entry, _) = testee.function("main.leaf");
+    testee.inferior.insert_site(entry).expect("a site");
+    let mut refused = 0;
+    let (status, output) = testee.run(|inferior, event| {
+        let ProcessEvent::Site { thread, .. } = event else {
+            return;
+        };
+        let registers = inferior.general_registers(thread).expect("stopped");
+        for (addr, code) in &code {
+            inferior.know_probe(*addr, code).expect("it can be passed");
+            inferior
+                .put_back(thread, *addr, &registers, None)
+                .expect_err("it is elsewhere");
+            assert_eq!(inferior.general_registers(thread).expect("stopped").pc(), Some(entry.0));
+            refused += 1;
+        }
+    });
+    assert_eq!((status, output.as_str()), (ExitStatus::Code(0), "ok\n"));
+    assert!(refused > 0);
 }
 
 /// Signals sent from outside while a thread passes sites all the time: each reaches the program's handler, with its sender.
@@ -241,26 +356,23 @@ fn the_stop_of_a_probe_is_ended() {
         return;
     };
     let pid = untraced.pid();
-    for stopped_before in [true, false] {
-        // SAFETY: kill takes two integers.
-        unsafe { libc::kill(pid, libc::SIGSTOP) };
-        if stopped_before {
-            eventually("the stop", || state_of(pid) == 'T');
+    // SAFETY: kill takes two integers.
+    unsafe { libc::kill(pid, libc::SIGSTOP) };
+    eventually("the stop", || state_of(pid) == 'T');
+    let mut inferior = Inferior::seize(pid, Seize { kill_with_us: false }).expect("seized");
+    inferior.end_stop_by_probe().expect("continued");
+    let mut testee = Testee::of(inferior, &untraced.program, None);
+    let (leaf, _) = testee.function("main.leaf");
+    testee.inferior.insert_site(leaf).expect("a site");
+    testee.inferior.resume_all().expect("it goes on");
+    let mut passes = 0;
+    while passes < 10 {
+        if let ProcessEvent::Site { thread, .. } = testee.inferior.next_event().expect("an event") {
+            passes += 1;
+            testee.inferior.resume(thread, false).expect("it goes on");
         }
-        let inferior = Inferior::seize_after_probe(pid, Seize { kill_with_us: false }).expect("seized");
-        let mut testee = Testee::of(inferior, &untraced.program, None);
-        let (leaf, _) = testee.function("main.leaf");
-        testee.inferior.insert_site(leaf).expect("a site");
-        testee.inferior.resume_all().expect("it goes on");
-        let mut passes = 0;
-        while passes < 10 {
-            if let ProcessEvent::Site { thread, .. } = testee.inferior.next_event().expect("an event") {
-                passes += 1;
-                testee.inferior.resume(thread, false).expect("it goes on");
-            }
-        }
-        testee.inferior.detach().expect("let go");
-        eventually("running on", || !matches!(state_of(pid), 'T' | 't'));
     }
+    testee.inferior.detach().expect("let go");
+    eventually("running on", || !matches!(state_of(pid), 'T' | 't'));
     untraced.finish();
 }

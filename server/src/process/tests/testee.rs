@@ -196,7 +196,8 @@ impl Testee {
             match event {
                 ProcessEvent::Site { thread, .. }
                 | ProcessEvent::Stepped { thread }
-                | ProcessEvent::HardcodedBreakpoint { thread } => {
+                | ProcessEvent::HardcodedBreakpoint { thread }
+                | ProcessEvent::StoppedByProbe { thread } => {
                     self.inferior.resume(thread, false).expect("it goes on");
                 }
                 ProcessEvent::Exec => self.inferior.resume_all().expect("it goes on"),

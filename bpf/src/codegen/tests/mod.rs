@@ -1,219 +1,21 @@
 //! Runs generated programs in rbpf, with helpers that stand in for the kernel's; and asks the real
 //! verifier about plans that nobody would write.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+mod conditions;
+mod gates;
+mod kernel;
+mod machine;
+mod marks;
+mod reference;
 
 use proptest::prelude::*;
 
-use super::{Environment, FORCE_WAKEUP, SIGSTOP, plan_program};
-use crate::asm::{Code, MapRef};
-use crate::insn::Insn;
+use super::{FORCE_WAKEUP, SIGSTOP};
+use crate::asm::MapRef;
 use crate::layout::LayoutId;
 use crate::plan::{Follow, FollowKind, GoroutineSource, Index, Plan, PlanError, Reg, Root, RootSource, RuntimeOffsets};
 use crate::record::{Flags, Origin, RecordView, RootError, Status};
-
-const ENVIRONMENT: Environment = Environment {
-    max_sites: 16,
-    stripes: 2,
-    ring_bytes: 1 << 20,
-    fsbase_offset: Some(0x1000),
-};
-
-/// Address of the fake `runtime.g`, and of where the fake thread keeps a pointer to it.
-const G: u64 = 0x7000_0000;
-const FS_BASE: u64 = 0x7100_0000;
-const TASK: u64 = 0xffff_8000_0000_0000;
-
-/// The fake kernel of a thread: helpers are plain functions, so it is found through the thread.
-#[derive(Default)]
-struct Kernel {
-    /// The target's memory: where each stretch starts, and its bytes.
-    memory: BTreeMap<u64, Vec<u8>>,
-    ring_full: bool,
-    available: u64,
-    record: Vec<u8>,
-    site: [u64; 2],
-    counters: [u64; 4],
-    submitted: Option<u64>,
-    /// The signal that a program raised.
-    signal: Option<u64>,
-    refuses_signals: bool,
-}
-
-thread_local! {
-    static KERNEL: RefCell<Kernel> = RefCell::default();
-}
-
-impl Kernel {
-    fn read(&self, addr: u64, len: usize) -> Option<&[u8]> {
-        let (start, bytes) = self.memory.range(..=addr).next_back()?;
-        let at = usize::try_from(addr - start).ok()?;
-        bytes.get(at..at.checked_add(len)?)
-    }
-}
-
-/// Copies to the address that a program gave, or zeros as the kernel does on a fault.
-fn copy_to_program(dst: u64, len: u64, bytes: Option<&[u8]>) -> u64 {
-    // SAFETY: generated programs give room for `len` bytes in the record or on their stack; that
-    // they do is what the real verifier checks.
-    let to = unsafe { std::slice::from_raw_parts_mut(dst as *mut u8, len as usize) };
-    if let Some(bytes) = bytes {
-        to.copy_from_slice(bytes);
-        0
-    } else {
-        to.fill(0);
-        (-i64::from(libc::EFAULT)).cast_unsigned()
-    }
-}
-
-fn map_lookup(map: u64, _key: u64, _: u64, _: u64, _: u64) -> u64 {
-    KERNEL.with_borrow(|kernel| match map {
-        map if map == MapRef::Sites as u64 => kernel.site.as_ptr() as u64,
-        map if map == MapRef::Counters as u64 => kernel.counters.as_ptr() as u64,
-        _ => 0,
-    })
-}
-
-fn reserve(_ring: u64, size: u64, flags: u64, _: u64, _: u64) -> u64 {
-    assert_eq!(flags, 0);
-    KERNEL.with_borrow_mut(|kernel| {
-        assert_eq!(kernel.record.len() as u64, size);
-        if kernel.ring_full {
-            0
-        } else {
-            kernel.record.as_ptr() as u64
-        }
-    })
-}
-
-fn submit(record: u64, flags: u64, _: u64, _: u64, _: u64) -> u64 {
-    KERNEL.with_borrow_mut(|kernel| {
-        assert_eq!(record, kernel.record.as_ptr() as u64);
-        kernel.submitted = Some(flags);
-        0
-    })
-}
-
-fn query(_ring: u64, _flags: u64, _: u64, _: u64, _: u64) -> u64 {
-    KERNEL.with_borrow(|kernel| kernel.available)
-}
-
-fn send_signal(signal: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-    KERNEL.with_borrow_mut(|kernel| {
-        // Nobody must see the record of a process that is not stopping.
-        assert_eq!(kernel.submitted, None);
-        kernel.signal = Some(signal);
-        if kernel.refuses_signals {
-            (-i64::from(libc::EPERM)).cast_unsigned()
-        } else {
-            0
-        }
-    })
-}
-
-fn read_user(dst: u64, len: u64, src: u64, _: u64, _: u64) -> u64 {
-    KERNEL.with_borrow(|kernel| copy_to_program(dst, len, kernel.read(src, len as usize)))
-}
-
-fn read_kernel(dst: u64, len: u64, src: u64, _: u64, _: u64) -> u64 {
-    let fs_base = FS_BASE.to_le_bytes();
-    copy_to_program(dst, len, (src == TASK + 0x1000).then_some(&fs_base[..]))
-}
-
-fn cookie(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-    5
-}
-
-fn cpu(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-    3
-}
-
-fn time(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-    123_456_789
-}
-
-fn pid_tgid(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-    (77 << 32) + 88
-}
-
-fn task(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
-    TASK
-}
-
-/// Instructions as bytes, with maps by their numbers. rbpf knows no atomic additions: they are
-/// left out.
-fn bytes(code: &Code) -> Vec<u8> {
-    let mut insns = code.insns.clone();
-    for &(at, map) in &code.maps {
-        insns[at].immediate = map as i32;
-    }
-    let mut out = Vec::new();
-    for insn in insns {
-        let insn = if insn.code == 0xdb { Insn::jump() } else { insn };
-        out.extend([insn.code, insn.registers]);
-        out.extend(insn.offset.to_le_bytes());
-        out.extend(insn.immediate.to_le_bytes());
-    }
-    out
-}
-
-/// Runs a plan's program once, with registers given by their offset in `pt_regs`. What it submitted.
-fn run(plan: &Plan, registers: &[(Reg, u64)]) -> Option<(Vec<u8>, u64)> {
-    let code = plan_program(plan, 9, ENVIRONMENT).expect("the plan is valid");
-    let program = bytes(&code);
-    let mut context = [0u8; 168];
-    for &(reg, value) in registers {
-        let at = reg.pt_regs_offset().unsigned_abs() as usize;
-        context[at..at + 8].copy_from_slice(&value.to_le_bytes());
-    }
-    let mut vm = rbpf::EbpfVmRaw::new(None).expect("a machine");
-    vm.set_verifier(|_| Ok(())).expect("no program yet");
-    for (number, helper) in [
-        (1, map_lookup as rbpf::ebpf::Helper),
-        (5, time),
-        (8, cpu),
-        (14, pid_tgid),
-        (35, task),
-        (109, send_signal),
-        (112, read_user),
-        (113, read_kernel),
-        (131, reserve),
-        (132, submit),
-        (134, query),
-        (174, cookie),
-    ] {
-        vm.register_helper(number, helper).expect("a new helper");
-    }
-    KERNEL.with_borrow_mut(|kernel| {
-        kernel.submitted = None;
-        kernel.signal = None;
-        // What an earlier record left there.
-        kernel.record = vec![0xaa; plan.record_class() as usize];
-        let range = |start: u64, len: usize| start..start + len as u64;
-        vm.register_allowed_memory(range(kernel.record.as_ptr() as u64, kernel.record.len()));
-        vm.register_allowed_memory(range(kernel.site.as_ptr() as u64, 16));
-        vm.register_allowed_memory(range(kernel.counters.as_ptr() as u64, 32));
-    });
-    vm.set_program(&program).expect("it has a program's shape");
-    let result = vm.execute_program(&mut context).expect("it runs");
-    assert_eq!(result, 0);
-    KERNEL.with_borrow(|kernel| kernel.submitted.map(|flags| (kernel.record.clone(), flags)))
-}
-
-fn set_memory(stretches: &[(u64, Vec<u8>)]) {
-    let mut g = vec![0; 512];
-    g[8..16].copy_from_slice(&0xc000_1000u64.to_le_bytes());
-    g[152..160].copy_from_slice(&31u64.to_le_bytes());
-    KERNEL.with_borrow_mut(|kernel| {
-        *kernel = Kernel::default();
-        kernel.memory.insert(G, g);
-        kernel.memory.insert(FS_BASE - 8, G.to_le_bytes().to_vec());
-        for (start, bytes) in stretches {
-            kernel.memory.insert(*start, bytes.clone());
-        }
-    });
-}
+use machine::{G, KERNEL, run, set_memory};
 
 const RUNTIME: RuntimeOffsets = RuntimeOffsets {
     goid: 152,
@@ -229,6 +31,7 @@ fn plan(roots: Vec<Root>, follows: Vec<Follow>) -> Plan {
         goroutine: GoroutineSource::R14,
         runtime: RUNTIME,
         max_record: 512,
+        gate: crate::gate::Gate::default(),
         stops: false,
     }
 }
@@ -308,6 +111,8 @@ fn a_stop_raises_the_signal_once_it_is_armed() {
     KERNEL.with_borrow_mut(|kernel| kernel.site[0] = 1 << 32);
     let (record, wakeup) = run(&stopping, &[(Reg::Rax, 42)]).expect("submitted");
     assert_eq!((signal(), wakeup), (Some(SIGSTOP as u64), FORCE_WAKEUP as u64));
+    let ring = || KERNEL.with_borrow(|kernel| kernel.ring);
+    assert_eq!(ring(), MapRef::StopRing as u64);
     let view = RecordView::new(&record).expect("a record");
     assert_eq!(view.root(&stopping, 0), Ok(&42u64.to_le_bytes()[..]));
     assert!(!view.flags().has(Flags::NOT_STOPPED));
@@ -328,7 +133,7 @@ fn a_stop_raises_the_signal_once_it_is_armed() {
     // A plan that does not stop knows nothing of it.
     set_memory(&[]);
     assert!(run(&plan(vec![], vec![]), &[]).is_some());
-    assert_eq!(signal(), None);
+    assert_eq!((signal(), ring()), (None, MapRef::Ring as u64));
 }
 
 #[test]
@@ -366,6 +171,22 @@ fn the_consumer_is_woken_just_above_the_middle() {
         let submitted = run(&plan(vec![register(Reg::Rax)], vec![]), &[]);
         assert_eq!(submitted.map(|(_, flags)| flags), Some(flags), "{available}");
     }
+}
+
+#[test]
+fn the_time_of_one_record_in_16_is_taken() {
+    set_memory(&[]);
+    let taken = |now, tick| {
+        KERNEL.with_borrow_mut(|kernel| {
+            (kernel.now, kernel.tick) = (now, tick);
+            kernel.counters = [0; 9];
+        });
+        run(&plan(vec![register(Reg::Rax)], vec![]), &[]).expect("submitted");
+        KERNEL.with_borrow(|kernel| kernel.counters[8])
+    };
+    assert_eq!(taken(16_000, 300), 16 * 300);
+    assert_eq!(taken(16_001, 300), 0);
+    assert_eq!(taken(16_015, 300), 0);
 }
 
 #[test]
@@ -480,6 +301,7 @@ fn any_plan(layouts: bool) -> impl Strategy<Value = Plan> {
             goroutine,
             runtime,
             max_record,
+            gate: crate::gate::Gate::default(),
             stops,
         })
         .prop_map(|mut plan| {
