@@ -320,7 +320,7 @@ impl Session {
     }
 
     /// Ends the session. All events of the target have been sent when this returns. A launched target cannot be left behind: it ends with its debugger.
-    pub(crate) fn end(self, how: EndWith) {
+    pub(crate) fn end(&self, how: EndWith) {
         // An error means that the thread is gone, and with it the target.
         let _ = self.call(move |control| control.end(how));
     }

@@ -1,0 +1,174 @@
+//! One target, many clients: what `rpc/`, a DAP session in remote mode and `cli/headless` share.
+//!
+//! A [`Host`] owns how the target came to be (its [`Recipe`]), the debug session of the moment (a restart makes a new one), and what Delve keeps on the
+//! server: whether the target runs, the last stop, the selected goroutine and thread. Clients ask it from any thread. Events of the session arrive at one
+//! place, which keeps that state, wakes whoever waits for the target, and hands them on to every subscriber.
+
+mod clients;
+mod recipe;
+mod run;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::debugger::{DebugError, EventSender, Session, Stop};
+use crate::inspect::{Tid, Whose};
+
+pub(crate) use recipe::{Origin, Recipe};
+pub(crate) use run::{Passage, Walk};
+
+/// Why the host could not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HostError {
+    /// The target is gone. In Delve's words.
+    #[error("Process {pid} has exited with status {status}")]
+    Exited {
+        /// The process id it had.
+        pid: i32,
+        /// Its exit status, negative for a signal.
+        status: i32,
+    },
+    /// The target was let go.
+    #[error("the target was detached")]
+    Detached,
+    /// Carries a whole sentence.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<DebugError> for HostError {
+    fn from(error: DebugError) -> HostError {
+        HostError::Failed(error.to_string())
+    }
+}
+
+/// Where the target stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// It stands still.
+    Stopped,
+    /// It runs.
+    Running,
+    /// It is gone.
+    Exited {
+        /// The process id it had.
+        pid: i32,
+        /// Its exit status, negative for a signal; 0 where the kernel no longer tells.
+        status: i32,
+    },
+    /// It was let go, or killed by a detach.
+    Detached,
+}
+
+/// The target at rest.
+#[derive(Clone)]
+pub(crate) struct Rest {
+    /// The session to ask.
+    pub(crate) session: Arc<Session>,
+    /// Why it rests.
+    pub(crate) stop: Stop,
+    /// The goroutine, or the thread without one, that clients mean when they name none.
+    pub(crate) selected: Whose,
+    /// The thread that clients mean when they name none; `None` where the selected goroutine is on no thread.
+    pub(crate) thread: Option<Tid>,
+}
+
+/// One target and its clients.
+pub(crate) struct Host {
+    recipe: Mutex<Recipe>,
+    inner: Mutex<Inner>,
+    /// The target's status has changed.
+    changed: Condvar,
+    /// The same, for tasks.
+    news: tokio::sync::Notify,
+    /// Cancelled when the host has nothing to debug any more and the server is to end.
+    over: CancellationToken,
+    /// Several clients may come, one after the other or together.
+    multiclient: bool,
+}
+
+struct Inner {
+    session: Option<Arc<Session>>,
+    status: Status,
+    stop: Option<Stop>,
+    selected: Option<Whose>,
+    thread: Option<Tid>,
+    /// Counts the sessions, so that news of an earlier one is told apart.
+    generation: u64,
+    subscribers: Vec<EventSender>,
+}
+
+impl Host {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No panic leaves the state half changed.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the target stands.
+    pub(crate) fn status(&self) -> Status {
+        self.lock().status
+    }
+
+    /// Whether several clients may come.
+    pub(crate) fn is_multiclient(&self) -> bool {
+        self.multiclient
+    }
+
+    /// Done when the server is to end: the target was let go or killed on purpose.
+    pub(crate) fn over(&self) -> CancellationToken {
+        self.over.clone()
+    }
+
+    /// How the target came to be.
+    pub(crate) fn recipe(&self) -> Recipe {
+        self.recipe.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The session of the moment, whether the target runs or not; for what works in every state, such as changes of breakpoints.
+    pub(crate) fn session(&self) -> Result<Arc<Session>, HostError> {
+        let inner = self.lock();
+        match inner.status {
+            Status::Exited { pid, status } => Err(HostError::Exited { pid, status }),
+            Status::Detached => Err(HostError::Detached),
+            Status::Stopped | Status::Running => inner.session.clone().ok_or(HostError::Detached),
+        }
+    }
+
+    /// As [`Host::session`], also when the target is gone: what a binary says about itself outlives the process.
+    pub(crate) fn last_session(&self) -> Result<Arc<Session>, HostError> {
+        self.lock().session.clone().ok_or(HostError::Detached)
+    }
+
+    /// Waits until the target stands still, as Delve lets most of its requests wait, and says what is to be looked at.
+    pub(crate) fn at_rest(&self) -> Result<Rest, HostError> {
+        let mut inner = self.lock();
+        loop {
+            match inner.status {
+                Status::Exited { pid, status } => return Err(HostError::Exited { pid, status }),
+                Status::Detached => return Err(HostError::Detached),
+                Status::Running => {
+                    inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                }
+                Status::Stopped => {
+                    let (Some(session), Some(stop)) = (inner.session.clone(), inner.stop.clone()) else {
+                        return Err(HostError::Detached);
+                    };
+                    return Ok(Rest {
+                        selected: inner.selected.unwrap_or(stop.whose),
+                        thread: inner.thread,
+                        session,
+                        stop,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Makes a goroutine, or a thread, the one that clients mean when they name none; `thread` is the one that runs it.
+    pub(crate) fn select(&self, whose: Whose, thread: Option<Tid>) {
+        let mut inner = self.lock();
+        inner.selected = Some(whose);
+        inner.thread = thread;
+    }
+}

@@ -1,0 +1,132 @@
+//! Moving the target on, and waiting for it to rest.
+
+use std::sync::Arc;
+
+use crate::debugger::{EndWith, Session, StepKind};
+use crate::inspect::Whose;
+
+use super::{Host, HostError, Status};
+
+/// How the target is to move on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Walk {
+    /// Until something stops it.
+    Continue,
+    /// By a step of a goroutine.
+    Step(Whose, StepKind),
+}
+
+/// What a walk has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passage {
+    /// The target rests; [`Host::at_rest`] says where.
+    Stopped,
+    /// The target is gone.
+    Exited {
+        /// The process id it had.
+        pid: i32,
+        /// Its exit status.
+        status: i32,
+    },
+}
+
+impl Host {
+    /// Moves the target on, and waits until it rests or is gone. `started` is called as soon as it moves. A target that runs already is waited for first,
+    /// as in Delve, where a request holds the target until it is answered.
+    pub(crate) async fn walk(
+        self: &Arc<Host>,
+        walk: Walk,
+        started: impl FnOnce() + Send,
+    ) -> Result<Passage, HostError> {
+        self.start(walk).await?;
+        started();
+        self.arrival().await
+    }
+
+    /// Moves the target on, and does not wait for where it gets.
+    pub(crate) async fn start(self: &Arc<Host>, walk: Walk) -> Result<(), HostError> {
+        let host = Arc::clone(self);
+        let moved = tokio::task::spawn_blocking(move || {
+            let rest = host.at_rest()?;
+            {
+                let mut inner = host.lock();
+                if inner.status != Status::Stopped {
+                    // Somebody else was quicker.
+                    return Ok(());
+                }
+                inner.status = Status::Running;
+            }
+            let moved = match walk {
+                Walk::Continue => rest.session.resume(),
+                Walk::Step(whose, kind) => rest.session.step(whose, kind),
+            };
+            if let Err(error) = moved {
+                host.set_status(Status::Stopped);
+                return Err(error.into());
+            }
+            Ok(())
+        });
+        moved.await.map_err(|error| HostError::Failed(error.to_string()))?
+    }
+
+    /// Waits until the target does not run.
+    pub(crate) async fn arrival(&self) -> Result<Passage, HostError> {
+        loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            // What happens from here on wakes it.
+            news.as_mut().enable();
+            match self.status() {
+                Status::Running => news.await,
+                Status::Stopped => return Ok(Passage::Stopped),
+                Status::Exited { pid, status } => return Ok(Passage::Exited { pid, status }),
+                Status::Detached => return Err(HostError::Detached),
+            }
+        }
+    }
+
+    /// Stops the running target, and waits until it rests.
+    pub(crate) async fn halt(self: &Arc<Host>) -> Result<Passage, HostError> {
+        if self.status() == Status::Running {
+            let session = self.session()?;
+            blocking(move || session.halt()).await??;
+        }
+        self.arrival().await
+    }
+
+    /// Lets go of the target, or kills it, and lets the server end. Works in every state.
+    pub(crate) async fn detach(self: &Arc<Host>, kill: bool) -> Result<(), HostError> {
+        let session = {
+            let mut inner = self.lock();
+            inner.generation += 1;
+            if !matches!(inner.status, Status::Exited { .. }) {
+                inner.status = Status::Detached;
+            }
+            inner.session.take()
+        };
+        self.tell_all();
+        if let Some(session) = session {
+            let how = if kill { EndWith::Kill } else { EndWith::Detach };
+            blocking(move || Session::end(&session, how)).await?;
+        }
+        self.over.cancel();
+        Ok(())
+    }
+
+    pub(super) fn set_status(&self, status: Status) {
+        self.lock().status = status;
+        self.tell_all();
+    }
+
+    pub(super) fn tell_all(&self) {
+        self.changed.notify_all();
+        self.news.notify_waiters();
+    }
+}
+
+/// Runs what blocks on a thread where it may.
+pub(super) async fn blocking<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> Result<R, HostError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| HostError::Failed(error.to_string()))
+}
