@@ -40,7 +40,7 @@ impl RpcNormaliser {
                 *value = match name {
                     "DelveVersion" => version_shape(text),
                     "Registers" => register_lines(text),
-                    "cmdLine" | "CmdLine" | "TargetCommandLine" => self.texts.text(text),
+                    "error" => ambiguity_settled(&self.texts.text(text)),
                     _ => self.texts.text(text),
                 }
                 .into();
@@ -48,6 +48,12 @@ impl RpcNormaliser {
             Value::Number(number) => {
                 if let Some(with) = number.as_u64().and_then(|number| number_class(name, number)) {
                     *value = with.into();
+                } else if number
+                    .as_i64()
+                    .is_some_and(|number| number <= -LOWEST_HEAP_ADDRESS.cast_signed())
+                {
+                    // Delve measures from the top of the goroutine's stack also where the frame has no pointer.
+                    *value = "-ADDRESS".into();
                 } else if is_goroutine(name)
                     && let Some(id) = number.as_i64()
                 {
@@ -58,6 +64,9 @@ impl RpcNormaliser {
                 match name {
                     "Threads" => settle_threads(items),
                     "Goroutines" => settle_goroutines(items),
+                    "Breakpoints" => settle_breakpoints(items),
+                    // Pairs of paths; out of a Go map, too.
+                    "List" if items.iter().all(Value::is_array) => items.sort_by_key(Value::to_string),
                     _ => {}
                 }
                 for item in items {
@@ -83,6 +92,12 @@ impl RpcNormaliser {
             && let Some(id) = members["id"].as_i64()
         {
             members["id"] = self.texts.goroutine(&id.to_string()).into();
+        }
+        if members.contains_key("addrs") && members.contains_key("addrpid") {
+            settle_addresses(members);
+        }
+        if members.contains_key("realType") {
+            settle_runtime_variable(members);
         }
         if name == "hitCount" {
             let counts: Vec<(String, Value)> = std::mem::take(members).into_iter().collect();
@@ -172,6 +187,60 @@ fn settle_goroutines(goroutines: &mut Vec<Value>) {
     goroutines.extend(system);
 }
 
+/// Delve lists breakpoints, and the addresses of one, in the order of Go maps, which is none.
+fn settle_breakpoints(breakpoints: &mut [Value]) {
+    for one in breakpoints.iter_mut().filter_map(Value::as_object_mut) {
+        settle_addresses(one);
+    }
+    breakpoints.sort_by_key(|one| (one["id"].as_i64(), one["addr"].as_u64()));
+}
+
+fn settle_addresses(breakpoint: &mut Map<String, Value>) {
+    if let Some(addresses) = breakpoint.get_mut("addrs").and_then(Value::as_array_mut) {
+        addresses.sort_by_key(Value::as_u64);
+        if let Some(first) = addresses.first().cloned() {
+            breakpoint.insert("addr".to_owned(), first);
+        }
+    }
+}
+
+/// What the runtime keeps of its goroutines and threads is different at each moment: the names and types of the members stay.
+fn settle_runtime_variable(variable: &mut Map<String, Value>) {
+    let text = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
+    let whole = Value::Object(variable.clone());
+    if text(&whole, "name") == "runtime.threadid" {
+        variable.insert("value".to_owned(), "TID".into());
+    }
+    let real = text(&whole, "realType");
+    if matches!(
+        real.as_str(),
+        "runtime.g" | "runtime.m" | "runtime.p" | "runtime.sudog" | "runtime._defer" | "runtime._panic"
+    ) && let Some(children) = whole["children"].as_array()
+    {
+        let members = children
+            .iter()
+            .map(|child| json!([child["name"], child["type"], child["kind"]]));
+        variable.insert("children".to_owned(), members.collect());
+    }
+}
+
+/// Delve names five candidates at most, those that a Go map gives first.
+fn ambiguity_settled(text: &str) -> String {
+    const MOST: usize = 5;
+    let Some((before, rest)) = text.split_once(" ambiguous: ") else {
+        return text.to_owned();
+    };
+    let mut names: Vec<&str> = rest.trim_end_matches('…').split(", ").collect();
+    names.sort_unstable();
+    let listed = if names.len() < MOST {
+        names.join(", ")
+    } else {
+        format!("{} of them", names.len())
+    };
+    let more = if rest.ends_with('…') { "…" } else { "" };
+    format!("{before} ambiguous: {listed}{more}")
+}
+
 /// What an answer is made of, without what it says: for moments that no two runs share.
 pub(super) fn shape(value: &Value) -> Value {
     match value {
@@ -233,6 +302,24 @@ mod tests {
             "0x################ ..."
         );
         assert_eq!(register_lines("Rip = 0x12\nRax = 0x7\n"), "Rip = 0x12\nRax = ...");
+    }
+
+    #[test]
+    fn what_delve_takes_from_maps_is_in_one_order() {
+        let breakpoints =
+            json!({"Breakpoints": [{"id": 2, "addr": 9, "addrs": [9, 3], "addrpid": [7, 7]}, {"id": -1, "addr": 1}]});
+        assert_eq!(
+            normalised(breakpoints),
+            json!({"Breakpoints": [{"id": -1, "addr": 1}, {"id": 2, "addr": 3, "addrs": [3, 9], "addrpid": ["PID", "PID"]}]})
+        );
+        assert_eq!(
+            ambiguity_settled("Location \"m\" ambiguous: b, a…"),
+            "Location \"m\" ambiguous: a, b…"
+        );
+        assert_eq!(
+            ambiguity_settled("x ambiguous: a, b, c, d, e…"),
+            "x ambiguous: 5 of them…"
+        );
     }
 
     #[test]

@@ -240,10 +240,11 @@ fn hit_conditions(play: &mut RpcPlay) -> Result<()> {
     play.break_at(&built, "// way down", json!({"HitCond": "== 3"}))?;
     play.command("continue")?;
     for condition in ["> 5", "% 10", "!= 0", "< 22", "<= 1", ">= 40", "60", ""] {
-        let id = play.ask_silently(0, "ListBreakpoints", Some(json!([{}])))?;
-        let mut breakpoint = id["result"]["Breakpoints"][0].clone();
+        let got = play.ask_silently(0, "GetBreakpoint", Some(json!([{"Id": 1}])))?;
+        let mut breakpoint = got["result"]["Breakpoint"].clone();
         breakpoint["HitCond"] = condition.into();
-        play.ask("AmendBreakpoint", json!({"Breakpoint": breakpoint}))?;
+        let answer = play.ask_silently(0, "AmendBreakpoint", Some(json!([{"Breakpoint": breakpoint}])))?;
+        play.note(&format!("AmendBreakpoint with HitCond {condition}"), answer);
         play.command("continue")?;
         list(play)?;
     }
@@ -299,7 +300,7 @@ fn tracepoints(play: &mut RpcPlay) -> Result<()> {
     )?;
     play.ask(
         "CreateBreakpoint",
-        json!({"Breakpoint": {"functionName": "main.square", "line": -1, "continue": true, "LoadArgs": load(), "goroutine": true}}),
+        json!({"Breakpoint": {"functionName": "main.square", "line": -1, "continue": true, "variables": ["n"], "goroutine": true}}),
     )?;
     play.break_at(
         &built,

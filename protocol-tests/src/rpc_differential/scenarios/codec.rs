@@ -85,7 +85,6 @@ fn no_requests(play: &mut RpcPlay) -> Result<()> {
     exchanged(
         play,
         &[
-            "",
             " ",
             "x",
             "5",
