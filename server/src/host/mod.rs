@@ -6,6 +6,7 @@
 
 mod clients;
 mod recipe;
+mod restart;
 mod run;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,7 @@ use crate::debugger::{DebugError, Event, EventSender, Session, Stop};
 use crate::inspect::{Tid, Whose};
 
 pub(crate) use recipe::{Origin, Recipe};
+pub(crate) use restart::Again;
 pub(crate) use run::{Passage, Walk};
 
 /// Why the host could not do what was asked.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::debugger::{EndWith, Event, StepKind};
 use crate::inspect::Whose;
 
+use super::recipe::Origin;
 use super::{Host, HostError, Status};
 
 /// How the target is to move on.
@@ -102,6 +103,11 @@ impl Host {
         }
     }
 
+    /// Whether the server has started the target.
+    pub(crate) fn is_launched(&self) -> bool {
+        matches!(self.recipe().origin, Origin::Launch { .. })
+    }
+
     /// Stops the running target, and waits until it rests.
     pub(crate) async fn halt(self: &Arc<Host>) -> Result<Passage, HostError> {
         if self.status() == Status::Running {
@@ -111,7 +117,12 @@ impl Host {
         self.arrival().await
     }
 
-    /// Lets go of the target, or kills it, and lets the server end. Works in every state.
+    /// Ends what the server has started, and lets go of what it has attached to.
+    pub(crate) async fn finish(self: &Arc<Host>) -> Result<(), HostError> {
+        self.detach(false).await
+    }
+
+    /// Lets go of the target, or kills it, and lets the server end. Works in every state. A target that the server has started is killed, as Delve does.
     pub(crate) async fn detach(self: &Arc<Host>, kill: bool) -> Result<(), HostError> {
         let host = Arc::clone(self);
         blocking(move || host.detach_here(kill)).await
@@ -129,7 +140,11 @@ impl Host {
         };
         self.tell_all();
         if let Some(session) = session {
-            let how = if kill { EndWith::Kill } else { EndWith::Detach };
+            let how = if kill || self.is_launched() {
+                EndWith::Kill
+            } else {
+                EndWith::Detach
+            };
             session.end(how);
         }
         self.over.cancel();
