@@ -187,6 +187,8 @@ pub(crate) enum Event {
     Stderr(Vec<u8>),
     /// The target has stopped, and stays so until it is moved on. All that was logged and written before has been sent before this event.
     Stopped(Stop),
+    /// The target moves again: another client has moved it.
+    Resumed,
     /// A breakpoint is not what its client knows of it any more.
     BreakpointChanged(BreakpointState),
     /// Something the user should not miss: a probe was switched off.

@@ -6,16 +6,18 @@
 
 mod clients;
 mod recipe;
+mod restart;
 mod run;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::debugger::{DebugError, EventSender, Session, Stop};
+use crate::debugger::{DebugError, Event, EventSender, Session, Stop};
 use crate::inspect::{Tid, Whose};
 
 pub(crate) use recipe::{Origin, Recipe};
+pub(crate) use restart::Again;
 pub(crate) use run::{Passage, Walk};
 
 /// Why the host could not do what was asked.
@@ -97,6 +99,14 @@ struct Inner {
     /// Counts the sessions, so that news of an earlier one is told apart.
     generation: u64,
     subscribers: Vec<EventSender>,
+}
+
+impl Inner {
+    /// Hands what is not output to every subscriber; output comes from the session alone.
+    fn tell(&mut self, event: &Event) {
+        self.subscribers
+            .retain(|subscriber| subscriber.send(event.clone()).is_ok());
+    }
 }
 
 impl Host {

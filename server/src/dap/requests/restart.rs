@@ -14,7 +14,7 @@ use crate::{
         session::Session,
     },
     debugger::EndWith,
-    toolchain::{Build, BuildError},
+    toolchain::Build,
 };
 
 impl Session {
@@ -117,19 +117,9 @@ impl Session {
 
     /// Builds into the place of the running binary. The old file stays in use until its process is gone.
     async fn rebuild(&mut self, build: &Build) -> Result<(), String> {
-        let mut beside = build.clone();
-        beside.output.as_mut_os_string().push(".new");
-        let built = tokio::select! {
-            built = beside.run_quietly() => built,
-            () = self.gone.cancelled() => return Err("the client hung up during the build".to_owned()),
-        };
-        match built {
-            Ok(_binary) => std::fs::rename(&beside.output, &build.output)
-                .map_err(|error| format!("could not replace {}: {error}", build.output.display())),
-            Err(BuildError::Failed { output, status, .. }) => {
-                Err(format!("could not rebuild process: {status}\n{}", output.trim()))
-            }
-            Err(error) => Err(format!("could not rebuild process: {error}")),
+        tokio::select! {
+            built = build.rebuild_quietly() => built,
+            () = self.gone.cancelled() => Err("the client hung up during the build".to_owned()),
         }
     }
 }
