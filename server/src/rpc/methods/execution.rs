@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::{Answer, CallContext, Methods, RpcError, goroutines, threads, variables};
 use crate::debugger::{StepKind, StopReason};
-use crate::host::{Host, Passage, Rest, Status, Walk};
+use crate::host::{Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk};
 use crate::inspect::{Tid, Whose};
-use crate::rpc::go_json::wire;
-use crate::rpc::wire::{DebuggerCommand, DebuggerState, LoadConfig, Thread};
+use crate::rpc::go_json::{Slice, wire};
+use crate::rpc::wire::{DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, LoadConfig, Target, Thread};
 
 wire! { "rpc2";
     /// Asks where the target stands.
@@ -27,6 +27,93 @@ wire! { "rpc2";
         /// Where.
         state: DebuggerState = "State",
     }
+
+    /// Asks for what has happened during commands with `WithEvents`.
+    pub(crate) struct GetEventsIn {}
+
+    /// Tells it.
+    pub(crate) struct GetEventsOut {
+        /// In order.
+        events: Slice<Event> = "Events",
+    }
+
+    /// Asks for the same target once more.
+    pub(crate) struct RestartIn {
+        /// Where in a recording; there are none.
+        position: String = "Position",
+        /// Whether the arguments and redirections here replace those before.
+        reset_args: bool = "ResetArgs",
+        /// Arguments without the program's own name.
+        new_args: Slice<String> = "NewArgs",
+        /// Whether to record anew; there are no recordings.
+        rerecord: bool = "Rerecord",
+        /// Whether to build it again.
+        rebuild: bool = "Rebuild",
+        /// Files for standard input, output and error.
+        new_redirects: [String; 3] = "NewRedirects",
+    }
+
+    /// Says what a restart left out.
+    pub(crate) struct RestartOut {
+        /// Breakpoints that have no place any more.
+        discarded_breakpoints: Slice<DiscardedBreakpoint> = "DiscardedBreakpoints",
+    }
+
+    /// Asks to let the target go.
+    pub(crate) struct DetachIn {
+        /// Whether to end it, too. What the server has started is ended in any case.
+        kill: bool = "Kill",
+    }
+
+    /// Says that it is done.
+    pub(crate) struct DetachOut {}
+
+    /// Asks for the process id.
+    pub(crate) struct ProcessPidIn {}
+
+    /// Tells it.
+    pub(crate) struct ProcessPidOut {
+        /// The target's process id.
+        pid: isize = "Pid",
+    }
+
+    /// Asks when the program was built.
+    pub(crate) struct LastModifiedIn {}
+
+    /// Tells it.
+    pub(crate) struct LastModifiedOut {
+        /// When its file was changed last, as in RFC 3339.
+        time: String = "Time",
+    }
+
+    /// Asks what is debugged.
+    pub(crate) struct ListTargetsIn {}
+
+    /// Tells it.
+    pub(crate) struct ListTargetsOut {
+        /// The processes: one, or none when it is gone.
+        targets: Slice<Target> = "Targets",
+    }
+
+    /// Asks to debug what the target executes, too.
+    pub(crate) struct FollowExecIn {
+        /// Whether to.
+        enable: bool = "Enable",
+        /// Which command lines.
+        regex: String = "Regex",
+    }
+
+    /// Says that it is done.
+    pub(crate) struct FollowExecOut {}
+
+    /// Asks whether what the target executes is debugged, too.
+    pub(crate) struct FollowExecEnabledIn {}
+
+    /// Answers it.
+    pub(crate) struct FollowExecEnabledOut {
+        /// Whether it is.
+        enabled: bool = "Enabled",
+    }
 }
 
 /// Adds them.
@@ -41,6 +128,143 @@ pub(super) fn register(methods: &mut Methods) {
         "Moves the target on, stops it, or selects a goroutine or thread. Answers when the target stands still again.",
         command,
     );
+    methods.add_asynchronous(
+        "RPCServer.GetEvents",
+        "What has happened during commands with `WithEvents`. Waits until there is something.",
+        get_events,
+    );
+    methods.add_asynchronous(
+        "RPCServer.Restart",
+        "Ends the target and starts it again, held before its first instruction, with its breakpoints.",
+        restart,
+    );
+    methods.add(
+        "RPCServer.Detach",
+        "Lets the target go, or ends it, and ends the server.",
+        detach,
+    );
+    methods.add("RPCServer.ProcessPid", "The target's process id.", process_pid);
+    methods.add("RPCServer.LastModified", "When the program was built.", last_modified);
+    methods.add("RPCServer.ListTargets", "The processes under debug.", list_targets);
+    methods.add(
+        "RPCServer.FollowExec",
+        "Debugging what the target executes: not available.",
+        follow_exec,
+    );
+    methods.add(
+        "RPCServer.FollowExecEnabled",
+        "Whether what the target executes is debugged.",
+        follow_exec_enabled,
+    );
+}
+
+fn get_events(host: Arc<Host>, _: GetEventsIn, call: CallContext) -> Answer<GetEventsOut> {
+    call.set_up.notify_one();
+    Box::pin(async move {
+        let movements = tokio::select! {
+            movements = host.movements().fetch() => movements,
+            () = call.gone.cancelled() => return Err("the client has gone".into()),
+        };
+        let events = movements.into_iter().map(|movement| Event {
+            kind: match movement {
+                Movement::Resumed => 0,
+                Movement::Stopped => 1,
+            },
+        });
+        Ok(GetEventsOut {
+            events: events.collect(),
+        })
+    })
+}
+
+fn restart(host: Arc<Host>, asked: RestartIn, call: CallContext) -> Answer<RestartOut> {
+    call.set_up.notify_one();
+    Box::pin(async move {
+        if !host.is_launched() {
+            return Err("cannot restart process spelunk did not create".into());
+        }
+        if !asked.position.is_empty() {
+            return Err("not a recording".into());
+        }
+        let reset = asked.reset_args.then(|| {
+            let files = asked.new_redirects.map(|file| (!file.is_empty()).then(|| file.into()));
+            (asked.new_args.0.unwrap_or_default(), files)
+        });
+        host.restart(Again {
+            reset,
+            rebuild: asked.rebuild,
+        })
+        .await?;
+        Ok(RestartOut {
+            discarded_breakpoints: Slice::from(Vec::new()),
+        })
+    })
+}
+
+fn detach(host: &Host, asked: &DetachIn) -> Result<DetachOut, RpcError> {
+    host.detach_here(asked.kill);
+    Ok(DetachOut {})
+}
+
+fn process_pid(host: &Host, _: &ProcessPidIn) -> Result<ProcessPidOut, RpcError> {
+    Ok(ProcessPidOut {
+        pid: host.last_session()?.pid() as isize,
+    })
+}
+
+fn last_modified(host: &Host, _: &LastModifiedIn) -> Result<LastModifiedOut, RpcError> {
+    let file = match host.recipe().origin {
+        Origin::Launch { spec, .. } => spec.program,
+        Origin::Attach { pid } => format!("/proc/{pid}/exe").into(),
+    };
+    let changed = std::fs::metadata(&file)
+        .and_then(|data| data.modified())
+        .map_err(|error| RpcError(format!("{}: {error}", file.display())))?;
+    let time = jiff::Timestamp::try_from(changed).map_err(|error| RpcError(error.to_string()))?;
+    let zoned = time.to_zoned(jiff::tz::TimeZone::system());
+    // Go writes a zone without an offset as `Z`.
+    let offset = match zoned.offset().seconds() {
+        0 => "Z".to_owned(),
+        _ => zoned.strftime("%:z").to_string(),
+    };
+    Ok(LastModifiedOut {
+        time: format!("{}{offset}", zoned.datetime()),
+    })
+}
+
+fn list_targets(host: &Host, _: &ListTargetsIn) -> Result<ListTargetsOut, RpcError> {
+    let rest = match host.at_rest() {
+        Ok(rest) => rest,
+        Err(HostError::Exited { .. }) => {
+            return Ok(ListTargetsOut {
+                targets: Vec::new().into(),
+            });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut threads = threads::threads_of(&rest)?;
+    super::breakpoints::mark_threads(host, &rest, &mut threads, false)?;
+    let current = current_thread(host, &rest, &threads).cloned();
+    Ok(ListTargetsOut {
+        targets: vec![Target {
+            pid: rest.session.pid() as isize,
+            cmd_line: command_line(&rest),
+            current_thread: current.map(Box::new),
+        }]
+        .into(),
+    })
+}
+
+fn follow_exec(_: &Host, asked: &FollowExecIn) -> Result<FollowExecOut, RpcError> {
+    if asked.enable {
+        return Err("follow exec is not available in this version of spelunk".into());
+    }
+    Ok(FollowExecOut {})
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "methods can fail")]
+fn follow_exec_enabled(_: &Host, _: &FollowExecEnabledIn) -> Result<FollowExecEnabledOut, RpcError> {
+    Ok(FollowExecEnabledOut { enabled: false })
 }
 
 fn state(host: Arc<Host>, asked: StateIn, call: CallContext) -> Answer<StateOut> {
@@ -63,11 +287,11 @@ fn state(host: Arc<Host>, asked: StateIn, call: CallContext) -> Answer<StateOut>
 fn command(host: Arc<Host>, asked: DebuggerCommand, call: CallContext) -> Answer<CommandOut> {
     Box::pin(async move {
         if asked.with_events && moves(&asked.name) {
-            host.note(host_event(true));
+            host.movements().note(Movement::Resumed);
         }
         let done = obey(&host, &asked, &call).await;
         if asked.with_events && moves(&asked.name) {
-            host.note(host_event(false));
+            host.movements().note(Movement::Stopped);
         }
         let state = done?;
         Ok(CommandOut { state })
@@ -126,7 +350,7 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
         // Delve takes a command that it does not know for none, and says where the target stands.
         _ => host.arrival().await,
     };
-    if let Ok(Passage::Exited { pid, status }) | Err(crate::host::HostError::Exited { pid, status }) = passage {
+    if let Ok(Passage::Exited { pid, status }) | Err(HostError::Exited { pid, status }) = passage {
         return Ok(exited(pid, status));
     }
     passage?;
