@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Answer, CallContext, Methods, RpcError, goroutines, threads, variables};
 use crate::debugger::{StepKind, StopReason};
-use crate::host::{Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk};
+use crate::host::{Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
 use crate::rpc::go_json::{Slice, wire};
 use crate::rpc::wire::{DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, LoadConfig, Target, Thread};
@@ -356,7 +356,14 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
     passage?;
     let with_info = asked.name != "halt";
     let (host, config) = (Arc::clone(host), asked.return_info_load_config.clone());
-    on_a_thread(move || state_at_rest(&host, config.as_deref(), with_info)).await
+    let is_unattended = call.gone.is_cancelled();
+    on_a_thread(move || {
+        if is_unattended && let Some(text) = unattended(&host.at_rest()?) {
+            eprint!("{text}");
+        }
+        state_at_rest(&host, config.as_deref(), with_info)
+    })
+    .await
 }
 
 /// What a client is told of a target that is gone.
