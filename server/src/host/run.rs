@@ -60,6 +60,7 @@ impl Host {
                 return Ok(());
             }
             inner.status = Status::Running;
+            inner.just_attached = false;
             // Before the target moves, so that no subscriber hears of its next stop first.
             inner.tell(&Event::Resumed);
         }
