@@ -26,6 +26,7 @@ mod output;
 mod path_guess;
 mod probe_stops;
 mod probes;
+mod program;
 mod range_over_func;
 mod reachable;
 mod register_list;
@@ -44,6 +45,7 @@ mod tests;
 pub(crate) use accounts::{ProbeAccount, ProbeState};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use path_guess::ClientPaths;
+pub(crate) use program::{Function, Program};
 pub(crate) use session::Session;
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};
 
