@@ -3,6 +3,7 @@
 //! Each group of methods is a file with a `register` function. A method is plain Rust: it takes the struct that Delve calls `NameIn` and answers the one
 //! called `NameOut`, or fails with a sentence. How requests arrive is not its business: all codecs call the same [`Methods`].
 
+mod execution;
 mod goroutines;
 mod session;
 mod threads;
@@ -96,6 +97,7 @@ impl Methods {
         };
         session::register(&mut methods);
         threads::register(&mut methods);
+        execution::register(&mut methods);
         goroutines::register(&mut methods);
         methods
     }
