@@ -275,6 +275,7 @@ fn state(host: Arc<Host>, asked: StateIn, call: CallContext) -> Answer<StateOut>
                 ..DebuggerState::default()
             }
         } else {
+            settle(&host, &call).await?;
             on_a_thread(move || state_at_rest(&host, None, false)).await?
         };
         Ok(StateOut {
@@ -297,6 +298,15 @@ fn command(host: Arc<Host>, asked: DebuggerCommand, call: CallContext) -> Answer
     })
 }
 
+/// Waits until the target does not run, as a task: a thread that waited would be held as long as the target runs, also for a client that has gone.
+async fn settle(host: &Host, call: &CallContext) -> Result<(), RpcError> {
+    tokio::select! {
+        // How it has ended is for whoever looks at it next.
+        _ = host.arrival() => Ok(()),
+        () = call.gone.cancelled() => Err("the client has gone".into()),
+    }
+}
+
 /// Commands that let the target run.
 fn moves(name: &str) -> bool {
     !matches!(name, "halt" | "switchThread" | "switchGoroutine")
@@ -313,6 +323,7 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
     };
     let passage = match (asked.name.as_str(), kind) {
         (_, Some(kind)) => {
+            settle(host, call).await?;
             let waiting = Arc::clone(host);
             let rest = on_a_thread(move || waiting.at_rest().map_err(RpcError::from)).await;
             let rest = match (rest, host.status()) {
