@@ -10,7 +10,7 @@ use super::control::{Control, Phase, failed};
 use super::{DebugError, Stop, StopReason};
 use crate::inspect::{
     self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Registers, ScopedValue, Stack,
-    Stopped, Tid, Whose, Write,
+    Stopped, ThreadState, Tid, Whose, Write,
 };
 use crate::process::Inferior;
 use crate::value::{LoadConfig, Memory, Value};
@@ -122,6 +122,12 @@ impl Control {
     pub(super) fn goroutine(&mut self, id: i64) -> Result<Goroutine, DebugError> {
         self.require_stopped()?;
         inspect::goroutine(&self.view()?, id).map_err(failed)
+    }
+
+    /// As [`super::Session::threads`].
+    pub(super) fn threads(&mut self) -> Result<Vec<ThreadState>, DebugError> {
+        self.require_stopped()?;
+        Ok(inspect::threads(&self.view()?))
     }
 
     /// As [`super::Session::stack`].

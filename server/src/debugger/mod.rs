@@ -26,6 +26,7 @@ mod output;
 mod path_guess;
 mod probe_stops;
 mod probes;
+mod program;
 mod range_over_func;
 mod reachable;
 mod register_list;
@@ -44,6 +45,7 @@ mod tests;
 pub(crate) use accounts::{ProbeAccount, ProbeState};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use path_guess::ClientPaths;
+pub(crate) use program::{Function, Program};
 pub(crate) use session::Session;
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};
 
@@ -187,6 +189,8 @@ pub(crate) enum Event {
     Stderr(Vec<u8>),
     /// The target has stopped, and stays so until it is moved on. All that was logged and written before has been sent before this event.
     Stopped(Stop),
+    /// The target moves again: another client has moved it.
+    Resumed,
     /// A breakpoint is not what its client knows of it any more.
     BreakpointChanged(BreakpointState),
     /// Something the user should not miss: a probe was switched off.

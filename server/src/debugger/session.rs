@@ -11,11 +11,12 @@ use super::breakpoints::{Group, Wanted};
 use super::control::{Control, Job, KickerSlot, Start, failed};
 use super::output::Outputs;
 use super::probes::Probes;
+use super::program::Program;
 use super::{
     BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
     InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
 };
-use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
+use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, ThreadState, Tid, Whose};
 use crate::process::{Identity, Launch, Output, own_number, watch};
 use crate::value::{LoadConfig, Value};
 
@@ -233,6 +234,16 @@ impl Session {
     /// One goroutine.
     pub(crate) fn goroutine(&self, id: i64) -> Result<Goroutine, DebugError> {
         self.ask(move |control| control.goroutine(id))
+    }
+
+    /// The threads, in ascending order, and where each stands.
+    pub(crate) fn threads(&self) -> Result<Vec<ThreadState>, DebugError> {
+        self.ask(Control::threads)
+    }
+
+    /// What the binary says about the program. Works in every state of the target, also after its end.
+    pub(crate) fn program(&self) -> Result<Program, DebugError> {
+        self.call(|control| control.program())
     }
 
     /// The stack of a goroutine or thread, at most `depth` frames.

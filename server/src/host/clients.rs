@@ -8,7 +8,7 @@ use crate::debugger::{Event, EventReceiver, Session, event_queue};
 
 use super::recipe::{Origin, Recipe};
 use super::run::blocking;
-use super::{Host, HostError, Inner, Status};
+use super::{Host, HostError, Inner, Movements, Status};
 
 impl Host {
     /// Brings the target of a recipe about: a launched one is held before its first instruction, an attached one is stopped, or left running where
@@ -22,11 +22,13 @@ impl Host {
                 stop: None,
                 selected: None,
                 thread: None,
+                just_attached: false,
                 generation: 0,
                 subscribers: Vec::new(),
             }),
             changed: Condvar::new(),
             news: tokio::sync::Notify::new(),
+            movements: Movements::default(),
             over: CancellationToken::new(),
             multiclient,
         });
@@ -60,6 +62,7 @@ impl Host {
         tokio::spawn(Arc::clone(self).listen(generation, receiver));
         if is_attached && !keep_running {
             self.halt().await?;
+            self.lock().just_attached = true;
         }
         Ok(())
     }

@@ -5,18 +5,24 @@
 //! place, which keeps that state, wakes whoever waits for the target, and hands them on to every subscriber.
 
 mod clients;
+mod movements;
 mod recipe;
+mod restart;
 mod run;
+mod unattended;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::debugger::{DebugError, EventSender, Session, Stop};
+use crate::debugger::{DebugError, Event, EventSender, Session, Stop};
 use crate::inspect::{Tid, Whose};
 
+pub(crate) use movements::{Movement, Movements};
 pub(crate) use recipe::{Origin, Recipe};
+pub(crate) use restart::Again;
 pub(crate) use run::{Passage, Walk};
+pub(crate) use unattended::unattended;
 
 /// Why the host could not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,6 +88,8 @@ pub(crate) struct Host {
     changed: Condvar,
     /// The same, for tasks.
     news: tokio::sync::Notify,
+    /// What commands that asked for it have done, until a client asks.
+    movements: Movements,
     /// Cancelled when the host has nothing to debug any more and the server is to end.
     over: CancellationToken,
     /// Several clients may come, one after the other or together.
@@ -94,9 +102,19 @@ struct Inner {
     stop: Option<Stop>,
     selected: Option<Whose>,
     thread: Option<Tid>,
+    /// It was stopped by being attached to, and has not been moved since.
+    just_attached: bool,
     /// Counts the sessions, so that news of an earlier one is told apart.
     generation: u64,
     subscribers: Vec<EventSender>,
+}
+
+impl Inner {
+    /// Hands what is not output to every subscriber; output comes from the session alone.
+    fn tell(&mut self, event: &Event) {
+        self.subscribers
+            .retain(|subscriber| subscriber.send(event.clone()).is_ok());
+    }
 }
 
 impl Host {
@@ -108,6 +126,16 @@ impl Host {
     /// Where the target stands.
     pub(crate) fn status(&self) -> Status {
         self.lock().status
+    }
+
+    /// Whether the target stands still because it was attached to.
+    pub(crate) fn was_just_attached(&self) -> bool {
+        self.lock().just_attached
+    }
+
+    /// What commands that asked for it have done.
+    pub(crate) fn movements(&self) -> &Movements {
+        &self.movements
     }
 
     /// Whether several clients may come.

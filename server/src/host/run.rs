@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::debugger::{EndWith, Session, StepKind};
+use crate::debugger::{EndWith, Event, StepKind};
 use crate::inspect::Whose;
 
+use super::recipe::Origin;
 use super::{Host, HostError, Status};
 
 /// How the target is to move on.
@@ -46,27 +47,45 @@ impl Host {
     /// Moves the target on, and does not wait for where it gets.
     pub(crate) async fn start(self: &Arc<Host>, walk: Walk) -> Result<(), HostError> {
         let host = Arc::clone(self);
-        let moved = tokio::task::spawn_blocking(move || {
-            let rest = host.at_rest()?;
-            {
-                let mut inner = host.lock();
-                if inner.status != Status::Stopped {
-                    // Somebody else was quicker.
-                    return Ok(());
-                }
-                inner.status = Status::Running;
+        blocking(move || host.start_here(walk)).await?
+    }
+
+    /// As [`Host::start`], for threads that may block.
+    pub(crate) fn start_here(&self, walk: Walk) -> Result<(), HostError> {
+        let rest = self.at_rest()?;
+        {
+            let mut inner = self.lock();
+            if inner.status != Status::Stopped {
+                // Somebody else was quicker.
+                return Ok(());
             }
-            let moved = match walk {
-                Walk::Continue => rest.session.resume(),
-                Walk::Step(whose, kind) => rest.session.step(whose, kind),
-            };
-            if let Err(error) = moved {
-                host.set_status(Status::Stopped);
-                return Err(error.into());
-            }
-            Ok(())
-        });
-        moved.await.map_err(|error| HostError::Failed(error.to_string()))?
+            inner.status = Status::Running;
+            inner.just_attached = false;
+            // Before the target moves, so that no subscriber hears of its next stop first.
+            inner.tell(&Event::Resumed);
+        }
+        let moved = match walk {
+            Walk::Continue => rest.session.resume(),
+            Walk::Step(whose, kind) => rest.session.step(whose, kind),
+        };
+        if let Err(error) = moved {
+            self.put_back();
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// The target could not be moved on, and stands where it stood. It may be gone, which the session tells.
+    fn put_back(&self) {
+        let mut inner = self.lock();
+        if inner.status == Status::Running {
+            inner.status = Status::Stopped;
+        }
+        if let Some(stop) = inner.stop.clone() {
+            inner.tell(&Event::Stopped(stop));
+        }
+        drop(inner);
+        self.tell_all();
     }
 
     /// Waits until the target does not run.
@@ -85,6 +104,11 @@ impl Host {
         }
     }
 
+    /// Whether the server has started the target.
+    pub(crate) fn is_launched(&self) -> bool {
+        matches!(self.recipe().origin, Origin::Launch { .. })
+    }
+
     /// Stops the running target, and waits until it rests.
     pub(crate) async fn halt(self: &Arc<Host>) -> Result<Passage, HostError> {
         if self.status() == Status::Running {
@@ -94,8 +118,19 @@ impl Host {
         self.arrival().await
     }
 
-    /// Lets go of the target, or kills it, and lets the server end. Works in every state.
+    /// Ends what the server has started, and lets go of what it has attached to.
+    pub(crate) async fn finish(self: &Arc<Host>) -> Result<(), HostError> {
+        self.detach(false).await
+    }
+
+    /// Lets go of the target, or kills it, and lets the server end. Works in every state. A target that the server has started is killed, as Delve does.
     pub(crate) async fn detach(self: &Arc<Host>, kill: bool) -> Result<(), HostError> {
+        let host = Arc::clone(self);
+        blocking(move || host.detach_here(kill)).await
+    }
+
+    /// As [`Host::detach`], for threads that may block.
+    pub(crate) fn detach_here(&self, kill: bool) {
         let session = {
             let mut inner = self.lock();
             inner.generation += 1;
@@ -106,16 +141,14 @@ impl Host {
         };
         self.tell_all();
         if let Some(session) = session {
-            let how = if kill { EndWith::Kill } else { EndWith::Detach };
-            blocking(move || Session::end(&session, how)).await?;
+            let how = if kill || self.is_launched() {
+                EndWith::Kill
+            } else {
+                EndWith::Detach
+            };
+            session.end(how);
         }
         self.over.cancel();
-        Ok(())
-    }
-
-    pub(super) fn set_status(&self, status: Status) {
-        self.lock().status = status;
-        self.tell_all();
     }
 
     pub(super) fn tell_all(&self) {

@@ -17,6 +17,7 @@ mod stack_window;
 mod start_function;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod unwind;
 mod wait_reason;
 mod walk;
@@ -28,6 +29,7 @@ pub(crate) use package_variables::package_variables;
 pub(crate) use registers::Registers;
 pub(crate) use scope::{FrameScope, GoroutineContext};
 pub(crate) use stack::{stack, unwind};
+pub(crate) use threads::{ThreadState, threads};
 
 use std::sync::Arc;
 
@@ -132,8 +134,12 @@ pub(crate) struct Goroutine {
     pub(crate) thread: Option<Tid>,
     /// What it does.
     pub(crate) status: GoroutineStatus,
+    /// The same as the runtime's number, without the scan bit.
+    pub(crate) status_number: u32,
     /// Why it waits, in the runtime's own words (`runtime.waitReasonStrings`); empty when it does not wait.
     pub(crate) wait_reason: Arc<str>,
+    /// The same as the runtime's number (`g.waitreason`), which means something only while it waits.
+    pub(crate) wait_reason_number: u8,
     /// Since when it waits, in the runtime's nanoseconds (`g.waitsince`); 0 when unknown.
     pub(crate) wait_since: i64,
     /// The upper end of its stack, from which stack depths are measured.

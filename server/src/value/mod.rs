@@ -39,6 +39,19 @@ pub(crate) struct Value {
     pub(crate) constant: Option<String>,
     /// Why it could not be read, as a clause that reads well behind "unreadable".
     pub(crate) unreadable: Option<String>,
+    /// What is known of it without its elements.
+    pub(crate) head: Head,
+}
+
+/// What is known of a value although its elements, or what it leads to, were not loaded. All zero where there is no such thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Where the bytes of a string or the elements of a slice or array are, the runtime's structure behind a channel, the entry of a function.
+    pub(crate) base: u64,
+    /// The length of a string, slice or array.
+    pub(crate) len: i64,
+    /// The capacity of a slice; the length of an array.
+    pub(crate) cap: i64,
 }
 
 /// What was read of a value.
@@ -147,6 +160,7 @@ impl Value {
             content: Content::NotLoaded,
             constant: None,
             unreadable: None,
+            head: Head::default(),
         }
     }
 

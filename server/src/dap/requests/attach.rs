@@ -41,11 +41,9 @@ impl Session {
         }
         match config.mode.as_str() {
             "local" => {}
-            "remote" if self.debuggee().is_none() => return Err("no debugger found".to_owned()),
             "remote" => {
-                return Err(
-                    "attaching to the session of another client is not available in this version of spelunk".to_owned(),
-                );
+                self.attach_remote(&config).await?;
+                return self.finish_attach(request, config).await;
             }
             other => {
                 return Err(format!(
@@ -53,7 +51,7 @@ impl Session {
                 ));
             }
         }
-        if self.debuggee().is_some() {
+        if self.debuggee().is_some() || self.host.is_some() {
             return Err(format!(
                 "debug session already in progress at {} - use remote mode to connect to a server with an active debug session",
                 self.address
@@ -90,11 +88,6 @@ impl Session {
         self.phase = Phase::Debugging(Box::new(debuggee));
         self.settings.configure(&config.common);
         self.limit_probes().await?;
-        if let Some(client) = config.guess_substitute_path
-            && config.common.substitute_path.rules().is_empty()
-        {
-            self.settings.paths = SubstitutePath::new(self.guess_paths(client).await?);
-        }
         // The user chooses at the end whether the process ends with the session.
         let capabilities = Capabilities {
             support_terminate_debuggee: Some(true),
@@ -102,6 +95,16 @@ impl Session {
         };
         self.out
             .event(&DapEvent::Capabilities(CapabilitiesEventBody { capabilities }));
+        self.finish_attach(request, config).await
+    }
+
+    /// Lets the client configure the session.
+    async fn finish_attach(&mut self, request: &Request, config: AttachConfig) -> Result<(), String> {
+        if let Some(client) = config.guess_substitute_path
+            && config.common.substitute_path.rules().is_empty()
+        {
+            self.settings.paths = SubstitutePath::new(self.guess_paths(client).await?);
+        }
         self.out.event(&DapEvent::Initialized);
         self.out.respond(request, NO_BODY);
         Ok(())

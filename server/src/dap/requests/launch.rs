@@ -42,7 +42,7 @@ impl From<String> for LaunchFailure {
 impl Session {
     /// Answers `launch`.
     pub(super) async fn on_launch(&mut self, request: &Request) {
-        if self.debuggee().is_some() {
+        if self.debuggee().is_some() || self.host.is_some() {
             let text = format!(
                 "debug session already in progress at {} - use remote attach mode to connect to a server with an active debug session",
                 self.address

@@ -2,6 +2,22 @@
 //!
 //! One file for each group. A conversion reads what the debugger says and adds nothing of its own.
 
-mod state;
+#![allow(unused_imports, reason = "methods take what they need")]
 
+mod breakpoint;
+mod location;
+mod program;
+mod scalar;
+mod stack;
+mod state;
+mod thread;
+mod variable;
+
+pub(crate) use breakpoint::*;
+pub(crate) use location::*;
+pub(crate) use program::*;
+pub(crate) use scalar::*;
+pub(crate) use stack::*;
 pub(crate) use state::*;
+pub(crate) use thread::*;
+pub(crate) use variable::*;

@@ -1,0 +1,67 @@
+//! The same target once more.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+
+use crate::debugger::EndWith;
+
+use super::recipe::Origin;
+use super::run::blocking;
+use super::{Host, HostError, Status};
+
+/// What is to be different the next time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Again {
+    /// Other arguments, and other files for standard input, output and error.
+    pub(crate) reset: Option<(Vec<String>, [Option<PathBuf>; 3])>,
+    /// Whether it is built anew.
+    pub(crate) rebuild: bool,
+}
+
+impl Host {
+    /// Ends the target, and brings it about again, held before its first instruction. Breakpoints are kept; those that have no place in the program any more
+    /// are left out, and returned with the reason.
+    pub(crate) async fn restart(self: &Arc<Host>, again: Again) -> Result<(), HostError> {
+        let Origin::Launch {
+            mut spec,
+            build,
+            binary,
+        } = self.recipe().origin
+        else {
+            return Err(HostError::Failed(
+                "cannot restart process spelunk did not create".to_owned(),
+            ));
+        };
+        let old = {
+            let mut inner = self.lock();
+            // What the old one still says concerns nobody any more.
+            inner.generation += 1;
+            inner.status = Status::Detached;
+            inner.session.take()
+        };
+        if let Some(old) = &old {
+            let old = Arc::clone(old);
+            blocking(move || old.end(EndWith::Kill)).await?;
+        }
+        if let Some((args, redirect)) = again.reset {
+            spec.args = args;
+            spec.redirect = redirect;
+        }
+        if again.rebuild {
+            let Some(build) = &build else {
+                return Err(HostError::Failed("cannot rebuild a binary".to_owned()));
+            };
+            build.rebuild_quietly().await.map_err(HostError::Failed)?;
+        }
+        {
+            let mut recipe = self.recipe.lock().unwrap_or_else(PoisonError::into_inner);
+            recipe.origin = Origin::Launch { spec, build, binary };
+        }
+        self.begin(false).await?;
+        let stop = self.lock().stop.clone();
+        if let Some(stop) = stop {
+            self.lock().tell(&crate::debugger::Event::Stopped(stop));
+        }
+        Ok(())
+    }
+}
