@@ -150,7 +150,7 @@ impl Control {
     }
 
     /// What the runtime's made-up variables mean in an expression about a goroutine.
-    fn context(&mut self, whose: Whose) -> Option<GoroutineContext> {
+    pub(super) fn context(&mut self, whose: Whose) -> Option<GoroutineContext> {
         let Whose::Goroutine(id) = whose else { return None };
         if let Some(known) = self.seen.contexts.get(&id) {
             return Some(*known);
@@ -165,7 +165,7 @@ impl Control {
         Some(context)
     }
 
-    fn frame(&mut self, frame: FrameRef) -> Result<Frame, DebugError> {
+    pub(super) fn frame(&mut self, frame: FrameRef) -> Result<Frame, DebugError> {
         // Clients ask for many frames of a stack one after the other.
         let depth = frame
             .frame
@@ -184,7 +184,7 @@ impl Control {
         })
     }
 
-    fn scope<'a>(&'a self, frame: &'a Frame, context: Option<GoroutineContext>) -> Result<FrameScope<'a>, DebugError> {
+    pub(super) fn scope<'a>(&'a self, frame: &'a Frame, context: Option<GoroutineContext>) -> Result<FrameScope<'a>, DebugError> {
         let memory = self
             .memory
             .as_ref()

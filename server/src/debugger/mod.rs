@@ -5,6 +5,7 @@
 
 mod accounts;
 mod breaker;
+mod breakpoint_views;
 mod breakpoints;
 mod closing;
 mod code;
@@ -21,6 +22,7 @@ mod hits;
 mod inspection;
 mod landing;
 mod limits;
+mod locating;
 mod message;
 mod output;
 mod path_guess;
@@ -29,10 +31,12 @@ mod probes;
 mod range_over_func;
 mod reachable;
 mod register_list;
+mod request;
 mod returns;
 mod seizing;
 mod session;
 mod setting;
+mod single;
 mod sites;
 mod stepping;
 mod stop;
@@ -43,7 +47,12 @@ mod tests;
 
 pub(crate) use accounts::{ProbeAccount, ProbeState};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
+pub(crate) use locating::LocationQuery;
 pub(crate) use path_guess::ClientPaths;
+pub(crate) use request::{
+    AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
+    Shown, Tally,
+};
 pub(crate) use session::Session;
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};
 

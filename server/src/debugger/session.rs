@@ -12,9 +12,10 @@ use super::control::{Control, Job, KickerSlot, Start, failed};
 use super::output::Outputs;
 use super::probes::Probes;
 use super::{
-    BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
+    BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, LocationQuery, PhysicalView, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
     InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
 };
+use crate::location::Found;
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::process::{Identity, Launch, Output, own_number, watch};
 use crate::value::{LoadConfig, Value};
@@ -217,6 +218,58 @@ impl Session {
             control.set_breakpoints(&Group::Instructions, &wanted)
         })
         .unwrap_or_default()
+    }
+
+    /// Makes one breakpoint. Works in every live state of the target.
+    pub(crate) fn create_breakpoint(&self, request: BreakpointRequest) -> Result<BreakpointView, DebugError> {
+        self.ask(move |control| control.create_breakpoint(request))
+    }
+
+    /// Changes what is said of a breakpoint, and switches it on or off.
+    pub(crate) fn amend_breakpoint(
+        &self,
+        id: BreakpointId,
+        terms: BreakpointTerms,
+        enabled: bool,
+    ) -> Result<(), DebugError> {
+        self.ask(move |control| control.amend_breakpoint(id, terms, enabled))
+    }
+
+    /// Takes a breakpoint away; answers what it was.
+    pub(crate) fn clear_breakpoint(&self, id: BreakpointId) -> Result<BreakpointView, DebugError> {
+        self.ask(move |control| control.clear_breakpoint(id))
+    }
+
+    /// All breakpoints, whoever made them, the debugger's own first; also after the target's end.
+    pub(crate) fn breakpoints(&self) -> Result<Vec<BreakpointView>, DebugError> {
+        self.call(|control| control.breakpoint_views())
+    }
+
+    /// All addresses at which something stops the target.
+    pub(crate) fn physical_breakpoints(&self) -> Result<Vec<PhysicalView>, DebugError> {
+        self.call(|control| control.physical_views())
+    }
+
+    /// The threads that have come to breakpoints at this stop, and to which.
+    pub(crate) fn threads_at_breakpoints(&self) -> Result<Vec<(Tid, BreakpointView)>, DebugError> {
+        self.call(|control| control.threads_at_breakpoints())
+    }
+
+    /// What a location expression means where a frame of the stopped target stands.
+    pub(crate) fn find_location(&self, at: FrameRef, query: LocationQuery) -> Result<Found, DebugError> {
+        self.ask(move |control| control.find_location(at, &query))
+    }
+
+    /// Gives up the step that a breakpoint has interrupted.
+    pub(crate) fn cancel_step(&self) -> Result<(), DebugError> {
+        self.ask(|control| {
+            control.require_stopped()?;
+            control.cancel_step();
+            if let Some(stop) = &mut control.stop {
+                stop.step_interrupted = false;
+            }
+            Ok(())
+        })
     }
 
     /// Says which panics and throws stop the target from now on; answers the state of each filter that is on.
