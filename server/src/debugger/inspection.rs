@@ -10,7 +10,7 @@ use super::control::{Control, Phase, failed};
 use super::{DebugError, Stop, StopReason};
 use crate::inspect::{
     self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Registers, ScopedValue, Stack,
-    Stopped, Tid, Whose, Write,
+    Stopped, ThreadState, Tid, Whose, Write,
 };
 use crate::process::Inferior;
 use crate::value::{LoadConfig, Memory, Value};
@@ -124,6 +124,12 @@ impl Control {
         inspect::goroutine(&self.view()?, id).map_err(failed)
     }
 
+    /// As [`super::Session::threads`].
+    pub(super) fn threads(&mut self) -> Result<Vec<ThreadState>, DebugError> {
+        self.require_stopped()?;
+        Ok(inspect::threads(&self.view()?))
+    }
+
     /// As [`super::Session::stack`].
     pub(super) fn stack(&mut self, whose: Whose, depth: usize) -> Result<Stack, DebugError> {
         let stack = self.kept_stack(whose, depth)?;
@@ -197,6 +203,47 @@ impl Control {
         let context = self.context(frame.whose);
         let frame = self.frame(frame)?;
         Ok(self.scope(&frame, context)?.locals(config))
+    }
+
+    /// As [`super::Session::frame_variables`].
+    pub(super) fn frame_variables(
+        &mut self,
+        frame: FrameRef,
+        config: LoadConfig,
+    ) -> Result<Vec<ScopedValue>, DebugError> {
+        let context = self.context(frame.whose);
+        let frame = self.frame(frame)?;
+        self.variables_of(&frame, context, config)
+    }
+
+    /// The variables of a frame that is at hand; an error for one that is in no function.
+    fn variables_of(
+        &self,
+        frame: &Frame,
+        context: Option<GoroutineContext>,
+        config: LoadConfig,
+    ) -> Result<Vec<ScopedValue>, DebugError> {
+        if frame.location.function.is_none() {
+            return Err(failed("unable to find function context"));
+        }
+        Ok(self.scope(frame, context)?.locals(config))
+    }
+
+    /// As [`super::Session::all_package_variables`].
+    pub(super) fn all_package_variables(
+        &mut self,
+        wanted: &dyn Fn(&str) -> bool,
+        config: LoadConfig,
+    ) -> Result<Vec<Value>, DebugError> {
+        self.require_stopped()?;
+        let memory = self.memory().ok_or_else(|| failed("the program is not traced"))?;
+        Ok(inspect::all_package_variables(
+            &self.binary,
+            self.bias,
+            &*memory,
+            wanted,
+            config,
+        ))
     }
 
     /// As [`super::Session::evaluate`].

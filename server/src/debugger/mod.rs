@@ -28,6 +28,7 @@ mod output;
 mod path_guess;
 mod probe_stops;
 mod probes;
+mod program;
 mod range_over_func;
 mod reachable;
 mod register_list;
@@ -49,6 +50,7 @@ pub(crate) use accounts::{ProbeAccount, ProbeState};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use locating::LocationQuery;
 pub(crate) use path_guess::ClientPaths;
+pub(crate) use program::{Function, Program};
 pub(crate) use request::{
     AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
     Shown, Tally,

@@ -11,12 +11,13 @@ use super::breakpoints::{Group, Wanted};
 use super::control::{Control, Job, KickerSlot, Start, failed};
 use super::output::Outputs;
 use super::probes::Probes;
+use super::program::Program;
 use super::{
     BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, LocationQuery, PhysicalView, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
     InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
 };
+use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, ThreadState, Tid, Whose};
 use crate::location::Found;
-use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::process::{Identity, Launch, Output, own_number, watch};
 use crate::value::{LoadConfig, Value};
 
@@ -288,6 +289,16 @@ impl Session {
         self.ask(move |control| control.goroutine(id))
     }
 
+    /// The threads, in ascending order, and where each stands.
+    pub(crate) fn threads(&self) -> Result<Vec<ThreadState>, DebugError> {
+        self.ask(Control::threads)
+    }
+
+    /// What the binary says about the program. Works in every state of the target, also after its end.
+    pub(crate) fn program(&self) -> Result<Program, DebugError> {
+        self.call(|control| control.program())
+    }
+
     /// The stack of a goroutine or thread, at most `depth` frames.
     pub(crate) fn stack(&self, whose: Whose, depth: usize) -> Result<Stack, DebugError> {
         self.ask(move |control| control.stack(whose, depth))
@@ -296,6 +307,20 @@ impl Session {
     /// The variables of a frame.
     pub(crate) fn locals(&self, frame: FrameRef, config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError> {
         self.ask(move |control| control.locals(frame, config))
+    }
+
+    /// The variables of a frame, as [`Session::locals`]; a frame that is in no function, as far as anybody knows, is an error.
+    pub(crate) fn frame_variables(&self, frame: FrameRef, config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError> {
+        self.ask(move |control| control.frame_variables(frame, config))
+    }
+
+    /// The variables of all packages whose names, which begin with their packages, are wanted.
+    pub(crate) fn all_package_variables(
+        &self,
+        wanted: Box<dyn Fn(&str) -> bool + Send>,
+        config: LoadConfig,
+    ) -> Result<Vec<Value>, DebugError> {
+        self.ask(move |control| control.all_package_variables(&wanted, config))
     }
 
     /// What the function that a step returned from has returned, when that was the last thing that happened.

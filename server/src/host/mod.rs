@@ -9,6 +9,7 @@ mod movements;
 mod recipe;
 mod restart;
 mod run;
+mod unattended;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +22,7 @@ pub(crate) use movements::{Movement, Movements};
 pub(crate) use recipe::{Origin, Recipe};
 pub(crate) use restart::Again;
 pub(crate) use run::{Passage, Walk};
+pub(crate) use unattended::unattended;
 
 /// Why the host could not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,5 +1,7 @@
 //! Places in the program's code.
 
+use crate::debugger::Program;
+use crate::inspect;
 use crate::rpc::go_json::{Slice, wire};
 
 wire! { "api";
@@ -32,4 +34,36 @@ wire! { "api";
         /// Whether the compiler optimised it.
         optimized: bool = "optimized",
     }
+}
+
+impl Location {
+    /// A place as a client sees it.
+    pub(crate) fn of(program: &Program, location: &inspect::Location) -> Location {
+        Location {
+            pc: location.pc.0,
+            file: file_of(location),
+            line: location.line as isize,
+            function: Function::of(program, location),
+            ..Location::default()
+        }
+    }
+}
+
+impl Function {
+    /// The function of a place. An inlined one has the entry of the function that it was inlined into.
+    pub(crate) fn of(program: &Program, location: &inspect::Location) -> Option<Box<Function>> {
+        let name = location.function.as_ref()?;
+        let around = program.function_at(location.pc);
+        Some(Box::new(Function {
+            name: name.to_string(),
+            value: around.as_ref().map_or(0, |function| function.entry.0),
+            optimized: around.is_some_and(|function| function.optimized),
+            ..Function::default()
+        }))
+    }
+}
+
+/// The source file of a place; empty where it is not known.
+pub(crate) fn file_of(location: &inspect::Location) -> String {
+    location.file.as_deref().unwrap_or_default().to_owned()
 }

@@ -1,6 +1,8 @@
 //! Threads and goroutines.
 
 use super::{Breakpoint, BreakpointInfo, Function, GoroutineField, Location, Stackframe, Variable};
+use crate::debugger::Program;
+use crate::inspect;
 use crate::rpc::go_json::{Slice, StringMap, wire};
 
 wire! { "api";
@@ -85,5 +87,41 @@ wire! { "api";
         stack: Slice<Stackframe> = "Stack",
         /// Why it cannot be read.
         unreadable: String = "Unreadable",
+    }
+}
+
+impl Thread {
+    /// A thread, without what it has hit and what was returned on it.
+    pub(crate) fn of(program: &Program, thread: &inspect::ThreadState) -> Thread {
+        let location = thread.location.as_ref();
+        Thread {
+            id: thread.tid.0 as isize,
+            pc: location.map_or(0, |location| location.pc.0),
+            file: location.map(super::file_of).unwrap_or_default(),
+            line: location.map_or(0, |location| location.line as isize),
+            function: location.and_then(|location| Function::of(program, location)),
+            goroutine_id: thread.goroutine.unwrap_or(0),
+            ..Thread::default()
+        }
+    }
+}
+
+impl Goroutine {
+    /// A goroutine.
+    pub(crate) fn of(program: &Program, goroutine: &inspect::Goroutine) -> Goroutine {
+        let labels = goroutine.labels.iter().cloned().collect();
+        Goroutine {
+            id: goroutine.id,
+            current_loc: Location::of(program, &goroutine.current),
+            user_current_loc: Location::of(program, &goroutine.user_current),
+            go_statement_loc: Location::of(program, &goroutine.go_statement),
+            start_loc: Location::of(program, &goroutine.start),
+            thread_id: goroutine.thread.map_or(0, |thread| thread.0 as isize),
+            status: u64::from(goroutine.status_number),
+            wait_since: goroutine.wait_since,
+            wait_reason: i64::from(goroutine.wait_reason_number),
+            unreadable: String::new(),
+            labels: StringMap(Some(labels)),
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Values of variables and expressions.
 
-use super::{Bytes, ReflectKind, VariableFlags};
+use spelunk_dwarf::{Kind, Type};
+
+use super::{Bytes, LoadConfig, ReflectKind, VariableFlags};
 use crate::rpc::go_json::{Slice, wire};
+use crate::value::{self, Content, Traits, Value};
 
 wire! { "api";
     /// A variable, or the value of an expression.
@@ -38,5 +41,211 @@ wire! { "api";
         location_expr: String = "LocationExpr",
         /// The line of its declaration.
         decl_line: i64 = "DeclLine",
+    }
+}
+
+impl Variable {
+    /// A value, whole. Its fields are filled as Delve fills them (`ConvertVar` in `service/api/conversions.go`).
+    pub(crate) fn of(value: &Value) -> Variable {
+        let mut variable = Variable {
+            name: value.name.clone(),
+            addr: value.addr.0,
+            type_name: value.ty.name.to_string(),
+            real_type: value.ty.name.to_string(),
+            kind: reflect_kind(&value.ty),
+            len: value.head.len,
+            cap: value.head.cap,
+            base: value.head.base,
+            unreadable: value.unreadable.clone().unwrap_or_default(),
+            flags: VariableFlags(value.traits.number()),
+            only_addr: value.traits.has(Traits::ONLY_ADDRESS),
+            location_expr: value.origin.as_ref().map_or_else(String::new, |origin| origin.location.to_string()),
+            decl_line: value.origin.as_ref().map_or(0, |origin| i64::from(origin.decl_line)),
+            children: Slice(Some(Vec::new())),
+            ..Variable::default()
+        };
+        variable.fill(value);
+        variable
+    }
+
+    fn fill(&mut self, value: &Value) {
+        let number = |text: String| match &value.constant {
+            Some(name) => format!("{name} ({text})"),
+            None => text,
+        };
+        match &value.content {
+            Content::NotLoaded => {}
+            Content::Bool(b) => self.value = b.to_string(),
+            Content::Int(n) => self.value = number(n.to_string()),
+            Content::Uint(n) => self.value = number(n.to_string()),
+            Content::Float32(x) => self.value = float32(*x),
+            Content::Float64(x) => self.value = float64(*x),
+            Content::Complex64(re, im) => self.complex(FLOAT32, &float32(*re), &float32(*im)),
+            Content::Complex128(re, im) => self.complex(FLOAT64, &float64(*re), &float64(*im)),
+            Content::String { bytes, len } => {
+                self.len = *len;
+                match str::from_utf8(bytes) {
+                    Ok(text) => text.clone_into(&mut self.value),
+                    Err(_) => {
+                        // As Go's encoder does: a replacement character for each byte that is none of a character.
+                        self.value = bytes.utf8_chunks().map(replaced).collect();
+                        self.string_value_bytes = Bytes(Some(bytes.clone()));
+                    }
+                }
+            }
+            Content::Pointer(pointee) => {
+                self.len = 1;
+                self.value = pointee.addr.0.to_string();
+                self.children = vec![Variable::of(pointee)].into();
+            }
+            Content::UnsafePointer(address) => {
+                self.len = 1;
+                self.value = address.to_string();
+                let target = Variable {
+                    addr: *address,
+                    type_name: "void".to_owned(),
+                    real_type: "void".to_owned(),
+                    children: Slice(Some(Vec::new())),
+                    ..Variable::default()
+                };
+                self.children = vec![target].into();
+            }
+            Content::Slice {
+                base,
+                len,
+                cap,
+                elements,
+            } => {
+                (self.base, self.len, self.cap) = (*base, *len, *cap);
+                self.children = elements.iter().map(Variable::of).collect();
+            }
+            Content::Array { len, elements } => {
+                (self.len, self.cap) = (*len, *len);
+                self.children = elements.iter().map(Variable::of).collect();
+            }
+            Content::Struct { len, fields, summary } => {
+                self.len = *len as i64;
+                self.value = summary.clone().unwrap_or_default();
+                self.children = fields.iter().map(Variable::of).collect();
+            }
+            Content::NilInterface => {
+                let nothing = Variable {
+                    type_name: "void".to_owned(),
+                    real_type: "void".to_owned(),
+                    children: Slice(Some(Vec::new())),
+                    ..Variable::default()
+                };
+                self.children = vec![nothing].into();
+            }
+            Content::Interface(held) => {
+                let mut held = Variable::of(held);
+                "data".clone_into(&mut held.name);
+                self.children = vec![held].into();
+            }
+            Content::Map {
+                base,
+                len,
+                entries,
+                missing,
+            } => {
+                (self.base, self.len) = (*base, *len);
+                let entries = entries.iter().flat_map(|(key, element)| [key, element]);
+                self.children = entries.map(Variable::of).collect();
+                if let Some(why) = missing {
+                    self.unreadable.clone_from(why);
+                }
+            }
+            Content::NilChan => {}
+            Content::Chan { fields, len, .. } => {
+                self.len = *len as i64;
+                self.children = fields.iter().map(Variable::of).collect();
+            }
+            Content::Func { name, captured, len } => {
+                self.value.clone_from(name);
+                self.len = *len as i64;
+                self.children = captured.iter().map(Variable::of).collect();
+            }
+        }
+    }
+
+    fn complex(&mut self, kind: u64, real: &str, imaginary: &str) {
+        let part = |name: &str, text: &str| Variable {
+            name: name.to_owned(),
+            kind: ReflectKind(kind),
+            value: text.to_owned(),
+            ..Variable::default()
+        };
+        self.len = 2;
+        self.value = format!("({real} + {imaginary}i)");
+        self.children = vec![part("real", real), part("imaginary", imaginary)].into();
+    }
+}
+
+/// Go's `reflect.Float32` and `reflect.Float64`.
+const FLOAT32: u64 = 13;
+const FLOAT64: u64 = 14;
+
+/// The number that Delve gives to a type's kind: that of Go's `reflect.Kind`, but all integers are `int` or `uint`.
+pub(crate) fn reflect_kind(ty: &Type) -> ReflectKind {
+    ReflectKind(match &ty.kind {
+        Kind::Void | Kind::Other(_) => 0,
+        Kind::Bool => 1,
+        Kind::Int => 2,
+        Kind::Uint | Kind::Uintptr => 7,
+        Kind::Float if ty.size == 4 => FLOAT32,
+        Kind::Float => FLOAT64,
+        Kind::Complex if ty.size == 8 => 15,
+        Kind::Complex => 16,
+        Kind::Array { .. } => 17,
+        Kind::Chan { .. } => 18,
+        Kind::Func => 19,
+        Kind::Interface { .. } => 20,
+        Kind::Map { .. } => 21,
+        Kind::Pointer { .. } => 22,
+        Kind::Slice { .. } => 23,
+        Kind::String => 24,
+        Kind::Struct { .. } => 25,
+        Kind::UnsafePointer => 26,
+    })
+}
+
+/// Go's `strconv.FormatFloat(x, 'f', -1, 32)`.
+fn float32(x: f32) -> String {
+    float64_text(f64::from(x), || format!("{x}"))
+}
+
+/// Go's `strconv.FormatFloat(x, 'f', -1, 64)`.
+fn float64(x: f64) -> String {
+    float64_text(x, || format!("{x}"))
+}
+
+fn float64_text(x: f64, finite: impl Fn() -> String) -> String {
+    if x.is_nan() {
+        "NaN".to_owned()
+    } else if x.is_infinite() {
+        (if x > 0.0 { "+Inf" } else { "-Inf" }).to_owned()
+    } else {
+        // Delve's constants have no negative zero.
+        if x == 0.0 { "0".to_owned() } else { finite() }
+    }
+}
+
+fn replaced(chunk: std::str::Utf8Chunk<'_>) -> String {
+    let mut text = chunk.valid().to_owned();
+    text.extend(std::iter::repeat_n(char::REPLACEMENT_CHARACTER, chunk.invalid().len()));
+    text
+}
+
+impl LoadConfig {
+    /// How far values are loaded, as the loader takes it. What is negative loads nothing; of a struct's fields, all.
+    pub(crate) fn limits(&self) -> value::LoadConfig {
+        let limit = |number: isize| u32::try_from(number.max(0)).unwrap_or(u32::MAX);
+        value::LoadConfig {
+            follow_pointers: self.follow_pointers,
+            max_variable_recurse: limit(self.max_variable_recurse),
+            max_string_len: limit(self.max_string_len),
+            max_array_values: limit(self.max_array_values),
+            max_struct_fields: (self.max_struct_fields >= 0).then(|| limit(self.max_struct_fields)),
+        }
     }
 }
