@@ -21,10 +21,10 @@ pub(crate) struct LocationQuery {
 
 impl Control {
     /// As [`super::Session::find_location`].
-    pub(super) fn find_location(&mut self, at: FrameRef, query: &LocationQuery) -> Result<Found, DebugError> {
+    pub(super) fn find_location(&mut self, at: Option<FrameRef>, query: &LocationQuery) -> Result<Found, DebugError> {
         let spec = LocationSpec::parse(&query.text).map_err(failed)?;
-        let context = self.context(at.whose);
-        let frame = self.frame(at).ok();
+        let context = at.and_then(|at| self.context(at.whose));
+        let frame = at.and_then(|at| self.frame(at).ok());
         let rename = |path: &str| renamed(&query.rules, path);
         let here = frame.as_ref().and_then(|frame| {
             Some(Here {

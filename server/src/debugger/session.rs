@@ -256,8 +256,8 @@ impl Session {
         self.call(|control| control.threads_at_breakpoints())
     }
 
-    /// What a location expression means where a frame of the stopped target stands.
-    pub(crate) fn find_location(&self, at: FrameRef, query: LocationQuery) -> Result<Found, DebugError> {
+    /// What a location expression means where a frame of the stopped target stands, if that is to be looked at.
+    pub(crate) fn find_location(&self, at: Option<FrameRef>, query: LocationQuery) -> Result<Found, DebugError> {
         self.ask(move |control| control.find_location(at, &query))
     }
 

@@ -26,6 +26,10 @@ impl Control {
         {
             return Err(exists(&known.at, 0));
         }
+        if self.phase == Phase::Held && self.binary.is_pie() {
+            // Only a program that was executed lies somewhere.
+            self.seize()?;
+        }
         let id = if request.id > 0 {
             let id = BreakpointId(request.id);
             self.breakpoints.count_from(id);

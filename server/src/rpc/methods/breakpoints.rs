@@ -2,15 +2,14 @@
 
 use spelunk_dwarf::ProcAddr;
 
-use super::{Methods, RpcError};
+use super::{Methods, RpcError, scope};
 use crate::debugger::{
     BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointView, LocationExpression, LocationQuery, Session,
 };
 use crate::host::{Host, Origin};
-use crate::inspect::{FrameRef, Whose};
-use crate::location::LocationSpec;
+use crate::location::{LocationError, LocationSpec};
 use crate::rpc::go_json::{Slice, wire};
-use crate::rpc::wire::{Breakpoint, EvalScope, Function, Location, WatchType};
+use crate::rpc::wire::{Breakpoint, EvalScope, Location, WatchType};
 
 wire! { "rpc2";
     /// Asks for a breakpoint.
@@ -168,6 +167,49 @@ pub(super) fn register(methods: &mut Methods) {
     );
 }
 
+/// Says of threads at a stop which breakpoints they have come to; with `with_info` also what these collect.
+pub(super) fn mark_threads(rest: &Rest, threads: &mut [Thread], with_info: bool) -> Result<(), RpcError> {
+    let pid = rest.session.pid();
+    for (tid, view) in rest.session.threads_at_breakpoints()? {
+        let Some(thread) = threads.iter_mut().find(|thread| thread.id == tid.0 as isize) else {
+            continue;
+        };
+        thread.breakpoint = Some(Box::new(Breakpoint::of(&view, pid)));
+        if with_info {
+            thread.breakpoint_info = Some(Box::new(collect(rest, thread.goroutine_id, tid, &view.terms)));
+        }
+    }
+    Ok(())
+}
+
+/// What a breakpoint collects where a thread has come to it.
+fn collect(rest: &Rest, goroutine: i64, thread: Tid, terms: &BreakpointTerms) -> BreakpointInfo {
+    let whose = match goroutine {
+        0 => Whose::Thread(thread),
+        id => Whose::Goroutine(id),
+    };
+    let mut info = BreakpointInfo::default();
+    if terms.goroutine {
+        info.goroutine = goroutines::goroutine_of(rest, whose).map(Box::new);
+    }
+    let frame = FrameRef {
+        whose,
+        frame: 0,
+        deferred: 0,
+    };
+    let session = &rest.session;
+    let evaluate = |expression: &String| match session.evaluate(frame, expression, LoadConfig::FULL) {
+        Ok(value) => Variable::of(&value),
+        Err(error) => Variable {
+            name: expression.clone(),
+            unreadable: format!("eval error: {error}"),
+            ..Variable::default()
+        },
+    };
+    info.variables = Slice::nil_if_empty(terms.variables.iter().map(evaluate).collect());
+    info
+}
+
 /// A name is made of letters and digits, and is no number (`ValidBreakpointName` in `service/api/types.go`).
 fn check_name(name: &str) -> Result<(), RpcError> {
     let digits = name.strip_prefix(['+', '-']).unwrap_or(name);
@@ -302,26 +344,24 @@ fn list_breakpoints(host: &Host, asked: &ListBreakpointsIn) -> Result<ListBreakp
 
 fn find_location(host: &Host, asked: &FindLocationIn) -> Result<FindLocationOut, RpcError> {
     let rest = host.at_rest()?;
-    let at = FrameRef {
-        whose: match asked.scope.goroutine_id {
-            -1 => rest.selected,
-            id => Whose::Goroutine(id),
-        },
-        frame: usize::try_from(asked.scope.frame).unwrap_or(usize::MAX),
-    };
     let query = LocationQuery {
         text: asked.loc.clone(),
         lines_without_code: asked.include_non_executable_lines,
         rules: rules(&asked.substitute_path_rules),
         program: program(host),
     };
-    let (found, pid) = (rest.session.find_location(at, query)?, rest.session.pid());
-    if found.is_empty() {
-        return Err(format!("location {:?} not found", asked.loc).into());
+    // Most expressions mean the same wherever the program stands.
+    let here = scope::frame(&rest, &asked.scope).ok();
+    let found = rest.session.find_location(here, query)?;
+    if found.places.is_empty() {
+        let error = LocationError::NotFound(asked.loc.clone());
+        return Err(error.to_string().into());
     }
+    let program = rest.session.program()?;
+    let pid = rest.session.pid();
     Ok(FindLocationOut {
-        locations: found.iter().map(|place| Location::of_place(place, pid)).collect(),
-        substitute_loc_expr: String::new(),
+        locations: found.places.iter().map(|place| Location::of_place(&program, place, pid)).collect(),
+        substitute_loc_expr: found.substitute,
     })
 }
 
@@ -332,7 +372,7 @@ fn cancel_next(host: &Host, _: &CancelNextIn) -> Result<CancelNextOut, RpcError>
 
 fn create_watchpoint(host: &Host, asked: &CreateWatchpointIn) -> Result<CreateBreakpointOut, RpcError> {
     host.at_rest()?;
-    if asked.watch_type & 3 == 0 {
+    if asked.watch_type.0 & 3 == 0 {
         return Err("at least one of read and write must be set for watchpoint".into());
     }
     Err("watchpoints are not available in this version of spelunk".into())

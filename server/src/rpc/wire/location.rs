@@ -49,6 +49,44 @@ impl Location {
     }
 }
 
+impl Location {
+    /// A place that a location expression means, in a process.
+    pub(crate) fn of_place(program: &Program, place: &Place, pid: i32) -> Location {
+        let (pcs, first) = match place {
+            Place::Line(file, line) => {
+                return Location {
+                    file: file.clone(),
+                    line: isize::try_from(*line).unwrap_or_default(),
+                    ..Location::default()
+                };
+            }
+            Place::Code(addresses) => (addresses.as_slice(), addresses.first().copied()),
+            Place::Address(address) => (&[][..], Some(*address)),
+        };
+        let pc = first.unwrap_or(ProcAddr(0));
+        let around = program.function_at(pc);
+        let at = around
+            .as_ref()
+            .and_then(|_| program.binary().line_at(program.bias().to_file(pc)));
+        let (file, line) = at.map_or_else(Default::default, |(file, line)| (file.to_string(), line as isize));
+        Location {
+            pc: pc.0,
+            file,
+            line,
+            function: around.map(|function| {
+                Box::new(Function {
+                    name: function.name.to_string(),
+                    value: function.entry.0,
+                    optimized: function.optimized,
+                    ..Function::default()
+                })
+            }),
+            pcs: pcs.iter().map(|pc| pc.0).collect(),
+            pc_pids: pcs.iter().map(|_| pid as isize).collect(),
+        }
+    }
+}
+
 impl Function {
     /// The function of a place. An inlined one has the entry of the function that it was inlined into.
     pub(crate) fn of(program: &Program, location: &inspect::Location) -> Option<Box<Function>> {
