@@ -2,14 +2,17 @@
 
 use spelunk_dwarf::ProcAddr;
 
-use super::{Methods, RpcError, scope};
+use super::{Methods, RpcError, goroutines, scope};
 use crate::debugger::{
-    BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointView, LocationExpression, LocationQuery, Session,
+    AskedLoad, BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, LocationQuery,
+    Session,
 };
-use crate::host::{Host, Origin};
+use crate::host::{Host, Origin, Rest};
+use crate::inspect::{FrameRef, Tid, Whose};
 use crate::location::{LocationError, LocationSpec};
 use crate::rpc::go_json::{Slice, wire};
-use crate::rpc::wire::{Breakpoint, EvalScope, Location, WatchType};
+use crate::rpc::wire::{Breakpoint, BreakpointInfo, EvalScope, Location, Thread, Variable, WatchType};
+use crate::value::LoadConfig;
 
 wire! { "rpc2";
     /// Asks for a breakpoint.
@@ -207,6 +210,19 @@ fn collect(rest: &Rest, goroutine: i64, thread: Tid, terms: &BreakpointTerms) ->
         },
     };
     info.variables = Slice::nil_if_empty(terms.variables.iter().map(evaluate).collect());
+    let load = |config: &AskedLoad, parameters: bool| {
+        let variables = session.frame_variables(frame, config.config()).unwrap_or_default();
+        let wanted = variables
+            .iter()
+            .filter(|scoped| (scoped.is_parameter || scoped.is_result) == parameters);
+        Slice::nil_if_empty(wanted.map(|scoped| Variable::of(&scoped.value)).collect())
+    };
+    if let Some(config) = &terms.load_args {
+        info.arguments = load(config, true);
+    }
+    if let Some(config) = &terms.load_locals {
+        info.locals = load(config, false);
+    }
     info
 }
 
@@ -237,15 +253,15 @@ fn program(host: &Host) -> String {
 
 fn place(asked: &Breakpoint) -> BreakpointPlace {
     let line = asked.line as i64;
-    let addresses = asked.addrs.0.iter().flatten().map(|addr| ProcAddr(*addr));
+    let addresses: Vec<ProcAddr> = asked.addrs.0.iter().flatten().map(|addr| ProcAddr(*addr)).collect();
     if asked.trace_return {
         BreakpointPlace::Addresses(vec![ProcAddr(asked.addr)])
     } else if !asked.file.is_empty() {
         BreakpointPlace::Line(asked.file.clone(), line)
     } else if !asked.function_name.is_empty() {
         BreakpointPlace::Function(asked.function_name.clone(), line)
-    } else if addresses.len() > 0 {
-        BreakpointPlace::Addresses(addresses.collect())
+    } else if !addresses.is_empty() {
+        BreakpointPlace::Addresses(addresses)
     } else if asked.addr != 0 {
         BreakpointPlace::Addresses(vec![ProcAddr(asked.addr)])
     } else {

@@ -190,7 +190,7 @@ impl Breakpoint {
             load_args: load(&terms.load_args),
             load_locals: load(&terms.load_locals),
             custom_commands: Slice::nil_if_empty(terms.custom_commands.clone()),
-            hit_count: by_goroutine.map(|(id, hits)| (id.to_string(), *hits)).collect(),
+            hit_count: StringMap(Some(by_goroutine.map(|(id, hits)| (id.to_string(), *hits)).collect())),
             total_hit_count: view.hits.total,
             disabled: !view.enabled,
             root_func_name: terms.root_function.clone(),

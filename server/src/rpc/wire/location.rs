@@ -1,7 +1,10 @@
 //! Places in the program's code.
 
+use spelunk_dwarf::ProcAddr;
+
 use crate::debugger::Program;
 use crate::inspect;
+use crate::location::Place;
 use crate::rpc::go_json::{Slice, wire};
 
 wire! { "api";
