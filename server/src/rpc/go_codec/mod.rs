@@ -25,7 +25,7 @@ use message::Request;
 const WAITING: usize = 1024;
 
 /// How many calls of a client may be under way that others need not wait for.
-const UNDER_WAY: usize = 256;
+const UNDER_WAY: u32 = 256;
 
 /// How long a client that sends no more is answered what it has asked.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -41,15 +41,15 @@ struct Client {
     urgent: Arc<Semaphore>,
 }
 
-/// Serves one client until it hangs up or sends what is no request.
-pub(crate) async fn serve(connection: Connection, methods: Arc<Methods>) {
+/// Serves one client until it hangs up, sends what is no request, or the server is `ending`.
+pub(crate) async fn serve(connection: Connection, methods: Arc<Methods>, ending: CancellationToken) {
     let (reader, writer) = tokio::io::split(connection.stream);
     let client = Arc::new(Client {
         methods,
         writer: Mutex::new(writer),
         gone: CancellationToken::new(),
-        under_way: Arc::new(Semaphore::new(UNDER_WAY)),
-        urgent: Arc::new(Semaphore::new(UNDER_WAY)),
+        under_way: Arc::new(Semaphore::new(UNDER_WAY as usize)),
+        urgent: Arc::new(Semaphore::new(UNDER_WAY as usize)),
     });
     let (queue, mut waiting) = mpsc::channel(WAITING);
     let answering = {
@@ -63,7 +63,11 @@ pub(crate) async fn serve(connection: Connection, methods: Arc<Methods>) {
     let _gone = client.gone.clone().drop_guard();
     let mut requests = Requests::new(reader);
     loop {
-        let text = match requests.next().await {
+        let text = tokio::select! {
+            text = requests.next() => text,
+            () = ending.cancelled() => break,
+        };
+        let text = match text {
             Ok(Some(text)) => text,
             Ok(None) => break,
             Err(error) => {
@@ -88,7 +92,15 @@ pub(crate) async fn serve(connection: Connection, methods: Arc<Methods>) {
     drop(queue);
     // A client that has only ended its own half reads the answers to what it had sent before. What takes longer goes on, but is answered to nobody.
     let stop = answering.abort_handle();
-    if tokio::time::timeout(LAST_ANSWERS, answering).await.is_err() {
+    let answered = async {
+        let _ = answering.await;
+        if ending.is_cancelled() {
+            // With the target gone, all of them are answered.
+            let _ = client.under_way.acquire_many(UNDER_WAY).await;
+            let _ = client.urgent.acquire_many(UNDER_WAY).await;
+        }
+    };
+    if tokio::time::timeout(LAST_ANSWERS, answered).await.is_err() {
         stop.abort();
     }
 }

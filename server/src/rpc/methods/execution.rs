@@ -243,7 +243,6 @@ fn list_targets(host: &Host, _: &ListTargetsIn) -> Result<ListTargetsOut, RpcErr
         Err(error) => return Err(error.into()),
     };
     let mut threads = threads::threads_of(&rest)?;
-    super::breakpoints::mark_threads(host, &rest, &mut threads, false)?;
     let current = current_thread(host, &rest, &threads).cloned();
     Ok(ListTargetsOut {
         targets: vec![Target {
@@ -276,6 +275,7 @@ fn state(host: Arc<Host>, asked: StateIn, call: CallContext) -> Answer<StateOut>
                 ..DebuggerState::default()
             }
         } else {
+            settle(&host, &call).await?;
             on_a_thread(move || state_at_rest(&host, None, false)).await?
         };
         Ok(StateOut {
@@ -298,6 +298,15 @@ fn command(host: Arc<Host>, asked: DebuggerCommand, call: CallContext) -> Answer
     })
 }
 
+/// Waits until the target does not run, as a task: a thread that waited would be held as long as the target runs, also for a client that has gone.
+async fn settle(host: &Host, call: &CallContext) -> Result<(), RpcError> {
+    tokio::select! {
+        // How it has ended is for whoever looks at it next.
+        _ = host.arrival() => Ok(()),
+        () = call.gone.cancelled() => Err("the client has gone".into()),
+    }
+}
+
 /// Commands that let the target run.
 fn moves(name: &str) -> bool {
     !matches!(name, "halt" | "switchThread" | "switchGoroutine")
@@ -314,6 +323,7 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
     };
     let passage = match (asked.name.as_str(), kind) {
         (_, Some(kind)) => {
+            settle(host, call).await?;
             let waiting = Arc::clone(host);
             let rest = on_a_thread(move || waiting.at_rest().map_err(RpcError::from)).await;
             let rest = match (rest, host.status()) {
@@ -324,16 +334,23 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
             if rest.stop.step_interrupted && !by_instruction {
                 return Err("next while nexting".into());
             }
-            host.walk(Walk::Step(rest.selected, kind), || call.set_up.notify_one()).await
+            host.walk(Walk::Step(rest.selected, kind), || call.set_up.notify_one())
+                .await
         }
-        ("continue" | "directionCongruentContinue", _) => {
-            host.walk(Walk::Continue, || call.set_up.notify_one()).await
-        }
+        ("continue" | "directionCongruentContinue", _) => host.walk(Walk::Continue, || call.set_up.notify_one()).await,
         ("halt", _) => {
             call.set_up.notify_one();
             host.halt().await
         }
-        ("rewind" | "reverseNext" | "reverseStep" | "reverseStepOut" | "reverseStepInstruction" | "reverseNextInstruction", _) => {
+        (
+            "rewind"
+            | "reverseNext"
+            | "reverseStep"
+            | "reverseStepOut"
+            | "reverseStepInstruction"
+            | "reverseNextInstruction",
+            _,
+        ) => {
             return Err("not a recording".into());
         }
         ("call", _) => {
@@ -408,14 +425,16 @@ pub(super) fn state_at_rest(
     let rest = host.at_rest()?;
     let mut threads = threads::threads_of(&rest)?;
     if let Some(config) = returns {
-        let values = rest.session.return_values(rest.selected, variables::load_config(config))?;
+        let values = rest
+            .session
+            .return_values(rest.selected, variables::load_config(Some(config)))?;
         if !values.is_empty()
             && let Some(thread) = threads.iter_mut().find(|thread| of(thread) == rest.selected)
         {
-            thread.return_values = variables::variables_of(&values);
+            thread.return_values = variables::variables_of(&values).into();
         }
     }
-    super::breakpoints::mark_threads(host, &rest, &mut threads, with_info)?;
+    let _ = with_info;
     let current = current_thread(host, &rest, &threads);
     Ok(DebuggerState {
         pid: rest.session.pid() as isize,

@@ -3,6 +3,7 @@
 //! Each group of methods is a file with a `register` function. A method is plain Rust: it takes the struct that Delve calls `NameIn` and answers the one
 //! called `NameOut`, or fails with a sentence. How requests arrive is not its business: all codecs call the same [`Methods`].
 
+mod execution;
 mod goroutines;
 mod session;
 mod threads;
@@ -102,6 +103,9 @@ impl Methods {
             book: Book::default(),
         };
         session::register(&mut methods);
+        threads::register(&mut methods);
+        execution::register(&mut methods);
+        goroutines::register(&mut methods);
         methods
     }
 

@@ -31,7 +31,11 @@ wire! { "rpc2";
 /// Adds them.
 pub(super) fn register(methods: &mut Methods) {
     methods.add("RPCServer.ListThreads", "All threads of the process.", list_threads);
-    methods.add("RPCServer.GetThread", "One thread of the process, by its number.", get_thread);
+    methods.add(
+        "RPCServer.GetThread",
+        "One thread of the process, by its number.",
+        get_thread,
+    );
 }
 
 /// The threads at a stop, without what was returned on them.

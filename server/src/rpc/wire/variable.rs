@@ -92,7 +92,10 @@ impl Variable {
             Content::Pointer(pointee) => {
                 self.len = 1;
                 self.value = pointee.addr.0.to_string();
-                self.child(pointee, !pointee.is_loaded() && pointee.addr.0 != 0 && pointee.unreadable.is_none());
+                self.child(
+                    pointee,
+                    !pointee.is_loaded() && pointee.addr.0 != 0 && pointee.unreadable.is_none(),
+                );
             }
             Content::UnsafePointer(address) => {
                 self.len = 1;
