@@ -131,7 +131,9 @@ fn attach(flags: AttachFlags) -> Result<Attach, String> {
     Ok(Attach::Waiting {
         prefix: flags.waitfor,
         every: interval.max(Duration::from_millis(1)),
-        until: (!duration.is_zero()).then(|| Instant::now().checked_add(duration)).flatten(),
+        until: (!duration.is_zero())
+            .then(|| Instant::now().checked_add(duration))
+            .flatten(),
     })
 }
 

@@ -193,7 +193,10 @@ mod tests {
                 .expect("written");
         });
         let mut requests = Requests::new(server);
-        assert_eq!(requests.next().await.expect("a request").as_deref(), Some("{\"id\":\"\\\\\"}"));
+        assert_eq!(
+            requests.next().await.expect("a request").as_deref(),
+            Some("{\"id\":\"\\\\\"}")
+        );
         assert_eq!(requests.next().await.expect("a request").as_deref(), Some("{}"));
         writing.await.expect("written");
         assert_eq!(requests.next().await.expect("the end"), None);

@@ -105,7 +105,17 @@ mod tests {
 
     #[test]
     fn ids_come_back_as_they_were() {
-        for id in ["0", "-1", "1e400", "\"a\\u0062\"", "[1, {}]", "{\"a\" :1}", "18446744073709551616", "true", "null"] {
+        for id in [
+            "0",
+            "-1",
+            "1e400",
+            "\"a\\u0062\"",
+            "[1, {}]",
+            "{\"a\" :1}",
+            "18446744073709551616",
+            "true",
+            "null",
+        ] {
             let request = Request::read(&format!("{{\"id\":{id},\"method\":\"x\",\"params\":[{{}}]}}")).expect(id);
             assert_eq!(
                 response(&request.id, &Ok(json!({"A": null}))),

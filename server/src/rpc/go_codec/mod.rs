@@ -112,7 +112,9 @@ fn gets_through(request: &Request) -> bool {
         "RPCServer.Command" => go_json::decode::<DebuggerCommand>(argument).is_ok_and(|command| command.name == "halt"),
         "RPCServer.State" => {
             let field = argument.as_object().and_then(|fields| {
-                let mut named = fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("NonBlocking"));
+                let mut named = fields
+                    .iter()
+                    .filter(|(name, _)| name.eq_ignore_ascii_case("NonBlocking"));
                 named.next_back()
             });
             field.is_some_and(|(_, value)| value == true)
