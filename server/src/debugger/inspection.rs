@@ -205,6 +205,47 @@ impl Control {
         Ok(self.scope(&frame, context)?.locals(config))
     }
 
+    /// As [`super::Session::frame_variables`].
+    pub(super) fn frame_variables(
+        &mut self,
+        frame: FrameRef,
+        config: LoadConfig,
+    ) -> Result<Vec<ScopedValue>, DebugError> {
+        let context = self.context(frame.whose);
+        let frame = self.frame(frame)?;
+        self.variables_of(&frame, context, config)
+    }
+
+    /// The variables of a frame that is at hand; an error for one that is in no function.
+    fn variables_of(
+        &self,
+        frame: &Frame,
+        context: Option<GoroutineContext>,
+        config: LoadConfig,
+    ) -> Result<Vec<ScopedValue>, DebugError> {
+        if frame.location.function.is_none() {
+            return Err(failed("unable to find function context"));
+        }
+        Ok(self.scope(frame, context)?.locals(config))
+    }
+
+    /// As [`super::Session::all_package_variables`].
+    pub(super) fn all_package_variables(
+        &mut self,
+        wanted: &dyn Fn(&str) -> bool,
+        config: LoadConfig,
+    ) -> Result<Vec<Value>, DebugError> {
+        self.require_stopped()?;
+        let memory = self.memory().ok_or_else(|| failed("the program is not traced"))?;
+        Ok(inspect::all_package_variables(
+            &self.binary,
+            self.bias,
+            &*memory,
+            wanted,
+            config,
+        ))
+    }
+
     /// As [`super::Session::evaluate`].
     pub(super) fn evaluate(
         &mut self,

@@ -256,6 +256,20 @@ impl Session {
         self.ask(move |control| control.locals(frame, config))
     }
 
+    /// The variables of a frame, as [`Session::locals`]; a frame that is in no function, as far as anybody knows, is an error.
+    pub(crate) fn frame_variables(&self, frame: FrameRef, config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError> {
+        self.ask(move |control| control.frame_variables(frame, config))
+    }
+
+    /// The variables of all packages whose names, which begin with their packages, are wanted.
+    pub(crate) fn all_package_variables(
+        &self,
+        wanted: Box<dyn Fn(&str) -> bool + Send>,
+        config: LoadConfig,
+    ) -> Result<Vec<Value>, DebugError> {
+        self.ask(move |control| control.all_package_variables(&wanted, config))
+    }
+
     /// What the function that a step returned from has returned, when that was the last thing that happened.
     pub(crate) fn return_values(&self, whose: Whose, config: LoadConfig) -> Result<Vec<Value>, DebugError> {
         self.ask(move |control| control.return_values(whose, config))

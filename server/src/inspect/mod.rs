@@ -25,7 +25,7 @@ mod walk;
 pub(crate) use assign::Write;
 pub(crate) use g::{RunningGoroutine, load_bias, running_goroutine};
 pub(crate) use goroutine::{goroutine, goroutines, is_users};
-pub(crate) use package_variables::package_variables;
+pub(crate) use package_variables::{all_package_variables, package_variables};
 pub(crate) use registers::Registers;
 pub(crate) use scope::{FrameScope, GoroutineContext};
 pub(crate) use stack::{stack, unwind};
@@ -202,6 +202,8 @@ pub(crate) struct FrameRef {
     pub(crate) whose: Whose,
     /// Which frame.
     pub(crate) frame: usize,
+    /// The number of a deferred call of that frame, the next one to be made being 1; 0 for the frame itself.
+    pub(crate) deferred: usize,
 }
 
 /// A variable of a frame with its value.

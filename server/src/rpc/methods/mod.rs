@@ -5,6 +5,8 @@
 
 mod execution;
 mod goroutines;
+mod pattern;
+mod scope;
 mod session;
 mod threads;
 mod variables;
@@ -106,6 +108,7 @@ impl Methods {
         threads::register(&mut methods);
         execution::register(&mut methods);
         goroutines::register(&mut methods);
+        variables::register(&mut methods);
         methods
     }
 
