@@ -26,6 +26,7 @@ mod locating;
 mod message;
 mod output;
 mod path_guess;
+mod preconditions;
 mod probe_stops;
 mod probes;
 mod program;
@@ -50,6 +51,7 @@ pub(crate) use accounts::{ProbeAccount, ProbeState};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use locating::LocationQuery;
 pub(crate) use path_guess::ClientPaths;
+pub(crate) use preconditions::{check_backend, check_launch, go_reason};
 pub(crate) use program::{Function, Program};
 pub(crate) use request::{
     AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
