@@ -8,6 +8,7 @@ mod goroutines;
 mod pattern;
 mod scope;
 mod session;
+mod stack;
 mod threads;
 mod variables;
 
@@ -102,6 +103,7 @@ impl Methods {
         execution::register(&mut methods);
         goroutines::register(&mut methods);
         variables::register(&mut methods);
+        stack::register(&mut methods);
         methods
     }
 
