@@ -115,7 +115,7 @@ impl Normaliser {
     }
 
     /// `1` stays, others are numbered in order of appearance.
-    fn goroutine(&mut self, id: &str) -> String {
+    pub(crate) fn goroutine(&mut self, id: &str) -> String {
         if matches!(id, "0" | "1" | "-1") {
             return id.to_owned();
         }
@@ -123,7 +123,8 @@ impl Normaliser {
         format!("G{}", self.goroutines.entry(id.to_owned()).or_insert(next))
     }
 
-    fn text(&mut self, text: &str) -> String {
+    /// A text without what differs from run to run.
+    pub(crate) fn text(&mut self, text: &str) -> String {
         static PATTERNS: OnceLock<Vec<(Regex, &'static str)>> = OnceLock::new();
         static GOROUTINE: OnceLock<Option<Regex>> = OnceLock::new();
         let patterns = PATTERNS.get_or_init(|| {

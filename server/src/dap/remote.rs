@@ -10,15 +10,18 @@ use dap::events::{CapabilitiesEventBody, Event as DapEvent};
 use dap::types::Capabilities;
 use spelunk_dwarf::ProcAddr;
 
-use super::config::AttachConfig;
+use super::config::{AttachConfig, LaunchConfig};
 use super::debuggee::{Debuggee, Origin, State};
+use super::errors::{CANNOT_RESTART, FAILED_TO_RESTART};
+use super::message::Request;
+use super::requests::launch_arguments;
 use super::session::{Phase, Session};
 use super::target::Target;
 use crate::debugger::{
     self, BreakpointState, ClientPaths, DebugError, EndWith, ExceptionFilters, FunctionBreakpoint,
     InstructionBreakpoint, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
 };
-use crate::host::{self, Host, HostError, Status, Walk};
+use crate::host::{self, Again, Host, HostError, Status, Walk};
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
 
@@ -169,6 +172,49 @@ impl Session {
                 .event(&DapEvent::Capabilities(CapabilitiesEventBody { capabilities }));
         }
         Ok(())
+    }
+
+    /// Restarts the target for all clients. Its breakpoints are the server's, which keeps them.
+    pub(super) async fn on_restart_remote(&mut self, request: &Request) {
+        let Some(host) = self.host.clone() else { return };
+        let mut again = Again {
+            reset: None,
+            rebuild: true,
+        };
+        let mut stop_on_entry = self.debuggee().is_some_and(|debuggee| debuggee.stop_on_entry);
+        if let Some(arguments) = launch_arguments(&request.arguments) {
+            let Ok(config) = LaunchConfig::read(arguments) else {
+                return self
+                    .out
+                    .refuse(request, CANNOT_RESTART, "unable to unmarshal launch args");
+            };
+            again.rebuild = arguments
+                .get("rebuild")
+                .and_then(serde_json::Value::as_bool)
+                .unwrap_or(true);
+            stop_on_entry = config.common.stop_on_entry;
+            self.settings.configure(&config.common);
+            if arguments.get("args").is_some_and(|args| !args.is_null())
+                && let host::Origin::Launch { spec, .. } = host.recipe().origin
+            {
+                again.reset = Some((config.args, spec.redirect));
+            }
+        }
+        // What was not built by the server is started as it is.
+        again.rebuild &= matches!(host.recipe().origin, host::Origin::Launch { build: Some(_), .. });
+        if let Err(error) = host.restart(again).await {
+            return self.out.refuse(request, FAILED_TO_RESTART, &error.to_string());
+        }
+        // What the target has told until now is of its former life.
+        self.events.listen(host.subscribe());
+        let pid = host.last_session().map_or(0, |session| session.pid());
+        if let Some(debuggee) = self.debuggee() {
+            debuggee.pid = pid;
+            debuggee.state = State::Configuring;
+            debuggee.stop_on_entry = stop_on_entry;
+            debuggee.runs_meanwhile = false;
+        }
+        self.out.event(&DapEvent::Initialized);
     }
 
     /// Whether the session may end without an end of the debugging: others may come, or be there.

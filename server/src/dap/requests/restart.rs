@@ -24,6 +24,9 @@ impl Session {
         let Some(debuggee) = self.debuggee() else {
             return self.out.refuse(request, NOTHING_TO_RESTART, "Debugger is not running");
         };
+        if let Origin::Remote { attached: false } = debuggee.origin {
+            return self.on_restart_remote(request).await;
+        }
         let Origin::Launched { spec, build } = &debuggee.origin else {
             return self
                 .out
@@ -125,7 +128,7 @@ impl Session {
 }
 
 /// The launch configuration that came with the request, if one did.
-fn launch_arguments(arguments: &Value) -> Option<&Value> {
+pub(in crate::dap) fn launch_arguments(arguments: &Value) -> Option<&Value> {
     let inner = arguments.get("arguments")?;
     (inner.get("request").and_then(Value::as_str) == Some("launch")).then_some(inner)
 }
