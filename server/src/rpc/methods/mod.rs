@@ -9,6 +9,7 @@ mod goroutines;
 mod pattern;
 mod scope;
 mod session;
+mod stack;
 mod threads;
 mod variables;
 
@@ -111,6 +112,7 @@ impl Methods {
         execution::register(&mut methods);
         goroutines::register(&mut methods);
         variables::register(&mut methods);
+        stack::register(&mut methods);
         methods
     }
 
