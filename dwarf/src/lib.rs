@@ -18,6 +18,7 @@ mod go_version;
 mod inlined;
 mod lines;
 mod location;
+mod location_text;
 mod parallel;
 mod runtime;
 mod scope;

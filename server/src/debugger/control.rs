@@ -18,7 +18,6 @@ use spelunk_dwarf::{Binary, CfaRule, FileAddr, LoadBias, ProcAddr, RuntimeLayout
 use super::breakpoints::{Breakpoints, Planted};
 use super::closing::Closing;
 use super::code::CodeCache;
-use super::defers::DeferLayout;
 use super::guard::{Guard, Tripped};
 use super::inspection::Seen;
 use super::landing::LineCache;
@@ -28,7 +27,8 @@ use super::probes::Probes;
 use super::sites::Sites;
 use super::stepping::Step;
 use super::temporary::Returning;
-use super::{DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop};
+use super::{BreakpointId, DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop, Tally};
+use crate::inspect::DeferLayout;
 use crate::inspect::Tid;
 use crate::process::{ExitStatus, Inferior, Kicker, Launched, ProcessEvent};
 use crate::value::Memory;
@@ -86,6 +86,10 @@ pub(super) struct Control {
     pub(super) stop: Option<Stop>,
     /// What was looked at during this stop.
     pub(super) seen: Seen,
+    /// At which breakpoints threads have come to stand at this stop.
+    pub(super) standing: HashMap<Tid, Vec<BreakpointId>>,
+    /// How often the debugger's own breakpoints were hit, by their number.
+    pub(super) own_hits: HashMap<BreakpointId, Tally>,
     /// For a step that has just arrived from a function: the thread, and the function.
     pub(super) arrived_from: Option<(Tid, Returning)>,
     /// Events that came while something else was waited for.
@@ -158,6 +162,8 @@ impl Control {
             step: None,
             stop: None,
             seen: Seen::default(),
+            standing: HashMap::new(),
+            own_hits: HashMap::new(),
             events: start.events,
             refused: None,
             was_launched,

@@ -156,7 +156,7 @@ impl Control {
     }
 
     /// What the runtime's made-up variables mean in an expression about a goroutine.
-    fn context(&mut self, whose: Whose) -> Option<GoroutineContext> {
+    pub(super) fn context(&mut self, whose: Whose) -> Option<GoroutineContext> {
         let Whose::Goroutine(id) = whose else { return None };
         if let Some(known) = self.seen.contexts.get(&id) {
             return Some(*known);
@@ -171,7 +171,7 @@ impl Control {
         Some(context)
     }
 
-    fn frame(&mut self, frame: FrameRef) -> Result<Frame, DebugError> {
+    pub(super) fn frame(&mut self, frame: FrameRef) -> Result<Frame, DebugError> {
         // Clients ask for many frames of a stack one after the other.
         let depth = frame
             .frame
@@ -179,6 +179,10 @@ impl Control {
             .min(MAX_DEPTH)
             .max(frame.frame.saturating_add(1));
         let stack = self.kept_stack(frame.whose, depth)?;
+        if frame.deferred > 0 && frame.frame < stack.frames.len() {
+            let context = self.context(frame.whose);
+            return self.deferred_frame(frame, context, &stack.frames);
+        }
         stack.frames.get(frame.frame).cloned().ok_or_else(|| {
             failed(InspectError::UnknownFrame {
                 goroutine: match frame.whose {
@@ -190,7 +194,11 @@ impl Control {
         })
     }
 
-    fn scope<'a>(&'a self, frame: &'a Frame, context: Option<GoroutineContext>) -> Result<FrameScope<'a>, DebugError> {
+    pub(super) fn scope<'a>(
+        &'a self,
+        frame: &'a Frame,
+        context: Option<GoroutineContext>,
+    ) -> Result<FrameScope<'a>, DebugError> {
         let memory = self
             .memory
             .as_ref()
@@ -203,6 +211,47 @@ impl Control {
         let context = self.context(frame.whose);
         let frame = self.frame(frame)?;
         Ok(self.scope(&frame, context)?.locals(config))
+    }
+
+    /// As [`super::Session::frame_variables`].
+    pub(super) fn frame_variables(
+        &mut self,
+        frame: FrameRef,
+        config: LoadConfig,
+    ) -> Result<Vec<ScopedValue>, DebugError> {
+        let context = self.context(frame.whose);
+        let frame = self.frame(frame)?;
+        self.variables_of(&frame, context, config)
+    }
+
+    /// The variables of a frame that is at hand; an error for one that is in no function.
+    pub(super) fn variables_of(
+        &self,
+        frame: &Frame,
+        context: Option<GoroutineContext>,
+        config: LoadConfig,
+    ) -> Result<Vec<ScopedValue>, DebugError> {
+        if frame.location.function.is_none() {
+            return Err(failed("unable to find function context"));
+        }
+        Ok(self.scope(frame, context)?.locals(config))
+    }
+
+    /// As [`super::Session::all_package_variables`].
+    pub(super) fn all_package_variables(
+        &mut self,
+        wanted: &dyn Fn(&str) -> bool,
+        config: LoadConfig,
+    ) -> Result<Vec<Value>, DebugError> {
+        self.require_stopped()?;
+        let memory = self.memory().ok_or_else(|| failed("the program is not traced"))?;
+        Ok(inspect::all_package_variables(
+            &self.binary,
+            self.bias,
+            &*memory,
+            wanted,
+            config,
+        ))
     }
 
     /// As [`super::Session::evaluate`].

@@ -5,12 +5,12 @@
 
 mod accounts;
 mod breaker;
+mod breakpoint_views;
 mod breakpoints;
 mod closing;
 mod code;
 mod control;
 mod coroutine;
-mod defers;
 mod ending;
 mod event_queue;
 mod exceptions;
@@ -21,20 +21,25 @@ mod hits;
 mod inspection;
 mod landing;
 mod limits;
+mod locating;
 mod message;
 mod output;
 mod path_guess;
+mod preconditions;
 mod probe_stops;
 mod probes;
 mod program;
 mod range_over_func;
 mod reachable;
 mod register_list;
+mod request;
 mod returns;
 mod seizing;
 mod session;
 mod setting;
+mod single;
 mod sites;
+mod stack_trace;
 mod stepping;
 mod stop;
 mod stopping;
@@ -44,9 +49,16 @@ mod tests;
 
 pub(crate) use accounts::{ProbeAccount, ProbeState};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
+pub(crate) use locating::LocationQuery;
 pub(crate) use path_guess::ClientPaths;
+pub(crate) use preconditions::{check_backend, check_launch, go_reason};
 pub(crate) use program::{Function, Program};
+pub(crate) use request::{
+    AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
+    Shown, Tally,
+};
 pub(crate) use session::Session;
+pub(crate) use stack_trace::{StackTrace, StackWish, TracedFrame};
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};
 
 use std::num::NonZeroU32;

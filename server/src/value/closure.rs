@@ -7,7 +7,7 @@ use std::sync::Arc;
 use spelunk_dwarf::{Field, Kind, ProcAddr, Scope, TypeId};
 
 use super::limits::Level;
-use super::{Content, Head, Loader, Value};
+use super::{Content, Head, Loader, Traits, Value};
 
 impl Loader<'_> {
     /// The fields of the closure behind the function value at `addr` and where it is; `None` for a nil function and for one that captured nothing.
@@ -84,7 +84,11 @@ impl Loader<'_> {
             Err((ty, why)) => return self.load_of(name, ty, Some(why), at, level),
         };
         match self.uint(at, 8) {
-            Ok(target) => self.load_at(name, elem, ProcAddr(target), level),
+            Ok(target) => {
+                let value = self.load_at(name, elem, ProcAddr(target), level);
+                let traits = value.traits.with(Traits::ESCAPED);
+                Value { traits, ..value }
+            }
             Err(why) => {
                 let ty = self.type_or_error(elem).unwrap_or_else(|(ty, _)| ty);
                 self.load_of(name, ty, Some(why), at, level)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use spelunk_dwarf::{Binary, Field, FileAddr, Kind, LoadBias, ProcAddr, Type, TypeId};
 
 use super::limits::{Level, budget};
-use super::{Content, Head, MapWalk, Memory, Value, go_time, map};
+use super::{Content, Head, MapWalk, Memory, Traits, Value, go_time, map};
 
 /// How much of a value is loaded; the fields and their meaning are those of Delve's `LoadConfig` (service/api/types.go).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +124,8 @@ impl Loader<'_> {
             constant: None,
             unreadable: broken,
             head: Head::default(),
+            traits: Traits::default(),
+            origin: None,
         };
         if value.unreadable.is_some() || addr == ProcAddr(0) {
             return value;
@@ -432,9 +434,10 @@ impl Loader<'_> {
         self.outline(ty, ProcAddr(target))
     }
 
-    /// A value of which the place and the head are known.
+    /// A value of which only the place and the head are known, because the limits do not let it be loaded.
     pub(crate) fn outline(&self, ty: Arc<Type>, addr: ProcAddr) -> Value {
         let mut value = Value::not_loaded(ty, addr);
+        value.traits = Traits::ONLY_ADDRESS;
         if addr == ProcAddr(0) {
             return value;
         }

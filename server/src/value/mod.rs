@@ -13,12 +13,14 @@ mod memory;
 mod parts;
 mod print;
 mod quote;
+mod traits;
 
 pub(crate) use load::{LoadConfig, Loader, is_direct_in_interface};
 pub(crate) use map::MapWalk;
 pub(crate) use memory::{BulkRead, Memory, ReadError, is_made_up, made_up_address};
 pub(crate) use print::{Style, shorten_type};
 pub(crate) use quote::push_quoted;
+pub(crate) use traits::{Origin, Traits};
 
 use std::sync::Arc;
 
@@ -41,6 +43,10 @@ pub(crate) struct Value {
     pub(crate) unreadable: Option<String>,
     /// What is known of it without its elements.
     pub(crate) head: Head,
+    /// What is special about it.
+    pub(crate) traits: Traits,
+    /// Of a variable that was asked for by its name: where it comes from.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// What is known of a value although its elements, or what it leads to, were not loaded. All zero where there is no such thing.
@@ -161,6 +167,8 @@ impl Value {
             constant: None,
             unreadable: None,
             head: Head::default(),
+            traits: Traits::default(),
+            origin: None,
         }
     }
 

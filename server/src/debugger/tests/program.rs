@@ -265,6 +265,7 @@ impl Debugged {
         let frame = FrameRef {
             whose: stop.whose,
             frame: 0,
+            deferred: 0,
         };
         match self.session.evaluate(frame, expression, LoadConfig::DAP) {
             Ok(value) => value.text(Style::default()),

@@ -434,7 +434,7 @@ pub(super) fn state_at_rest(
             thread.return_values = variables::variables_of(&values).into();
         }
     }
-    let _ = with_info;
+    super::breakpoints::mark_threads(&rest, &mut threads, with_info)?;
     let current = current_thread(host, &rest, &threads);
     Ok(DebuggerState {
         pid: rest.session.pid() as isize,

@@ -4,7 +4,7 @@ use spelunk_dwarf::{Kind, Type};
 
 use super::{Bytes, LoadConfig, ReflectKind, VariableFlags};
 use crate::rpc::go_json::{Slice, wire};
-use crate::value::{self, Content, Value};
+use crate::value::{self, Content, Traits, Value};
 
 wire! { "api";
     /// A variable, or the value of an expression.
@@ -57,6 +57,13 @@ impl Variable {
             cap: value.head.cap,
             base: value.head.base,
             unreadable: value.unreadable.clone().unwrap_or_default(),
+            flags: VariableFlags(value.traits.number()),
+            only_addr: value.traits.has(Traits::ONLY_ADDRESS),
+            location_expr: value
+                .origin
+                .as_ref()
+                .map_or_else(String::new, |origin| origin.location.to_string()),
+            decl_line: value.origin.as_ref().map_or(0, |origin| i64::from(origin.decl_line)),
             children: Slice(Some(Vec::new())),
             ..Variable::default()
         };
@@ -92,10 +99,7 @@ impl Variable {
             Content::Pointer(pointee) => {
                 self.len = 1;
                 self.value = pointee.addr.0.to_string();
-                self.child(
-                    pointee,
-                    !pointee.is_loaded() && pointee.addr.0 != 0 && pointee.unreadable.is_none(),
-                );
+                self.children = vec![Variable::of(pointee)].into();
             }
             Content::UnsafePointer(address) => {
                 self.len = 1;
@@ -136,7 +140,11 @@ impl Variable {
                 };
                 self.children = vec![nothing].into();
             }
-            Content::Interface(held) => self.child(held, !held.is_loaded() && held.unreadable.is_none()),
+            Content::Interface(held) => {
+                let mut held = Variable::of(held);
+                "data".clone_into(&mut held.name);
+                self.children = vec![held].into();
+            }
             Content::Map {
                 base,
                 len,
@@ -161,14 +169,6 @@ impl Variable {
                 self.children = captured.iter().map(Variable::of).collect();
             }
         }
-    }
-
-    fn child(&mut self, value: &Value, only_addr: bool) {
-        let child = Variable {
-            only_addr,
-            ..Variable::of(value)
-        };
-        self.children = vec![child].into();
     }
 
     fn complex(&mut self, kind: u64, real: &str, imaginary: &str) {
