@@ -18,7 +18,6 @@ use spelunk_dwarf::{Binary, CfaRule, FileAddr, LoadBias, ProcAddr, RuntimeLayout
 use super::breakpoints::{Breakpoints, Planted};
 use super::closing::Closing;
 use super::code::CodeCache;
-use super::defers::DeferLayout;
 use super::guard::{Guard, Tripped};
 use super::inspection::Seen;
 use super::landing::LineCache;
@@ -29,6 +28,7 @@ use super::sites::Sites;
 use super::stepping::Step;
 use super::temporary::Returning;
 use super::{BreakpointId, DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop, Tally};
+use crate::inspect::DeferLayout;
 use crate::inspect::Tid;
 use crate::process::{ExitStatus, Inferior, Kicker, Launched, ProcessEvent};
 use crate::value::Memory;

@@ -179,6 +179,10 @@ impl Control {
             .min(MAX_DEPTH)
             .max(frame.frame.saturating_add(1));
         let stack = self.kept_stack(frame.whose, depth)?;
+        if frame.deferred > 0 && frame.frame < stack.frames.len() {
+            let context = self.context(frame.whose);
+            return self.deferred_frame(frame, context, &stack.frames);
+        }
         stack.frames.get(frame.frame).cloned().ok_or_else(|| {
             failed(InspectError::UnknownFrame {
                 goroutine: match frame.whose {
@@ -217,7 +221,7 @@ impl Control {
     }
 
     /// The variables of a frame that is at hand; an error for one that is in no function.
-    fn variables_of(
+    pub(super) fn variables_of(
         &self,
         frame: &Frame,
         context: Option<GoroutineContext>,

@@ -11,7 +11,6 @@ mod closing;
 mod code;
 mod control;
 mod coroutine;
-mod defers;
 mod ending;
 mod event_queue;
 mod exceptions;
@@ -40,6 +39,7 @@ mod session;
 mod setting;
 mod single;
 mod sites;
+mod stack_trace;
 mod stepping;
 mod stop;
 mod stopping;
@@ -58,6 +58,7 @@ pub(crate) use request::{
     Shown, Tally,
 };
 pub(crate) use session::Session;
+pub(crate) use stack_trace::{StackTrace, StackWish, TracedFrame};
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};
 
 use std::num::NonZeroU32;

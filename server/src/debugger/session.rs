@@ -129,7 +129,7 @@ impl Session {
     }
 
     /// Has something done by the thread that owns the target, whatever that waits for, and returns the answer.
-    fn call<R: Send + 'static>(&self, job: impl FnOnce(&mut Control) -> R + Send + 'static) -> Result<R, DebugError> {
+    pub(super) fn call<R: Send + 'static>(&self, job: impl FnOnce(&mut Control) -> R + Send + 'static) -> Result<R, DebugError> {
         let (answer, answered) = bounded(1);
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
         jobs.send(Box::new(move |control| {
@@ -148,7 +148,7 @@ impl Session {
     }
 
     /// As [`Session::call`] for what can fail by itself.
-    fn ask<R: Send + 'static>(
+    pub(super) fn ask<R: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Control) -> Result<R, DebugError> + Send + 'static,
     ) -> Result<R, DebugError> {

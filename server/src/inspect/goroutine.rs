@@ -319,6 +319,7 @@ impl<'p> Survey<'p> {
             goroutine: Some(g),
             m: g.m,
             registers,
+            changes_stacks: true,
         };
         let mut walk = Walk::new(&self.places, &memory, start);
         for _ in 0..USER_FRAMES {

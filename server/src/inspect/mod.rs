@@ -3,7 +3,10 @@
 //! Everything here looks through [`Stopped`], which a process under ptrace implements, and a core file can. Nothing here knows ptrace or a protocol,
 //! and nothing here moves the program.
 
+mod ancestors;
 mod assign;
+mod deferred;
+mod defers;
 mod frame_memory;
 mod g;
 mod goroutine;
@@ -22,13 +25,16 @@ mod unwind;
 mod wait_reason;
 mod walk;
 
+pub(crate) use ancestors::{Ancestor, ancestors};
 pub(crate) use assign::Write;
+pub(crate) use deferred::{Deferred, deferred_by_frame};
+pub(crate) use defers::{DeferLayout, deferred_calls};
 pub(crate) use g::{RunningGoroutine, load_bias, running_goroutine};
 pub(crate) use goroutine::{goroutine, goroutines, is_users};
 pub(crate) use package_variables::{all_package_variables, package_variables};
 pub(crate) use registers::Registers;
 pub(crate) use scope::{FrameScope, GoroutineContext};
-pub(crate) use stack::{stack, unwind};
+pub(crate) use stack::{StackOptions, stack, stack_with, unwind};
 pub(crate) use threads::{ThreadState, threads};
 
 use std::sync::Arc;

@@ -8,6 +8,7 @@ mod execution;
 mod goroutines;
 mod scope;
 mod session;
+mod stack;
 mod threads;
 mod variables;
 
@@ -110,6 +111,7 @@ impl Methods {
         execution::register(&mut methods);
         goroutines::register(&mut methods);
         variables::register(&mut methods);
+        stack::register(&mut methods);
         methods
     }
 

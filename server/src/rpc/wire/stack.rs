@@ -1,6 +1,10 @@
 //! Stacks.
 
+use spelunk_dwarf::DwarfReg;
+
 use super::{Function, Location, Variable};
+use crate::debugger::{Program, StackTrace, TracedFrame};
+use crate::inspect;
 use crate::rpc::go_json::{Slice, wire};
 
 wire! { "api";
@@ -44,5 +48,76 @@ wire! { "api";
         sp: u64 = "SP",
         /// Why it cannot be read.
         unreadable: String = "Unreadable",
+    }
+}
+
+impl Stackframe {
+    /// The frames of a stack, and one that says why it could not be walked further.
+    pub(crate) fn of_stack(program: &Program, stack: &StackTrace) -> Vec<Stackframe> {
+        let last = stack.frames.len().saturating_sub(1);
+        let frames = stack.frames.iter().enumerate();
+        let mut frames: Vec<Stackframe> = frames
+            .map(|(index, traced)| Stackframe {
+                bottom: stack.complete && index == last,
+                ..Stackframe::of(program, traced)
+            })
+            .collect();
+        if let Some(why) = &stack.error {
+            frames.push(Stackframe {
+                defers: Slice(Some(Vec::new())),
+                err: why.clone(),
+                ..Stackframe::default()
+            });
+        }
+        frames
+    }
+
+    fn of(program: &Program, traced: &TracedFrame) -> Stackframe {
+        let frame = &traced.frame;
+        let from_top = |addr: u64| addr.wrapping_sub(traced.stack_hi.0).cast_signed();
+        let variables = |parameters: bool| {
+            let variables = traced.variables.as_ref()?.iter();
+            let wanted = variables.filter(|scoped| (scoped.is_parameter || scoped.is_result) == parameters);
+            Some(wanted.map(|scoped| Variable::of(&scoped.value)).collect())
+        };
+        Stackframe {
+            locals: Slice(variables(false)),
+            arguments: Slice(variables(true)),
+            frame_offset: from_top(frame.cfa.0),
+            frame_pointer_offset: from_top(frame.registers.general(DwarfReg::RBP).unwrap_or(0)),
+            defers: traced.deferred.iter().map(|deferred| Defer::of(program, deferred)).collect(),
+            ..Stackframe::at(program, &frame.location)
+        }
+    }
+
+    /// A frame of which the place is all that is known.
+    pub(crate) fn at(program: &Program, location: &inspect::Location) -> Stackframe {
+        let at = Location::of(program, location);
+        let known = at.function.is_some();
+        Stackframe {
+            pc: at.pc,
+            file: if known { at.file } else { "?".to_owned() },
+            line: if known { at.line } else { -1 },
+            function: at.function,
+            defers: Slice(Some(Vec::new())),
+            ..Stackframe::default()
+        }
+    }
+}
+
+impl Defer {
+    fn of(program: &Program, deferred: &inspect::Deferred) -> Defer {
+        if let Some(why) = &deferred.unreadable {
+            return Defer {
+                unreadable: why.clone(),
+                ..Defer::default()
+            };
+        }
+        Defer {
+            deferred_loc: Location::of(program, &deferred.function),
+            defer_loc: Location::of(program, &deferred.statement),
+            sp: deferred.sp,
+            unreadable: String::new(),
+        }
     }
 }
