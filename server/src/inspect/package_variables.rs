@@ -27,10 +27,7 @@ pub(crate) fn package_variables(
         .filter(|global| global.name.starts_with(&prefix))
         .collect();
     globals.sort_by_key(|global| global.entry);
-    globals
-        .into_iter()
-        .map(|global| load(&loader, global))
-        .collect()
+    globals.into_iter().map(|global| load(&loader, global)).collect()
 }
 
 /// Every package's variables whose names `wanted` likes, named with their packages, in the order in which the compiler described them.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use spelunk_dwarf::{Binary, Kind, LoadBias, ProcAddr, Type, TypeId, Variable};
 
 use super::frame_memory::{FrameMemory, Place};
-use super::{Frame, ScopedValue, Tid};
 use super::package_variables::origin_of_global;
+use super::{Frame, ScopedValue, Tid};
 use crate::expr::{Const, EvalError, Evaluator, Expr, Operand, PlainName, Scope, find_global, parse};
 use crate::trace::package_of;
 use crate::value::{Content, LoadConfig, Loader, Memory, Origin, Traits, Value, is_made_up};

@@ -19,6 +19,7 @@ mod detach;
 mod displaced;
 mod error;
 mod events;
+mod find;
 mod handlers;
 mod identity;
 mod inferior;
@@ -46,6 +47,7 @@ mod wait;
 mod watch;
 
 pub(crate) use error::ProcessError;
+pub(crate) use find::{existing, process_with_prefix};
 pub(crate) use identity::Identity;
 pub(crate) use inferior::{Inferior, ProcessEvent, Seize};
 pub(crate) use kick::Kicker;

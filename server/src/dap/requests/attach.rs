@@ -1,13 +1,12 @@
 //! `attach`: debug a process that runs already. It goes on running.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use dap::{
     events::{CapabilitiesEventBody, Event as DapEvent},
     types::{Capabilities, OutputEventCategory},
 };
 
-use super::launch::check_backend;
 use crate::dap::{
     config::AttachConfig,
     debuggee::{Debuggee, Origin},
@@ -17,7 +16,8 @@ use crate::dap::{
     session::{Phase, Session},
     substitute_path::SubstitutePath,
 };
-use crate::debugger::ClientPaths;
+use crate::debugger::{ClientPaths, check_backend};
+use crate::process::{existing, process_with_prefix};
 
 /// How often the list of processes is looked through for one that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -122,7 +122,7 @@ impl Session {
     /// Waits until there is a process whose command line begins with `prefix`, or the client has hung up.
     async fn wait_for(&mut self, prefix: &str) -> Result<i32, String> {
         loop {
-            if let Some(pid) = process_with_prefix(Path::new("/proc"), prefix) {
+            if let Some(pid) = process_with_prefix(prefix) {
                 return Ok(pid);
             }
             tokio::select! {
@@ -130,46 +130,5 @@ impl Session {
                 () = self.gone.cancelled() => return Err("the client hung up while waiting for a process".to_owned()),
             }
         }
-    }
-}
-
-/// The process of that number, if there is one.
-fn existing(pid: i64) -> Option<i32> {
-    let pid = i32::try_from(pid).ok()?;
-    Path::new("/proc").join(pid.to_string()).exists().then_some(pid)
-}
-
-/// The first process, other than this one, whose command line (arguments joined by spaces) begins with `prefix`.
-fn process_with_prefix(proc: &Path, prefix: &str) -> Option<i32> {
-    let own = std::process::id();
-    std::fs::read_dir(proc).ok()?.flatten().find_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let mut line = std::fs::read(entry.path().join("cmdline")).ok()?;
-        for byte in &mut line {
-            if *byte == 0 {
-                *byte = b' ';
-            }
-        }
-        (pid != own && line.starts_with(prefix.as_bytes())).then(|| i32::try_from(pid).ok())?
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processes_are_found_by_how_their_command_line_begins() {
-        let proc = tempfile::tempdir().expect("a scratch directory");
-        for (pid, line) in [
-            ("7", &b"/bin/server\0--port\x0080\0"[..]),
-            ("8", b""),
-            ("self", b"/bin/server\0"),
-        ] {
-            std::fs::create_dir(proc.path().join(pid)).expect("a directory");
-            std::fs::write(proc.path().join(pid).join("cmdline"), line).expect("a file");
-        }
-        assert_eq!(process_with_prefix(proc.path(), "/bin/server --port"), Some(7));
-        assert_eq!(process_with_prefix(proc.path(), "/bin/servers"), None);
     }
 }

@@ -17,15 +17,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use jsonrpsee::types::{ErrorObjectOwned, Params};
-use jsonrpsee::{Extensions, RpcModule};
 use serde_json::Value;
 
 use super::go_json::{self, Book, Wire};
 use crate::host::{Host, HostError};
-
-/// The code of every error that a method gives; Delve's dialect knows only their texts. (JSON-RPC 2.0 leaves -32000 to -32099 to servers.)
-const FAILED: i32 = -32000;
 
 /// Why a method failed: a sentence, in Delve's words where Delve has them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +51,7 @@ impl From<String> for RpcError {
     }
 }
 
-/// What a method knows of the call beside its argument. A codec puts it into the extensions of the call.
+/// What a method knows of the call beside its argument.
 #[derive(Clone, Default)]
 pub(crate) struct CallContext {
     /// Given as soon as requests behind this one may be looked at although it is not answered yet: a command has set the target moving.
@@ -81,9 +76,20 @@ pub(crate) struct MethodPage {
     pub(crate) is_asynchronous: bool,
 }
 
+/// A method, its types left behind: from the JSON of its argument to that of its answer.
+type InOrder = Box<dyn Fn(&Host, &Value) -> Result<Value, RpcError> + Send + Sync>;
+/// As [`InOrder`]; the argument is read at once, so that a request that is none is refused in its turn.
+type Asynchronous = Box<dyn Fn(Arc<Host>, &Value, CallContext) -> Result<Answer<Value>, RpcError> + Send + Sync>;
+
+enum Method {
+    InOrder(InOrder),
+    Asynchronous(Asynchronous),
+}
+
 /// All methods.
 pub(crate) struct Methods {
-    module: RpcModule<Arc<Host>>,
+    host: Arc<Host>,
+    by_name: BTreeMap<&'static str, Method>,
     /// By name.
     pub(crate) pages: BTreeMap<&'static str, MethodPage>,
     /// The types that they take and give.
@@ -94,7 +100,8 @@ impl Methods {
     /// The methods of a host.
     pub(crate) fn new(host: Arc<Host>) -> Methods {
         let mut methods = Methods {
-            module: RpcModule::new(host),
+            host,
+            by_name: BTreeMap::new(),
             pages: BTreeMap::new(),
             book: Book::default(),
         };
@@ -107,11 +114,6 @@ impl Methods {
         methods
     }
 
-    /// The module that codecs call into.
-    pub(crate) fn module(&self) -> &RpcModule<Arc<Host>> {
-        &self.module
-    }
-
     /// Adds a method that is answered before the next request of its client is looked at. It may block.
     ///
     /// `name` is the whole name: `RPCServer.State`.
@@ -122,13 +124,8 @@ impl Methods {
         method: fn(&Host, &I) -> Result<O, RpcError>,
     ) {
         self.describe::<I, O>(name, doc, false);
-        let registered = self
-            .module
-            .register_blocking_method(name, move |params: Params<'_>, host, _: Extensions| {
-                let argument = argument::<I>(&params)?;
-                method(&host, &argument).map(|out| out.encode()).map_err(failed)
-            });
-        debug_assert!(registered.is_ok(), "{name} is there twice");
+        let call = move |host: &Host, json: &Value| method(host, &argument(json)?).map(|out| out.encode());
+        self.insert(name, Method::InOrder(Box::new(call)));
     }
 
     /// Adds a method that may be answered long after the next requests of its client.
@@ -139,16 +136,21 @@ impl Methods {
         method: fn(Arc<Host>, I, CallContext) -> Answer<O>,
     ) {
         self.describe::<I, O>(name, doc, true);
-        let registered =
-            self.module
-                .register_async_method(name, move |params: Params<'static>, host, extensions| async move {
-                    let call = extensions.get::<CallContext>().cloned().unwrap_or_default();
-                    let argument = argument::<I>(&params)?;
-                    let answer = method(Arc::clone(&host), argument, call.clone()).await;
-                    call.set_up.notify_one();
-                    answer.map(|out| out.encode()).map_err(failed)
-                });
-        debug_assert!(registered.is_ok(), "{name} is there twice");
+        let call = move |host: Arc<Host>, json: &Value, context: CallContext| {
+            let answer = method(host, argument(json)?, context.clone());
+            let answer: Answer<Value> = Box::pin(async move {
+                let answer = answer.await;
+                context.set_up.notify_one();
+                answer.map(|out| out.encode())
+            });
+            Ok(answer)
+        };
+        self.insert(name, Method::Asynchronous(Box::new(call)));
+    }
+
+    fn insert(&mut self, name: &'static str, method: Method) {
+        let before = self.by_name.insert(name, method);
+        debug_assert!(before.is_none(), "{name} is there twice");
     }
 
     fn describe<I: Wire, O: Wire>(&mut self, name: &'static str, doc: &'static str, is_asynchronous: bool) {
@@ -162,21 +164,44 @@ impl Methods {
         };
         self.pages.insert(name, page);
     }
+
+    /// Whether there is a method of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// Calls a method by its name, and waits for its answer. What blocks does so on a thread of its own.
+    pub(crate) async fn call(
+        self: &Arc<Methods>,
+        name: &str,
+        argument: Value,
+        context: CallContext,
+    ) -> Result<Value, RpcError> {
+        match self.by_name.get(name) {
+            None => Err(RpcError(format!("unknown method: {name}"))),
+            Some(Method::Asynchronous(method)) => {
+                let answer = method(Arc::clone(&self.host), &argument, context)?;
+                // On a task of its own, so that a mistake of ours ends the call and not the client's session.
+                finished(tokio::spawn(answer).await)
+            }
+            Some(Method::InOrder(_)) => {
+                let (methods, name) = (Arc::clone(self), name.to_owned());
+                let answer = tokio::task::spawn_blocking(move || match methods.by_name.get(name.as_str()) {
+                    Some(Method::InOrder(method)) => method(&methods.host, &argument),
+                    _ => Err(RpcError(format!("unknown method: {name}"))),
+                });
+                finished(answer.await)
+            }
+        }
+    }
 }
 
-fn failed(error: RpcError) -> ErrorObjectOwned {
-    ErrorObjectOwned::owned(FAILED, error.0, None::<()>)
+/// What a task has answered, or that it came to a bad end. The panic itself is in the log.
+fn finished(answer: Result<Result<Value, RpcError>, tokio::task::JoinError>) -> Result<Value, RpcError> {
+    answer.unwrap_or_else(|error| Err(RpcError(format!("Internal debugger error: {error}"))))
 }
 
-/// The argument of a call: the first of a list, or parameters by name. In Go's words where it is none.
-fn argument<I: Wire>(params: &Params<'_>) -> Result<I, ErrorObjectOwned> {
-    let malformed = |why: String| failed(RpcError(format!("malformed request body: {why}")));
-    let text = params.as_str().unwrap_or("null");
-    let json: Value = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
-    let first = match json {
-        Value::Array(mut list) if !list.is_empty() => list.swap_remove(0),
-        Value::Array(_) | Value::Null => Value::Null,
-        other => other,
-    };
-    go_json::decode(&first).map_err(malformed)
+/// The argument of a call, or in Go's words why it is none.
+fn argument<I: Wire>(json: &Value) -> Result<I, RpcError> {
+    go_json::decode(json).map_err(|why| RpcError(format!("malformed request body: {why}")))
 }

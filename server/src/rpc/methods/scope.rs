@@ -24,7 +24,12 @@ pub(super) fn whose(rest: &Rest, id: i64) -> Result<Whose, RpcError> {
 /// The frame, or deferred call of a frame, that a client means.
 pub(super) fn frame(rest: &Rest, scope: &EvalScope) -> Result<FrameRef, RpcError> {
     let whose = whose(rest, scope.goroutine_id)?;
-    let missing = || RpcError(format!("Frame {} does not exist in goroutine {}", scope.frame, scope.goroutine_id));
+    let missing = || {
+        RpcError(format!(
+            "Frame {} does not exist in goroutine {}",
+            scope.frame, scope.goroutine_id
+        ))
+    };
     let number = usize::try_from(scope.frame).map_err(|_| missing())?;
     let stack = rest.session.stack(whose, number.saturating_add(1))?;
     if stack.frames.len() <= number {

@@ -134,10 +134,9 @@ fn list_function_args(host: &Host, asked: &ListFunctionArgsIn) -> Result<ListFun
 fn list_package_vars(host: &Host, asked: &ListPackageVarsIn) -> Result<ListPackageVarsOut, RpcError> {
     let wanted = pattern::compile(&asked.filter).map_err(|why| format!("invalid filter argument: {why}"))?;
     let rest = host.at_rest()?;
-    let variables = rest.session.all_package_variables(
-        Box::new(move |name| wanted.is_match(name)),
-        asked.config.limits(),
-    )?;
+    let variables = rest
+        .session
+        .all_package_variables(Box::new(move |name| wanted.is_match(name)), asked.config.limits())?;
     Ok(ListPackageVarsOut {
         variables: variables_of(&variables).into(),
     })

@@ -59,7 +59,10 @@ impl Variable {
             unreadable: value.unreadable.clone().unwrap_or_default(),
             flags: VariableFlags(value.traits.number()),
             only_addr: value.traits.has(Traits::ONLY_ADDRESS),
-            location_expr: value.origin.as_ref().map_or_else(String::new, |origin| origin.location.to_string()),
+            location_expr: value
+                .origin
+                .as_ref()
+                .map_or_else(String::new, |origin| origin.location.to_string()),
             decl_line: value.origin.as_ref().map_or(0, |origin| i64::from(origin.decl_line)),
             children: Slice(Some(Vec::new())),
             ..Variable::default()
