@@ -72,7 +72,8 @@ impl Control {
         })
     }
 
-    fn view_of(&self, logical: &Logical) -> BreakpointView {
+    /// One of a client's.
+    pub(super) fn view_of(&self, logical: &Logical) -> BreakpointView {
         let is_single = logical.origin == Origin::Single;
         let is_there = !matches!(logical.carrier, Carrier::Nothing);
         let expression = logical.placed.as_ref().and_then(|placed| placed.expression.as_ref());

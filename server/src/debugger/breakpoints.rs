@@ -326,6 +326,11 @@ impl Breakpoints {
         BreakpointId(self.last_id)
     }
 
+    /// The number that was given last.
+    pub(super) fn last_id(&self) -> i64 {
+        self.last_id
+    }
+
     /// Goes on counting from a number that a client has chosen.
     pub(super) fn count_from(&mut self, id: BreakpointId) {
         self.last_id = id.0;

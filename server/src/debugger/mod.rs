@@ -34,6 +34,7 @@ mod reachable;
 mod register_list;
 mod request;
 mod returns;
+mod saved;
 mod seizing;
 mod session;
 mod setting;
@@ -57,6 +58,7 @@ pub(crate) use request::{
     AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
     Shown, Tally,
 };
+pub(crate) use saved::SavedBreakpoints;
 pub(crate) use session::Session;
 pub(crate) use stack_trace::{StackTrace, StackWish, TracedFrame};
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};

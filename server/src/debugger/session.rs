@@ -13,7 +13,7 @@ use super::output::Outputs;
 use super::probes::Probes;
 use super::program::Program;
 use super::{
-    BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, LocationQuery, PhysicalView, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
+    BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, LocationQuery, PhysicalView, SavedBreakpoints, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
     InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, ThreadState, Tid, Whose};
@@ -244,6 +244,20 @@ impl Session {
     /// All breakpoints, whoever made them, the debugger's own first; also after the target's end.
     pub(crate) fn breakpoints(&self) -> Result<Vec<BreakpointView>, DebugError> {
         self.call(|control| control.breakpoint_views())
+    }
+
+    /// What the next session needs to set the same breakpoints; also after the target's end.
+    pub(crate) fn export_breakpoints(&self) -> Result<SavedBreakpoints, DebugError> {
+        self.call(|control| control.export_breakpoints())
+    }
+
+    /// Sets the breakpoints of an earlier session: they keep their numbers, names and terms, and lose their hits. Answers those that have no place in this
+    /// target, and why.
+    pub(crate) fn restore_breakpoints(
+        &self,
+        saved: SavedBreakpoints,
+    ) -> Result<Vec<(BreakpointView, String)>, DebugError> {
+        self.call(move |control| control.restore_breakpoints(saved))
     }
 
     /// All addresses at which something stops the target.

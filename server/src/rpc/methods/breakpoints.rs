@@ -5,13 +5,13 @@ use spelunk_dwarf::ProcAddr;
 use super::{Methods, RpcError, goroutines, scope};
 use crate::debugger::{
     AskedLoad, BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, LocationQuery,
-    Session,
+    Session, StackWish,
 };
 use crate::host::{Host, HostError, Origin, Rest};
-use crate::inspect::{FrameRef, Tid, Whose};
+use crate::inspect::{FrameRef, StackOptions, Tid, Whose};
 use crate::location::{LocationError, LocationSpec};
 use crate::rpc::go_json::{Slice, wire};
-use crate::rpc::wire::{Breakpoint, BreakpointInfo, EvalScope, Location, Thread, Variable, WatchType};
+use crate::rpc::wire::{Breakpoint, BreakpointInfo, EvalScope, Location, Stackframe, Thread, Variable, WatchType};
 use crate::value::LoadConfig;
 
 wire! { "rpc2";
@@ -201,6 +201,18 @@ fn collect(rest: &Rest, goroutine: i64, thread: Tid, terms: &BreakpointTerms) ->
         deferred: 0,
     };
     let session = &rest.session;
+    if let Some(depth) = usize::try_from(terms.stacktrace).ok().filter(|depth| *depth > 0) {
+        let wish = StackWish {
+            depth: depth.saturating_add(1),
+            skip: 0,
+            options: StackOptions::default(),
+            deferred: false,
+            variables: None,
+        };
+        if let (Ok(stack), Ok(program)) = (session.stack_trace(whose, wish), session.program()) {
+            info.stacktrace = Stackframe::of_stack(&program, &stack).into();
+        }
+    }
     let evaluate = |expression: &String| match session.evaluate(frame, expression, LoadConfig::FULL) {
         Ok(value) => Variable::of(&value),
         Err(error) => Variable {

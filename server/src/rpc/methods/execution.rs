@@ -190,13 +190,14 @@ fn restart(host: Arc<Host>, asked: RestartIn, call: CallContext) -> Answer<Resta
             let files = asked.new_redirects.map(|file| (!file.is_empty()).then(|| file.into()));
             (asked.new_args.0.unwrap_or_default(), files)
         });
-        host.restart(Again {
+        let again = Again {
             reset,
             rebuild: asked.rebuild,
-        })
-        .await?;
+        };
+        let discarded = host.restart(again).await?;
+        let discarded = discarded.iter().map(|(view, why)| DiscardedBreakpoint::of(view, why));
         Ok(RestartOut {
-            discarded_breakpoints: Slice::from(Vec::new()),
+            discarded_breakpoints: discarded.collect(),
         })
     })
 }
