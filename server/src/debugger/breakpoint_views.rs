@@ -1,5 +1,7 @@
 //! Breakpoints as clients look at them.
 
+use std::sync::PoisonError;
+
 use spelunk_dwarf::FileAddr;
 
 use super::BreakpointId;
@@ -111,7 +113,11 @@ impl Control {
             enabled: logical.enabled && logical.switched_off.is_none(),
             hits: Tally {
                 total: self.hits_of(logical),
-                by_goroutine: logical.by_goroutine.clone(),
+                by_goroutine: logical
+                    .by_goroutine
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone(),
             },
         }
     }

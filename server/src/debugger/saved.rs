@@ -1,9 +1,8 @@
 //! Breakpoints that outlive their target: a restart sets them again in the next one, which may be another build of the program.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::breakpoints::{Carrier, Hits, Logical, Origin, ParsedTerms, Placed, Terms, find_places};
+use super::breakpoints::{Carrier, GoroutineHits, Hits, Logical, Origin, ParsedTerms, Placed, Terms, find_places};
 use super::control::{Control, failed};
 use super::request::{BreakpointPlace, BreakpointTerms, BreakpointView, Shown};
 use super::{BreakpointId, DebugError, ExceptionFilters};
@@ -67,7 +66,7 @@ impl Control {
                 placed: one.placed,
                 extra: one.extra,
                 enabled: one.enabled,
-                by_goroutine: BTreeMap::new(),
+                by_goroutine: GoroutineHits::default(),
                 shown: Shown::default(),
             };
             let done = if logical.enabled {
