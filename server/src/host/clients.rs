@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::debugger::{Event, EventReceiver, Session, event_queue};
 
+use super::passings::Passings;
 use super::recipe::{Origin, Recipe};
 use super::run::blocking;
 use super::{Host, HostError, Inner, Movements, Status};
@@ -23,6 +24,7 @@ impl Host {
                 selected: None,
                 thread: None,
                 just_attached: false,
+                passings: Passings::default(),
                 generation: 0,
                 subscribers: Vec::new(),
             }),
@@ -51,6 +53,7 @@ impl Host {
         let generation = {
             let mut inner = self.lock();
             inner.generation += 1;
+            inner.passings = Passings::default();
             inner.session = Some(Arc::clone(&session));
             inner.status = if is_attached { Status::Running } else { Status::Stopped };
             inner.stop = stop;
@@ -88,6 +91,7 @@ impl Host {
                             status: status.unwrap_or(0),
                         };
                     }
+                    Event::Traced(pass) => inner.passings.keep(pass),
                     _ => {}
                 }
                 inner.subscribers.clone()

@@ -6,6 +6,7 @@
 
 mod clients;
 mod movements;
+mod passings;
 mod recipe;
 mod restart;
 mod run;
@@ -19,6 +20,7 @@ use crate::debugger::{DebugError, Event, EventSender, Session, Stop};
 use crate::inspect::{Tid, Whose};
 
 pub(crate) use movements::{Movement, Movements};
+pub(crate) use passings::Advance;
 pub(crate) use recipe::{Origin, Recipe};
 pub(crate) use restart::Again;
 pub(crate) use run::{Passage, Walk};
@@ -104,6 +106,8 @@ struct Inner {
     thread: Option<Tid>,
     /// It was stopped by being attached to, and has not been moved since.
     just_attached: bool,
+    /// What tracepoints tell.
+    passings: passings::Passings,
     /// Counts the sessions, so that news of an earlier one is told apart.
     generation: u64,
     subscribers: Vec<EventSender>,
