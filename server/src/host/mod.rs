@@ -143,6 +143,11 @@ impl Host {
         self.multiclient
     }
 
+    /// Whether what the target writes comes as events.
+    pub(crate) fn captures_output(&self) -> bool {
+        matches!(self.recipe().origin, Origin::Launch { spec, .. } if spec.capture_output)
+    }
+
     /// Done when the server is to end: the target was let go or killed on purpose.
     pub(crate) fn over(&self) -> CancellationToken {
         self.over.clone()

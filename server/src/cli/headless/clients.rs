@@ -11,6 +11,7 @@ use super::super::arguments::Global;
 use crate::dap::{self, Settings};
 use crate::host::Host;
 use crate::rpc::go_codec;
+use crate::rpc::http::{Admission, HttpServer};
 use crate::rpc::methods::{CallContext, Methods};
 use crate::transport::{Connection, Listener, Protocol, recognise};
 
@@ -31,6 +32,7 @@ pub(super) struct Clients {
     listener: Listener,
     host: Arc<Host>,
     methods: Arc<Methods>,
+    http: Arc<HttpServer>,
     only_same_user: bool,
     continues: bool,
     /// Cancelled when the server ends.
@@ -40,9 +42,12 @@ pub(super) struct Clients {
 impl Clients {
     /// A server that nobody has come to yet.
     pub(super) fn new(listener: Listener, host: Arc<Host>, global: &Global, continues: bool) -> Clients {
+        let methods = Arc::new(Methods::new(Arc::clone(&host)));
+        let admission = Admission::new(global.allow_origin.clone(), &global.listen);
         Clients {
             listener,
-            methods: Arc::new(Methods::new(Arc::clone(&host))),
+            http: Arc::new(HttpServer::new(&methods, &host, admission)),
+            methods,
             host,
             only_same_user: global.only_same_user,
             continues,
@@ -118,7 +123,8 @@ impl Clients {
 
     /// One client's session.
     fn serve_one(&self, protocol: Protocol, connection: Connection) -> impl Future<Output = ()> + Send + 'static {
-        let (host, methods, ending) = (Arc::clone(&self.host), Arc::clone(&self.methods), self.ending.clone());
+        let (host, methods, http) = (Arc::clone(&self.host), Arc::clone(&self.methods), Arc::clone(&self.http));
+        let ending = self.ending.clone();
         async move {
             match protocol {
                 Protocol::Dap => {
@@ -132,7 +138,10 @@ impl Clients {
                     tracing::debug!(target: "spelunk::transport", "serving JSON-RPC on new connection");
                     go_codec::serve(connection, methods, ending).await;
                 }
-                Protocol::Http => {}
+                Protocol::Http => {
+                    tracing::debug!(target: "spelunk::transport", "serving HTTP on new connection");
+                    http.serve(connection, ending).await;
+                }
             }
         }
     }
