@@ -2,10 +2,10 @@
 
 use spelunk_dwarf::FileAddr;
 
+use super::BreakpointId;
 use super::breakpoints::{Carrier, Exception, Logical, Origin, wanted_exceptions};
 use super::control::{Control, Phase};
 use super::request::{BreakpointTerms, BreakpointView, PhysicalView, Shown, Tally};
-use super::BreakpointId;
 use crate::inspect::Tid;
 
 impl Exception {
@@ -29,8 +29,12 @@ impl Exception {
 impl Control {
     /// As [`super::Session::breakpoints`].
     pub(super) fn breakpoint_views(&self) -> Vec<BreakpointView> {
-        let own = Exception::ALL.into_iter().rev().filter_map(|exception| self.exception_view(exception));
-        own.chain(self.breakpoints.iter().map(|logical| self.view_of(logical))).collect()
+        let own = Exception::ALL
+            .into_iter()
+            .rev()
+            .filter_map(|exception| self.exception_view(exception));
+        own.chain(self.breakpoints.iter().map(|logical| self.view_of(logical)))
+            .collect()
     }
 
     /// One of them.
@@ -97,7 +101,11 @@ impl Control {
             } else {
                 self.shown(&logical.places)
             },
-            addresses: if is_there { self.addresses(&logical.places) } else { Vec::new() },
+            addresses: if is_there {
+                self.addresses(&logical.places)
+            } else {
+                Vec::new()
+            },
             expression: expression.map(|expression| expression.text.clone()).unwrap_or_default(),
             enabled: logical.enabled && logical.switched_off.is_none(),
             hits: Tally {

@@ -1,8 +1,8 @@
 //! Location expressions, looked up where the program stands.
 
+use super::DebugError;
 use super::control::{Control, failed};
 use super::request::renamed;
-use super::DebugError;
 use crate::inspect::FrameRef;
 use crate::location::{Find, Found, Here, LocationSpec};
 

@@ -13,8 +13,9 @@ use super::output::Outputs;
 use super::probes::Probes;
 use super::program::Program;
 use super::{
-    BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, LocationQuery, PhysicalView, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
-    InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
+    BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, ClientPaths, DebugError,
+    EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec,
+    LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, ThreadState, Tid, Whose};
 use crate::location::Found;
@@ -129,7 +130,10 @@ impl Session {
     }
 
     /// Has something done by the thread that owns the target, whatever that waits for, and returns the answer.
-    pub(super) fn call<R: Send + 'static>(&self, job: impl FnOnce(&mut Control) -> R + Send + 'static) -> Result<R, DebugError> {
+    pub(super) fn call<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Control) -> R + Send + 'static,
+    ) -> Result<R, DebugError> {
         let (answer, answered) = bounded(1);
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
         jobs.send(Box::new(move |control| {

@@ -267,10 +267,11 @@ impl Control {
 
     /// Whether a breakpoint will act again.
     pub(super) fn can_still_act(&self, logical: &Logical) -> bool {
-        logical.extra.hits_per_goroutine || logical
-            .parsed
-            .hit_condition
-            .is_none_or(|condition| condition.can_still_hold(self.hits_of(logical)))
+        logical.extra.hits_per_goroutine
+            || logical
+                .parsed
+                .hit_condition
+                .is_none_or(|condition| condition.can_still_hold(self.hits_of(logical)))
     }
 
     /// Says once that logpoints stop the program, and why.

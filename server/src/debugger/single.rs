@@ -263,7 +263,9 @@ impl Control {
                     let file = self.bias.to_file(*addr);
                     match self.binary.code(file, 1) {
                         Some(_) => Ok(file),
-                        None => Err(failed(format!("could not write breakpoint at {addr:#x}: it is not in the program's code"))),
+                        None => Err(failed(format!(
+                            "could not write breakpoint at {addr:#x}: it is not in the program's code"
+                        ))),
                     }
                 };
                 addresses.iter().map(in_code).collect()

@@ -34,13 +34,20 @@ pub(super) fn candidates(binary: &Binary, base: &str, wanted: &FunctionName, lim
 pub(crate) fn places_of_function(binary: &Binary, name: &str, line: i64) -> Result<Vec<FileAddr>, LocationError> {
     let mut bodies = binary.functions_named(name);
     let mut copies: Vec<&str> = Vec::new();
-    if binary.inlined_functions().binary_search_by(|known| (**known).cmp(name)).is_ok() {
+    if binary
+        .inlined_functions()
+        .binary_search_by(|known| (**known).cmp(name))
+        .is_ok()
+    {
         copies.push(name);
     }
     if bodies.is_empty() && copies.is_empty() {
-        let is_instance =
-            |known: &str| known.contains('[') && without_type_arguments(known).as_deref() == Some(name);
-        bodies = binary.functions().iter().filter(|body| is_instance(&body.name)).collect();
+        let is_instance = |known: &str| known.contains('[') && without_type_arguments(known).as_deref() == Some(name);
+        bodies = binary
+            .functions()
+            .iter()
+            .filter(|body| is_instance(&body.name))
+            .collect();
         let inlined = binary.inlined_functions().iter().map(|known| &**known);
         copies = inlined.filter(|known| is_instance(known)).collect();
     }

@@ -62,7 +62,9 @@ impl FunctionName {
 
     /// Whether a function of the program is meant.
     pub(super) fn matches(&self, binary: &Binary, name: &str) -> bool {
-        self.fits(name, &|known, wanted| binary.packages_named(known).any(|path| ends_in(wanted, path)))
+        self.fits(name, &|known, wanted| {
+            binary.packages_named(known).any(|path| ends_in(wanted, path))
+        })
     }
 
     /// The same; `is_named` says whether the package of a path calls itself by a name that the path does not end in.

@@ -162,8 +162,14 @@ mod tests {
         assert_eq!(LocationSpec::parse("17"), Ok(LocationSpec::Line(17)));
         assert_eq!(LocationSpec::parse("0x11"), Ok(LocationSpec::Line(17)));
         assert_eq!(LocationSpec::parse("*0x11"), Ok(LocationSpec::Address("0x11".into())));
-        assert_eq!(LocationSpec::parse("/^a.*b$/"), Ok(LocationSpec::Regex("^a.*b$".into())));
-        assert_eq!(LocationSpec::parse(r"/a\/b\.c/"), Ok(LocationSpec::Regex(r"a/b\.c".into())));
+        assert_eq!(
+            LocationSpec::parse("/^a.*b$/"),
+            Ok(LocationSpec::Regex("^a.*b$".into()))
+        );
+        assert_eq!(
+            LocationSpec::parse(r"/a\/b\.c/"),
+            Ok(LocationSpec::Regex(r"a/b\.c".into()))
+        );
         assert_eq!(named("main.go:12"), ("main.go".into(), Some(12)));
         assert_eq!(named("c:\\x\\main.go:12"), ("c:\\x\\main.go".into(), Some(12)));
         assert_eq!(named("/a/b.go:1"), ("/a/b.go".into(), Some(1)));

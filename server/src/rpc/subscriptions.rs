@@ -126,7 +126,11 @@ async fn tell(topic: Topic, pending: PendingSubscriptionSink, host: Arc<Host>, m
         return pending.reject(ErrorObjectOwned::owned(-32000, text, None::<()>)).await;
     }
     // From before the client knows of it, so that it misses nothing.
-    let events = host.subscribe();
+    let events = if topic == Topic::Output {
+        host.subscribe_to_all()
+    } else {
+        host.subscribe()
+    };
     let Ok(sink) = pending.accept().await else { return };
     let mut told = Told { sink, missed: 0 };
     loop {
@@ -193,13 +197,13 @@ fn notices(topic: Topic, event: Event) -> Vec<Notice> {
             .map(|message| trace(message.goroutine, message.file, message.line, message.text))
             .collect(),
         (Topic::Traces, Event::Suppressed(suppressed)) => {
-            let notice = TraceNotice {
-                file: suppressed.file,
-                line: suppressed.line as isize,
-                suppressed: suppressed.count,
+            let missing = suppressed.0.into_iter().map(|(file, line, count)| TraceNotice {
+                file,
+                line: line as isize,
+                suppressed: count,
                 ..TraceNotice::default()
-            };
-            vec![Notice::Value(notice.encode())]
+            });
+            missing.map(|notice| Notice::Value(notice.encode())).collect()
         }
         _ => Vec::new(),
     }
@@ -209,7 +213,9 @@ fn notices(topic: Topic, event: Event) -> Vec<Notice> {
 async fn state(kind: &str, methods: &Arc<Methods>) -> Value {
     let argument = json!({"NonBlocking": true});
     let answer = methods.call("RPCServer.State", argument, CallContext::default()).await;
-    let state = answer.ok().and_then(|mut answer| answer.get_mut("State").map(Value::take));
+    let state = answer
+        .ok()
+        .and_then(|mut answer| answer.get_mut("State").map(Value::take));
     let mut notice = StateNotice {
         kind: kind.to_owned(),
         ..StateNotice::default()

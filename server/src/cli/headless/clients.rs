@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::super::arguments::Global;
+use super::echo;
 use crate::dap::{self, Settings};
 use crate::host::Host;
 use crate::rpc::go_codec;
@@ -63,6 +64,7 @@ impl Clients {
         let (recognised, mut speaking) = mpsc::channel(1);
         let mut clients = JoinSet::new();
         let mut is_open = true;
+        let echoed = self.host.captures_output().then(|| echo::echo(&self.host));
         if self.continues {
             self.set_off();
         }
@@ -115,6 +117,10 @@ impl Clients {
         if let Err(error) = self.host.finish().await {
             println!("{error}");
         }
+        if let Some(echoed) = echoed {
+            self.host.tell_the_rest().await;
+            let _ = tokio::time::timeout(LAST_ANSWERS, echoed).await;
+        }
         self.ending.cancel();
         let finished = async { while clients.join_next().await.is_some() {} };
         // Who does not read cannot keep the server.
@@ -123,7 +129,11 @@ impl Clients {
 
     /// One client's session.
     fn serve_one(&self, protocol: Protocol, connection: Connection) -> impl Future<Output = ()> + Send + 'static {
-        let (host, methods, http) = (Arc::clone(&self.host), Arc::clone(&self.methods), Arc::clone(&self.http));
+        let (host, methods, http) = (
+            Arc::clone(&self.host),
+            Arc::clone(&self.methods),
+            Arc::clone(&self.http),
+        );
         let ending = self.ending.clone();
         async move {
             match protocol {

@@ -58,7 +58,11 @@ impl Admission {
 
     fn check_host(&self, host: &str) -> Result<(), String> {
         let name = without_port(host);
-        let is_address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
+        let is_address = name
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>()
+            .is_ok();
         let name = name.to_ascii_lowercase();
         if is_address || name == "localhost" || self.name.as_ref() == Some(&name) {
             return Ok(());
@@ -74,7 +78,11 @@ fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => {
             // What is left of an address without brackets is none.
-            if name.contains(':') && !name.ends_with(']') { host } else { name }
+            if name.contains(':') && !name.ends_with(']') {
+                host
+            } else {
+                name
+            }
         }
         _ => host,
     }
@@ -100,12 +108,18 @@ mod tests {
         assert_eq!(check(&none, &[("host", "127.0.0.1:1")]), Ok(None));
         for origin in ["http://localhost:1", "null", "https://example.com"] {
             let refused = check(&none, &[("origin", origin)]).expect_err("no page is allowed");
-            assert!(refused.contains(origin) && refused.contains("--allow-origin"), "{refused}");
+            assert!(
+                refused.contains(origin) && refused.contains("--allow-origin"),
+                "{refused}"
+            );
         }
         assert!(check(&none, &[("sec-fetch-site", "none")]).is_err());
         let some = Admission::new(vec!["http://localhost:1".to_owned()], "127.0.0.1:0");
         assert_eq!(
-            check(&some, &[("origin", "http://localhost:1"), ("sec-fetch-site", "cross-site")]),
+            check(
+                &some,
+                &[("origin", "http://localhost:1"), ("sec-fetch-site", "cross-site")]
+            ),
             Ok(Some("http://localhost:1".to_owned()))
         );
         assert!(check(&some, &[("origin", "http://localhost:12")]).is_err());
@@ -130,7 +144,13 @@ mod tests {
         ] {
             assert!(check(&admission, &[("host", host)]).is_ok(), "{host}");
         }
-        for host in ["example.com", "example.com:80", "127.0.0.1.example.com", "localhost.example.com", ""] {
+        for host in [
+            "example.com",
+            "example.com:80",
+            "127.0.0.1.example.com",
+            "localhost.example.com",
+            "",
+        ] {
             assert!(check(&admission, &[("host", host)]).is_err(), "{host}");
         }
         assert!(admission.check(&HeaderMap::new(), Some("example.com")).is_err());

@@ -113,10 +113,15 @@ impl HttpServer {
                 let answered = TowerToHyperService::new(service).call(request).await;
                 let mut response = answered.unwrap_or_else(|error| {
                     tracing::debug!("a request over HTTP failed: {error}");
-                    plain(StatusCode::INTERNAL_SERVER_ERROR, "the request could not be served\n".to_owned())
+                    plain(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "the request could not be served\n".to_owned(),
+                    )
                 });
                 if let Some(origin) = origin {
-                    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                    response
+                        .headers_mut()
+                        .insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
                 }
                 Ok(response)
             }
@@ -170,7 +175,10 @@ impl HttpServer {
             let headers = response.headers_mut();
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+            headers.insert(
+                header::ACCESS_CONTROL_ALLOW_HEADERS,
+                HeaderValue::from_static("content-type"),
+            );
             return Err(response);
         }
         Ok(origin)
@@ -190,9 +198,11 @@ fn failed(error: RpcError) -> ErrorObjectOwned {
 /// The argument of a call: the first of a list, or parameters by name.
 fn argument(params: &Params<'_>) -> Result<Value, ErrorObjectOwned> {
     let malformed = |error: serde_json::Error| failed(RpcError(format!("malformed request body: {error}")));
-    Ok(match serde_json::from_str(params.as_str().unwrap_or("null")).map_err(malformed)? {
-        Value::Array(mut list) if !list.is_empty() => list.swap_remove(0),
-        Value::Array(_) => Value::Null,
-        by_name => by_name,
-    })
+    Ok(
+        match serde_json::from_str(params.as_str().unwrap_or("null")).map_err(malformed)? {
+            Value::Array(mut list) if !list.is_empty() => list.swap_remove(0),
+            Value::Array(_) => Value::Null,
+            by_name => by_name,
+        },
+    )
 }

@@ -4,8 +4,8 @@ use spelunk_dwarf::ProcAddr;
 
 use super::{Methods, RpcError, goroutines, scope};
 use crate::debugger::{
-    AskedLoad, BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, LocationQuery,
-    Session,
+    AskedLoad, BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression,
+    LocationQuery, Session,
 };
 use crate::host::{Host, Origin, Rest};
 use crate::inspect::{FrameRef, Tid, Whose};
@@ -150,7 +150,11 @@ pub(super) fn register(methods: &mut Methods) {
         "Switches a breakpoint off, or on.",
         toggle_breakpoint,
     );
-    methods.add("RPCServer.ClearBreakpoint", "Takes a breakpoint away.", clear_breakpoint);
+    methods.add(
+        "RPCServer.ClearBreakpoint",
+        "Takes a breakpoint away.",
+        clear_breakpoint,
+    );
     methods.add("RPCServer.GetBreakpoint", "One breakpoint.", get_breakpoint);
     methods.add("RPCServer.ListBreakpoints", "All breakpoints.", list_breakpoints);
     methods.add(
@@ -298,7 +302,8 @@ fn amend_breakpoint(host: &Host, asked: &AmendBreakpointIn) -> Result<AmendBreak
     let asked = &asked.breakpoint;
     check_name(&asked.name)?;
     let id = BreakpointId(asked.id as i64);
-    host.last_session()?.amend_breakpoint(id, asked.terms(), !asked.disabled)?;
+    host.last_session()?
+        .amend_breakpoint(id, asked.terms(), !asked.disabled)?;
     Ok(AmendBreakpointOut {})
 }
 
@@ -348,13 +353,18 @@ fn list_breakpoints(host: &Host, asked: &ListBreakpointsIn) -> Result<ListBreakp
     let pid = session.pid();
     let breakpoints: Vec<Breakpoint> = if asked.all {
         let all = session.physical_breakpoints()?;
-        all.iter().map(|physical| Breakpoint::of_address(physical, pid)).collect()
+        all.iter()
+            .map(|physical| Breakpoint::of_address(physical, pid))
+            .collect()
     } else {
         let all = session.breakpoints()?;
         all.iter().map(|view| Breakpoint::of(view, pid)).collect()
     };
     Ok(ListBreakpointsOut {
-        breakpoints: breakpoints.into_iter().map(|breakpoint| Some(Box::new(breakpoint))).collect(),
+        breakpoints: breakpoints
+            .into_iter()
+            .map(|breakpoint| Some(Box::new(breakpoint)))
+            .collect(),
     })
 }
 
@@ -376,7 +386,11 @@ fn find_location(host: &Host, asked: &FindLocationIn) -> Result<FindLocationOut,
     let program = rest.session.program()?;
     let pid = rest.session.pid();
     Ok(FindLocationOut {
-        locations: found.places.iter().map(|place| Location::of_place(&program, place, pid)).collect(),
+        locations: found
+            .places
+            .iter()
+            .map(|place| Location::of_place(&program, place, pid))
+            .collect(),
         substitute_loc_expr: found.substitute,
     })
 }
