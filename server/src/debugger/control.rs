@@ -107,6 +107,8 @@ pub(super) struct Control {
     pub(super) exit: Receiver<ExitStatus>,
     pub(super) kicker: KickerSlot,
     pub(super) ended: bool,
+    /// With which status the target has exited.
+    pub(super) exited_with: Option<i32>,
     /// What probes may do.
     pub(super) limits: ProbeLimits,
     /// Looks after what they cost, where that is limited.
@@ -174,6 +176,7 @@ impl Control {
             exit: start.exit,
             kicker: start.kicker,
             ended: false,
+            exited_with: None,
             limits: ProbeLimits::default(),
             guard: None,
             tripping,

@@ -171,11 +171,12 @@ impl Control {
             Some(placed) => self.find_placed(logical.id, placed)?,
             None => logical.places.clone(),
         };
+        if self.phase == Phase::Exited {
+            let (pid, status) = (self.pid, self.exited_with.unwrap_or_default());
+            return Err(failed(format!("Process {pid} has exited with status {status}")));
+        }
         if let Some(why) = &self.refused {
             return Err(failed(why));
-        }
-        if matches!(self.phase, Phase::Exited | Phase::Released) {
-            return Err(failed(format!("Process {} has exited", self.pid)));
         }
         // The last one decides whether the breakpoint exists already, as in Delve.
         let mut taken = None;

@@ -131,6 +131,12 @@ impl Host {
 
     /// As [`Host::detach`], for threads that may block.
     pub(crate) fn detach_here(&self, kill: bool) {
+        self.release_here(kill);
+        self.over.cancel();
+    }
+
+    /// As [`Host::detach_here`]; the server is to end when the client that asked has been answered, and [`Host::over`] is cancelled then.
+    pub(crate) fn release_here(&self, kill: bool) {
         let session = {
             let mut inner = self.lock();
             inner.generation += 1;
@@ -148,7 +154,6 @@ impl Host {
             };
             session.end(how);
         }
-        self.over.cancel();
     }
 
     pub(super) fn tell_all(&self) {

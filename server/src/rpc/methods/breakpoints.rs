@@ -7,7 +7,7 @@ use crate::debugger::{
     AskedLoad, BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression,
     LocationQuery, Session,
 };
-use crate::host::{Host, Origin, Rest};
+use crate::host::{Host, HostError, Origin, Rest};
 use crate::inspect::{FrameRef, Tid, Whose};
 use crate::location::{LocationError, LocationSpec};
 use crate::rpc::go_json::{Slice, wire};
@@ -396,7 +396,12 @@ fn find_location(host: &Host, asked: &FindLocationIn) -> Result<FindLocationOut,
 }
 
 fn cancel_next(host: &Host, _: &CancelNextIn) -> Result<CancelNextOut, RpcError> {
-    host.at_rest()?.session.cancel_step()?;
+    match host.at_rest() {
+        Ok(rest) => rest.session.cancel_step()?,
+        // Nothing that has ended steps.
+        Err(HostError::Exited { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     Ok(CancelNextOut {})
 }
 

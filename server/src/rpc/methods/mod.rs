@@ -6,7 +6,6 @@
 mod breakpoints;
 mod execution;
 mod goroutines;
-mod pattern;
 mod scope;
 mod session;
 mod stack;
