@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::super::arguments::Global;
 use super::echo;
 use crate::dap::{self, Settings};
-use crate::host::Host;
+use crate::host::{Host, Status};
 use crate::rpc::go_codec;
 use crate::rpc::http::{Admission, HttpServer};
 use crate::rpc::methods::{CallContext, Methods};
-use crate::transport::{Connection, Listener, Protocol, recognise};
+use crate::transport::{Connection, Listener, Protocol, TransportError, recognise};
 
 /// How many connections there may be at once.
 const MOST_CLIENTS: usize = 256;
@@ -30,7 +30,8 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// A server and its clients.
 pub(super) struct Clients {
-    listener: Listener,
+    /// Gone when no further client can come.
+    listener: Option<Listener>,
     host: Arc<Host>,
     methods: Arc<Methods>,
     http: Arc<HttpServer>,
@@ -46,7 +47,7 @@ impl Clients {
         let methods = Arc::new(Methods::new(Arc::clone(&host)));
         let admission = Admission::new(global.allow_origin.clone(), &global.listen);
         Clients {
-            listener,
+            listener: Some(listener),
             http: Arc::new(HttpServer::new(&methods, &host, admission)),
             methods,
             host,
@@ -57,13 +58,12 @@ impl Clients {
     }
 
     /// Serves until the target is let go of on a client's wish, the only client there can be has left, or `interrupted` is done.
-    pub(super) async fn serve(self, mut interrupted: impl Future<Output = ()> + Unpin) {
+    pub(super) async fn serve(mut self, mut interrupted: impl Future<Output = ()> + Unpin) {
         let is_multiclient = self.host.is_multiclient();
         let over = self.host.over();
         let room = Arc::new(Semaphore::new(MOST_CLIENTS));
         let (recognised, mut speaking) = mpsc::channel(1);
         let mut clients = JoinSet::new();
-        let mut is_open = true;
         let echoed = self.host.captures_output().then(|| echo::echo(&self.host));
         if self.continues {
             self.set_off();
@@ -77,7 +77,7 @@ impl Clients {
                         break;
                     }
                 }
-                accepted = self.listener.accept(self.only_same_user), if is_open => {
+                accepted = accept(self.listener.as_ref(), self.only_same_user) => {
                     let connection = match accepted {
                         Ok(connection) => connection,
                         Err(error) => {
@@ -101,11 +101,13 @@ impl Clients {
                     });
                 }
                 Some(((protocol, connection), permit)) = speaking.recv() => {
-                    if !is_open {
+                    if self.listener.is_none() {
                         // Another was quicker, and is the only one there can be.
                         continue;
                     }
-                    is_open = is_multiclient;
+                    if !is_multiclient {
+                        self.listener = None;
+                    }
                     let served = self.serve_one(protocol, connection);
                     clients.spawn(async move {
                         served.await;
@@ -158,14 +160,25 @@ impl Clients {
 
     /// `--continue`: lets the target run as a client would that leaves at once, so that a stop is told on standard error.
     fn set_off(&self) {
-        let methods = Arc::clone(&self.methods);
+        let (methods, host) = (Arc::clone(&self.methods), Arc::clone(&self.host));
         let context = CallContext::default();
         context.gone.cancel();
         tokio::spawn(async move {
             let command = serde_json::json!({"name": "continue"});
-            if let Err(error) = methods.call("RPCServer.Command", command, context).await {
+            let ended = methods.call("RPCServer.Command", command, context).await;
+            if let Err(error) = ended
+                && host.status() != Status::Detached
+            {
                 tracing::error!(target: "spelunk::transport", "could not continue: {error}");
             }
         });
+    }
+}
+
+/// The next connection; never, where none can come any more.
+async fn accept(listener: Option<&Listener>, only_same_user: bool) -> Result<Connection, TransportError> {
+    match listener {
+        Some(listener) => listener.accept(only_same_user).await,
+        None => std::future::pending().await,
     }
 }
