@@ -211,7 +211,7 @@ fn notices(topic: Topic, event: Event) -> Vec<Notice> {
 
 /// A notice of where the target stands now.
 async fn state(kind: &str, methods: &Arc<Methods>) -> Value {
-    let argument = json!({"NonBlocking": true});
+    let argument = json!({"NonBlocking": true}).to_string();
     let answer = methods.call("RPCServer.State", argument, CallContext::default()).await;
     let state = answer
         .ok()

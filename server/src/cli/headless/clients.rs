@@ -164,7 +164,7 @@ impl Clients {
         let context = CallContext::default();
         context.gone.cancel();
         tokio::spawn(async move {
-            let command = serde_json::json!({"name": "continue"});
+            let command = serde_json::json!({"name": "continue"}).to_string();
             let ended = methods.call("RPCServer.Command", command, context).await;
             if let Err(error) = ended
                 && host.status() != Status::Detached

@@ -1,9 +1,8 @@
 //! Requests and responses as Go's `net/rpc/jsonrpc` has them (`server.go`, Go 1.26).
 
 use serde_json::Value;
-use serde_json::value::RawValue;
 
-use crate::rpc::go_json::kind_of;
+use crate::rpc::go_json::{Json, Kind, names};
 
 /// One request.
 #[derive(Debug)]
@@ -11,83 +10,56 @@ pub(crate) struct Request {
     /// The method's whole name; empty where there is none.
     pub(crate) method: String,
     /// The argument, or why it cannot be had.
-    pub(crate) argument: Result<Value, String>,
+    pub(crate) argument: Result<String, String>,
     /// The id as it was written, to be sent back as it is.
-    pub(crate) id: Box<RawValue>,
+    pub(crate) id: String,
 }
 
 impl Request {
     /// Reads a request. An error is one that Go's codec ends the connection for.
-    pub(crate) fn read(text: &str) -> Result<Request, serde_json::Error> {
-        let fields: Fields = serde_json::from_str(text)?;
+    pub(crate) fn read(text: &str) -> Result<Request, String> {
+        let request = Json::parse(text).map_err(|error| error.to_string())?;
+        let (mut method, mut params, mut id) = (String::new(), None, None);
+        for (name, value) in request.fields() {
+            let value = Some(value).filter(|value| value.kind() != Kind::Null);
+            if names(&name, "method") {
+                match value.map(|value| (value, value.kind())) {
+                    None => {}
+                    Some((value, Kind::String)) => method = value.characters(),
+                    Some((_, other)) => {
+                        return Err(format!("cannot read a {} as the name of a method", other.name()));
+                    }
+                }
+            } else if names(&name, "params") {
+                params = value;
+            } else if names(&name, "id") {
+                id = value;
+            }
+        }
         Ok(Request {
-            method: fields.method,
-            argument: argument(fields.params.as_deref()),
-            id: fields.id.unwrap_or_else(|| RawValue::NULL.to_owned()),
+            method,
+            argument: argument(params),
+            id: id.map_or("null", Json::text).to_owned(),
         })
     }
 }
 
-/// The fields of a request. Go matches their names whatever their case, and the last one counts.
-#[derive(Default)]
-struct Fields {
-    method: String,
-    params: Option<Box<RawValue>>,
-    id: Option<Box<RawValue>>,
-}
-
-impl<'de> serde::Deserialize<'de> for Fields {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
-        struct Visitor;
-
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Fields;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a request")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Fields::default();
-                while let Some(name) = map.next_key::<String>()? {
-                    if name.eq_ignore_ascii_case("method") {
-                        if let Some(method) = map.next_value()? {
-                            fields.method = method;
-                        }
-                    } else if name.eq_ignore_ascii_case("params") {
-                        fields.params = map.next_value()?;
-                    } else if name.eq_ignore_ascii_case("id") {
-                        fields.id = map.next_value()?;
-                    } else {
-                        map.next_value::<serde::de::IgnoredAny>()?;
-                    }
-                }
-                Ok(fields)
-            }
-        }
-
-        deserializer.deserialize_map(Visitor)
-    }
-}
-
 /// The first parameter of a list; null where the list is empty.
-fn argument(params: Option<&RawValue>) -> Result<Value, String> {
+fn argument(params: Option<Json<'_>>) -> Result<String, String> {
     let Some(params) = params else {
         return Err("jsonrpc: request body missing params".to_owned());
     };
-    match serde_json::from_str(params.get()).map_err(|error| error.to_string())? {
-        Value::Array(mut list) if !list.is_empty() => Ok(list.swap_remove(0)),
-        Value::Array(_) => Ok(Value::Null),
+    match params.kind() {
+        Kind::Array => Ok(params.elements().into_iter().next().map_or("null", Json::text).to_owned()),
         other => Err(format!(
             "json: cannot unmarshal {} into Go value of type [1]interface {{}}",
-            kind_of(&other)
+            other.name()
         )),
     }
 }
 
 /// The line that answers a request.
-pub(crate) fn response(id: &RawValue, answer: &Result<Value, String>) -> String {
-    let id = id.get();
+pub(crate) fn response(id: &str, answer: &Result<Value, String>) -> String {
     match answer {
         Ok(result) => format!("{{\"id\":{id},\"result\":{result},\"error\":null}}\n"),
         Err(error) => {
@@ -136,9 +108,9 @@ mod tests {
                 .expect("a request")
                 .argument
         };
-        assert_eq!(read("[{\"a\":1}, 2]"), Ok(json!({"a": 1})));
-        assert_eq!(read("[]"), Ok(Value::Null));
-        assert_eq!(read("[null]"), Ok(Value::Null));
+        assert_eq!(read("[{\"a\":1}, 2]"), Ok("{\"a\":1}".to_owned()));
+        assert_eq!(read("[]"), Ok("null".to_owned()));
+        assert_eq!(read("[null]"), Ok("null".to_owned()));
         let missing = Err("jsonrpc: request body missing params".to_owned());
         assert_eq!(read("null"), missing);
         assert_eq!(Request::read("{}").expect("a request").argument, missing);

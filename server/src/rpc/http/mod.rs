@@ -20,9 +20,9 @@ use jsonrpsee::server::{
     BatchRequestConfig, HttpBody, HttpResponse, Methods as Calls, PingConfig, ServerBuilder, ServerConfig, stop_channel,
 };
 use jsonrpsee::types::{ErrorObjectOwned, Params};
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::go_json::{Json, Kind};
 use super::methods::{CallContext, Methods, RpcError};
 use super::subscriptions;
 use crate::host::Host;
@@ -196,13 +196,12 @@ fn failed(error: RpcError) -> ErrorObjectOwned {
 }
 
 /// The argument of a call: the first of a list, or parameters by name.
-fn argument(params: &Params<'_>) -> Result<Value, ErrorObjectOwned> {
-    let malformed = |error: serde_json::Error| failed(RpcError(format!("malformed request body: {error}")));
-    Ok(
-        match serde_json::from_str(params.as_str().unwrap_or("null")).map_err(malformed)? {
-            Value::Array(mut list) if !list.is_empty() => list.swap_remove(0),
-            Value::Array(_) => Value::Null,
-            by_name => by_name,
-        },
-    )
+fn argument(params: &Params<'_>) -> Result<String, ErrorObjectOwned> {
+    let text = params.as_str().unwrap_or("null");
+    let json = Json::parse(text).map_err(|error| failed(RpcError(format!("malformed request body: {error}"))))?;
+    let argument = match json.kind() {
+        Kind::Array => json.elements().into_iter().next().map_or("null", Json::text),
+        _ => json.text(),
+    };
+    Ok(argument.to_owned())
 }
