@@ -221,7 +221,7 @@ impl Debugged {
                 Event::Suppressed(left_out) => panic!("{left_out:?}"),
                 Event::Notice(text) | Event::Warning(text) => eprintln!("notice: {text}"),
                 Event::BreakpointChanged(state) => eprintln!("changed: {state:?}"),
-                Event::Stdout(_) | Event::Stderr(_) => {}
+                Event::Stdout(_) | Event::Stderr(_) | Event::Resumed => {}
             }
         }
     }

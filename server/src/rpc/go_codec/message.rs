@@ -1,5 +1,7 @@
 //! Requests and responses as Go's `net/rpc/jsonrpc` has them (`server.go`, Go 1.26).
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use crate::rpc::go_json::{Json, Kind, names};
@@ -11,7 +13,7 @@ pub(crate) struct Request {
     pub(crate) method: String,
     /// The argument, or why it cannot be had.
     pub(crate) argument: Result<String, String>,
-    /// The id as it was written, to be sent back as it is.
+    /// The id as it was written, but for blanks, to be sent back as it is.
     pub(crate) id: String,
 }
 
@@ -39,7 +41,7 @@ impl Request {
         Ok(Request {
             method,
             argument: argument(params),
-            id: id.map_or("null", Json::text).to_owned(),
+            id: compact(id.map_or("null", Json::text)),
         })
     }
 }
@@ -58,13 +60,50 @@ fn argument(params: Option<Json<'_>>) -> Result<String, String> {
     }
 }
 
+/// JSON without the blanks between its parts, as Go writes what it has read.
+fn compact(json: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let is_kept = |character: &char| {
+        if in_string {
+            match character {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' => in_string = false,
+                _ => {}
+            }
+            return true;
+        }
+        in_string = *character == '"';
+        !character.is_ascii_whitespace()
+    };
+    json.chars().filter(is_kept).collect()
+}
+
+/// A line with what could be taken for HTML or JavaScript written as escapes, as Go does by default. All of it can only be part of strings.
+fn escaped(line: String) -> String {
+    const ESCAPED: [char; 5] = ['<', '>', '&', '\u{2028}', '\u{2029}'];
+    if !line.contains(ESCAPED) {
+        return line;
+    }
+    let mut text = String::with_capacity(line.len() + line.len() / 8);
+    for character in line.chars() {
+        if ESCAPED.contains(&character) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\\u{:04x}", u32::from(character));
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
 /// The line that answers a request.
 pub(crate) fn response(id: &str, answer: &Result<Value, String>) -> String {
     match answer {
-        Ok(result) => format!("{{\"id\":{id},\"result\":{result},\"error\":null}}\n"),
+        Ok(result) => escaped(format!("{{\"id\":{id},\"result\":{result},\"error\":null}}\n")),
         Err(error) => {
             let error = Value::String(error.clone());
-            format!("{{\"id\":{id},\"result\":null,\"error\":{error}}}\n")
+            escaped(format!("{{\"id\":{id},\"result\":null,\"error\":{error}}}\n"))
         }
     }
 }
@@ -81,9 +120,9 @@ mod tests {
             "0",
             "-1",
             "1e400",
-            "\"a\\u0062\"",
-            "[1, {}]",
-            "{\"a\" :1}",
+            "\"a \\u0062\\\" \"",
+            "[1,{}]",
+            "{\"a\":1}",
             "18446744073709551616",
             "true",
             "null",
@@ -98,6 +137,15 @@ mod tests {
         assert_eq!(
             response(&request.id, &Err("no \"x\"\n".to_owned())),
             "{\"id\":null,\"result\":null,\"error\":\"no \\\"x\\\"\\n\"}\n"
+        );
+    }
+
+    #[test]
+    fn blanks_and_what_looks_like_html_are_written_as_go_writes_them() {
+        let request = Request::read("{\"id\": [ 1, \"<\\\" &\", {\"a\" : null} ] }").expect("a request");
+        assert_eq!(
+            response(&request.id, &Ok(json!("\u{2028}>"))),
+            "{\"id\":[1,\"\\u003c\\\" \\u0026\",{\"a\":null}],\"result\":\"\\u2028\\u003e\",\"error\":null}\n"
         );
     }
 

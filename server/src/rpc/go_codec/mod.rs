@@ -71,7 +71,7 @@ pub(crate) async fn serve(connection: Connection, methods: Arc<Methods>, ending:
             Ok(Some(text)) => text,
             Ok(None) => break,
             Err(error) => {
-                tracing::error!("rpc: {error}");
+                tracing::debug!("{error}");
                 break;
             }
         };
@@ -79,7 +79,7 @@ pub(crate) async fn serve(connection: Connection, methods: Arc<Methods>, ending:
         let request = match Request::read(&text) {
             Ok(request) => request,
             Err(error) => {
-                tracing::error!("rpc: {error}");
+                tracing::debug!("{error}");
                 break;
             }
         };
@@ -167,7 +167,7 @@ impl Client {
         let Request { method, argument, id } = request;
         let answer = match argument {
             _ if !self.methods.has(&method) => {
-                tracing::error!("rpc: can't find method {method}");
+                tracing::debug!("can't find method {method}");
                 Err(format!("unknown method: {method}"))
             }
             Err(why) => Err(format!("malformed request body: {why}")),
