@@ -5,7 +5,11 @@
 
 mod execution;
 mod goroutines;
+mod memory;
 mod pattern;
+mod program;
+mod recording;
+mod registers;
 mod scope;
 mod session;
 mod stack;
@@ -111,6 +115,10 @@ impl Methods {
         goroutines::register(&mut methods);
         variables::register(&mut methods);
         stack::register(&mut methods);
+        program::register(&mut methods);
+        memory::register(&mut methods);
+        registers::register(&mut methods);
+        recording::register(&mut methods);
         methods
     }
 
