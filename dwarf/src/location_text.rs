@@ -172,7 +172,10 @@ mod tests {
         let cases: [(&[u8], &str); 5] = [
             (&[0x91, 0xd0, 0x7e], "DW_OP_fbreg -0xb0 "),
             (&[0x50], "DW_OP_reg0(Rax) "),
-            (&[0x53, 0x93, 8, 0x52, 0x93, 8], "DW_OP_reg3(Rbx) DW_OP_piece 0x8 DW_OP_reg2(Rcx) DW_OP_piece 0x8 "),
+            (
+                &[0x53, 0x93, 8, 0x52, 0x93, 8],
+                "DW_OP_reg3(Rbx) DW_OP_piece 0x8 DW_OP_reg2(Rcx) DW_OP_piece 0x8 ",
+            ),
             (&[0x03, 0xc0, 0x8a, 0x5c, 0, 0, 0, 0, 0], "DW_OP_addr 0x5c8ac0 "),
             (&[0x9e, 2, 1, 255], "DW_OP_implicit_value 2 [01ff] "),
         ];
@@ -183,7 +186,12 @@ mod tests {
 
     #[test]
     fn expressions_that_are_cut_off_end() {
-        for bytes in [&[0x91u8][..], &[0x03, 1], &[0x9e, 0xff, 0xff, 0xff, 0x7f], &[0x93, 0x80]] {
+        for bytes in [
+            &[0x91u8][..],
+            &[0x03, 1],
+            &[0x9e, 0xff, 0xff, 0xff, 0x7f],
+            &[0x93, 0x80],
+        ] {
             expression_text(bytes);
         }
     }

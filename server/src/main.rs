@@ -9,6 +9,7 @@ mod debugger;
 mod expr;
 mod host;
 mod inspect;
+mod location;
 mod logging;
 mod process;
 mod rpc;

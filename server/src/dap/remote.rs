@@ -128,7 +128,7 @@ impl Target for Shared {
     }
 
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {
-        self.host.detach_here(how == EndWith::Kill);
+        self.host.release_here(how == EndWith::Kill);
         Ok(())
     }
 }

@@ -20,7 +20,12 @@ use super::{
     target::{Engine, Launcher, Target},
     worker::{Worker, WorkerGone},
 };
-use crate::{debugger::Event, host::Host, toolchain::Binary, transport::Connection};
+use crate::{
+    debugger::Event,
+    host::{Host, Status},
+    toolchain::Binary,
+    transport::Connection,
+};
 
 /// How much may gather before it is sent although more is waiting.
 const BATCH: usize = 64 * 1024;
@@ -120,6 +125,12 @@ async fn serve_with(
     session.shut_down(by_signal).await;
     if let Err(error) = session.out.close().await {
         tracing::debug!("the client did not read to the end: {error}");
+    }
+    // Whoever has ended the target has its answer now.
+    if let Some(host) = &session.host
+        && host.status() == Status::Detached
+    {
+        host.over().cancel();
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Architecture invariant: the user's breakpoint is not the address. A breakpoint owns its places: one for each body and inlined copy of its line or
 //! function. Its hits are counted here, whatever carried them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -11,6 +12,7 @@ use spelunk_dwarf::{Binary, FileAddr, Function, LoadBias};
 
 use super::function_location::find_function;
 use super::hit_condition::HitCondition;
+use super::request::{BreakpointPlace, BreakpointTerms, LocationExpression, Shown};
 use super::{
     BreakpointId, BreakpointState, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, SourceBreakpoint,
 };
@@ -71,6 +73,17 @@ pub(super) enum Origin {
     Function(String),
     /// An instruction.
     Instruction(FileAddr),
+    /// Made by itself rather than with a group: see [`Placed`].
+    Single,
+}
+
+/// Where a breakpoint that was made by itself is to lie.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    /// Where.
+    pub(super) place: BreakpointPlace,
+    /// Where, if the place is nowhere.
+    pub(super) expression: Option<LocationExpression>,
 }
 
 /// A group of origins that a client replaces as a whole.
@@ -246,6 +259,16 @@ pub(super) struct Logical {
     pub(super) switched_off: Option<String>,
     /// What its client should know of it although it acts.
     pub(super) message: Option<String>,
+    /// Where it is to lie, of one that was made by itself.
+    pub(super) placed: Option<Box<Placed>>,
+    /// What else its client has said of it.
+    pub(super) extra: BreakpointTerms,
+    /// Whether it is switched on.
+    pub(super) enabled: bool,
+    /// How often each goroutine has hit it.
+    pub(super) by_goroutine: BTreeMap<i64, u64>,
+    /// What it is called by where it lies, of one that was made by itself.
+    pub(super) shown: Shown,
 }
 
 impl Logical {
@@ -256,6 +279,10 @@ impl Logical {
 
     /// Whether the kernel can spare the program stops: where it logs, and where it does not act at each passing.
     pub(super) fn gains_by_probes(&self) -> bool {
+        if self.origin == Origin::Single && self.parsed.hit_condition.is_some() {
+            // The kernel does not tell which goroutines the hits are of that it lets pass, and the client asks for that.
+            return false;
+        }
         !self.stops() || self.parsed.condition.is_some() || self.parsed.hit_condition.is_some()
     }
 
@@ -290,10 +317,18 @@ pub(super) struct Breakpoints {
 }
 
 impl Breakpoints {
-    /// A number that no breakpoint has had.
+    /// A number that no breakpoint has.
     pub(super) fn next_id(&mut self) -> BreakpointId {
         self.last_id += 1;
+        while self.get(BreakpointId(self.last_id)).is_some() {
+            self.last_id += 1;
+        }
         BreakpointId(self.last_id)
+    }
+
+    /// Goes on counting from a number that a client has chosen.
+    pub(super) fn count_from(&mut self, id: BreakpointId) {
+        self.last_id = id.0;
     }
 
     /// A breakpoint by its number.
@@ -309,6 +344,11 @@ impl Breakpoints {
     /// All of them, in the order they were set.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Logical> {
         self.all.iter()
+    }
+
+    /// All of them, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Logical> {
+        self.all.iter_mut()
     }
 
     /// The numbers of all, in the order they were set.
@@ -370,6 +410,7 @@ pub(super) fn find_places(binary: &Binary, origin: &Origin) -> Result<Vec<FileAd
                 "invalid address {addr:#x}: no function has an instruction there"
             )),
         },
+        Origin::Single => Err("the place of this breakpoint is not known here".to_owned()),
     }
 }
 

@@ -27,7 +27,7 @@ use super::probes::Probes;
 use super::sites::Sites;
 use super::stepping::Step;
 use super::temporary::Returning;
-use super::{DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop};
+use super::{BreakpointId, DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop, Tally};
 use crate::inspect::DeferLayout;
 use crate::inspect::Tid;
 use crate::process::{ExitStatus, Inferior, Kicker, Launched, ProcessEvent};
@@ -86,6 +86,10 @@ pub(super) struct Control {
     pub(super) stop: Option<Stop>,
     /// What was looked at during this stop.
     pub(super) seen: Seen,
+    /// At which breakpoints threads have come to stand at this stop.
+    pub(super) standing: HashMap<Tid, Vec<BreakpointId>>,
+    /// How often the debugger's own breakpoints were hit, by their number.
+    pub(super) own_hits: HashMap<BreakpointId, Tally>,
     /// For a step that has just arrived from a function: the thread, and the function.
     pub(super) arrived_from: Option<(Tid, Returning)>,
     /// Events that came while something else was waited for.
@@ -103,6 +107,8 @@ pub(super) struct Control {
     pub(super) exit: Receiver<ExitStatus>,
     pub(super) kicker: KickerSlot,
     pub(super) ended: bool,
+    /// With which status the target has exited.
+    pub(super) exited_with: Option<i32>,
     /// What probes may do.
     pub(super) limits: ProbeLimits,
     /// Looks after what they cost, where that is limited.
@@ -158,6 +164,8 @@ impl Control {
             step: None,
             stop: None,
             seen: Seen::default(),
+            standing: HashMap::new(),
+            own_hits: HashMap::new(),
             events: start.events,
             refused: None,
             was_launched,
@@ -168,6 +176,7 @@ impl Control {
             exit: start.exit,
             kicker: start.kicker,
             ended: false,
+            exited_with: None,
             limits: ProbeLimits::default(),
             guard: None,
             tripping,

@@ -142,6 +142,9 @@ impl Control {
                 Err(why) => failure = failure.or(Some(why)),
             }
         }
+        if !at.is_empty() {
+            self.standing.insert(thread, at.clone());
+        }
         let arrival = self.passes_temporaries(&passer, &temporaries);
         if let Some(step) = &mut self.step
             && step.seen.take_if(|seen| *seen == (thread, addr)).is_some()
@@ -192,8 +195,16 @@ impl Control {
     /// Whether a breakpoint acts on this passing and is to stop the program. A logpoint logs, and does not. What the kernel has found true is looked at again:
     /// other threads may have changed what it has seen.
     fn passes_breakpoint(&mut self, passer: &Passer, id: BreakpointId, decided: bool) -> Result<bool, String> {
+        let goroutine = passer.goroutine.as_ref().map(|goroutine| goroutine.id);
         let Some(logical) = self.breakpoints.get(id) else {
             // The debugger's own have no terms. Any other was taken out after the thread had come to it.
+            if is_own(id) {
+                let tally = self.own_hits.entry(id).or_default();
+                tally.total += 1;
+                if let Some(goroutine) = goroutine {
+                    *tally.by_goroutine.entry(goroutine).or_default() += 1;
+                }
+            }
             return Ok(is_own(id));
         };
         if let Some(condition) = logical.parsed.condition.clone()
@@ -201,7 +212,8 @@ impl Control {
         {
             return Ok(false);
         }
-        if !decided && !self.count_hit(id) {
+        let of_goroutine = self.count_hit_of(id, goroutine);
+        if !decided && !self.count_hit(id, of_goroutine) {
             return Ok(false);
         }
         let Some(logical) = self.breakpoints.get(id) else {
@@ -214,8 +226,16 @@ impl Control {
         Ok(false)
     }
 
-    /// Counts a hit; answers whether the breakpoint acts on it by its hit condition.
-    fn count_hit(&mut self, id: BreakpointId) -> bool {
+    /// Counts a hit of a goroutine; answers its number, where there is a goroutine.
+    fn count_hit_of(&mut self, id: BreakpointId, goroutine: Option<i64>) -> Option<u64> {
+        let logical = self.breakpoints.get_mut(id)?;
+        let hits = logical.by_goroutine.entry(goroutine?).or_default();
+        *hits += 1;
+        Some(*hits)
+    }
+
+    /// Counts a hit, which is the goroutine's `of_goroutine`th; answers whether the breakpoint acts on it by its hit condition.
+    fn count_hit(&mut self, id: BreakpointId, of_goroutine: Option<u64>) -> bool {
         let Some(logical) = self.breakpoints.get_mut(id) else {
             return false;
         };
@@ -226,6 +246,9 @@ impl Control {
             }
             Hits::InKernel(counter) => self.probes.count_hit(counter),
         };
+        let number = of_goroutine
+            .filter(|_| logical.extra.hits_per_goroutine)
+            .unwrap_or(number);
         logical
             .parsed
             .hit_condition

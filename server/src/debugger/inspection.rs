@@ -201,7 +201,11 @@ impl Control {
         })
     }
 
-    fn scope<'a>(&'a self, frame: &'a Frame, context: Option<GoroutineContext>) -> Result<FrameScope<'a>, DebugError> {
+    pub(super) fn scope<'a>(
+        &'a self,
+        frame: &'a Frame,
+        context: Option<GoroutineContext>,
+    ) -> Result<FrameScope<'a>, DebugError> {
         let memory = self
             .memory
             .as_ref()

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod breaker;
+mod breakpoint_views;
 mod breakpoints;
 mod calls;
 mod closing;
@@ -21,6 +22,7 @@ mod hits;
 mod inspection;
 mod landing;
 mod limits;
+mod locating;
 mod machine_list;
 mod message;
 mod output;
@@ -32,10 +34,12 @@ mod program;
 mod range_over_func;
 mod reachable;
 mod register_list;
+mod request;
 mod returns;
 mod seizing;
 mod session;
 mod setting;
+mod single;
 mod sites;
 mod stack_trace;
 mod stepping;
@@ -47,10 +51,15 @@ mod tests;
 
 pub(crate) use accounts::{ProbeAccount, ProbeState};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
+pub(crate) use locating::LocationQuery;
 pub(crate) use path_guess::ClientPaths;
 pub(crate) use preconditions::{check_backend, check_launch, go_reason};
 pub(crate) use machine_list::RegisterText;
 pub(crate) use program::Program;
+pub(crate) use request::{
+    AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
+    Shown, Tally,
+};
 pub(crate) use session::Session;
 pub(crate) use stack_trace::{StackTrace, StackWish, TracedFrame};
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};

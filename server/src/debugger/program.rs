@@ -16,6 +16,8 @@ pub(crate) struct Program {
 /// A function as a process has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Function {
+    /// Its name with its package.
+    pub(crate) name: Arc<str>,
     /// Its first instruction.
     pub(crate) entry: ProcAddr,
     /// Whether it was compiled with optimisations.
@@ -51,6 +53,7 @@ impl Program {
         let function = self.binary.function_at(self.bias.to_file(pc))?;
         let info = self.binary.function_info(function).ok();
         Some(Function {
+            name: Arc::from(&*function.name),
             entry: self.bias.to_proc(function.entry),
             // What has no description was compiled by somebody else, as a release.
             optimized: info.is_none_or(|info| info.optimized),

@@ -13,10 +13,12 @@ use super::output::Outputs;
 use super::probes::Probes;
 use super::program::Program;
 use super::{
-    BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
-    InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
+    BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, ClientPaths, DebugError,
+    EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec,
+    LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, Library, ScopedValue, Stack, ThreadState, Tid, Whose};
+use crate::location::Found;
 use crate::process::{Identity, Launch, Output, own_number, watch};
 use crate::value::{LoadConfig, Value};
 
@@ -128,7 +130,10 @@ impl Session {
     }
 
     /// Has something done by the thread that owns the target, whatever that waits for, and returns the answer.
-    pub(super) fn call<R: Send + 'static>(&self, job: impl FnOnce(&mut Control) -> R + Send + 'static) -> Result<R, DebugError> {
+    pub(super) fn call<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Control) -> R + Send + 'static,
+    ) -> Result<R, DebugError> {
         let (answer, answered) = bounded(1);
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
         jobs.send(Box::new(move |control| {
@@ -218,6 +223,58 @@ impl Session {
             control.set_breakpoints(&Group::Instructions, &wanted)
         })
         .unwrap_or_default()
+    }
+
+    /// Makes one breakpoint. Works in every live state of the target.
+    pub(crate) fn create_breakpoint(&self, request: BreakpointRequest) -> Result<BreakpointView, DebugError> {
+        self.ask(move |control| control.create_breakpoint(request))
+    }
+
+    /// Changes what is said of a breakpoint, and switches it on or off.
+    pub(crate) fn amend_breakpoint(
+        &self,
+        id: BreakpointId,
+        terms: BreakpointTerms,
+        enabled: bool,
+    ) -> Result<(), DebugError> {
+        self.ask(move |control| control.amend_breakpoint(id, terms, enabled))
+    }
+
+    /// Takes a breakpoint away; answers what it was.
+    pub(crate) fn clear_breakpoint(&self, id: BreakpointId) -> Result<BreakpointView, DebugError> {
+        self.ask(move |control| control.clear_breakpoint(id))
+    }
+
+    /// All breakpoints, whoever made them, the debugger's own first; also after the target's end.
+    pub(crate) fn breakpoints(&self) -> Result<Vec<BreakpointView>, DebugError> {
+        self.call(|control| control.breakpoint_views())
+    }
+
+    /// All addresses at which something stops the target.
+    pub(crate) fn physical_breakpoints(&self) -> Result<Vec<PhysicalView>, DebugError> {
+        self.call(|control| control.physical_views())
+    }
+
+    /// The threads that have come to breakpoints at this stop, and to which.
+    pub(crate) fn threads_at_breakpoints(&self) -> Result<Vec<(Tid, BreakpointView)>, DebugError> {
+        self.call(|control| control.threads_at_breakpoints())
+    }
+
+    /// What a location expression means where a frame of the stopped target stands, if that is to be looked at.
+    pub(crate) fn find_location(&self, at: Option<FrameRef>, query: LocationQuery) -> Result<Found, DebugError> {
+        self.ask(move |control| control.find_location(at, &query))
+    }
+
+    /// Gives up the step that a breakpoint has interrupted.
+    pub(crate) fn cancel_step(&self) -> Result<(), DebugError> {
+        self.ask(|control| {
+            control.require_stopped()?;
+            control.cancel_step();
+            if let Some(stop) = &mut control.stop {
+                stop.step_interrupted = false;
+            }
+            Ok(())
+        })
     }
 
     /// Says which panics and throws stop the target from now on; answers the state of each filter that is on.

@@ -1,5 +1,6 @@
 //! Breakpoints into the program, and out of it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use spelunk_dwarf::{FileAddr, ProcAddr};
@@ -11,6 +12,7 @@ use super::breakpoints::{
 use super::control::Control;
 use super::probe_stops::instruction_bytes;
 use super::probes::NoProbes;
+use super::request::{BreakpointTerms, Shown};
 use super::{BreakpointId, BreakpointState, Event, ExceptionFilters};
 use crate::trace::Unfit;
 
@@ -27,6 +29,7 @@ impl Control {
         for (index, one) in wanted.iter().enumerate() {
             let is_first = !wanted[..index].iter().any(|earlier| earlier.origin == one.origin);
             states.push(match self.breakpoints.with_origin(&one.origin) {
+                Some(id) if self.refused.is_some() => refused(id, self.refused.clone().unwrap_or_default()),
                 Some(id) if !is_first => refused(id, TWICE.to_owned()),
                 Some(id) => self.amend(id, one),
                 None if !is_first => refused(BreakpointId(0), TWICE.to_owned()),
@@ -84,6 +87,11 @@ impl Control {
             message: None,
             evaluated_at_stops: false,
             switched_off: None,
+            placed: None,
+            extra: BreakpointTerms::default(),
+            enabled: true,
+            by_goroutine: BTreeMap::new(),
+            shown: Shown::default(),
         };
         match self.arm(&mut logical) {
             Ok(()) => {
@@ -128,7 +136,7 @@ impl Control {
     }
 
     /// Takes breakpoints out for good.
-    fn remove_breakpoints(&mut self, ids: &[BreakpointId]) {
+    pub(super) fn remove_breakpoints(&mut self, ids: &[BreakpointId]) {
         let mut planted = Vec::new();
         for id in ids {
             let Some(mut logical) = self.breakpoints.remove(*id) else {
@@ -258,11 +266,12 @@ impl Control {
     }
 
     /// Whether a breakpoint will act again.
-    fn can_still_act(&self, logical: &Logical) -> bool {
-        logical
-            .parsed
-            .hit_condition
-            .is_none_or(|condition| condition.can_still_hold(self.hits_of(logical)))
+    pub(super) fn can_still_act(&self, logical: &Logical) -> bool {
+        logical.extra.hits_per_goroutine
+            || logical
+                .parsed
+                .hit_condition
+                .is_none_or(|condition| condition.can_still_hold(self.hits_of(logical)))
     }
 
     /// Says once that logpoints stop the program, and why.

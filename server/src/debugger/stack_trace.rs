@@ -81,9 +81,7 @@ impl Control {
         let frames = stack.frames.into_iter().zip(deferred).skip(wish.skip);
         let frames = frames.map(|(frame, deferred)| {
             let variables = match wish.variables {
-                Some(config) if frame.location.function.is_some() => {
-                    Some(self.variables_of(&frame, context, config)?)
-                }
+                Some(config) if frame.location.function.is_some() => Some(self.variables_of(&frame, context, config)?),
                 _ => None,
             };
             let stack_hi = context.filter(|_| !frame.on_system_stack);
@@ -112,13 +110,7 @@ impl Control {
         let mut calls = context.map_or_else(Vec::new, |context| deferred_by_frame(&view, context.addr, frames));
         let calls = calls.get_mut(at.frame).map(std::mem::take).unwrap_or_default();
         let call = at.deferred.checked_sub(1).and_then(|index| calls.get(index));
-        let call = call.ok_or_else(|| {
-            failed(format!(
-                "Frame {} only has {} deferred calls",
-                at.frame,
-                calls.len()
-            ))
-        })?;
+        let call = call.ok_or_else(|| failed(format!("Frame {} only has {} deferred calls", at.frame, calls.len())))?;
         call.frame(&view).map_err(failed)
     }
 }

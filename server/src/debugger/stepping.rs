@@ -541,6 +541,7 @@ impl Control {
             )]));
         }
         self.stop = None;
+        self.standing.clear();
         self.seen.forget();
         self.phase = super::control::Phase::Running;
         let inferior = self

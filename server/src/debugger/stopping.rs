@@ -52,6 +52,7 @@ impl Control {
     pub(super) fn go_on(&mut self) -> Result<(), DebugError> {
         self.stop = None;
         self.seen.forget();
+        self.standing.clear();
         self.phase = Phase::Running;
         match self.inferior.as_mut() {
             Some(inferior) => inferior.resume_all().map_err(failed),

@@ -12,7 +12,7 @@ mod restart;
 mod run;
 mod unattended;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
 
@@ -68,9 +68,11 @@ pub(crate) enum Status {
     Detached,
 }
 
-/// The target at rest.
+/// The target at rest. It is not moved as long as somebody has this.
 #[derive(Clone)]
 pub(crate) struct Rest {
+    /// Given back when the last who looks has looked.
+    _lease: Arc<Lease>,
     /// The session to ask.
     pub(crate) session: Arc<Session>,
     /// Why it rests.
@@ -81,8 +83,23 @@ pub(crate) struct Rest {
     pub(crate) thread: Option<Tid>,
 }
 
+/// Keeps the target from being moved by one client while another looks at it.
+struct Lease {
+    host: Arc<Host>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.host.lock().leases -= 1;
+        self.host.tell_all();
+    }
+}
+
 /// One target and its clients.
 pub(crate) struct Host {
+    /// Itself, for who keeps it at rest.
+    this: Weak<Host>,
+
     recipe: Mutex<Recipe>,
     inner: Mutex<Inner>,
     /// The target's status has changed.
@@ -106,6 +123,8 @@ struct Inner {
     thread: Option<Tid>,
     /// It was stopped by being attached to, and has not been moved since.
     just_attached: bool,
+    /// How many look at it.
+    leases: usize,
     /// Counts the sessions, so that news of an earlier one is told apart.
     generation: u64,
     subscribers: Vec<EventSender>,
@@ -170,27 +189,40 @@ impl Host {
         self.lock().session.clone().ok_or(HostError::Detached)
     }
 
-    /// Waits until the target stands still, as Delve lets most of its requests wait, and says what is to be looked at.
+    /// Waits until the target stands still, as Delve lets most of its requests wait, and says what is to be looked at. It is not moved meanwhile.
     pub(crate) fn at_rest(&self) -> Result<Rest, HostError> {
         let mut inner = self.lock();
         loop {
-            match inner.status {
-                Status::Exited { pid, status } => return Err(HostError::Exited { pid, status }),
-                Status::Detached => return Err(HostError::Detached),
-                Status::Running => {
-                    inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
-                }
-                Status::Stopped => {
-                    let (Some(session), Some(stop)) = (inner.session.clone(), inner.stop.clone()) else {
-                        return Err(HostError::Detached);
-                    };
-                    return Ok(Rest {
-                        selected: inner.selected.unwrap_or(stop.whose),
-                        thread: inner.thread,
-                        session,
-                        stop,
-                    });
-                }
+            if let Some(rest) = self.rest_of(&mut inner)? {
+                return Ok(rest);
+            }
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// As [`Host::at_rest`]; `None` when the target runs.
+    pub(crate) fn at_rest_now(&self) -> Result<Option<Rest>, HostError> {
+        self.rest_of(&mut self.lock())
+    }
+
+    fn rest_of(&self, inner: &mut Inner) -> Result<Option<Rest>, HostError> {
+        match inner.status {
+            Status::Exited { pid, status } => Err(HostError::Exited { pid, status }),
+            Status::Detached => Err(HostError::Detached),
+            Status::Running => Ok(None),
+            Status::Stopped => {
+                let (Some(session), Some(stop)) = (inner.session.clone(), inner.stop.clone()) else {
+                    return Err(HostError::Detached);
+                };
+                let host = self.this.upgrade().ok_or(HostError::Detached)?;
+                inner.leases += 1;
+                Ok(Some(Rest {
+                    _lease: Arc::new(Lease { host }),
+                    selected: inner.selected.unwrap_or(stop.whose),
+                    thread: inner.thread,
+                    session,
+                    stop,
+                }))
             }
         }
     }

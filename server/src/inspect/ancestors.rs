@@ -116,7 +116,9 @@ fn ancestor(places: &Places<'_>, loader: &Loader<'_>, info: &Value) -> Ancestor 
         .iter()
         .enumerate()
         .filter_map(|(index, element)| {
-            let Content::Uint(pc) = element.content else { return None };
+            let Content::Uint(pc) = element.content else {
+                return None;
+            };
             Some(AncestorFrame {
                 location: behind_call(places, ProcAddr(pc)),
                 is_bottom: all && index + 1 == elements.len(),

@@ -186,6 +186,7 @@ fn restart(host: Arc<Host>, asked: RestartIn, call: CallContext) -> Answer<Resta
         if !asked.position.is_empty() {
             return Err("not a recording".into());
         }
+        settle(&host, &call).await?;
         let reset = asked.reset_args.then(|| {
             let files = asked.new_redirects.map(|file| (!file.is_empty()).then(|| file.into()));
             (asked.new_args.0.unwrap_or_default(), files)
@@ -269,15 +270,24 @@ fn follow_exec_enabled(_: &Host, _: &FollowExecEnabledIn) -> Result<FollowExecEn
 fn state(host: Arc<Host>, asked: StateIn, call: CallContext) -> Answer<StateOut> {
     call.set_up.notify_one();
     Box::pin(async move {
-        let state = if asked.non_blocking && host.status() == Status::Running {
-            DebuggerState {
-                running: true,
-                ..DebuggerState::default()
-            }
-        } else {
+        if !asked.non_blocking {
             settle(&host, &call).await?;
-            on_a_thread(move || state_at_rest(&host, None, false)).await?
-        };
+        }
+        let state = on_a_thread(move || {
+            let rest = if asked.non_blocking {
+                host.at_rest_now()?
+            } else {
+                Some(host.at_rest()?)
+            };
+            match rest {
+                Some(rest) => state_of(&host, &rest, None, false),
+                None => Ok(DebuggerState {
+                    running: true,
+                    ..DebuggerState::default()
+                }),
+            }
+        })
+        .await?;
         Ok(StateOut {
             state: Some(Box::new(state)),
         })
@@ -325,17 +335,21 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
         (_, Some(kind)) => {
             settle(host, call).await?;
             let waiting = Arc::clone(host);
-            let rest = on_a_thread(move || waiting.at_rest().map_err(RpcError::from)).await;
-            let rest = match (rest, host.status()) {
+            // The target is given back before it is moved.
+            let looked = on_a_thread(move || {
+                let rest = waiting.at_rest()?;
+                Ok((rest.selected, rest.stop.step_interrupted))
+            })
+            .await;
+            let (selected, is_interrupted) = match (looked, host.status()) {
                 (_, Status::Exited { pid, status }) => return Ok(exited(pid, status)),
-                (rest, _) => rest?,
+                (looked, _) => looked?,
             };
             let by_instruction = matches!(kind, StepKind::IntoInstruction | StepKind::OverInstruction);
-            if rest.stop.step_interrupted && !by_instruction {
+            if is_interrupted && !by_instruction {
                 return Err("next while nexting".into());
             }
-            host.walk(Walk::Step(rest.selected, kind), || call.set_up.notify_one())
-                .await
+            host.walk(Walk::Step(selected, kind), || call.set_up.notify_one()).await
         }
         ("continue" | "directionCongruentContinue", _) => host.walk(Walk::Continue, || call.set_up.notify_one()).await,
         ("halt", _) => {
@@ -422,8 +436,16 @@ pub(super) fn state_at_rest(
     returns: Option<&LoadConfig>,
     with_info: bool,
 ) -> Result<DebuggerState, RpcError> {
-    let rest = host.at_rest()?;
-    let mut threads = threads::threads_of(&rest)?;
+    state_of(host, &host.at_rest()?, returns, with_info)
+}
+
+fn state_of(
+    host: &Host,
+    rest: &Rest,
+    returns: Option<&LoadConfig>,
+    with_info: bool,
+) -> Result<DebuggerState, RpcError> {
+    let mut threads = threads::threads_of(rest)?;
     if let Some(config) = returns {
         let values = rest
             .session
@@ -434,7 +456,7 @@ pub(super) fn state_at_rest(
             thread.return_values = variables::variables_of(&values).into();
         }
     }
-    let _ = with_info;
+    super::breakpoints::mark_threads(&rest, &mut threads, with_info)?;
     let current = current_thread(host, &rest, &threads);
     Ok(DebuggerState {
         pid: rest.session.pid() as isize,

@@ -3,10 +3,10 @@
 //! Each group of methods is a file with a `register` function. A method is plain Rust: it takes the struct that Delve calls `NameIn` and answers the one
 //! called `NameOut`, or fails with a sentence. How requests arrive is not its business: all codecs call the same [`Methods`].
 
+mod breakpoints;
 mod execution;
 mod goroutines;
 mod memory;
-mod pattern;
 mod program;
 mod recording;
 mod registers;
@@ -110,6 +110,7 @@ impl Methods {
             book: Book::default(),
         };
         session::register(&mut methods);
+        breakpoints::register(&mut methods);
         threads::register(&mut methods);
         execution::register(&mut methods);
         goroutines::register(&mut methods);

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Methods, RpcError, pattern};
+use super::{Methods, RpcError};
 use crate::debugger::{ClientPaths, Program};
 use crate::host::{Host, HostError, Status};
 use crate::inspect::Library;
+use crate::location::pattern;
 use crate::rpc::go_json::{Slice, wire};
 use crate::rpc::wire::{
     GuessSubstitutePathIn as ClientsPaths, Image, PackageBuildInfo, ReflectKind, TypeInfo, TypeInfoField,

@@ -1,6 +1,7 @@
 //! Variables and expressions.
 
-use super::{Methods, RpcError, pattern, scope};
+use super::{Methods, RpcError, scope};
+use crate::location::pattern;
 use crate::host::Host;
 use crate::rpc::go_json::{Slice, wire};
 use crate::rpc::wire::{EvalScope, LoadConfig, Variable};

@@ -1,7 +1,10 @@
 //! Breakpoints, and what is collected when one is hit.
 
 use super::{Goroutine, LoadConfig, Stackframe, Variable, WatchType};
+use crate::debugger::{AskedLoad, BreakpointTerms, BreakpointView, PhysicalView};
+use crate::location::without_type_arguments;
 use crate::rpc::go_json::{Slice, StringMap, wire};
+use crate::value::push_quoted;
 
 wire! { "api";
     /// A set of addresses at which the program is stopped, or watched in passing.
@@ -105,4 +108,135 @@ wire! { "api";
         /// What it returned.
         return_params: Slice<Variable> = "returnParams" omitempty,
     }
+}
+
+impl From<&AskedLoad> for LoadConfig {
+    fn from(asked: &AskedLoad) -> LoadConfig {
+        let number = |number: i64| isize::try_from(number).unwrap_or(isize::MAX);
+        LoadConfig {
+            follow_pointers: asked.follow_pointers,
+            max_variable_recurse: number(asked.max_variable_recurse),
+            max_string_len: number(asked.max_string_len),
+            max_array_values: number(asked.max_array_values),
+            max_struct_fields: number(asked.max_struct_fields),
+        }
+    }
+}
+
+impl From<&LoadConfig> for AskedLoad {
+    fn from(config: &LoadConfig) -> AskedLoad {
+        AskedLoad {
+            follow_pointers: config.follow_pointers,
+            max_variable_recurse: config.max_variable_recurse as i64,
+            max_string_len: config.max_string_len as i64,
+            max_array_values: config.max_array_values as i64,
+            max_struct_fields: config.max_struct_fields as i64,
+        }
+    }
+}
+
+impl Breakpoint {
+    /// What a client says of a breakpoint beside its place.
+    pub(crate) fn terms(&self) -> BreakpointTerms {
+        let load = |config: &Option<Box<LoadConfig>>| config.as_deref().map(AskedLoad::from);
+        BreakpointTerms {
+            name: self.name.clone(),
+            condition: self.cond.clone(),
+            hit_condition: self.hit_cond.clone(),
+            hits_per_goroutine: self.hit_cond_per_g,
+            tracepoint: self.tracepoint,
+            trace_return: self.trace_return,
+            goroutine: self.goroutine,
+            stacktrace: self.stacktrace as i64,
+            variables: self.variables.0.clone().unwrap_or_default(),
+            load_args: load(&self.load_args),
+            load_locals: load(&self.load_locals),
+            custom_commands: self.custom_commands.0.clone().unwrap_or_default(),
+            root_function: self.root_func_name.clone(),
+            follow_calls: self.trace_follow_calls as i64,
+        }
+    }
+
+    /// A breakpoint of a process as clients are told of it.
+    pub(crate) fn of(view: &BreakpointView, pid: i32) -> Breakpoint {
+        let number = |number: i64| isize::try_from(number).unwrap_or_default();
+        let terms = &view.terms;
+        let load = |asked: &Option<AskedLoad>| asked.as_ref().map(|asked| Box::new(LoadConfig::from(asked)));
+        let by_goroutine = view.hits.by_goroutine.iter();
+        let addresses = || view.addresses.iter().map(|(addr, _)| addr.0);
+        Breakpoint {
+            id: number(view.id.0),
+            name: terms.name.clone(),
+            addr: addresses().next().unwrap_or_default(),
+            addrs: Slice::nil_if_empty(addresses().collect()),
+            addr_pid: Slice::nil_if_empty(addresses().map(|_| pid as isize).collect()),
+            file: view.at.file.clone(),
+            line: number(view.at.line),
+            function_name: function_name(view),
+            // One that is in the program is known by its addresses.
+            expr_string: if view.addresses.is_empty() {
+                view.expression.clone()
+            } else {
+                String::new()
+            },
+            cond: terms.condition.clone(),
+            hit_cond: terms.hit_condition.clone(),
+            hit_cond_per_g: terms.hits_per_goroutine,
+            tracepoint: terms.tracepoint,
+            trace_return: terms.trace_return,
+            goroutine: terms.goroutine,
+            stacktrace: number(terms.stacktrace),
+            variables: Slice::nil_if_empty(terms.variables.clone()),
+            load_args: load(&terms.load_args),
+            load_locals: load(&terms.load_locals),
+            custom_commands: Slice::nil_if_empty(terms.custom_commands.clone()),
+            hit_count: StringMap(Some(by_goroutine.map(|(id, hits)| (id.to_string(), *hits)).collect())),
+            total_hit_count: view.hits.total,
+            disabled: !view.enabled,
+            root_func_name: terms.root_function.clone(),
+            trace_follow_calls: number(terms.follow_calls),
+            ..Breakpoint::default()
+        }
+    }
+
+    /// One address at which something stops a process.
+    pub(crate) fn of_address(physical: &PhysicalView, pid: i32) -> Breakpoint {
+        let whole = physical.owner.as_ref().map(|owner| BreakpointView {
+            addresses: vec![(physical.addr, physical.function.clone())],
+            ..owner.clone()
+        });
+        let original = physical.original.map_or("0x".to_owned(), |byte| format!("{byte:#04x}"));
+        let mut description = vec![format!("OriginalData={original}")];
+        description.push(match &whole {
+            Some(owner) => {
+                let mut condition = String::new();
+                push_quoted(&mut condition, owner.terms.condition.as_bytes());
+                format!("User Cond={condition} HitCond={}", owner.terms.hit_condition)
+            }
+            None => "Next Cond=\"\"".to_owned(),
+        });
+        let breakpoint = whole.map(|whole| Breakpoint::of(&whole, pid));
+        Breakpoint {
+            verbose_descr: Slice::nil_if_empty(description),
+            addr: physical.addr.0,
+            addrs: vec![physical.addr.0].into(),
+            addr_pid: vec![pid as isize].into(),
+            ..breakpoint.unwrap_or_default()
+        }
+    }
+}
+
+/// The function of a breakpoint: one name for the instances of a generic function; several functions have none.
+fn function_name(view: &BreakpointView) -> String {
+    let mut name = view.at.function.clone();
+    let without = |name: &str| without_type_arguments(name).unwrap_or_else(|| name.to_owned());
+    for (_, function) in &view.addresses {
+        if !name.is_empty() && name != *function {
+            name = without(&name);
+            if name != without(function) {
+                "(multiple functions)".clone_into(&mut name);
+            }
+        }
+    }
+    name
 }

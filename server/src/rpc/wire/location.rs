@@ -1,7 +1,10 @@
 //! Places in the program's code.
 
+use spelunk_dwarf::ProcAddr;
+
 use crate::debugger::Program;
 use crate::inspect;
+use crate::location::Place;
 use crate::rpc::go_json::{Slice, wire};
 
 wire! { "api";
@@ -45,6 +48,44 @@ impl Location {
             line: location.line as isize,
             function: Function::of(program, location),
             ..Location::default()
+        }
+    }
+}
+
+impl Location {
+    /// A place that a location expression means, in a process.
+    pub(crate) fn of_place(program: &Program, place: &Place, pid: i32) -> Location {
+        let (pcs, first) = match place {
+            Place::Line(file, line) => {
+                return Location {
+                    file: file.clone(),
+                    line: isize::try_from(*line).unwrap_or_default(),
+                    ..Location::default()
+                };
+            }
+            Place::Code(addresses) => (addresses.as_slice(), addresses.first().copied()),
+            Place::Address(address) => (&[][..], Some(*address)),
+        };
+        let pc = first.unwrap_or(ProcAddr(0));
+        let around = program.function_at(pc);
+        let at = around
+            .as_ref()
+            .and_then(|_| program.binary().line_at(program.bias().to_file(pc)));
+        let (file, line) = at.map_or_else(Default::default, |(file, line)| (file.to_string(), line as isize));
+        Location {
+            pc: pc.0,
+            file,
+            line,
+            function: around.map(|function| {
+                Box::new(Function {
+                    name: function.name.to_string(),
+                    value: function.entry.0,
+                    optimized: function.optimized,
+                    ..Function::default()
+                })
+            }),
+            pcs: pcs.iter().map(|pc| pc.0).collect(),
+            pc_pids: pcs.iter().map(|_| pid as isize).collect(),
         }
     }
 }

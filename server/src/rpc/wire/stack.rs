@@ -85,7 +85,11 @@ impl Stackframe {
             arguments: Slice(variables(true)),
             frame_offset: from_top(frame.cfa.0),
             frame_pointer_offset: from_top(frame.registers.general(DwarfReg::RBP).unwrap_or(0)),
-            defers: traced.deferred.iter().map(|deferred| Defer::of(program, deferred)).collect(),
+            defers: traced
+                .deferred
+                .iter()
+                .map(|deferred| Defer::of(program, deferred))
+                .collect(),
             ..Stackframe::at(program, &frame.location)
         }
     }
