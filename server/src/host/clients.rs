@@ -15,7 +15,8 @@ impl Host {
     /// Brings the target of a recipe about: a launched one is held before its first instruction, an attached one is stopped, or left running where
     /// `keep_running` says so.
     pub(crate) async fn open(recipe: Recipe, multiclient: bool, keep_running: bool) -> Result<Arc<Host>, HostError> {
-        let host = Arc::new(Host {
+        let host = Arc::new_cyclic(|this| Host {
+            this: this.clone(),
             recipe: Mutex::new(recipe),
             inner: Mutex::new(Inner {
                 session: None,
@@ -25,6 +26,7 @@ impl Host {
                 thread: None,
                 just_attached: false,
                 passings: Passings::default(),
+                leases: 0,
                 generation: 0,
                 subscribers: Vec::new(),
             }),

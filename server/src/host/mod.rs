@@ -12,7 +12,7 @@ mod restart;
 mod run;
 mod unattended;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
 
@@ -69,9 +69,11 @@ pub(crate) enum Status {
     Detached,
 }
 
-/// The target at rest.
+/// The target at rest. It is not moved as long as somebody has this.
 #[derive(Clone)]
 pub(crate) struct Rest {
+    /// Given back when the last who looks has looked.
+    _lease: Arc<Lease>,
     /// The session to ask.
     pub(crate) session: Arc<Session>,
     /// Why it rests.
@@ -82,8 +84,23 @@ pub(crate) struct Rest {
     pub(crate) thread: Option<Tid>,
 }
 
+/// Keeps the target from being moved by one client while another looks at it.
+struct Lease {
+    host: Arc<Host>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.host.lock().leases -= 1;
+        self.host.tell_all();
+    }
+}
+
 /// One target and its clients.
 pub(crate) struct Host {
+    /// Itself, for who keeps it at rest.
+    this: Weak<Host>,
+
     recipe: Mutex<Recipe>,
     inner: Mutex<Inner>,
     /// The target's status has changed.
@@ -108,6 +125,8 @@ struct Inner {
     just_attached: bool,
     /// What tracepoints tell.
     passings: passings::Passings,
+    /// How many look at it.
+    leases: usize,
     /// Counts the sessions, so that news of an earlier one is told apart.
     generation: u64,
     subscribers: Vec<EventSender>,
@@ -172,27 +191,40 @@ impl Host {
         self.lock().session.clone().ok_or(HostError::Detached)
     }
 
-    /// Waits until the target stands still, as Delve lets most of its requests wait, and says what is to be looked at.
+    /// Waits until the target stands still, as Delve lets most of its requests wait, and says what is to be looked at. It is not moved meanwhile.
     pub(crate) fn at_rest(&self) -> Result<Rest, HostError> {
         let mut inner = self.lock();
         loop {
-            match inner.status {
-                Status::Exited { pid, status } => return Err(HostError::Exited { pid, status }),
-                Status::Detached => return Err(HostError::Detached),
-                Status::Running => {
-                    inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
-                }
-                Status::Stopped => {
-                    let (Some(session), Some(stop)) = (inner.session.clone(), inner.stop.clone()) else {
-                        return Err(HostError::Detached);
-                    };
-                    return Ok(Rest {
-                        selected: inner.selected.unwrap_or(stop.whose),
-                        thread: inner.thread,
-                        session,
-                        stop,
-                    });
-                }
+            if let Some(rest) = self.rest_of(&mut inner)? {
+                return Ok(rest);
+            }
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// As [`Host::at_rest`]; `None` when the target runs.
+    pub(crate) fn at_rest_now(&self) -> Result<Option<Rest>, HostError> {
+        self.rest_of(&mut self.lock())
+    }
+
+    fn rest_of(&self, inner: &mut Inner) -> Result<Option<Rest>, HostError> {
+        match inner.status {
+            Status::Exited { pid, status } => Err(HostError::Exited { pid, status }),
+            Status::Detached => Err(HostError::Detached),
+            Status::Running => Ok(None),
+            Status::Stopped => {
+                let (Some(session), Some(stop)) = (inner.session.clone(), inner.stop.clone()) else {
+                    return Err(HostError::Detached);
+                };
+                let host = self.this.upgrade().ok_or(HostError::Detached)?;
+                inner.leases += 1;
+                Ok(Some(Rest {
+                    _lease: Arc::new(Lease { host }),
+                    selected: inner.selected.unwrap_or(stop.whose),
+                    thread: inner.thread,
+                    session,
+                    stop,
+                }))
             }
         }
     }

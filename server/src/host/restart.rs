@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use crate::debugger::{BreakpointView, EndWith, SavedBreakpoints};
+use crate::debugger::{BreakpointView, EndWith, SavedBreakpoints, check_launch};
 
 use super::recipe::Origin;
 use super::run::blocking;
@@ -36,12 +36,18 @@ impl Host {
             let mut inner = self.lock();
             // What the old one still says concerns nobody any more.
             inner.generation += 1;
-            inner.status = Status::Detached;
-            inner.session.take()
+            let gone = match inner.status {
+                Status::Exited { pid, status } => (pid, status),
+                _ => (inner.session.as_ref().map_or(0, |session| session.pid()), 0),
+            };
+            // Until there is another, and for good if there will be none.
+            let (pid, status) = gone;
+            inner.status = Status::Exited { pid, status };
+            inner.session.clone()
         };
+        self.tell_all();
         let mut saved = SavedBreakpoints::default();
-        if let Some(old) = &old {
-            let old = Arc::clone(old);
+        if let Some(old) = old {
             let exported = move || {
                 let saved = old.export_breakpoints();
                 old.end(EndWith::Kill);
@@ -59,6 +65,7 @@ impl Host {
             };
             build.rebuild_quietly().await.map_err(HostError::Failed)?;
         }
+        check_launch(&spec).map_err(|error| HostError::Failed(format!("could not launch process: {error}")))?;
         {
             let mut recipe = self.recipe.lock().unwrap_or_else(PoisonError::into_inner);
             recipe.origin = Origin::Launch { spec, build, binary };

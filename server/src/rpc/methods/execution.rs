@@ -7,7 +7,9 @@ use crate::debugger::{Pass, StepKind, StopReason};
 use crate::host::{Advance, Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
 use crate::rpc::go_json::{Slice, wire};
-use crate::rpc::wire::{DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig, Location, Target, Thread};
+use crate::rpc::wire::{
+    DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig, Location, Target, Thread,
+};
 
 wire! { "rpc2";
     /// Asks where the target stands.
@@ -186,6 +188,7 @@ fn restart(host: Arc<Host>, asked: RestartIn, call: CallContext) -> Answer<Resta
         if !asked.position.is_empty() {
             return Err("not a recording".into());
         }
+        settle(&host, &call).await?;
         let reset = asked.reset_args.then(|| {
             let files = asked.new_redirects.map(|file| (!file.is_empty()).then(|| file.into()));
             (asked.new_args.0.unwrap_or_default(), files)
@@ -244,6 +247,7 @@ fn list_targets(host: &Host, _: &ListTargetsIn) -> Result<ListTargetsOut, RpcErr
         Err(error) => return Err(error.into()),
     };
     let mut threads = threads::threads_of(&rest)?;
+    super::breakpoints::mark_threads(&rest, &mut threads, false)?;
     let current = current_thread(host, &rest, &threads).cloned();
     Ok(ListTargetsOut {
         targets: vec![Target {
@@ -270,15 +274,24 @@ fn follow_exec_enabled(_: &Host, _: &FollowExecEnabledIn) -> Result<FollowExecEn
 fn state(host: Arc<Host>, asked: StateIn, call: CallContext) -> Answer<StateOut> {
     call.set_up.notify_one();
     Box::pin(async move {
-        let state = if asked.non_blocking && host.status() == Status::Running {
-            DebuggerState {
-                running: true,
-                ..DebuggerState::default()
-            }
-        } else {
+        if !asked.non_blocking {
             settle(&host, &call).await?;
-            on_a_thread(move || state_at_rest(&host, None, false)).await?
-        };
+        }
+        let state = on_a_thread(move || {
+            let rest = if asked.non_blocking {
+                host.at_rest_now()?
+            } else {
+                Some(host.at_rest()?)
+            };
+            match rest {
+                Some(rest) => state_of(&host, &rest, None, false),
+                None => Ok(DebuggerState {
+                    running: true,
+                    ..DebuggerState::default()
+                }),
+            }
+        })
+        .await?;
         Ok(StateOut {
             state: Some(Box::new(state)),
         })
@@ -326,16 +339,21 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
         (_, Some(kind)) => {
             settle(host, call).await?;
             let waiting = Arc::clone(host);
-            let rest = on_a_thread(move || waiting.at_rest().map_err(RpcError::from)).await;
-            let rest = match (rest, host.status()) {
+            // The target is given back before it is moved.
+            let looked = on_a_thread(move || {
+                let rest = waiting.at_rest()?;
+                Ok((rest.selected, rest.stop.step_interrupted))
+            })
+            .await;
+            let (selected, is_interrupted) = match (looked, host.status()) {
                 (_, Status::Exited { pid, status }) => return Ok(exited(pid, status)),
-                (rest, _) => rest?,
+                (looked, _) => looked?,
             };
             let by_instruction = matches!(kind, StepKind::IntoInstruction | StepKind::OverInstruction);
-            if rest.stop.step_interrupted && !by_instruction {
+            if is_interrupted && !by_instruction {
                 return Err("next while nexting".into());
             }
-            let step = Walk::Step(rest.selected, kind);
+            let step = Walk::Step(selected, kind);
             host.advance(step, &call.gone, || call.set_up.notify_one()).await
         }
         ("continue" | "directionCongruentContinue", _) => {
@@ -386,6 +404,9 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
     let (host, config) = (Arc::clone(host), asked.return_info_load_config.clone());
     let is_unattended = call.gone.is_cancelled();
     on_a_thread(move || {
+        if let StopReason::Failed(why) = host.at_rest()?.stop.reason.clone() {
+            return Err(RpcError(why));
+        }
         if is_unattended && let Some(text) = unattended(&host.at_rest()?) {
             eprint!("{text}");
         }
@@ -433,8 +454,16 @@ pub(super) fn state_at_rest(
     returns: Option<&LoadConfig>,
     with_info: bool,
 ) -> Result<DebuggerState, RpcError> {
-    let rest = host.at_rest()?;
-    let mut threads = threads::threads_of(&rest)?;
+    state_of(host, &host.at_rest()?, returns, with_info)
+}
+
+fn state_of(
+    host: &Host,
+    rest: &Rest,
+    returns: Option<&LoadConfig>,
+    with_info: bool,
+) -> Result<DebuggerState, RpcError> {
+    let mut threads = threads::threads_of(rest)?;
     if let Some(config) = returns {
         let values = rest
             .session
@@ -445,7 +474,7 @@ pub(super) fn state_at_rest(
             thread.return_values = variables::variables_of(&values).into();
         }
     }
-    super::breakpoints::mark_threads(&rest, &mut threads, with_info)?;
+    super::breakpoints::mark_threads(rest, &mut threads, with_info)?;
     let current = current_thread(host, &rest, &threads);
     Ok(DebuggerState {
         pid: rest.session.pid() as isize,
