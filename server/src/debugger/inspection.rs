@@ -268,6 +268,21 @@ impl Control {
             .map_err(failed)
     }
 
+    /// As [`super::Session::waiting_on_channel`].
+    pub(super) fn waiting_on_channel(
+        &mut self,
+        frame: FrameRef,
+        channel: &str,
+        start: usize,
+        count: usize,
+    ) -> Result<Vec<i64>, DebugError> {
+        let context = self.context(frame.whose);
+        let frame = self.frame(frame)?;
+        self.scope(&frame, context)?
+            .waiting_on(channel, start, count)
+            .map_err(failed)
+    }
+
     /// As [`super::Session::reload`].
     pub(super) fn reload(
         &mut self,

@@ -121,7 +121,7 @@ impl Collection {
                 if collection.arguments.iter().any(|argument| argument.name == name) {
                     return Err(Unfit::Unusable(format!("two parameters are called {name}")));
                 }
-                let mut location = binary.location_text(variable, addr);
+                let mut location = binary.location_text(variable, addr, addr.0);
                 if variable.escaped() && !location.is_empty() {
                     location.push_str(" (escaped)");
                 }

@@ -363,6 +363,18 @@ impl Session {
         self.ask(move |control| control.evaluate(frame, &expression, config))
     }
 
+    /// The goroutines that wait for the channel that an expression names: at most `count` from the `start`th on.
+    pub(crate) fn waiting_on_channel(
+        &self,
+        frame: FrameRef,
+        channel: &str,
+        start: usize,
+        count: usize,
+    ) -> Result<Vec<i64>, DebugError> {
+        let channel = channel.to_owned();
+        self.ask(move |control| control.waiting_on_channel(frame, &channel, start, count))
+    }
+
     /// Loads a value again, further.
     pub(crate) fn reload(
         &self,

@@ -5,6 +5,7 @@
 
 mod ancestors;
 mod assign;
+mod channel_waiters;
 mod deferred;
 mod defers;
 mod frame_memory;

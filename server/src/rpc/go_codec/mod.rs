@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::go_json;
-use super::methods::{CallContext, Methods};
+use super::methods::{CallContext, Methods, StateIn};
 use super::wire::DebuggerCommand;
 use crate::transport::{Connection, Duplex};
 use framing::Requests;
@@ -71,7 +71,7 @@ pub(crate) async fn serve(connection: Connection, methods: Arc<Methods>, ending:
             Ok(Some(text)) => text,
             Ok(None) => break,
             Err(error) => {
-                tracing::error!("rpc: {error}");
+                tracing::debug!("{error}");
                 break;
             }
         };
@@ -79,7 +79,7 @@ pub(crate) async fn serve(connection: Connection, methods: Arc<Methods>, ending:
         let request = match Request::read(&text) {
             Ok(request) => request,
             Err(error) => {
-                tracing::error!("rpc: {error}");
+                tracing::debug!("{error}");
                 break;
             }
         };
@@ -110,15 +110,7 @@ fn gets_through(request: &Request) -> bool {
     let Ok(argument) = &request.argument else { return false };
     match request.method.as_str() {
         "RPCServer.Command" => go_json::decode::<DebuggerCommand>(argument).is_ok_and(|command| command.name == "halt"),
-        "RPCServer.State" => {
-            let field = argument.as_object().and_then(|fields| {
-                let mut named = fields
-                    .iter()
-                    .filter(|(name, _)| name.eq_ignore_ascii_case("NonBlocking"));
-                named.next_back()
-            });
-            field.is_some_and(|(_, value)| value == true)
-        }
+        "RPCServer.State" => go_json::decode::<StateIn>(argument).is_ok_and(|asked| asked.non_blocking),
         _ => false,
     }
 }
@@ -175,7 +167,7 @@ impl Client {
         let Request { method, argument, id } = request;
         let answer = match argument {
             _ if !self.methods.has(&method) => {
-                tracing::error!("rpc: can't find method {method}");
+                tracing::debug!("can't find method {method}");
                 Err(format!("unknown method: {method}"))
             }
             Err(why) => Err(format!("malformed request body: {why}")),

@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use super::go_json::{self, Book, Wire};
 use crate::host::{Host, HostError};
+pub(crate) use execution::StateIn;
 
 /// Why a method failed: a sentence, in Delve's words where Delve has them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,9 +78,9 @@ pub(crate) struct MethodPage {
 }
 
 /// A method, its types left behind: from the JSON of its argument to that of its answer.
-type InOrder = Box<dyn Fn(&Host, &Value) -> Result<Value, RpcError> + Send + Sync>;
+type InOrder = Box<dyn Fn(&Host, &str) -> Result<Value, RpcError> + Send + Sync>;
 /// As [`InOrder`]; the argument is read at once, so that a request that is none is refused in its turn.
-type Asynchronous = Box<dyn Fn(Arc<Host>, &Value, CallContext) -> Result<Answer<Value>, RpcError> + Send + Sync>;
+type Asynchronous = Box<dyn Fn(Arc<Host>, &str, CallContext) -> Result<Answer<Value>, RpcError> + Send + Sync>;
 
 enum Method {
     InOrder(InOrder),
@@ -125,7 +126,7 @@ impl Methods {
         method: fn(&Host, &I) -> Result<O, RpcError>,
     ) {
         self.describe::<I, O>(name, doc, false);
-        let call = move |host: &Host, json: &Value| method(host, &argument(json)?).map(|out| out.encode());
+        let call = move |host: &Host, json: &str| method(host, &argument(json)?).map(|out| out.encode());
         self.insert(name, Method::InOrder(Box::new(call)));
     }
 
@@ -137,7 +138,7 @@ impl Methods {
         method: fn(Arc<Host>, I, CallContext) -> Answer<O>,
     ) {
         self.describe::<I, O>(name, doc, true);
-        let call = move |host: Arc<Host>, json: &Value, context: CallContext| {
+        let call = move |host: Arc<Host>, json: &str, context: CallContext| {
             let answer = method(host, argument(json)?, context.clone());
             let answer: Answer<Value> = Box::pin(async move {
                 let answer = answer.await;
@@ -175,7 +176,7 @@ impl Methods {
     pub(crate) async fn call(
         self: &Arc<Methods>,
         name: &str,
-        argument: Value,
+        argument: String,
         context: CallContext,
     ) -> Result<Value, RpcError> {
         match self.by_name.get(name) {
@@ -203,6 +204,6 @@ fn finished(answer: Result<Result<Value, RpcError>, tokio::task::JoinError>) -> 
 }
 
 /// The argument of a call, or in Go's words why it is none.
-fn argument<I: Wire>(json: &Value) -> Result<I, RpcError> {
+fn argument<I: Wire>(json: &str) -> Result<I, RpcError> {
     go_json::decode(json).map_err(|why| RpcError(format!("malformed request body: {why}")))
 }
