@@ -1,5 +1,7 @@
 //! Breakpoints as clients look at them.
 
+use std::sync::PoisonError;
+
 use spelunk_dwarf::FileAddr;
 
 use super::BreakpointId;
@@ -76,7 +78,8 @@ impl Control {
         })
     }
 
-    fn view_of(&self, logical: &Logical) -> BreakpointView {
+    /// One of a client's.
+    pub(super) fn view_of(&self, logical: &Logical) -> BreakpointView {
         let is_single = logical.origin == Origin::Single;
         let is_there = !matches!(logical.carrier, Carrier::Nothing);
         let expression = logical.placed.as_ref().and_then(|placed| placed.expression.as_ref());
@@ -110,7 +113,11 @@ impl Control {
             enabled: logical.enabled && logical.switched_off.is_none(),
             hits: Tally {
                 total: self.hits_of(logical),
-                by_goroutine: logical.by_goroutine.clone(),
+                by_goroutine: logical
+                    .by_goroutine
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone(),
             },
         }
     }

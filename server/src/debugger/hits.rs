@@ -5,7 +5,7 @@
 
 use spelunk_dwarf::{CfaRule, FileAddr, ProcAddr};
 
-use super::breakpoints::{Exception, Hits};
+use super::breakpoints::{Exception, Hits, count_of_goroutine};
 use super::control::{Control, Phase};
 use super::probe_stops::is_own;
 use super::temporary::{Follow, FrameIs, Kind, Returning, Temporary};
@@ -227,11 +227,9 @@ impl Control {
     }
 
     /// Counts a hit of a goroutine; answers its number, where there is a goroutine.
-    fn count_hit_of(&mut self, id: BreakpointId, goroutine: Option<i64>) -> Option<u64> {
-        let logical = self.breakpoints.get_mut(id)?;
-        let hits = logical.by_goroutine.entry(goroutine?).or_default();
-        *hits += 1;
-        Some(*hits)
+    fn count_hit_of(&self, id: BreakpointId, goroutine: Option<i64>) -> Option<u64> {
+        let logical = self.breakpoints.get(id)?;
+        Some(count_of_goroutine(&logical.by_goroutine, goroutine?))
     }
 
     /// Counts a hit, which is the goroutine's `of_goroutine`th; answers whether the breakpoint acts on it by its hit condition.

@@ -15,7 +15,7 @@ use super::program::Program;
 use super::{
     BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, ClientPaths, DebugError,
     EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec,
-    LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
+    LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SavedBreakpoints, SourceBreakpoint, StepKind, Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, ThreadState, Tid, Whose};
 use crate::location::Found;
@@ -248,6 +248,20 @@ impl Session {
     /// All breakpoints, whoever made them, the debugger's own first; also after the target's end.
     pub(crate) fn breakpoints(&self) -> Result<Vec<BreakpointView>, DebugError> {
         self.call(|control| control.breakpoint_views())
+    }
+
+    /// What the next session needs to set the same breakpoints; also after the target's end.
+    pub(crate) fn export_breakpoints(&self) -> Result<SavedBreakpoints, DebugError> {
+        self.call(|control| control.export_breakpoints())
+    }
+
+    /// Sets the breakpoints of an earlier session: they keep their numbers, names and terms, and lose their hits. Answers those that have no place in this
+    /// target, and why.
+    pub(crate) fn restore_breakpoints(
+        &self,
+        saved: SavedBreakpoints,
+    ) -> Result<Vec<(BreakpointView, String)>, DebugError> {
+        self.call(move |control| control.restore_breakpoints(saved))
     }
 
     /// All addresses at which something stops the target.

@@ -1,12 +1,11 @@
 //! Breakpoints into the program, and out of it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use spelunk_dwarf::{FileAddr, ProcAddr};
 
 use super::breakpoints::{
-    Carrier, Exception, Group, Hits, Logical, Origin, ParsedTerms, Planted, Wanted, find_places, refused,
+    Carrier, Exception, GoroutineHits, Group, Hits, Logical, Origin, ParsedTerms, Planted, Wanted, find_places, refused,
     wanted_exceptions,
 };
 use super::control::Control;
@@ -90,7 +89,7 @@ impl Control {
             placed: None,
             extra: BreakpointTerms::default(),
             enabled: true,
-            by_goroutine: BTreeMap::new(),
+            by_goroutine: GoroutineHits::default(),
             shown: Shown::default(),
         };
         match self.arm(&mut logical) {
@@ -224,7 +223,7 @@ impl Control {
                 .iter()
                 .any(|addr| standing.contains(&self.to_proc(*addr)));
         let planted = self.probes.install(logical, counter, exact)?;
-        if logical.stops() {
+        if logical.stops_by_probes() {
             self.know_probes_at(&planted.addresses);
         }
         logical.carrier = Carrier::Probes(planted);
@@ -236,7 +235,7 @@ impl Control {
         let addresses: Vec<FileAddr> = self
             .breakpoints
             .iter()
-            .filter(|logical| logical.stops())
+            .filter(|logical| logical.stops_by_probes())
             .filter_map(|logical| match &logical.carrier {
                 Carrier::Probes(planted) => Some(planted.addresses.clone()),
                 _ => None,
@@ -368,7 +367,7 @@ impl Control {
                             .users(*addr)
                             .is_none_or(|users| users.breakpoints == [logical.id] && users.temporaries.is_empty());
                         // A logpoint would log the pass of a thread that stands there once more.
-                        alone && (logical.stops() || !standing.contains(&self.to_proc(*addr)))
+                        alone && (logical.stops_by_probes() || !standing.contains(&self.to_proc(*addr)))
                     })
             })
             .map(|logical| logical.id)

@@ -2,11 +2,10 @@
 //!
 //! They belong to no group that an editor replaces as a whole, and two of them never share an address.
 
-use std::collections::BTreeMap;
 
 use spelunk_dwarf::{FileAddr, ProcAddr};
 
-use super::breakpoints::{Carrier, Exception, Hits, Logical, Origin, ParsedTerms, Placed, Terms};
+use super::breakpoints::{Carrier, Exception, GoroutineHits, Hits, Logical, Origin, ParsedTerms, Placed, Terms};
 use super::control::{Control, Phase, failed};
 use super::request::{BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, Shown};
 use super::{BreakpointId, DebugError, ExceptionFilters};
@@ -61,7 +60,7 @@ impl Control {
             })),
             extra: request.terms,
             enabled: true,
-            by_goroutine: BTreeMap::new(),
+            by_goroutine: GoroutineHits::default(),
             shown: Shown::default(),
         };
         if let Err(why) = self.switch_on(&mut logical)

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::debugger::{Event, EventReceiver, Session, event_queue};
 
+use super::passings::Passings;
 use super::recipe::{Origin, Recipe};
 use super::run::blocking;
 use super::{Host, HostError, Inner, Movements, Status, Subscriber, is_output};
@@ -29,6 +30,7 @@ impl Host {
                 thread: None,
                 just_attached: false,
                 leases: 0,
+                passings: Passings::default(),
                 generation: 0,
                 subscribers: Vec::new(),
                 listening: Vec::new(),
@@ -58,6 +60,7 @@ impl Host {
         let generation = {
             let mut inner = self.lock();
             inner.generation += 1;
+            inner.passings = Passings::default();
             inner.session = Some(Arc::clone(&session));
             inner.status = if is_attached { Status::Running } else { Status::Stopped };
             inner.stop = stop;
@@ -98,6 +101,7 @@ impl Host {
                             status: status.unwrap_or(0),
                         };
                     }
+                    Event::Traced(pass) => inner.passings.keep(pass),
                     _ => {}
                 }
                 inner.tell(&event);

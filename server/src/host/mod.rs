@@ -6,6 +6,7 @@
 
 mod clients;
 mod movements;
+mod passings;
 mod recipe;
 mod restart;
 mod run;
@@ -19,6 +20,7 @@ use crate::debugger::{DebugError, Event, EventSender, Session, Stop};
 use crate::inspect::{Tid, Whose};
 
 pub(crate) use movements::{Movement, Movements};
+pub(crate) use passings::Advance;
 pub(crate) use recipe::{Origin, Recipe};
 pub(crate) use restart::Again;
 pub(crate) use run::{Passage, Walk};
@@ -123,6 +125,8 @@ struct Inner {
     just_attached: bool,
     /// How many look at it.
     leases: usize,
+    /// What tracepoints tell.
+    passings: passings::Passings,
     /// Counts the sessions, so that news of an earlier one is told apart.
     generation: u64,
     subscribers: Vec<Subscriber>,

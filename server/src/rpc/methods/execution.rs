@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{Answer, CallContext, Methods, RpcError, goroutines, threads, variables};
-use crate::debugger::{StepKind, StopReason};
-use crate::host::{Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
+use crate::debugger::{Pass, StepKind, StopReason};
+use crate::host::{Advance, Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
 use crate::rpc::go_json::{Slice, wire};
-use crate::rpc::wire::{DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, LoadConfig, Target, Thread};
+use crate::rpc::wire::{DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig, Location, Target, Thread};
 
 wire! { "rpc2";
     /// Asks where the target stands.
@@ -191,13 +191,14 @@ fn restart(host: Arc<Host>, asked: RestartIn, call: CallContext) -> Answer<Resta
             let files = asked.new_redirects.map(|file| (!file.is_empty()).then(|| file.into()));
             (asked.new_args.0.unwrap_or_default(), files)
         });
-        host.restart(Again {
+        let again = Again {
             reset,
             rebuild: asked.rebuild,
-        })
-        .await?;
+        };
+        let discarded = host.restart(again).await?;
+        let discarded = discarded.iter().map(|(view, why)| DiscardedBreakpoint::of(view, why));
         Ok(RestartOut {
-            discarded_breakpoints: Slice::from(Vec::new()),
+            discarded_breakpoints: discarded.collect(),
         })
     })
 }
@@ -349,12 +350,16 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
             if is_interrupted && !by_instruction {
                 return Err("next while nexting".into());
             }
-            host.walk(Walk::Step(selected, kind), || call.set_up.notify_one()).await
+            let step = Walk::Step(selected, kind);
+            host.advance(step, &call.gone, || call.set_up.notify_one()).await
         }
-        ("continue" | "directionCongruentContinue", _) => host.walk(Walk::Continue, || call.set_up.notify_one()).await,
+        ("continue" | "directionCongruentContinue", _) => {
+            host.advance(Walk::Continue, &call.gone, || call.set_up.notify_one())
+                .await
+        }
         ("halt", _) => {
             call.set_up.notify_one();
-            host.halt().await
+            host.halt().await.map(Advance::Arrived)
         }
         (
             "rewind"
@@ -379,12 +384,19 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
             .await;
         }
         // Delve takes a command that it does not know for none, and says where the target stands.
-        _ => host.arrival().await,
+        _ => host.arrival().await.map(Advance::Arrived),
     };
-    if let Ok(Passage::Exited { pid, status }) | Err(HostError::Exited { pid, status }) = passage {
-        return Ok(exited(pid, status));
+    match passage {
+        Ok(Advance::Arrived(Passage::Exited { pid, status })) | Err(HostError::Exited { pid, status }) => {
+            return Ok(exited(pid, status));
+        }
+        Ok(Advance::Passed(pass)) => {
+            let host = Arc::clone(host);
+            return on_a_thread(move || state_in_passing(&host, &pass, kind.is_some())).await;
+        }
+        Ok(Advance::Arrived(Passage::Stopped)) => {}
+        Err(error) => return Err(error.into()),
     }
-    passage?;
     let with_info = asked.name != "halt";
     let (host, config) = (Arc::clone(host), asked.return_info_load_config.clone());
     let is_unattended = call.gone.is_cancelled();
@@ -470,6 +482,38 @@ fn state_of(
     })
 }
 
+/// What a client is told when a tracepoint was passed: what Delve would say if the target stood there.
+fn state_in_passing(host: &Host, pass: &Pass, is_step: bool) -> Result<DebuggerState, RpcError> {
+    let session = host.last_session()?;
+    let thread = super::breakpoints::thread_of_pass(&session, pass)?;
+    let at = Location {
+        pc: thread.pc,
+        file: thread.file.clone(),
+        line: thread.line,
+        function: thread.function.clone(),
+        ..Location::default()
+    };
+    let goroutine = (pass.goroutine != 0).then(|| {
+        Box::new(Goroutine {
+            id: pass.goroutine,
+            current_loc: at.clone(),
+            user_current_loc: at,
+            thread_id: thread.id,
+            ..Goroutine::default()
+        })
+    });
+    Ok(DebuggerState {
+        pid: session.pid() as isize,
+        target_command_line: command_line_of(session.pid()),
+        current_thread: Some(Box::new(thread.clone())),
+        selected_goroutine: goroutine,
+        threads: vec![thread].into(),
+        next_in_progress: is_step,
+        stop_reason: "breakpoint".to_owned(),
+        ..DebuggerState::default()
+    })
+}
+
 /// Whose stack a thread shows.
 fn of(thread: &Thread) -> Whose {
     match thread.goroutine_id {
@@ -506,7 +550,11 @@ fn reason(host: &Host, rest: &Rest) -> &'static str {
 
 /// The command line of the target, its arguments parted by spaces.
 fn command_line(rest: &Rest) -> String {
-    let read = std::fs::read(format!("/proc/{}/cmdline", rest.session.pid())).unwrap_or_default();
+    command_line_of(rest.session.pid())
+}
+
+fn command_line_of(pid: i32) -> String {
+    let read = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let text = String::from_utf8_lossy(&read);
     text.trim_end_matches('\0').replace('\0', " ")
 }
