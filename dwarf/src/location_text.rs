@@ -12,10 +12,11 @@ use crate::{Binary, FileAddr};
 const MAX_BLOCK: u64 = 1 << 12;
 
 impl Binary {
-    /// Where DWARF says that a variable is when the program counter is `pc`: `[block]` for a place that holds everywhere, `[LIST:PC]` for an entry of a
-    /// location list. Empty where nothing is said.
-    pub fn location_text(&self, variable: &Variable, pc: FileAddr) -> String {
-        self.home_text(&variable.home, variable.unit, pc).unwrap_or_default()
+    /// Where DWARF says that a variable is at `pc`: `[block]` for a place that holds everywhere, `[LIST:SHOWN]` for an entry of a location list. Empty
+    /// where nothing is said. A frame that has called stands at `shown`, behind the call.
+    pub fn location_text(&self, variable: &Variable, pc: FileAddr, shown: u64) -> String {
+        self.home_text(&variable.home, variable.unit, pc, shown)
+            .unwrap_or_default()
     }
 
     /// The same of the variable whose entry is at `entry` of `.debug_info`.
@@ -25,7 +26,7 @@ impl Binary {
             let (unit, within) = self.unit_with_entry(&dwarf, usize::try_from(entry).ok()?).ok()?;
             let found = unit.entry(within).ok()?;
             let home = home(&dwarf, &unit, &found);
-            self.home_text(&home, unit.index, FileAddr(0))
+            self.home_text(&home, unit.index, FileAddr(0), 0)
         };
         text().unwrap_or_default()
     }
@@ -44,7 +45,7 @@ impl Binary {
         line().unwrap_or(0)
     }
 
-    fn home_text(&self, home: &Home, unit: usize, pc: FileAddr) -> Option<String> {
+    fn home_text(&self, home: &Home, unit: usize, pc: FileAddr, shown: u64) -> Option<String> {
         match home {
             Home::None => None,
             Home::Expression(bytes) => Some(format!("[block] {}", expression_text(bytes))),
@@ -55,7 +56,7 @@ impl Binary {
                 while let Some(entry) = entries.next().ok()? {
                     if (entry.range.begin..entry.range.end).contains(&pc.0) {
                         let text = expression_text(entry.data.0.slice());
-                        return Some(format!("[{:#x}:{:#x}] {text}", offset.0, pc.0));
+                        return Some(format!("[{:#x}:{shown:#x}] {text}", offset.0));
                     }
                 }
                 None

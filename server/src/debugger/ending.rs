@@ -102,6 +102,7 @@ impl Control {
             (_, status) => status,
         };
         let status = status.number();
+        self.exited_with = status;
         let _ = self.events.send(Event::Exited { pid: self.pid, status });
     }
 

@@ -9,7 +9,7 @@ use spelunk_dwarf::{Binary, DwarfReg, LoadBias, ProcAddr};
 use super::control::{Control, Phase, failed};
 use super::{DebugError, Stop, StopReason};
 use crate::inspect::{
-    self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Registers, ScopedValue, Stack,
+    self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Library, Registers, ScopedValue, Stack,
     Stopped, ThreadState, Tid, Whose, Write,
 };
 use crate::process::Inferior;
@@ -130,6 +130,12 @@ impl Control {
         Ok(inspect::threads(&self.view()?))
     }
 
+    /// As [`super::Session::libraries`].
+    pub(super) fn libraries(&mut self) -> Result<Vec<Library>, DebugError> {
+        self.require_stopped()?;
+        Ok(inspect::libraries(&self.view()?))
+    }
+
     /// As [`super::Session::stack`].
     pub(super) fn stack(&mut self, whose: Whose, depth: usize) -> Result<Stack, DebugError> {
         let stack = self.kept_stack(whose, depth)?;
@@ -171,6 +177,7 @@ impl Control {
         Some(context)
     }
 
+    /// A frame, or that of a deferred call.
     pub(super) fn frame(&mut self, frame: FrameRef) -> Result<Frame, DebugError> {
         // Clients ask for many frames of a stack one after the other.
         let depth = frame
@@ -265,6 +272,21 @@ impl Control {
         let frame = self.frame(frame)?;
         self.scope(&frame, context)?
             .evaluate(expression, config)
+            .map_err(failed)
+    }
+
+    /// As [`super::Session::waiting_on_channel`].
+    pub(super) fn waiting_on_channel(
+        &mut self,
+        frame: FrameRef,
+        channel: &str,
+        start: usize,
+        count: usize,
+    ) -> Result<Vec<i64>, DebugError> {
+        let context = self.context(frame.whose);
+        let frame = self.frame(frame)?;
+        self.scope(&frame, context)?
+            .waiting_on(channel, start, count)
             .map_err(failed)
     }
 

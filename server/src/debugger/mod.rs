@@ -7,6 +7,7 @@ mod accounts;
 mod breaker;
 mod breakpoint_views;
 mod breakpoints;
+mod calls;
 mod closing;
 mod code;
 mod control;
@@ -22,8 +23,10 @@ mod inspection;
 mod landing;
 mod limits;
 mod locating;
+mod machine_list;
 mod message;
 mod output;
+mod passes;
 mod path_guess;
 mod preconditions;
 mod probe_stops;
@@ -34,6 +37,7 @@ mod reachable;
 mod register_list;
 mod request;
 mod returns;
+mod saved;
 mod seizing;
 mod session;
 mod setting;
@@ -50,19 +54,23 @@ mod tests;
 pub(crate) use accounts::{ProbeAccount, ProbeState};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use locating::LocationQuery;
+pub(crate) use passes::Pass;
 pub(crate) use path_guess::ClientPaths;
 pub(crate) use preconditions::{check_backend, check_launch, go_reason};
-pub(crate) use program::{Function, Program};
+pub(crate) use machine_list::RegisterText;
+pub(crate) use program::Program;
 pub(crate) use request::{
     AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
     Shown, Tally,
 };
+pub(crate) use saved::SavedBreakpoints;
 pub(crate) use session::Session;
 pub(crate) use stack_trace::{StackTrace, StackWish, TracedFrame};
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The number a client knows a logical breakpoint by; never used again within a session. Starts at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -191,6 +199,8 @@ pub(crate) enum Event {
         /// Its line.
         line: u32,
     },
+    /// A tracepoint was passed, and the program runs on.
+    Traced(Arc<Pass>),
     /// Logpoints were passed faster than a person reads: their messages in order.
     Backlog(Vec<LogMessage>),
     /// Logpoints were passed faster than their messages could be sent: here so many are missing.

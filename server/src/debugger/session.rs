@@ -15,9 +15,9 @@ use super::program::Program;
 use super::{
     BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, ClientPaths, DebugError,
     EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec,
-    LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
+    LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SavedBreakpoints, SourceBreakpoint, StepKind, Stop,
 };
-use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, ThreadState, Tid, Whose};
+use crate::inspect::{FrameRef, Goroutine, Library, ScopedValue, Stack, ThreadState, Tid, Whose};
 use crate::location::Found;
 use crate::process::{Identity, Launch, Output, own_number, watch};
 use crate::value::{LoadConfig, Value};
@@ -250,6 +250,20 @@ impl Session {
         self.call(|control| control.breakpoint_views())
     }
 
+    /// What the next session needs to set the same breakpoints; also after the target's end.
+    pub(crate) fn export_breakpoints(&self) -> Result<SavedBreakpoints, DebugError> {
+        self.call(|control| control.export_breakpoints())
+    }
+
+    /// Sets the breakpoints of an earlier session: they keep their numbers, names and terms, and lose their hits. Answers those that have no place in this
+    /// target, and why.
+    pub(crate) fn restore_breakpoints(
+        &self,
+        saved: SavedBreakpoints,
+    ) -> Result<Vec<(BreakpointView, String)>, DebugError> {
+        self.call(move |control| control.restore_breakpoints(saved))
+    }
+
     /// All addresses at which something stops the target.
     pub(crate) fn physical_breakpoints(&self) -> Result<Vec<PhysicalView>, DebugError> {
         self.call(|control| control.physical_views())
@@ -296,6 +310,11 @@ impl Session {
     /// The threads, in ascending order, and where each stands.
     pub(crate) fn threads(&self) -> Result<Vec<ThreadState>, DebugError> {
         self.ask(Control::threads)
+    }
+
+    /// The shared libraries that the stopped target has loaded.
+    pub(crate) fn libraries(&self) -> Result<Vec<Library>, DebugError> {
+        self.ask(Control::libraries)
     }
 
     /// What the binary says about the program. Works in every state of the target, also after its end.
@@ -347,6 +366,18 @@ impl Session {
     pub(crate) fn evaluate(&self, frame: FrameRef, expression: &str, config: LoadConfig) -> Result<Value, DebugError> {
         let expression = expression.to_owned();
         self.ask(move |control| control.evaluate(frame, &expression, config))
+    }
+
+    /// The goroutines that wait for the channel that an expression names: at most `count` from the `start`th on.
+    pub(crate) fn waiting_on_channel(
+        &self,
+        frame: FrameRef,
+        channel: &str,
+        start: usize,
+        count: usize,
+    ) -> Result<Vec<i64>, DebugError> {
+        let channel = channel.to_owned();
+        self.ask(move |control| control.waiting_on_channel(frame, &channel, start, count))
     }
 
     /// Loads a value again, further.

@@ -23,7 +23,10 @@ impl Evaluator<'_> {
         let mut value = Value::not_loaded(Arc::clone(&ty), ProcAddr(0));
         name.clone_into(&mut value.name);
         let is_constant = matches!((&x.ty, &x.what), (None, What::Const(_)) | (_, What::Declared(_)));
-        value.traits = value.traits.with_if(is_constant, Traits::CONSTANT);
+        value.traits = value
+            .traits
+            .with_if(is_constant, Traits::CONSTANT)
+            .with_if(x.ty.is_none(), Traits::UNTYPED);
         match &x.what {
             What::Place(addr) => return self.loader.load_typed(name, ty, *addr),
             What::MapFrom { addr, skip } => return self.loader.load_map_from(name, ty, *addr, *skip),
@@ -83,6 +86,10 @@ impl Evaluator<'_> {
                 };
             }
             What::Function { name, .. } => {
+                if let Some(function) = self.loader.binary.function_named(name) {
+                    value.addr = self.loader.bias.to_proc(function.entry);
+                    value.head.base = value.addr.0;
+                }
                 value.content = Content::Func {
                     name: name.to_string(),
                     captured: Vec::new(),

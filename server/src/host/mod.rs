@@ -5,13 +5,15 @@
 //! place, which keeps that state, wakes whoever waits for the target, and hands them on to every subscriber.
 
 mod clients;
+mod debug_info;
 mod movements;
+mod passings;
 mod recipe;
 mod restart;
 mod run;
 mod unattended;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +21,7 @@ use crate::debugger::{DebugError, Event, EventSender, Session, Stop};
 use crate::inspect::{Tid, Whose};
 
 pub(crate) use movements::{Movement, Movements};
+pub(crate) use passings::Advance;
 pub(crate) use recipe::{Origin, Recipe};
 pub(crate) use restart::Again;
 pub(crate) use run::{Passage, Walk};
@@ -67,9 +70,11 @@ pub(crate) enum Status {
     Detached,
 }
 
-/// The target at rest.
+/// The target at rest. It is not moved as long as somebody has this.
 #[derive(Clone)]
 pub(crate) struct Rest {
+    /// Given back when the last who looks has looked.
+    _lease: Arc<Lease>,
     /// The session to ask.
     pub(crate) session: Arc<Session>,
     /// Why it rests.
@@ -80,8 +85,23 @@ pub(crate) struct Rest {
     pub(crate) thread: Option<Tid>,
 }
 
+/// Keeps the target from being moved by one client while another looks at it.
+struct Lease {
+    host: Arc<Host>,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.host.lock().leases -= 1;
+        self.host.tell_all();
+    }
+}
+
 /// One target and its clients.
 pub(crate) struct Host {
+    /// Itself, for who keeps it at rest.
+    this: Weak<Host>,
+
     recipe: Mutex<Recipe>,
     inner: Mutex<Inner>,
     /// The target's status has changed.
@@ -94,6 +114,7 @@ pub(crate) struct Host {
     over: CancellationToken,
     /// Several clients may come, one after the other or together.
     multiclient: bool,
+    debug_info_directories: debug_info::DebugInfoDirectories,
 }
 
 struct Inner {
@@ -104,16 +125,44 @@ struct Inner {
     thread: Option<Tid>,
     /// It was stopped by being attached to, and has not been moved since.
     just_attached: bool,
+    /// How many look at it.
+    leases: usize,
+    /// What tracepoints tell.
+    passings: passings::Passings,
     /// Counts the sessions, so that news of an earlier one is told apart.
     generation: u64,
-    subscribers: Vec<EventSender>,
+    subscribers: Vec<Subscriber>,
+    /// The tasks that hand on what the sessions say.
+    listening: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Whom to tell what happens.
+struct Subscriber {
+    sender: EventSender,
+    /// Also what the target writes, which waits for room.
+    with_output: bool,
+}
+
+fn is_output(event: &Event) -> bool {
+    matches!(event, Event::Stdout(_) | Event::Stderr(_))
 }
 
 impl Inner {
-    /// Hands what is not output to every subscriber; output comes from the session alone.
+    /// Hands what is not output to every subscriber, which takes no time, and forgets those who are gone.
     fn tell(&mut self, event: &Event) {
-        self.subscribers
-            .retain(|subscriber| subscriber.send(event.clone()).is_ok());
+        if !is_output(event) {
+            self.subscribers
+                .retain(|subscriber| subscriber.sender.send(event.clone()).is_ok());
+        }
+    }
+
+    /// Who is to be handed output, and waited for.
+    fn for_output(&self, event: &Event) -> Vec<EventSender> {
+        let wanted = self
+            .subscribers
+            .iter()
+            .filter(|subscriber| subscriber.with_output && is_output(event));
+        wanted.map(|subscriber| subscriber.sender.clone()).collect()
     }
 }
 
@@ -143,6 +192,11 @@ impl Host {
         self.multiclient
     }
 
+    /// Whether what the target writes comes as events.
+    pub(crate) fn captures_output(&self) -> bool {
+        matches!(self.recipe().origin, Origin::Launch { spec, .. } if spec.capture_output)
+    }
+
     /// Done when the server is to end: the target was let go or killed on purpose.
     pub(crate) fn over(&self) -> CancellationToken {
         self.over.clone()
@@ -168,27 +222,40 @@ impl Host {
         self.lock().session.clone().ok_or(HostError::Detached)
     }
 
-    /// Waits until the target stands still, as Delve lets most of its requests wait, and says what is to be looked at.
+    /// Waits until the target stands still, as Delve lets most of its requests wait, and says what is to be looked at. It is not moved meanwhile.
     pub(crate) fn at_rest(&self) -> Result<Rest, HostError> {
         let mut inner = self.lock();
         loop {
-            match inner.status {
-                Status::Exited { pid, status } => return Err(HostError::Exited { pid, status }),
-                Status::Detached => return Err(HostError::Detached),
-                Status::Running => {
-                    inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
-                }
-                Status::Stopped => {
-                    let (Some(session), Some(stop)) = (inner.session.clone(), inner.stop.clone()) else {
-                        return Err(HostError::Detached);
-                    };
-                    return Ok(Rest {
-                        selected: inner.selected.unwrap_or(stop.whose),
-                        thread: inner.thread,
-                        session,
-                        stop,
-                    });
-                }
+            if let Some(rest) = self.rest_of(&mut inner)? {
+                return Ok(rest);
+            }
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// As [`Host::at_rest`]; `None` when the target runs.
+    pub(crate) fn at_rest_now(&self) -> Result<Option<Rest>, HostError> {
+        self.rest_of(&mut self.lock())
+    }
+
+    fn rest_of(&self, inner: &mut Inner) -> Result<Option<Rest>, HostError> {
+        match inner.status {
+            Status::Exited { pid, status } => Err(HostError::Exited { pid, status }),
+            Status::Detached => Err(HostError::Detached),
+            Status::Running => Ok(None),
+            Status::Stopped => {
+                let (Some(session), Some(stop)) = (inner.session.clone(), inner.stop.clone()) else {
+                    return Err(HostError::Detached);
+                };
+                let host = self.this.upgrade().ok_or(HostError::Detached)?;
+                inner.leases += 1;
+                Ok(Some(Rest {
+                    _lease: Arc::new(Lease { host }),
+                    selected: inner.selected.unwrap_or(stop.whose),
+                    thread: inner.thread,
+                    session,
+                    stop,
+                }))
             }
         }
     }

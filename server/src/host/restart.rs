@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use crate::debugger::EndWith;
+use crate::debugger::{BreakpointView, EndWith, SavedBreakpoints, check_launch};
 
 use super::recipe::Origin;
 use super::run::blocking;
@@ -21,7 +21,7 @@ pub(crate) struct Again {
 impl Host {
     /// Ends the target, and brings it about again, held before its first instruction. Breakpoints are kept; those that have no place in the program any more
     /// are left out, and returned with the reason.
-    pub(crate) async fn restart(self: &Arc<Host>, again: Again) -> Result<(), HostError> {
+    pub(crate) async fn restart(self: &Arc<Host>, again: Again) -> Result<Vec<(BreakpointView, String)>, HostError> {
         let Origin::Launch {
             mut spec,
             build,
@@ -36,12 +36,24 @@ impl Host {
             let mut inner = self.lock();
             // What the old one still says concerns nobody any more.
             inner.generation += 1;
-            inner.status = Status::Detached;
-            inner.session.take()
+            let gone = match inner.status {
+                Status::Exited { pid, status } => (pid, status),
+                _ => (inner.session.as_ref().map_or(0, |session| session.pid()), 0),
+            };
+            // Until there is another, and for good if there will be none.
+            let (pid, status) = gone;
+            inner.status = Status::Exited { pid, status };
+            inner.session.clone()
         };
-        if let Some(old) = &old {
-            let old = Arc::clone(old);
-            blocking(move || old.end(EndWith::Kill)).await?;
+        self.tell_all();
+        let mut saved = SavedBreakpoints::default();
+        if let Some(old) = old {
+            let exported = move || {
+                let saved = old.export_breakpoints();
+                old.end(EndWith::Kill);
+                saved
+            };
+            saved = blocking(exported).await??;
         }
         if let Some((args, redirect)) = again.reset {
             spec.args = args;
@@ -53,15 +65,18 @@ impl Host {
             };
             build.rebuild_quietly().await.map_err(HostError::Failed)?;
         }
+        check_launch(&spec).map_err(|error| HostError::Failed(format!("could not launch process: {error}")))?;
         {
             let mut recipe = self.recipe.lock().unwrap_or_else(PoisonError::into_inner);
             recipe.origin = Origin::Launch { spec, build, binary };
         }
         self.begin(false).await?;
+        let session = self.session()?;
+        let discarded = blocking(move || session.restore_breakpoints(saved)).await??;
         let stop = self.lock().stop.clone();
         if let Some(stop) = stop {
             self.lock().tell(&crate::debugger::Event::Stopped(stop));
         }
-        Ok(())
+        Ok(discarded)
     }
 }

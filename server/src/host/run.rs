@@ -1,6 +1,6 @@
 //! Moving the target on, and waiting for it to rest.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::debugger::{EndWith, Event, StepKind};
 use crate::inspect::Whose;
@@ -52,21 +52,29 @@ impl Host {
 
     /// As [`Host::start`], for threads that may block.
     pub(crate) fn start_here(&self, walk: Walk) -> Result<(), HostError> {
-        let rest = self.at_rest()?;
-        {
+        let session = {
             let mut inner = self.lock();
-            if inner.status != Status::Stopped {
-                // Somebody else was quicker.
-                return Ok(());
+            loop {
+                match inner.status {
+                    Status::Exited { pid, status } => return Err(HostError::Exited { pid, status }),
+                    Status::Detached => return Err(HostError::Detached),
+                    Status::Stopped if inner.leases == 0 => break,
+                    // It runs, or somebody looks at it.
+                    Status::Stopped | Status::Running => {
+                        inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                    }
+                }
             }
+            let session = inner.session.clone().ok_or(HostError::Detached)?;
             inner.status = Status::Running;
             inner.just_attached = false;
             // Before the target moves, so that no subscriber hears of its next stop first.
             inner.tell(&Event::Resumed);
-        }
+            session
+        };
         let moved = match walk {
-            Walk::Continue => rest.session.resume(),
-            Walk::Step(whose, kind) => rest.session.step(whose, kind),
+            Walk::Continue => session.resume(),
+            Walk::Step(whose, kind) => session.step(whose, kind),
         };
         if let Err(error) = moved {
             self.put_back();

@@ -5,12 +5,14 @@
 
 mod ancestors;
 mod assign;
+mod channel_waiters;
 mod deferred;
 mod defers;
 mod frame_memory;
 mod g;
 mod goroutine;
 mod labels;
+mod libraries;
 mod package_variables;
 mod places;
 mod registers;
@@ -31,6 +33,7 @@ pub(crate) use deferred::{Deferred, deferred_by_frame};
 pub(crate) use defers::{DeferLayout, deferred_calls};
 pub(crate) use g::{RunningGoroutine, load_bias, running_goroutine};
 pub(crate) use goroutine::{goroutine, goroutines, is_users};
+pub(crate) use libraries::{Library, libraries};
 pub(crate) use package_variables::{all_package_variables, package_variables};
 pub(crate) use registers::Registers;
 pub(crate) use scope::{FrameScope, GoroutineContext};

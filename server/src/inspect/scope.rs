@@ -111,7 +111,9 @@ impl<'a> FrameScope<'a> {
             return;
         };
         let variable = scoped.variable;
-        let mut location = self.binary.location_text(variable, self.frame.lookup_pc);
+        let mut location = self
+            .binary
+            .location_text(variable, self.frame.lookup_pc, self.frame.pc.0);
         if variable.escaped() && !location.is_empty() {
             location.push_str(" (escaped)");
         }

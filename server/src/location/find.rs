@@ -1,12 +1,11 @@
 //! What a location expression means in a program.
 
-use regex::Regex;
 use spelunk_dwarf::{Binary, FileAddr, Kind, LoadBias, ProcAddr};
 
 use super::function::candidates;
 use super::function_name::ends_in;
 use super::spec::parse_literal;
-use super::{LocationError, LocationSpec, places_of_function, places_of_line};
+use super::{LocationError, LocationSpec, pattern, places_of_function, places_of_line};
 use crate::inspect::FrameScope;
 use crate::value::{Content, LoadConfig};
 
@@ -208,9 +207,8 @@ impl Find<'_> {
         if self.here.is_none() {
             return Err("could not determine location (scope is nil)".into());
         }
-        // Go's regular expressions and these share their syntax.
-        let regex =
-            Regex::new(regex).map_err(|error| LocationError::Failed(format!("invalid filter argument: {error}")))?;
+        let regex = pattern::compile(regex)
+            .map_err(|error| LocationError::Failed(format!("invalid filter argument: {error}")))?;
         let bodies = self.binary.functions().iter().map(|function| &*function.name);
         let has_no_body = |name: &&str| self.binary.function_named(name).is_none();
         let copies = self

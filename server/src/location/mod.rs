@@ -8,6 +8,7 @@ mod error;
 mod find;
 mod function;
 mod function_name;
+pub(crate) mod pattern;
 mod spec;
 mod statements;
 mod substitute;

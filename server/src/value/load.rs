@@ -127,6 +127,9 @@ impl Loader<'_> {
             traits: Traits::default(),
             origin: None,
         };
+        if let Kind::Array { len, .. } = value.ty.kind {
+            value.head = array_head(addr, len);
+        }
         if value.unreadable.is_some() || addr == ProcAddr(0) {
             return value;
         }
@@ -138,12 +141,15 @@ impl Loader<'_> {
             value.unreadable = Some("nested too deeply".to_owned());
             return value;
         }
-        let mut head = Head::default();
+        let mut head = value.head;
         let content = self.content(&value, level, &mut head);
         value.head = head;
         match content {
             Ok(content) => value.content = content,
             Err(why) => value.unreadable = Some(why),
+        }
+        if matches!(value.content, Content::UnsafePointer(_)) && !self.config.follow_pointers {
+            value.traits = value.traits.with(Traits::ONLY_ADDRESS);
         }
         value.constant = self.constant_of(&value);
         value
@@ -195,11 +201,6 @@ impl Loader<'_> {
             }
             Kind::Array { elem, len, stride } => {
                 let len = i64::try_from(*len).map_err(|_| "array length out of range".to_owned())?;
-                *head = Head {
-                    base: addr.0,
-                    len,
-                    cap: len,
-                };
                 Content::Array {
                     len,
                     elements: self.elements(*elem, *stride, addr.0, len, level)?,
@@ -438,6 +439,9 @@ impl Loader<'_> {
     pub(crate) fn outline(&self, ty: Arc<Type>, addr: ProcAddr) -> Value {
         let mut value = Value::not_loaded(ty, addr);
         value.traits = Traits::ONLY_ADDRESS;
+        if let Kind::Array { len, .. } = value.ty.kind {
+            value.head = array_head(addr, len);
+        }
         if addr == ProcAddr(0) {
             return value;
         }
@@ -451,16 +455,11 @@ impl Loader<'_> {
                 let (len, cap) = (word(8)? as i64, word(16)? as i64);
                 Ok(Head { base, len, cap })
             }),
-            Kind::Array { len, .. } => {
-                let len = i64::try_from(*len).unwrap_or(i64::MAX);
-                let base = addr.0;
-                Ok(Head { base, len, cap: len })
-            }
             Kind::Chan { .. } => word(0).map(|base| Head {
                 base,
                 ..Head::default()
             }),
-            _ => Ok(Head::default()),
+            _ => Ok(value.head),
         };
         // What cannot be read says so when somebody asks for it.
         value.head = head.unwrap_or_default();
@@ -540,6 +539,13 @@ impl Loader<'_> {
         }
         (n != 0 && rest == 0).then(|| names.join("|"))
     }
+}
+
+/// What is known of an array by its type alone.
+fn array_head(addr: ProcAddr, len: u64) -> Head {
+    let len = i64::try_from(len).unwrap_or(i64::MAX);
+    let base = addr.0;
+    Head { base, len, cap: len }
 }
 
 /// Whether values of the runtime type at `runtime_type` stand in an interface themselves, rather than behind a pointer.

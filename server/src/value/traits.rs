@@ -21,8 +21,12 @@ impl Traits {
     pub(crate) const MADE_UP: Traits = Traits(1 << 5);
     /// A register of the processor.
     pub(crate) const REGISTER: Traits = Traits(1 << 7);
-    /// It was not loaded because the limits did not let a pointer or an interface be followed. Delve has a field for it and no flag.
+    /// It was not loaded because the limits did not let a pointer or an interface be followed; of an `unsafe.Pointer`: what it leads to would not have been.
+    /// Delve has a field for it and no flag.
     pub(crate) const ONLY_ADDRESS: Traits = Traits(1 << 15);
+
+    /// A constant without a type. Delve has no flag for it either.
+    pub(crate) const UNTYPED: Traits = Traits(1 << 14);
 
     /// These and others.
     pub(crate) fn with(self, others: Traits) -> Traits {
@@ -41,7 +45,7 @@ impl Traits {
 
     /// Delve's number for them.
     pub(crate) fn number(self) -> u16 {
-        self.0 & !Traits::ONLY_ADDRESS.0
+        self.0 & !(Traits::ONLY_ADDRESS.0 | Traits::UNTYPED.0)
     }
 }
 

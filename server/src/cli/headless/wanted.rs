@@ -186,7 +186,7 @@ impl Launch {
             args: self.args.clone(),
             env: Vec::new(),
             cwd: self.directory(global).await,
-            capture_output: false,
+            capture_output: global.capture_output,
             redirect: self.redirect.clone(),
             disable_aslr: global.disable_aslr,
         })

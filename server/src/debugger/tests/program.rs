@@ -220,8 +220,9 @@ impl Debugged {
                 Event::Backlog(messages) => log.extend(messages.into_iter().map(|message| message.text)),
                 Event::Suppressed(left_out) => panic!("{left_out:?}"),
                 Event::Notice(text) | Event::Warning(text) => eprintln!("notice: {text}"),
+                Event::Resumed => {}
                 Event::BreakpointChanged(state) => eprintln!("changed: {state:?}"),
-                Event::Stdout(_) | Event::Stderr(_) => {}
+                Event::Stdout(_) | Event::Stderr(_) | Event::Resumed => {}
             }
         }
     }

@@ -2,17 +2,18 @@
 
 use spelunk_dwarf::ProcAddr;
 
+use super::variables::variables_of;
 use super::{Methods, RpcError, goroutines, scope};
 use crate::debugger::{
     AskedLoad, BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression,
-    LocationQuery, Session,
+    LocationQuery, Pass, Session, StackWish,
 };
-use crate::host::{Host, Origin, Rest};
-use crate::inspect::{FrameRef, Tid, Whose};
-use crate::location::{LocationError, LocationSpec};
+use crate::host::{Host, HostError, Origin, Rest};
+use crate::inspect::{FrameRef, StackOptions, Tid, Whose};
+use crate::location::{LocationError, LocationSpec, Place};
 use crate::rpc::go_json::{Slice, wire};
-use crate::rpc::wire::{Breakpoint, BreakpointInfo, EvalScope, Location, Thread, Variable, WatchType};
-use crate::value::LoadConfig;
+use crate::rpc::wire::{Breakpoint, BreakpointInfo, EvalScope, Location, Stackframe, Thread, Variable, WatchType};
+use crate::value::{LoadConfig, Value};
 
 wire! { "rpc2";
     /// Asks for a breakpoint.
@@ -189,6 +190,50 @@ pub(super) fn mark_threads(rest: &Rest, threads: &mut [Thread], with_info: bool)
     Ok(())
 }
 
+/// A thread that has passed a tracepoint, as it was then.
+pub(super) fn thread_of_pass(session: &Session, pass: &Pass) -> Result<Thread, RpcError> {
+    let program = session.program()?;
+    let pid = session.pid();
+    let at = Location::of_place(&program, &Place::Address(pass.pc), pid);
+    let view = session.breakpoints()?.into_iter().find(|view| view.id == pass.id);
+    let breakpoint = view.map(|mut view| {
+        view.hits.total = pass.number.0;
+        view.hits.by_goroutine.insert(pass.goroutine, pass.number.1);
+        Box::new(Breakpoint::of(&view, pid))
+    });
+    let variable = |(name, value): &(String, Result<Value, String>)| match value {
+        Ok(value) => Variable {
+            name: name.clone(),
+            ..Variable::of(value)
+        },
+        Err(why) => unevaluated(name, why),
+    };
+    Ok(Thread {
+        id: pass.thread.0 as isize,
+        pc: at.pc,
+        file: at.file,
+        line: at.line,
+        function: at.function,
+        goroutine_id: pass.goroutine,
+        breakpoint,
+        breakpoint_info: Some(Box::new(BreakpointInfo {
+            variables: Slice::nil_if_empty(pass.variables.iter().map(variable).collect()),
+            arguments: Slice::nil_if_empty(variables_of(&pass.arguments)),
+            ..BreakpointInfo::default()
+        })),
+        ..Thread::default()
+    })
+}
+
+/// An expression that has no value where it was to be evaluated.
+fn unevaluated(expression: &str, why: &str) -> Variable {
+    Variable {
+        name: expression.to_owned(),
+        unreadable: format!("eval error: {why}"),
+        ..Variable::default()
+    }
+}
+
 /// What a breakpoint collects where a thread has come to it.
 fn collect(rest: &Rest, goroutine: i64, thread: Tid, terms: &BreakpointTerms) -> BreakpointInfo {
     let whose = match goroutine {
@@ -205,13 +250,21 @@ fn collect(rest: &Rest, goroutine: i64, thread: Tid, terms: &BreakpointTerms) ->
         deferred: 0,
     };
     let session = &rest.session;
+    if let Some(depth) = usize::try_from(terms.stacktrace).ok().filter(|depth| *depth > 0) {
+        let wish = StackWish {
+            depth: depth.saturating_add(1),
+            skip: 0,
+            options: StackOptions::default(),
+            deferred: false,
+            variables: None,
+        };
+        if let (Ok(stack), Ok(program)) = (session.stack_trace(whose, wish), session.program()) {
+            info.stacktrace = Stackframe::of_stack(&program, &stack).into();
+        }
+    }
     let evaluate = |expression: &String| match session.evaluate(frame, expression, LoadConfig::FULL) {
         Ok(value) => Variable::of(&value),
-        Err(error) => Variable {
-            name: expression.clone(),
-            unreadable: format!("eval error: {error}"),
-            ..Variable::default()
-        },
+        Err(error) => unevaluated(expression, &error.to_string()),
     };
     info.variables = Slice::nil_if_empty(terms.variables.iter().map(evaluate).collect());
     let load = |config: &AskedLoad, parameters: bool| {
@@ -396,7 +449,12 @@ fn find_location(host: &Host, asked: &FindLocationIn) -> Result<FindLocationOut,
 }
 
 fn cancel_next(host: &Host, _: &CancelNextIn) -> Result<CancelNextOut, RpcError> {
-    host.at_rest()?.session.cancel_step()?;
+    match host.at_rest() {
+        Ok(rest) => rest.session.cancel_step()?,
+        // Nothing that has ended steps.
+        Err(HostError::Exited { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     Ok(CancelNextOut {})
 }
 

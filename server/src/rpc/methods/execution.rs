@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::{Answer, CallContext, Methods, RpcError, goroutines, threads, variables};
-use crate::debugger::{StepKind, StopReason};
-use crate::host::{Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
+use crate::debugger::{Pass, StepKind, StopReason};
+use crate::host::{Advance, Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
 use crate::rpc::go_json::{Slice, wire};
-use crate::rpc::wire::{DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, LoadConfig, Target, Thread};
+use crate::rpc::wire::{
+    DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig, Location, Target, Thread,
+};
 
 wire! { "rpc2";
     /// Asks where the target stands.
@@ -186,17 +188,19 @@ fn restart(host: Arc<Host>, asked: RestartIn, call: CallContext) -> Answer<Resta
         if !asked.position.is_empty() {
             return Err("not a recording".into());
         }
+        settle(&host, &call).await?;
         let reset = asked.reset_args.then(|| {
             let files = asked.new_redirects.map(|file| (!file.is_empty()).then(|| file.into()));
             (asked.new_args.0.unwrap_or_default(), files)
         });
-        host.restart(Again {
+        let again = Again {
             reset,
             rebuild: asked.rebuild,
-        })
-        .await?;
+        };
+        let discarded = host.restart(again).await?;
+        let discarded = discarded.iter().map(|(view, why)| DiscardedBreakpoint::of(view, why));
         Ok(RestartOut {
-            discarded_breakpoints: Slice::from(Vec::new()),
+            discarded_breakpoints: discarded.collect(),
         })
     })
 }
@@ -243,6 +247,7 @@ fn list_targets(host: &Host, _: &ListTargetsIn) -> Result<ListTargetsOut, RpcErr
         Err(error) => return Err(error.into()),
     };
     let mut threads = threads::threads_of(&rest)?;
+    super::breakpoints::mark_threads(&rest, &mut threads, false)?;
     let current = current_thread(host, &rest, &threads).cloned();
     Ok(ListTargetsOut {
         targets: vec![Target {
@@ -269,15 +274,24 @@ fn follow_exec_enabled(_: &Host, _: &FollowExecEnabledIn) -> Result<FollowExecEn
 fn state(host: Arc<Host>, asked: StateIn, call: CallContext) -> Answer<StateOut> {
     call.set_up.notify_one();
     Box::pin(async move {
-        let state = if asked.non_blocking && host.status() == Status::Running {
-            DebuggerState {
-                running: true,
-                ..DebuggerState::default()
-            }
-        } else {
+        if !asked.non_blocking {
             settle(&host, &call).await?;
-            on_a_thread(move || state_at_rest(&host, None, false)).await?
-        };
+        }
+        let state = on_a_thread(move || {
+            let rest = if asked.non_blocking {
+                host.at_rest_now()?
+            } else {
+                Some(host.at_rest()?)
+            };
+            match rest {
+                Some(rest) => state_of(&host, &rest, None, false),
+                None => Ok(DebuggerState {
+                    running: true,
+                    ..DebuggerState::default()
+                }),
+            }
+        })
+        .await?;
         Ok(StateOut {
             state: Some(Box::new(state)),
         })
@@ -325,22 +339,30 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
         (_, Some(kind)) => {
             settle(host, call).await?;
             let waiting = Arc::clone(host);
-            let rest = on_a_thread(move || waiting.at_rest().map_err(RpcError::from)).await;
-            let rest = match (rest, host.status()) {
+            // The target is given back before it is moved.
+            let looked = on_a_thread(move || {
+                let rest = waiting.at_rest()?;
+                Ok((rest.selected, rest.stop.step_interrupted))
+            })
+            .await;
+            let (selected, is_interrupted) = match (looked, host.status()) {
                 (_, Status::Exited { pid, status }) => return Ok(exited(pid, status)),
-                (rest, _) => rest?,
+                (looked, _) => looked?,
             };
             let by_instruction = matches!(kind, StepKind::IntoInstruction | StepKind::OverInstruction);
-            if rest.stop.step_interrupted && !by_instruction {
+            if is_interrupted && !by_instruction {
                 return Err("next while nexting".into());
             }
-            host.walk(Walk::Step(rest.selected, kind), || call.set_up.notify_one())
+            let step = Walk::Step(selected, kind);
+            host.advance(step, &call.gone, || call.set_up.notify_one()).await
+        }
+        ("continue" | "directionCongruentContinue", _) => {
+            host.advance(Walk::Continue, &call.gone, || call.set_up.notify_one())
                 .await
         }
-        ("continue" | "directionCongruentContinue", _) => host.walk(Walk::Continue, || call.set_up.notify_one()).await,
         ("halt", _) => {
             call.set_up.notify_one();
-            host.halt().await
+            host.halt().await.map(Advance::Arrived)
         }
         (
             "rewind"
@@ -365,16 +387,26 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
             .await;
         }
         // Delve takes a command that it does not know for none, and says where the target stands.
-        _ => host.arrival().await,
+        _ => host.arrival().await.map(Advance::Arrived),
     };
-    if let Ok(Passage::Exited { pid, status }) | Err(HostError::Exited { pid, status }) = passage {
-        return Ok(exited(pid, status));
+    match passage {
+        Ok(Advance::Arrived(Passage::Exited { pid, status })) | Err(HostError::Exited { pid, status }) => {
+            return Ok(exited(pid, status));
+        }
+        Ok(Advance::Passed(pass)) => {
+            let host = Arc::clone(host);
+            return on_a_thread(move || state_in_passing(&host, &pass, kind.is_some())).await;
+        }
+        Ok(Advance::Arrived(Passage::Stopped)) => {}
+        Err(error) => return Err(error.into()),
     }
-    passage?;
     let with_info = asked.name != "halt";
     let (host, config) = (Arc::clone(host), asked.return_info_load_config.clone());
     let is_unattended = call.gone.is_cancelled();
     on_a_thread(move || {
+        if let StopReason::Failed(why) = host.at_rest()?.stop.reason.clone() {
+            return Err(RpcError(why));
+        }
         if is_unattended && let Some(text) = unattended(&host.at_rest()?) {
             eprint!("{text}");
         }
@@ -422,8 +454,16 @@ pub(super) fn state_at_rest(
     returns: Option<&LoadConfig>,
     with_info: bool,
 ) -> Result<DebuggerState, RpcError> {
-    let rest = host.at_rest()?;
-    let mut threads = threads::threads_of(&rest)?;
+    state_of(host, &host.at_rest()?, returns, with_info)
+}
+
+fn state_of(
+    host: &Host,
+    rest: &Rest,
+    returns: Option<&LoadConfig>,
+    with_info: bool,
+) -> Result<DebuggerState, RpcError> {
+    let mut threads = threads::threads_of(rest)?;
     if let Some(config) = returns {
         let values = rest
             .session
@@ -434,7 +474,7 @@ pub(super) fn state_at_rest(
             thread.return_values = variables::variables_of(&values).into();
         }
     }
-    super::breakpoints::mark_threads(&rest, &mut threads, with_info)?;
+    super::breakpoints::mark_threads(rest, &mut threads, with_info)?;
     let current = current_thread(host, &rest, &threads);
     Ok(DebuggerState {
         pid: rest.session.pid() as isize,
@@ -444,6 +484,38 @@ pub(super) fn state_at_rest(
         threads: threads.into(),
         next_in_progress: rest.stop.step_interrupted,
         stop_reason: reason(host, &rest).to_owned(),
+        ..DebuggerState::default()
+    })
+}
+
+/// What a client is told when a tracepoint was passed: what Delve would say if the target stood there.
+fn state_in_passing(host: &Host, pass: &Pass, is_step: bool) -> Result<DebuggerState, RpcError> {
+    let session = host.last_session()?;
+    let thread = super::breakpoints::thread_of_pass(&session, pass)?;
+    let at = Location {
+        pc: thread.pc,
+        file: thread.file.clone(),
+        line: thread.line,
+        function: thread.function.clone(),
+        ..Location::default()
+    };
+    let goroutine = (pass.goroutine != 0).then(|| {
+        Box::new(Goroutine {
+            id: pass.goroutine,
+            current_loc: at.clone(),
+            user_current_loc: at,
+            thread_id: thread.id,
+            ..Goroutine::default()
+        })
+    });
+    Ok(DebuggerState {
+        pid: session.pid() as isize,
+        target_command_line: command_line_of(session.pid()),
+        current_thread: Some(Box::new(thread.clone())),
+        selected_goroutine: goroutine,
+        threads: vec![thread].into(),
+        next_in_progress: is_step,
+        stop_reason: "breakpoint".to_owned(),
         ..DebuggerState::default()
     })
 }
@@ -484,7 +556,11 @@ fn reason(host: &Host, rest: &Rest) -> &'static str {
 
 /// The command line of the target, its arguments parted by spaces.
 fn command_line(rest: &Rest) -> String {
-    let read = std::fs::read(format!("/proc/{}/cmdline", rest.session.pid())).unwrap_or_default();
+    command_line_of(rest.session.pid())
+}
+
+fn command_line_of(pid: i32) -> String {
+    let read = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let text = String::from_utf8_lossy(&read);
     text.trim_end_matches('\0').replace('\0', " ")
 }

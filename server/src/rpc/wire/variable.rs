@@ -67,6 +67,13 @@ impl Variable {
             children: Slice(Some(Vec::new())),
             ..Variable::default()
         };
+        if value.traits.has(Traits::UNTYPED) {
+            variable.type_name.clear();
+            variable.real_type.clear();
+            if matches!(value.content, Content::NotLoaded) {
+                variable.become_nil();
+            }
+        }
         variable.fill(value);
         variable
     }
@@ -97,20 +104,25 @@ impl Variable {
                 }
             }
             Content::Pointer(pointee) => {
-                self.len = 1;
-                self.value = pointee.addr.0.to_string();
+                // One that was computed stands in no memory, and Delve has no number for it.
+                if self.addr != 0 {
+                    self.len = 1;
+                    self.value = pointee.addr.0.to_string();
+                }
                 self.children = vec![Variable::of(pointee)].into();
             }
             Content::UnsafePointer(address) => {
                 self.len = 1;
                 self.value = address.to_string();
-                let target = Variable {
+                let followed = !std::mem::take(&mut self.only_addr);
+                let mut target = Variable {
                     addr: *address,
-                    type_name: "void".to_owned(),
-                    real_type: "void".to_owned(),
-                    children: Slice(Some(Vec::new())),
-                    ..Variable::default()
+                    only_addr: !followed,
+                    ..Variable::void()
                 };
+                if followed && *address != 0 {
+                    "unknown or unsupported kind: \"invalid\"".clone_into(&mut target.unreadable);
+                }
                 self.children = vec![target].into();
             }
             Content::Slice {
@@ -132,13 +144,7 @@ impl Variable {
                 self.children = fields.iter().map(Variable::of).collect();
             }
             Content::NilInterface => {
-                let nothing = Variable {
-                    type_name: "void".to_owned(),
-                    real_type: "void".to_owned(),
-                    children: Slice(Some(Vec::new())),
-                    ..Variable::default()
-                };
-                self.children = vec![nothing].into();
+                self.children = vec![Variable::void()].into();
             }
             Content::Interface(held) => {
                 let mut held = Variable::of(held);
@@ -171,6 +177,27 @@ impl Variable {
         }
     }
 
+    /// What is of no type that has values.
+    fn void() -> Variable {
+        Variable {
+            type_name: "void".to_owned(),
+            real_type: "void".to_owned(),
+            children: Slice(Some(Vec::new())),
+            ..Variable::default()
+        }
+    }
+
+    /// `nil` itself is a pointer that leads nowhere.
+    fn become_nil(&mut self) {
+        let nowhere = Variable {
+            only_addr: true,
+            children: Slice(Some(Vec::new())),
+            ..Variable::default()
+        };
+        self.kind = ReflectKind(POINTER);
+        self.children = vec![nowhere].into();
+    }
+
     fn complex(&mut self, kind: u64, real: &str, imaginary: &str) {
         let part = |name: &str, text: &str| Variable {
             name: name.to_owned(),
@@ -187,6 +214,8 @@ impl Variable {
 /// Go's `reflect.Float32` and `reflect.Float64`.
 const FLOAT32: u64 = 13;
 const FLOAT64: u64 = 14;
+/// Go's `reflect.Pointer`.
+const POINTER: u64 = 22;
 
 /// The number that Delve gives to a type's kind: that of Go's `reflect.Kind`, but all integers are `int` or `uint`.
 pub(crate) fn reflect_kind(ty: &Type) -> ReflectKind {
@@ -204,7 +233,7 @@ pub(crate) fn reflect_kind(ty: &Type) -> ReflectKind {
         Kind::Func => 19,
         Kind::Interface { .. } => 20,
         Kind::Map { .. } => 21,
-        Kind::Pointer { .. } => 22,
+        Kind::Pointer { .. } => POINTER,
         Kind::Slice { .. } => 23,
         Kind::String => 24,
         Kind::Struct { .. } => 25,

@@ -4,7 +4,7 @@ use regex::Regex;
 use regex_syntax::ast::{self, ErrorKind};
 
 /// A regular expression of a client, or what Go says of it (`regexp/syntax`, Go 1.26).
-pub(super) fn compile(pattern: &str) -> Result<Regex, String> {
+pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
     if let Err(error) = ast::parse::Parser::new().parse(pattern) {
         return Err(format!("error parsing regexp: {}", in_gos_words(pattern, &error)));
     }
