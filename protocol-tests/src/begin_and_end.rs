@@ -243,6 +243,10 @@ impl Cell {
     pub fn play(self, program: &Path, expected: (ServerIs, ProgramIs)) -> Result<Left> {
         let mut scene = Scene::begin(self.begin, program)?;
         scene.bring_to(self.during)?;
+        if scene.target == 0 {
+            // Before it was first moved on it may have been a process that did not execute its program yet.
+            scene.target = launched(&scene.server, &scene.built)?;
+        }
         let family = descendants(scene.server.pid());
         scene.end(self.end)?;
         scene.left(expected, &family)
@@ -301,7 +305,7 @@ impl Scene {
             beats(&folder)?;
         }
         let pid = attached.map(|pid| pid.to_string()).unwrap_or_default();
-        let mut scene = match begin {
+        let scene = match begin {
             Begin::EditorLaunches | Begin::EditorAttaches => {
                 let DapServer { process, address } = DapServer::start(program)?;
                 let mut editor = DapConnection::connect(&address)?;
@@ -313,7 +317,9 @@ impl Scene {
             }
             Begin::Exec | Begin::Attach | Begin::ExecForMany | Begin::AttachForMany => {
                 let server = headless(program, begin, &pid, &target, &words)?;
-                let client = server.connect()?;
+                let mut client = server.connect()?;
+                // It listens before it has attached.
+                client.call("IsMulticlient", &json!({}))?;
                 (server.server, server.address, Driver::Client(client, None))
             }
             Begin::EditorJoinsExec | Begin::EditorJoinsAttach => {
@@ -323,10 +329,6 @@ impl Scene {
                 (server.server, server.address, Driver::Editor(Box::new(editor)))
             }
         };
-        let target = match attached {
-            Some(pid) => pid,
-            None => launched(&mut scene.0, &built)?,
-        };
         let (server, address, driver) = scene;
         Ok(Scene {
             server,
@@ -334,7 +336,7 @@ impl Scene {
             driver: Some(driver),
             built,
             folder,
-            target,
+            target: attached.unwrap_or(0),
             begin,
             has_disconnected: false,
             _stage: stage,
@@ -550,7 +552,7 @@ fn headless(program: &Path, begin: Begin, pid: &str, target: &str, words: &str) 
 
 /// The process that a server has started.
 #[track_caller]
-fn launched(server: &mut ChildGroup, built: &Built) -> Result<i32> {
+fn launched(server: &ChildGroup, built: &Built) -> Result<i32> {
     let wanted = fs::canonicalize(&built.program).attempt("finding the program")?;
     wait_until("the launched program", STEP, || {
         descendants(server.pid())
