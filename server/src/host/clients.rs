@@ -30,6 +30,7 @@ impl Host {
                 thread: None,
                 just_attached: false,
                 leases: 0,
+                commands: 0,
                 passings: Passings::default(),
                 generation: 0,
                 subscribers: Vec::new(),

@@ -97,6 +97,18 @@ impl Drop for Lease {
     }
 }
 
+/// A command that has not been answered.
+pub(crate) struct UnderWay {
+    host: Arc<Host>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.host.lock().commands -= 1;
+        self.host.tell_all();
+    }
+}
+
 /// One target and its clients.
 pub(crate) struct Host {
     /// Itself, for who keeps it at rest.
@@ -127,6 +139,8 @@ struct Inner {
     just_attached: bool,
     /// How many look at it.
     leases: usize,
+    /// How many commands have not been answered.
+    commands: usize,
     /// What tracepoints tell.
     passings: passings::Passings,
     /// Counts the sessions, so that news of an earlier one is told apart.
