@@ -497,6 +497,7 @@ fn state_of(
         thread.breakpoint = Some(Box::new(Breakpoint {
             name: "hardcoded-breakpoint".to_owned(),
             hit_count: StringMap(Some(BTreeMap::new())),
+            disabled: true,
             ..Breakpoint::default()
         }));
         thread.breakpoint_info = with_info.then(Box::<BreakpointInfo>::default);
