@@ -10,6 +10,17 @@ use super::control::{Control, Phase};
 use super::request::{BreakpointTerms, BreakpointView, PhysicalView, Shown, Tally};
 use crate::inspect::Tid;
 
+/// What clients have made of one of the debugger's own breakpoints, and how often it was hit.
+#[derive(Debug, Default)]
+pub(super) struct OwnBreakpoint {
+    /// Its terms, where a client has changed them.
+    pub(super) terms: Option<BreakpointTerms>,
+    /// Whether a client has taken it away.
+    pub(super) is_cleared: bool,
+    /// Its hits.
+    pub(super) hits: Tally,
+}
+
 impl Exception {
     /// What Delve calls its breakpoint (`pkg/proc/breakpoints.go`).
     fn name(self) -> &'static str {
@@ -58,6 +69,10 @@ impl Control {
     }
 
     fn exception_view(&self, exception: Exception) -> Option<BreakpointView> {
+        let own = self.own.get(&exception.id());
+        if own.is_some_and(|own| own.is_cleared) {
+            return None;
+        }
         let places = exception.places(&self.binary);
         let enabled = wanted_exceptions(self.exceptions).any(|wanted| wanted == exception);
         if places.is_empty() {
@@ -65,16 +80,18 @@ impl Control {
         }
         Some(BreakpointView {
             id: exception.id(),
-            terms: BreakpointTerms {
-                name: exception.name().to_owned(),
-                variables: exception.variables(),
-                ..BreakpointTerms::default()
-            },
+            terms: own
+                .and_then(|own| own.terms.clone())
+                .unwrap_or_else(|| BreakpointTerms {
+                    name: exception.name().to_owned(),
+                    variables: exception.variables(),
+                    ..BreakpointTerms::default()
+                }),
             at: self.shown(&places),
             addresses: if enabled { self.addresses(&places) } else { Vec::new() },
             expression: String::new(),
             enabled,
-            hits: self.own_hits.get(&exception.id()).cloned().unwrap_or_default(),
+            hits: own.map(|own| own.hits.clone()).unwrap_or_default(),
         })
     }
 

@@ -139,7 +139,10 @@ impl Control {
                 Ok(true) => at.push(id),
                 Ok(false) => {}
                 // A condition that cannot be evaluated stops the program, and the client is told why, as Delve does.
-                Err(why) => failure = failure.or(Some(why)),
+                Err(why) => {
+                    at.push(id);
+                    failure = failure.or(Some(why));
+                }
             }
         }
         if !at.is_empty() {
@@ -199,7 +202,7 @@ impl Control {
         let Some(logical) = self.breakpoints.get(id) else {
             // The debugger's own have no terms. Any other was taken out after the thread had come to it.
             if is_own(id) {
-                let tally = self.own_hits.entry(id).or_default();
+                let tally = &mut self.own.entry(id).or_default().hits;
                 tally.total += 1;
                 if let Some(goroutine) = goroutine {
                     *tally.by_goroutine.entry(goroutine).or_default() += 1;
@@ -207,15 +210,17 @@ impl Control {
             }
             return Ok(is_own(id));
         };
-        if let Some(condition) = logical.parsed.condition.clone()
-            && !self.holds(passer, &condition)?
-        {
+        let condition = logical.parsed.condition.clone();
+        let held = condition.map_or(Ok(true), |condition| self.holds(passer, &condition));
+        if held == Ok(false) {
             return Ok(false);
         }
+        // One that has no value counts as one that holds, as in Delve.
         let of_goroutine = self.count_hit_of(id, goroutine);
         if !decided && !self.count_hit(id, of_goroutine) {
             return Ok(false);
         }
+        held?;
         let Some(logical) = self.breakpoints.get(id) else {
             return Ok(false);
         };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use spelunk_bpf::{Flags, HitCounts, RecordView};
-use spelunk_dwarf::{Binary, FileAddr, Function, ProcAddr};
+use spelunk_dwarf::{Binary, FileAddr, Function, FunctionInfo, PieceKind, ProcAddr, Variable};
 
 use super::BreakpointId;
 use super::breakpoints::{GoroutineHits, Logical, count_of_goroutine};
@@ -134,7 +134,8 @@ impl Collection {
                         .with_if(variable.escaped(), Traits::ESCAPED)
                         .with_if(scoped.shadowed, Traits::SHADOWED)
                         .with_if(variable.is_param && !variable.is_result, Traits::ARGUMENT)
-                        .with_if(variable.is_result, Traits::RESULT),
+                        .with_if(variable.is_result, Traits::RESULT)
+                        .with_if(!is_in_memory(binary, &info, variable, addr), Traits::MADE_UP),
                     origin: Origin {
                         location: location.into(),
                         decl_line: variable.decl_line,
@@ -151,6 +152,14 @@ impl Collection {
         }
         Ok(collection)
     }
+}
+
+/// Whether a variable lies in memory, in one piece.
+fn is_in_memory(binary: &Binary, info: &FunctionInfo, variable: &Variable, addr: FileAddr) -> bool {
+    binary.location(info, variable, addr).is_ok_and(|location| {
+        let pieces = location.pieces.as_slice();
+        matches!(pieces, [piece] if matches!(piece.kind, PieceKind::CfaOffset(_) | PieceKind::Addr(_)))
+    })
 }
 
 /// What the reader of records needs of a tracepoint's site.
@@ -191,10 +200,7 @@ impl PassOwner {
         let of_goroutine = count_of_goroutine(&self.by_goroutine, goroutine);
         let number = self.told.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let slot = backlog.enter(record.bytes().len()).ok_or(1u64)?;
-        let mut values = self
-            .site
-            .values(binary, record, &self.collection.configs)
-            .into_iter();
+        let mut values = self.site.values(binary, record, &self.collection.configs).into_iter();
         let argument = |(argument, value): (&Argument, Result<Value, String>)| {
             let mut value = value.unwrap_or_else(|why| Value {
                 unreadable: Some(why),
@@ -204,7 +210,13 @@ impl PassOwner {
             value.origin = Some(argument.origin.clone());
             value
         };
-        let arguments = self.collection.arguments.iter().zip(values.by_ref()).map(argument).collect();
+        let arguments = self
+            .collection
+            .arguments
+            .iter()
+            .zip(values.by_ref())
+            .map(argument)
+            .collect();
         let variables = self.collection.variables.iter().cloned().zip(values).collect();
         Ok(Some(Pass {
             id: self.id,

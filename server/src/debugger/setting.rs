@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use spelunk_dwarf::{FileAddr, ProcAddr};
 
 use super::breakpoints::{
-    Carrier, Exception, GoroutineHits, Group, Hits, Logical, Origin, ParsedTerms, Planted, Wanted, find_places, refused,
-    wanted_exceptions,
+    Carrier, Exception, GoroutineHits, Group, Hits, Logical, Origin, ParsedTerms, Planted, Wanted, find_places,
+    refused, wanted_exceptions,
 };
 use super::control::Control;
 use super::probe_stops::instruction_bytes;
@@ -217,7 +217,8 @@ impl Control {
         logical.hits = Hits::InKernel(counter);
         // Who stands at the breakpoint has come to it already. Behind it, on a cheaper instruction, the probe would stop that thread once more.
         let standing = self.places_of_threads();
-        let exact = matches!(logical.origin, Origin::Instruction(_))
+        // Clients of Delve's JSON-RPC are told where exactly a thread stands.
+        let exact = matches!(logical.origin, Origin::Instruction(_) | Origin::Single)
             || logical
                 .places
                 .iter()
@@ -413,6 +414,9 @@ impl Control {
     /// Says which exceptions stop the target from now on.
     pub(super) fn set_exception_filters(&mut self, filters: ExceptionFilters) -> Vec<BreakpointState> {
         self.exceptions = filters;
+        for exception in wanted_exceptions(filters) {
+            self.own.entry(exception.id()).or_default().is_cleared = false;
+        }
         if self.inferior.is_some() {
             self.set_exceptions();
         } else if self.exception_probes.is_some()

@@ -2,7 +2,6 @@
 //!
 //! They belong to no group that an editor replaces as a whole, and two of them never share an address.
 
-
 use spelunk_dwarf::{FileAddr, ProcAddr};
 
 use super::breakpoints::{Carrier, Exception, GoroutineHits, Hits, Logical, Origin, ParsedTerms, Placed, Terms};
@@ -63,6 +62,11 @@ impl Control {
             by_goroutine: GoroutineHits::default(),
             shown: Shown::default(),
         };
+        if let Some(expression) = logical.placed.as_ref().and_then(|placed| placed.expression.as_ref())
+            && let Some(first) = self.find_expression(expression).first()
+        {
+            self.name_by_places(&mut logical.shown, &[*first]);
+        }
         if let Err(why) = self.switch_on(&mut logical)
             && !request.suspended
         {
@@ -123,15 +127,18 @@ impl Control {
         self.settle()
     }
 
-    /// One of the debugger's own: it can be switched off and on, and that is all.
+    /// One of the debugger's own: all but its conditions can be changed.
     fn amend_exception(
         &mut self,
         exception: Exception,
         terms: &BreakpointTerms,
         enabled: bool,
     ) -> Result<(), DebugError> {
+        let id = exception.id().0;
+        if self.own.get(&exception.id()).is_some_and(|own| own.is_cleared) {
+            return Err(failed(format!("no breakpoint with ID {id}")));
+        }
         if !(terms.condition.is_empty() && terms.hit_condition.is_empty()) {
-            let id = exception.id().0;
             return Err(failed(format!(
                 "breakpoint {id} is the debugger's own and cannot have a condition"
             )));
@@ -144,6 +151,7 @@ impl Control {
         if filters != self.exceptions {
             self.set_exception_filters(filters);
         }
+        self.own.entry(exception.id()).or_default().terms = Some(terms.clone());
         Ok(())
     }
 
@@ -154,6 +162,7 @@ impl Control {
             .ok_or_else(|| failed(format!("no breakpoint with ID {}", id.0)))?;
         if let Some(exception) = Exception::ALL.into_iter().find(|exception| exception.id() == id) {
             self.amend_exception(exception, &BreakpointTerms::default(), false)?;
+            self.own.entry(id).or_default().is_cleared = true;
         } else {
             self.remove_breakpoints(&[id]);
             self.guard_probes();

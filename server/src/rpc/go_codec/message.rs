@@ -52,7 +52,12 @@ fn argument(params: Option<Json<'_>>) -> Result<String, String> {
         return Err("jsonrpc: request body missing params".to_owned());
     };
     match params.kind() {
-        Kind::Array => Ok(params.elements().into_iter().next().map_or("null", Json::text).to_owned()),
+        Kind::Array => Ok(params
+            .elements()
+            .into_iter()
+            .next()
+            .map_or("null", Json::text)
+            .to_owned()),
         other => Err(format!(
             "json: cannot unmarshal {} into Go value of type [1]interface {{}}",
             other.name()

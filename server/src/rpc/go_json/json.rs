@@ -218,11 +218,18 @@ mod tests {
     #[test]
     fn what_was_written_is_kept() {
         let fields = json("{\"b\": 1e3, \"a\":[1.0 ,null],\"b\":true}").fields();
-        let read: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (name.as_str(), value.text())).collect();
+        let read: Vec<(&str, &str)> = fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.text()))
+            .collect();
         assert_eq!(read, [("b", "1e3"), ("a", "[1.0 ,null]"), ("b", "true")]);
         let kinds: Vec<Kind> = fields.iter().map(|(_, value)| value.kind()).collect();
         assert_eq!(kinds, [Kind::Number, Kind::Array, Kind::Bool]);
-        let elements: Vec<&str> = json("[ -0 , \"x\" ]").elements().iter().map(|element| element.text()).collect();
+        let elements: Vec<&str> = json("[ -0 , \"x\" ]")
+            .elements()
+            .iter()
+            .map(|element| element.text())
+            .collect();
         assert_eq!(elements, ["-0", "\"x\""]);
         assert!(json("[]").fields().is_empty() && json("{}").elements().is_empty());
     }

@@ -76,23 +76,59 @@ fn structs_and_pointers_are_merged_lists_are_not() {
 #[test]
 fn a_wrong_type_is_told_in_gos_words() {
     for (text, what) in [
-        (r#"{"Count":"1"}"#, "string into Go struct field Outer.Count of type int"),
-        (r#"{"Count":1.0}"#, "number 1.0 into Go struct field Outer.Count of type int"),
-        (r#"{"count":1e2}"#, "number 1e2 into Go struct field Outer.Count of type int"),
+        (
+            r#"{"Count":"1"}"#,
+            "string into Go struct field Outer.Count of type int",
+        ),
+        (
+            r#"{"Count":1.0}"#,
+            "number 1.0 into Go struct field Outer.Count of type int",
+        ),
+        (
+            r#"{"count":1e2}"#,
+            "number 1e2 into Go struct field Outer.Count of type int",
+        ),
         (
             r#"{"Count":99999999999999999999}"#,
             "number 99999999999999999999 into Go struct field Outer.Count of type int",
         ),
-        (r#"{"small":256}"#, "number 256 into Go struct field Outer.small of type uint8"),
-        (r#"{"small":-1}"#, "number -1 into Go struct field Outer.small of type uint8"),
-        (r#"{"Name":1.50}"#, "number into Go struct field Outer.Name of type string"),
+        (
+            r#"{"small":256}"#,
+            "number 256 into Go struct field Outer.small of type uint8",
+        ),
+        (
+            r#"{"small":-1}"#,
+            "number -1 into Go struct field Outer.small of type uint8",
+        ),
+        (
+            r#"{"Name":1.50}"#,
+            "number into Go struct field Outer.Name of type string",
+        ),
         (r#"{"On":{}}"#, "object into Go struct field Outer.On of type bool"),
-        (r#"{"Inner":[]}"#, "array into Go struct field Outer.Inner of type test.Inner"),
-        (r#"{"Pointer":true}"#, "bool into Go struct field Outer.Pointer of type test.Inner"),
-        (r#"{"List":{}}"#, "object into Go struct field Outer.List of type []test.Inner"),
-        (r#"{"List":[{"deep":[1,"x"]}]}"#, "string into Go struct field Inner.List.deep of type int64"),
-        (r#"{"Map":[]}"#, "array into Go struct field Outer.Map of type map[string]int"),
-        (r#"{"Pair":1}"#, "number into Go struct field Outer.Pair of type [2]string"),
+        (
+            r#"{"Inner":[]}"#,
+            "array into Go struct field Outer.Inner of type test.Inner",
+        ),
+        (
+            r#"{"Pointer":true}"#,
+            "bool into Go struct field Outer.Pointer of type test.Inner",
+        ),
+        (
+            r#"{"List":{}}"#,
+            "object into Go struct field Outer.List of type []test.Inner",
+        ),
+        (
+            r#"{"List":[{"deep":[1,"x"]}]}"#,
+            "string into Go struct field Inner.List.deep of type int64",
+        ),
+        (
+            r#"{"Map":[]}"#,
+            "array into Go struct field Outer.Map of type map[string]int",
+        ),
+        (
+            r#"{"Pair":1}"#,
+            "number into Go struct field Outer.Pair of type [2]string",
+        ),
         ("7", "number into Go value of type test.Outer"),
         (r#""x""#, "string into Go value of type test.Outer"),
     ] {

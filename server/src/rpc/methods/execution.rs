@@ -7,7 +7,9 @@ use crate::debugger::{Pass, StepKind, StopReason};
 use crate::host::{Advance, Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
 use crate::rpc::go_json::{Slice, wire};
-use crate::rpc::wire::{DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig, Location, Target, Thread};
+use crate::rpc::wire::{
+    DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig, Location, Target, Thread,
+};
 
 wire! { "rpc2";
     /// Asks where the target stands.
@@ -245,6 +247,7 @@ fn list_targets(host: &Host, _: &ListTargetsIn) -> Result<ListTargetsOut, RpcErr
         Err(error) => return Err(error.into()),
     };
     let mut threads = threads::threads_of(&rest)?;
+    super::breakpoints::mark_threads(&rest, &mut threads, false)?;
     let current = current_thread(host, &rest, &threads).cloned();
     Ok(ListTargetsOut {
         targets: vec![Target {
@@ -401,6 +404,9 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
     let (host, config) = (Arc::clone(host), asked.return_info_load_config.clone());
     let is_unattended = call.gone.is_cancelled();
     on_a_thread(move || {
+        if let StopReason::Failed(why) = host.at_rest()?.stop.reason.clone() {
+            return Err(RpcError(why));
+        }
         if is_unattended && let Some(text) = unattended(&host.at_rest()?) {
             eprint!("{text}");
         }
@@ -468,7 +474,7 @@ fn state_of(
             thread.return_values = variables::variables_of(&values).into();
         }
     }
-    super::breakpoints::mark_threads(&rest, &mut threads, with_info)?;
+    super::breakpoints::mark_threads(rest, &mut threads, with_info)?;
     let current = current_thread(host, &rest, &threads);
     Ok(DebuggerState {
         pid: rest.session.pid() as isize,

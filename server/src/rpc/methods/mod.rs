@@ -6,6 +6,10 @@
 mod breakpoints;
 mod execution;
 mod goroutines;
+mod memory;
+mod program;
+mod recording;
+mod registers;
 mod scope;
 mod service;
 mod session;
@@ -111,6 +115,10 @@ impl Methods {
         goroutines::register(&mut methods);
         variables::register(&mut methods);
         stack::register(&mut methods);
+        program::register(&mut methods);
+        memory::register(&mut methods);
+        registers::register(&mut methods);
+        recording::register(&mut methods);
         methods
     }
 

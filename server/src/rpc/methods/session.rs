@@ -131,7 +131,9 @@ fn set_api_version(_: &Host, asked: &SetAPIVersionIn) -> Result<SetAPIVersionOut
 /// `go1.26.8` of `go1.26.8-X:nodwarf5` and `go1.26.8 X:nodwarf5`: the compiler's own name for its version has no experiments.
 fn without_experiments(version: &str) -> &str {
     let cut = version.find("X:").unwrap_or(version.len());
-    version.get(..cut).map_or(version, |version| version.trim_end_matches(['-', ' ']))
+    version
+        .get(..cut)
+        .map_or(version, |version| version.trim_end_matches(['-', ' ']))
 }
 
 #[cfg(test)]
