@@ -91,6 +91,10 @@ pub(crate) struct LaunchSpec {
     pub(crate) capture_output: bool,
     /// Files for standard input, output and error in place of what they would be.
     pub(crate) redirect: [Option<PathBuf>; 3],
+    /// Whether the program reads the debugger's standard input; else it reads an empty one. If that is a terminal, the program is in its foreground.
+    pub(crate) inherit_stdin: bool,
+    /// A terminal for standard input, output and error, which the program's session has for its own.
+    pub(crate) terminal: Option<PathBuf>,
     /// Whether the kernel should lay the program out the same way each time.
     pub(crate) disable_aslr: bool,
 }

@@ -26,6 +26,7 @@ use serde_json::Value;
 
 use super::go_json::{self, Book, Wire};
 use crate::host::{Host, HostError};
+pub(crate) use breakpoints::thread_of_pass;
 pub(crate) use execution::StateIn;
 pub(crate) use service::Service;
 
