@@ -12,6 +12,7 @@ mod closing;
 mod code;
 mod control;
 mod coroutine;
+mod disassembly;
 mod ending;
 mod event_queue;
 mod exceptions;
@@ -52,6 +53,7 @@ mod temporary;
 mod tests;
 
 pub(crate) use accounts::{ProbeAccount, ProbeState};
+pub(crate) use disassembly::{Assembly, CodeRange};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use locating::LocationQuery;
 pub(crate) use passes::Pass;
