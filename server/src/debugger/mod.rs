@@ -32,6 +32,7 @@ mod probes;
 mod program;
 mod range_over_func;
 mod reachable;
+mod recording;
 mod register_list;
 mod request;
 mod returns;
@@ -56,6 +57,7 @@ pub(crate) use passes::Pass;
 pub(crate) use path_guess::ClientPaths;
 pub(crate) use preconditions::{check_backend, check_launch, go_reason};
 pub(crate) use program::{Function, Program};
+pub(crate) use recording::CallEnd;
 pub(crate) use request::{
     AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
     Shown, Tally,
