@@ -12,6 +12,7 @@ mod closing;
 mod code;
 mod control;
 mod coroutine;
+mod disassembly;
 mod ending;
 mod event_queue;
 mod exceptions;
@@ -34,6 +35,7 @@ mod probes;
 mod program;
 mod range_over_func;
 mod reachable;
+mod recording;
 mod register_list;
 mod request;
 mod returns;
@@ -52,13 +54,15 @@ mod temporary;
 mod tests;
 
 pub(crate) use accounts::{ProbeAccount, ProbeState};
+pub(crate) use disassembly::{Assembly, CodeRange};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use locating::LocationQuery;
+pub(crate) use machine_list::RegisterText;
 pub(crate) use passes::Pass;
 pub(crate) use path_guess::ClientPaths;
 pub(crate) use preconditions::{check_backend, check_launch, go_reason};
-pub(crate) use machine_list::RegisterText;
 pub(crate) use program::Program;
+pub(crate) use recording::CallEnd;
 pub(crate) use request::{
     AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
     Shown, Tally,
@@ -91,6 +95,10 @@ pub(crate) struct LaunchSpec {
     pub(crate) capture_output: bool,
     /// Files for standard input, output and error in place of what they would be.
     pub(crate) redirect: [Option<PathBuf>; 3],
+    /// Whether the program reads the debugger's standard input; else it reads an empty one. If that is a terminal, the program is in its foreground.
+    pub(crate) inherit_stdin: bool,
+    /// A terminal for standard input, output and error, which the program's session has for its own.
+    pub(crate) terminal: Option<PathBuf>,
     /// Whether the kernel should lay the program out the same way each time.
     pub(crate) disable_aslr: bool,
 }

@@ -49,7 +49,9 @@ impl Session {
             } else {
                 Output::Inherit
             },
-            inherit_stdin: false,
+            inherit_stdin: spec.inherit_stdin,
+            foreground: true,
+            terminal: spec.terminal.clone(),
             redirect: spec.redirect.clone(),
             disable_aslr: spec.disable_aslr,
         };
@@ -277,6 +279,12 @@ impl Session {
     /// What a location expression means where a frame of the stopped target stands, if that is to be looked at.
     pub(crate) fn find_location(&self, at: Option<FrameRef>, query: LocationQuery) -> Result<Found, DebugError> {
         self.ask(move |control| control.find_location(at, &query))
+    }
+
+    /// Has kernel probes record the calls and returns of a function, which come as [`Event::Traced`].
+    pub(crate) fn record_function(&self, name: &str) -> Result<(), DebugError> {
+        let name = name.to_owned();
+        self.ask(move |control| control.record_function(&name))
     }
 
     /// Gives up the step that a breakpoint has interrupted.
