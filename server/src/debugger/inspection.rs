@@ -9,8 +9,8 @@ use spelunk_dwarf::{Binary, DwarfReg, LoadBias, ProcAddr};
 use super::control::{Control, Phase, failed};
 use super::{DebugError, Stop, StopReason};
 use crate::inspect::{
-    self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Registers, ScopedValue, Stack,
-    Stopped, ThreadState, Tid, Whose, Write,
+    self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Library, Registers, ScopedValue,
+    Stack, Stopped, ThreadState, Tid, Whose, Write,
 };
 use crate::process::Inferior;
 use crate::value::{LoadConfig, Memory, Value};
@@ -130,6 +130,12 @@ impl Control {
         Ok(inspect::threads(&self.view()?))
     }
 
+    /// As [`super::Session::libraries`].
+    pub(super) fn libraries(&mut self) -> Result<Vec<Library>, DebugError> {
+        self.require_stopped()?;
+        Ok(inspect::libraries(&self.view()?))
+    }
+
     /// As [`super::Session::stack`].
     pub(super) fn stack(&mut self, whose: Whose, depth: usize) -> Result<Stack, DebugError> {
         let stack = self.kept_stack(whose, depth)?;
@@ -171,6 +177,7 @@ impl Control {
         Some(context)
     }
 
+    /// A frame, or that of a deferred call.
     pub(super) fn frame(&mut self, frame: FrameRef) -> Result<Frame, DebugError> {
         // Clients ask for many frames of a stack one after the other.
         let depth = frame

@@ -7,6 +7,7 @@ mod accounts;
 mod breaker;
 mod breakpoint_views;
 mod breakpoints;
+mod calls;
 mod closing;
 mod code;
 mod control;
@@ -22,6 +23,7 @@ mod inspection;
 mod landing;
 mod limits;
 mod locating;
+mod machine_list;
 mod message;
 mod output;
 mod passes;
@@ -53,14 +55,15 @@ mod tests;
 pub(crate) use accounts::{ProbeAccount, ProbeState};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use locating::LocationQuery;
+pub(crate) use machine_list::RegisterText;
 pub(crate) use passes::Pass;
 pub(crate) use path_guess::ClientPaths;
 pub(crate) use preconditions::{check_backend, check_launch, go_reason};
-pub(crate) use program::{Function, Program};
+pub(crate) use program::Program;
 pub(crate) use recording::CallEnd;
 pub(crate) use request::{
     AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
-    Shown, Tally,
+    Tally,
 };
 pub(crate) use saved::SavedBreakpoints;
 pub(crate) use session::Session;

@@ -17,7 +17,7 @@ use super::{
     EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec,
     LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SavedBreakpoints, SourceBreakpoint, StepKind, Stop,
 };
-use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, ThreadState, Tid, Whose};
+use crate::inspect::{FrameRef, Goroutine, Library, ScopedValue, Stack, ThreadState, Tid, Whose};
 use crate::location::Found;
 use crate::process::{Identity, Launch, Output, own_number, watch};
 use crate::value::{LoadConfig, Value};
@@ -316,6 +316,11 @@ impl Session {
     /// The threads, in ascending order, and where each stands.
     pub(crate) fn threads(&self) -> Result<Vec<ThreadState>, DebugError> {
         self.ask(Control::threads)
+    }
+
+    /// The shared libraries that the stopped target has loaded.
+    pub(crate) fn libraries(&self) -> Result<Vec<Library>, DebugError> {
+        self.ask(Control::libraries)
     }
 
     /// What the binary says about the program. Works in every state of the target, also after its end.

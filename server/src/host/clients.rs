@@ -40,6 +40,7 @@ impl Host {
             movements: Movements::default(),
             over: CancellationToken::new(),
             multiclient,
+            debug_info_directories: super::debug_info::DebugInfoDirectories::default(),
         });
         host.begin(keep_running).await?;
         Ok(host)

@@ -5,6 +5,7 @@
 //! place, which keeps that state, wakes whoever waits for the target, and hands them on to every subscriber.
 
 mod clients;
+mod debug_info;
 mod movements;
 mod passings;
 mod recipe;
@@ -113,6 +114,7 @@ pub(crate) struct Host {
     over: CancellationToken,
     /// Several clients may come, one after the other or together.
     multiclient: bool,
+    debug_info_directories: debug_info::DebugInfoDirectories,
 }
 
 struct Inner {

@@ -10,10 +10,9 @@ use jsonrpsee::{RpcModule, SubscriptionMessage};
 use serde_json::{Value, json};
 
 use super::go_json::{Book, Wire, wire};
-use super::methods::{CallContext, Methods};
+use super::methods::{CallContext, Service};
 use super::wire::{Bytes, DebuggerState};
 use crate::debugger::Event;
-use crate::host::Host;
 
 wire! { "spelunk";
     /// The target has stopped, moves, or is gone.
@@ -110,17 +109,17 @@ pub(crate) const PAGES: [SubscriptionPage; 3] = [
 ];
 
 /// Adds them.
-pub(super) fn register(module: &mut RpcModule<Methods>, host: &Arc<Host>) {
+pub(super) fn register(module: &mut RpcModule<Service>) {
     for page in &PAGES {
-        let host = Arc::clone(host);
-        let begin = move |_, pending, methods, _| tell(page.topic, pending, Arc::clone(&host), methods);
+        let begin = move |_, pending, service, _| tell(page.topic, pending, service);
         let registered = module.register_subscription(page.subscribe, page.notice, page.unsubscribe, begin);
         debug_assert!(registered.is_ok(), "{} is there twice", page.subscribe);
     }
 }
 
 /// Tells one client of one topic until it has enough.
-async fn tell(topic: Topic, pending: PendingSubscriptionSink, host: Arc<Host>, methods: Arc<Methods>) {
+async fn tell(topic: Topic, pending: PendingSubscriptionSink, service: Arc<Service>) {
+    let host = service.host();
     if topic == Topic::Output && !host.captures_output() {
         let text = "the target writes where the server does; start the server with --capture-output";
         return pending.reject(ErrorObjectOwned::owned(-32000, text, None::<()>)).await;
@@ -142,7 +141,7 @@ async fn tell(topic: Topic, pending: PendingSubscriptionSink, host: Arc<Host>, m
         for notice in notices(topic, event) {
             let notice = match notice {
                 Notice::Value(value) => value,
-                Notice::State(kind) => state(kind, &methods).await,
+                Notice::State(kind) => state(kind, &service).await,
             };
             if told.send(notice).is_err() {
                 return;
@@ -210,9 +209,9 @@ fn notices(topic: Topic, event: Event) -> Vec<Notice> {
 }
 
 /// A notice of where the target stands now.
-async fn state(kind: &str, methods: &Arc<Methods>) -> Value {
+async fn state(kind: &str, service: &Arc<Service>) -> Value {
     let argument = json!({"NonBlocking": true}).to_string();
-    let answer = methods.call("RPCServer.State", argument, CallContext::default()).await;
+    let answer = service.call("RPCServer.State", argument, CallContext::default()).await;
     let state = answer
         .ok()
         .and_then(|mut answer| answer.get_mut("State").map(Value::take));

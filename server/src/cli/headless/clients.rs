@@ -13,7 +13,7 @@ use crate::dap::{self, Settings};
 use crate::host::{Host, Status};
 use crate::rpc::go_codec;
 use crate::rpc::http::{Admission, HttpServer};
-use crate::rpc::methods::{CallContext, Methods};
+use crate::rpc::methods::{CallContext, Service};
 use crate::transport::{Connection, Listener, Protocol, TransportError, recognise};
 
 /// How many connections there may be at once.
@@ -33,7 +33,7 @@ pub(super) struct Clients {
     /// Gone when no further client can come.
     listener: Option<Listener>,
     host: Arc<Host>,
-    methods: Arc<Methods>,
+    service: Arc<Service>,
     http: Arc<HttpServer>,
     only_same_user: bool,
     continues: bool,
@@ -44,12 +44,12 @@ pub(super) struct Clients {
 impl Clients {
     /// A server that nobody has come to yet.
     pub(super) fn new(listener: Listener, host: Arc<Host>, global: &Global, continues: bool) -> Clients {
-        let methods = Arc::new(Methods::new(Arc::clone(&host)));
+        let service = Arc::new(Service::new(Arc::clone(&host)));
         let admission = Admission::new(global.allow_origin.clone(), &global.listen);
         Clients {
             listener: Some(listener),
-            http: Arc::new(HttpServer::new(&methods, &host, admission)),
-            methods,
+            http: Arc::new(HttpServer::new(&service, admission)),
+            service,
             host,
             only_same_user: global.only_same_user,
             continues,
@@ -131,9 +131,9 @@ impl Clients {
 
     /// One client's session.
     fn serve_one(&self, protocol: Protocol, connection: Connection) -> impl Future<Output = ()> + Send + 'static {
-        let (host, methods, http) = (
+        let (host, service, http) = (
             Arc::clone(&self.host),
-            Arc::clone(&self.methods),
+            Arc::clone(&self.service),
             Arc::clone(&self.http),
         );
         let ending = self.ending.clone();
@@ -148,7 +148,7 @@ impl Clients {
                 }
                 Protocol::GoRpc => {
                     tracing::debug!(target: "spelunk::transport", "serving JSON-RPC on new connection");
-                    go_codec::serve(connection, methods, ending).await;
+                    go_codec::serve(connection, service, ending).await;
                 }
                 Protocol::Http => {
                     tracing::debug!(target: "spelunk::transport", "serving HTTP on new connection");
@@ -160,12 +160,12 @@ impl Clients {
 
     /// `--continue`: lets the target run as a client would that leaves at once, so that a stop is told on standard error.
     fn set_off(&self) {
-        let (methods, host) = (Arc::clone(&self.methods), Arc::clone(&self.host));
+        let (service, host) = (Arc::clone(&self.service), Arc::clone(&self.host));
         let context = CallContext::default();
         context.gone.cancel();
         tokio::spawn(async move {
             let command = serde_json::json!({"name": "continue"}).to_string();
-            let ended = methods.call("RPCServer.Command", command, context).await;
+            let ended = service.call("RPCServer.Command", command, context).await;
             if let Err(error) = ended
                 && host.status() != Status::Detached
             {

@@ -1,4 +1,4 @@
-//! JSON-RPC 2.0 over HTTP and WebSocket: the methods of Delve's `RPCServer`, and subscriptions, by way of jsonrpsee.
+//! JSON-RPC 2.0 over HTTP and WebSocket: the methods of Delve's `RPCServer`, and subscriptions, by way of jsonrpsee. `GET` answers their reference.
 //!
 //! Parameters are a list with one struct, as over Go's codec, or the fields of that struct by name. Calls do not wait for each other.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderValue};
-use hyper::service::{Service, service_fn};
+use hyper::service::{Service as _, service_fn};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -23,9 +23,8 @@ use jsonrpsee::types::{ErrorObjectOwned, Params};
 use tokio_util::sync::CancellationToken;
 
 use super::go_json::{Json, Kind};
-use super::methods::{CallContext, Methods, RpcError};
-use super::subscriptions;
-use crate::host::Host;
+use super::methods::{CallContext, RpcError, Service};
+use super::{reference, subscriptions};
 use crate::transport::Connection;
 pub(crate) use admission::Admission;
 
@@ -56,25 +55,27 @@ pub(crate) struct HttpServer {
     calls: Calls,
     config: ServerConfig,
     admission: Admission,
+    /// What a browser or curl gets that only looks.
+    reference: String,
     /// Numbers connections, so that subscriptions are told apart.
     connections: AtomicU32,
 }
 
 impl HttpServer {
-    /// A server for these methods and the events of `host`.
-    pub(crate) fn new(methods: &Arc<Methods>, host: &Arc<Host>, admission: Admission) -> HttpServer {
-        let mut module = RpcModule::from_arc(Arc::clone(methods));
-        for name in methods.pages.keys().copied() {
-            let registered = module.register_async_method(name, move |params, methods, _| async move {
+    /// A server for these methods and the events of their target.
+    pub(crate) fn new(service: &Arc<Service>, admission: Admission) -> HttpServer {
+        let mut module = RpcModule::from_arc(Arc::clone(service));
+        for name in service.methods().pages.keys().copied() {
+            let registered = module.register_async_method(name, move |params, service, _| async move {
                 let argument = argument(&params)?;
                 let context = CallContext::default();
                 // A call that is given up is answered to nobody.
                 let _gone = context.gone.clone().drop_guard();
-                methods.call(name, argument, context).await.map_err(failed)
+                service.call(name, argument, context).await.map_err(failed)
             });
             debug_assert!(registered.is_ok(), "{name} is there twice");
         }
-        subscriptions::register(&mut module, host);
+        subscriptions::register(&mut module);
         HttpServer {
             calls: module.into(),
             config: ServerConfig::builder()
@@ -86,6 +87,7 @@ impl HttpServer {
                 .enable_ws_ping(PingConfig::default())
                 .build(),
             admission,
+            reference: reference::of(service.methods()),
             connections: AtomicU32::new(0),
         }
     }
@@ -158,7 +160,7 @@ impl HttpServer {
         }
     }
 
-    /// Decides whether a request is served; answers the origin of an allowed page, or what the client gets instead.
+    /// Decides whether a request is a call that is served; answers the origin of an allowed page, or what the client gets instead.
     fn admit(&self, request: &Request<Incoming>) -> Result<Option<HeaderValue>, HttpResponse> {
         let origin = match self.admission.check(request.headers(), request.uri().host()) {
             Ok(origin) => origin.and_then(|origin| HeaderValue::from_str(origin).ok()),
@@ -179,6 +181,12 @@ impl HttpServer {
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
                 HeaderValue::from_static("content-type"),
             );
+            return Err(response);
+        }
+        if request.method() == Method::GET && !request.headers().contains_key(header::UPGRADE) {
+            let mut response = HttpResponse::new(HttpBody::from(self.reference.clone()));
+            let kind = HeaderValue::from_static("text/markdown; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
             return Err(response);
         }
         Ok(origin)

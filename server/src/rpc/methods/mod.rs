@@ -1,12 +1,17 @@
 //! The methods of Delve's `RPCServer`, API version 2 (`service/rpc2/server.go`, Delve 1.27.1).
 //!
 //! Each group of methods is a file with a `register` function. A method is plain Rust: it takes the struct that Delve calls `NameIn` and answers the one
-//! called `NameOut`, or fails with a sentence. How requests arrive is not its business: all codecs call the same [`Methods`].
+//! called `NameOut`, or fails with a sentence. How requests arrive is not its business: all codecs call the same [`Service`].
 
 mod breakpoints;
 mod execution;
 mod goroutines;
+mod memory;
+mod program;
+mod recording;
+mod registers;
 mod scope;
+mod service;
 mod session;
 mod stack;
 mod threads;
@@ -22,6 +27,7 @@ use serde_json::Value;
 use super::go_json::{self, Book, Wire};
 use crate::host::{Host, HostError};
 pub(crate) use execution::StateIn;
+pub(crate) use service::Service;
 
 /// Why a method failed: a sentence, in Delve's words where Delve has them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,8 +94,8 @@ enum Method {
 }
 
 /// All methods.
+#[derive(Default)]
 pub(crate) struct Methods {
-    host: Arc<Host>,
     by_name: BTreeMap<&'static str, Method>,
     /// By name.
     pub(crate) pages: BTreeMap<&'static str, MethodPage>,
@@ -98,14 +104,9 @@ pub(crate) struct Methods {
 }
 
 impl Methods {
-    /// The methods of a host.
-    pub(crate) fn new(host: Arc<Host>) -> Methods {
-        let mut methods = Methods {
-            host,
-            by_name: BTreeMap::new(),
-            pages: BTreeMap::new(),
-            book: Book::default(),
-        };
+    /// All of them.
+    pub(crate) fn new() -> Methods {
+        let mut methods = Methods::default();
         session::register(&mut methods);
         breakpoints::register(&mut methods);
         threads::register(&mut methods);
@@ -113,6 +114,10 @@ impl Methods {
         goroutines::register(&mut methods);
         variables::register(&mut methods);
         stack::register(&mut methods);
+        program::register(&mut methods);
+        memory::register(&mut methods);
+        registers::register(&mut methods);
+        recording::register(&mut methods);
         methods
     }
 
@@ -166,41 +171,6 @@ impl Methods {
         };
         self.pages.insert(name, page);
     }
-
-    /// Whether there is a method of this name.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.by_name.contains_key(name)
-    }
-
-    /// Calls a method by its name, and waits for its answer. What blocks does so on a thread of its own.
-    pub(crate) async fn call(
-        self: &Arc<Methods>,
-        name: &str,
-        argument: String,
-        context: CallContext,
-    ) -> Result<Value, RpcError> {
-        match self.by_name.get(name) {
-            None => Err(RpcError(format!("unknown method: {name}"))),
-            Some(Method::Asynchronous(method)) => {
-                let answer = method(Arc::clone(&self.host), &argument, context)?;
-                // On a task of its own, so that a mistake of ours ends the call and not the client's session.
-                finished(tokio::spawn(answer).await)
-            }
-            Some(Method::InOrder(_)) => {
-                let (methods, name) = (Arc::clone(self), name.to_owned());
-                let answer = tokio::task::spawn_blocking(move || match methods.by_name.get(name.as_str()) {
-                    Some(Method::InOrder(method)) => method(&methods.host, &argument),
-                    _ => Err(RpcError(format!("unknown method: {name}"))),
-                });
-                finished(answer.await)
-            }
-        }
-    }
-}
-
-/// What a task has answered, or that it came to a bad end. The panic itself is in the log.
-fn finished(answer: Result<Result<Value, RpcError>, tokio::task::JoinError>) -> Result<Value, RpcError> {
-    answer.unwrap_or_else(|error| Err(RpcError(format!("Internal debugger error: {error}"))))
 }
 
 /// The argument of a call, or in Go's words why it is none.
