@@ -26,6 +26,7 @@ pub mod service_cost;
 pub mod session_cost;
 pub mod stage;
 pub mod storm;
+pub mod terminal;
 pub mod toolchain;
 pub mod trace;
 pub mod trace_text;

@@ -225,6 +225,23 @@ fn settle_runtime_goroutines(items: &mut Vec<Value>) {
     *items = others;
 }
 
+/// Delve names five candidates at most, those that a Go map gives first.
+pub(crate) fn ambiguity_settled(text: &str) -> String {
+    const MOST: usize = 5;
+    let Some((before, rest)) = text.split_once(" ambiguous: ") else {
+        return text.to_owned();
+    };
+    let mut names: Vec<&str> = rest.trim_end_matches('…').split(", ").collect();
+    names.sort_unstable();
+    let listed = if names.len() < MOST {
+        names.join(", ")
+    } else {
+        format!("{} of them", names.len())
+    };
+    let more = if rest.ends_with('…') { "…" } else { "" };
+    format!("{before} ambiguous: {listed}{more}")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -13,6 +13,7 @@ use crate::failure::Result;
 use crate::normalise::Session;
 use crate::play::Play;
 use crate::rpc_differential::RpcPlay;
+use crate::terminal::TerminalPlay;
 
 /// One session that is played with both.
 #[derive(Clone, Copy)]
@@ -30,6 +31,8 @@ pub enum Script {
     Dap(fn(&mut Play) -> Result<()>),
     /// Calls to a headless server.
     Rpc(fn(&mut RpcPlay) -> Result<()>),
+    /// Commands that are given to `dlv connect`.
+    Terminal(fn(&mut TerminalPlay) -> Result<()>),
 }
 
 impl Scenario {
@@ -38,6 +41,7 @@ impl Scenario {
         match self.script {
             Script::Dap(_) => Protocol::Dap,
             Script::Rpc(_) => Protocol::Rpc,
+            Script::Terminal(_) => Protocol::Terminal,
         }
     }
 }
@@ -108,6 +112,10 @@ pub fn record(scenario: &Scenario, program: &Path) -> (Session, Option<String>) 
         Script::Rpc(script) => RpcPlay::begin(program).map(|mut play| {
             let failed = script(&mut play).err();
             (play.session(), failed)
+        }),
+        Script::Terminal(script) => TerminalPlay::begin(program).map(|mut play| {
+            let failed = script(&mut play).err();
+            (play.told(), failed)
         }),
     };
     match recorded {

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::normalise::Normaliser;
+use crate::normalise::{Normaliser, ambiguity_settled};
 
 /// Below lie code and package variables of a program that is not position independent; the heap begins here.
 const LOWEST_HEAP_ADDRESS: u64 = 0xc0_0000_0000;
@@ -222,23 +222,6 @@ fn settle_runtime_variable(variable: &mut Map<String, Value>) {
             .map(|child| json!([child["name"], child["type"], child["kind"]]));
         variable.insert("children".to_owned(), members.collect());
     }
-}
-
-/// Delve names five candidates at most, those that a Go map gives first.
-fn ambiguity_settled(text: &str) -> String {
-    const MOST: usize = 5;
-    let Some((before, rest)) = text.split_once(" ambiguous: ") else {
-        return text.to_owned();
-    };
-    let mut names: Vec<&str> = rest.trim_end_matches('…').split(", ").collect();
-    names.sort_unstable();
-    let listed = if names.len() < MOST {
-        names.join(", ")
-    } else {
-        format!("{} of them", names.len())
-    };
-    let more = if rest.ends_with('…') { "…" } else { "" };
-    format!("{before} ambiguous: {listed}{more}")
 }
 
 /// What an answer is made of, without what it says: for moments that no two runs share.

@@ -17,7 +17,7 @@ pub fn of(protocol: Protocol) -> Vec<Scenario> {
     match protocol {
         Protocol::Dap => dap(),
         Protocol::Rpc => crate::rpc_differential::all(),
-        Protocol::Terminal => Vec::new(),
+        Protocol::Terminal => crate::terminal::all(),
     }
 }
 

@@ -94,6 +94,9 @@ impl Events {
     }
 
     fn hold(&mut self, event: Event) {
+        if matches!(event, Event::Traced(_)) {
+            return;
+        }
         let messages = match &event {
             Event::Log { .. } => 1,
             Event::Backlog(messages) => messages.len(),
@@ -163,6 +166,8 @@ impl Session {
                 file,
                 line,
             } => self.log(log_line(goroutine, &text), Some((&file, line))),
+            // Tracepoints are another client's, who is told of them.
+            Event::Traced(_) => {}
             Event::Backlog(messages) => self.tell_backlog(&messages),
             Event::Suppressed(left_out) => {
                 self.tell_suppressed(&left_out, "they came faster than they could be sent");

@@ -1,5 +1,7 @@
 //! Breakpoints as clients look at them.
 
+use std::sync::PoisonError;
+
 use spelunk_dwarf::FileAddr;
 
 use super::BreakpointId;
@@ -7,6 +9,17 @@ use super::breakpoints::{Carrier, Exception, Logical, Origin, wanted_exceptions}
 use super::control::{Control, Phase};
 use super::request::{BreakpointTerms, BreakpointView, PhysicalView, Shown, Tally};
 use crate::inspect::Tid;
+
+/// What clients have made of one of the debugger's own breakpoints, and how often it was hit.
+#[derive(Debug, Default)]
+pub(super) struct OwnBreakpoint {
+    /// Its terms, where a client has changed them.
+    pub(super) terms: Option<BreakpointTerms>,
+    /// Whether a client has taken it away.
+    pub(super) is_cleared: bool,
+    /// Its hits.
+    pub(super) hits: Tally,
+}
 
 impl Exception {
     /// What Delve calls its breakpoint (`pkg/proc/breakpoints.go`).
@@ -33,7 +46,7 @@ impl Control {
             .into_iter()
             .rev()
             .filter_map(|exception| self.exception_view(exception));
-        own.chain(self.breakpoints.iter().map(|logical| self.view_of(logical)))
+        own.chain(self.breakpoints.shown().map(|logical| self.view_of(logical)))
             .collect()
     }
 
@@ -42,7 +55,11 @@ impl Control {
         let own = Exception::ALL.into_iter().find(|exception| exception.id() == id);
         match own {
             Some(exception) => self.exception_view(exception),
-            None => self.breakpoints.get(id).map(|logical| self.view_of(logical)),
+            None => self
+                .breakpoints
+                .shown()
+                .find(|logical| logical.id == id)
+                .map(|logical| self.view_of(logical)),
         }
     }
 
@@ -56,6 +73,10 @@ impl Control {
     }
 
     fn exception_view(&self, exception: Exception) -> Option<BreakpointView> {
+        let own = self.own.get(&exception.id());
+        if own.is_some_and(|own| own.is_cleared) {
+            return None;
+        }
         let places = exception.places(&self.binary);
         let enabled = wanted_exceptions(self.exceptions).any(|wanted| wanted == exception);
         if places.is_empty() {
@@ -63,20 +84,23 @@ impl Control {
         }
         Some(BreakpointView {
             id: exception.id(),
-            terms: BreakpointTerms {
-                name: exception.name().to_owned(),
-                variables: exception.variables(),
-                ..BreakpointTerms::default()
-            },
+            terms: own
+                .and_then(|own| own.terms.clone())
+                .unwrap_or_else(|| BreakpointTerms {
+                    name: exception.name().to_owned(),
+                    variables: exception.variables(),
+                    ..BreakpointTerms::default()
+                }),
             at: self.shown(&places),
             addresses: if enabled { self.addresses(&places) } else { Vec::new() },
             expression: String::new(),
             enabled,
-            hits: self.own_hits.get(&exception.id()).cloned().unwrap_or_default(),
+            hits: own.map(|own| own.hits.clone()).unwrap_or_default(),
         })
     }
 
-    fn view_of(&self, logical: &Logical) -> BreakpointView {
+    /// One of a client's.
+    pub(super) fn view_of(&self, logical: &Logical) -> BreakpointView {
         let is_single = logical.origin == Origin::Single;
         let is_there = !matches!(logical.carrier, Carrier::Nothing);
         let expression = logical.placed.as_ref().and_then(|placed| placed.expression.as_ref());
@@ -110,7 +134,11 @@ impl Control {
             enabled: logical.enabled && logical.switched_off.is_none(),
             hits: Tally {
                 total: self.hits_of(logical),
-                by_goroutine: logical.by_goroutine.clone(),
+                by_goroutine: logical
+                    .by_goroutine
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone(),
             },
         }
     }

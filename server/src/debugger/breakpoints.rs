@@ -4,14 +4,15 @@
 //! function. Its hits are counted here, whatever carried them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use spelunk_bpf::{CounterId, Link, SiteId};
 use spelunk_dwarf::{Binary, FileAddr, Function, LoadBias};
 
 use super::function_location::find_function;
 use super::hit_condition::HitCondition;
+use super::recording::CallEnd;
 use super::request::{BreakpointPlace, BreakpointTerms, LocationExpression, Shown};
 use super::{
     BreakpointId, BreakpointState, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, SourceBreakpoint,
@@ -235,6 +236,17 @@ pub(super) enum Carrier {
     Probes(Planted),
 }
 
+/// How often each goroutine has hit a breakpoint, counted by whoever sees the hits.
+pub(super) type GoroutineHits = Arc<Mutex<BTreeMap<i64, u64>>>;
+
+/// Counts a hit of a goroutine; answers its number.
+pub(super) fn count_of_goroutine(hits: &GoroutineHits, goroutine: i64) -> u64 {
+    let mut hits = hits.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = hits.entry(goroutine).or_default();
+    *count += 1;
+    *count
+}
+
 /// A breakpoint as its user thinks of it.
 pub(super) struct Logical {
     /// Its number.
@@ -263,10 +275,12 @@ pub(super) struct Logical {
     pub(super) placed: Option<Box<Placed>>,
     /// What else its client has said of it.
     pub(super) extra: BreakpointTerms,
+    /// Which end of calls it records, of one that is no breakpoint to anybody.
+    pub(super) recorded: Option<CallEnd>,
     /// Whether it is switched on.
     pub(super) enabled: bool,
     /// How often each goroutine has hit it.
-    pub(super) by_goroutine: BTreeMap<i64, u64>,
+    pub(super) by_goroutine: GoroutineHits,
     /// What it is called by where it lies, of one that was made by itself.
     pub(super) shown: Shown,
 }
@@ -277,13 +291,23 @@ impl Logical {
         self.parsed.log.is_none()
     }
 
+    /// Whether its passings are to be told without a stop: where the kernel can collect what is wanted of them.
+    pub(super) fn is_traced(&self) -> bool {
+        self.extra.is_trace() && self.extra.fits_into_a_record()
+    }
+
+    /// Whether a thread that its probe meets is to be stopped.
+    pub(super) fn stops_by_probes(&self) -> bool {
+        self.stops() && !self.is_traced()
+    }
+
     /// Whether the kernel can spare the program stops: where it logs, and where it does not act at each passing.
     pub(super) fn gains_by_probes(&self) -> bool {
         if self.origin == Origin::Single && self.parsed.hit_condition.is_some() {
             // The kernel does not tell which goroutines the hits are of that it lets pass, and the client asks for that.
             return false;
         }
-        !self.stops() || self.parsed.condition.is_some() || self.parsed.hit_condition.is_some()
+        self.is_traced() || !self.stops() || self.parsed.condition.is_some() || self.parsed.hit_condition.is_some()
     }
 
     /// What a client is told of it.
@@ -326,6 +350,11 @@ impl Breakpoints {
         BreakpointId(self.last_id)
     }
 
+    /// The number that was given last.
+    pub(super) fn last_id(&self) -> i64 {
+        self.last_id
+    }
+
     /// Goes on counting from a number that a client has chosen.
     pub(super) fn count_from(&mut self, id: BreakpointId) {
         self.last_id = id.0;
@@ -346,9 +375,9 @@ impl Breakpoints {
         self.all.iter()
     }
 
-    /// All of them, to be changed.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Logical> {
-        self.all.iter_mut()
+    /// Those that clients know, in the order of their numbers.
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Logical> {
+        self.all.iter().filter(|logical| logical.recorded.is_none())
     }
 
     /// The numbers of all, in the order they were set.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select, unbounded};
 use spelunk_dwarf::{Binary, CfaRule, FileAddr, LoadBias, ProcAddr, RuntimeLayout};
 
+use super::breakpoint_views::OwnBreakpoint;
 use super::breakpoints::{Breakpoints, Planted};
 use super::closing::Closing;
 use super::code::CodeCache;
@@ -27,7 +28,7 @@ use super::probes::Probes;
 use super::sites::Sites;
 use super::stepping::Step;
 use super::temporary::Returning;
-use super::{BreakpointId, DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop, Tally};
+use super::{BreakpointId, DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop};
 use crate::inspect::DeferLayout;
 use crate::inspect::Tid;
 use crate::process::{ExitStatus, Inferior, Kicker, Launched, ProcessEvent};
@@ -88,8 +89,8 @@ pub(super) struct Control {
     pub(super) seen: Seen,
     /// At which breakpoints threads have come to stand at this stop.
     pub(super) standing: HashMap<Tid, Vec<BreakpointId>>,
-    /// How often the debugger's own breakpoints were hit, by their number.
-    pub(super) own_hits: HashMap<BreakpointId, Tally>,
+    /// What is known of the debugger's own breakpoints beside their places, by their number.
+    pub(super) own: HashMap<BreakpointId, OwnBreakpoint>,
     /// For a step that has just arrived from a function: the thread, and the function.
     pub(super) arrived_from: Option<(Tid, Returning)>,
     /// Events that came while something else was waited for.
@@ -165,7 +166,7 @@ impl Control {
             stop: None,
             seen: Seen::default(),
             standing: HashMap::new(),
-            own_hits: HashMap::new(),
+            own: HashMap::new(),
             events: start.events,
             refused: None,
             was_launched,

@@ -5,7 +5,7 @@
 
 use spelunk_dwarf::{CfaRule, FileAddr, ProcAddr};
 
-use super::breakpoints::{Exception, Hits};
+use super::breakpoints::{Exception, Hits, count_of_goroutine};
 use super::control::{Control, Phase};
 use super::probe_stops::is_own;
 use super::temporary::{Follow, FrameIs, Kind, Returning, Temporary};
@@ -139,7 +139,10 @@ impl Control {
                 Ok(true) => at.push(id),
                 Ok(false) => {}
                 // A condition that cannot be evaluated stops the program, and the client is told why, as Delve does.
-                Err(why) => failure = failure.or(Some(why)),
+                Err(why) => {
+                    at.push(id);
+                    failure = failure.or(Some(why));
+                }
             }
         }
         if !at.is_empty() {
@@ -199,7 +202,7 @@ impl Control {
         let Some(logical) = self.breakpoints.get(id) else {
             // The debugger's own have no terms. Any other was taken out after the thread had come to it.
             if is_own(id) {
-                let tally = self.own_hits.entry(id).or_default();
+                let tally = &mut self.own.entry(id).or_default().hits;
                 tally.total += 1;
                 if let Some(goroutine) = goroutine {
                     *tally.by_goroutine.entry(goroutine).or_default() += 1;
@@ -207,18 +210,26 @@ impl Control {
             }
             return Ok(is_own(id));
         };
-        if let Some(condition) = logical.parsed.condition.clone()
-            && !self.holds(passer, &condition)?
-        {
+        let condition = logical.parsed.condition.clone();
+        let held = condition.map_or(Ok(true), |condition| self.holds(passer, &condition));
+        if held == Ok(false) {
             return Ok(false);
         }
+        // One that has no value counts as one that holds, as in Delve.
         let of_goroutine = self.count_hit_of(id, goroutine);
         if !decided && !self.count_hit(id, of_goroutine) {
             return Ok(false);
         }
+        held?;
         let Some(logical) = self.breakpoints.get(id) else {
             return Ok(false);
         };
+        if logical.recorded.is_some() {
+            // What else stops here has taken its probe away meanwhile.
+            let (file, line) = logical.at.clone().unwrap_or_default();
+            self.events.suppress(&file, line, 1);
+            return Ok(false);
+        }
         if logical.stops() {
             return Ok(true);
         }
@@ -227,11 +238,9 @@ impl Control {
     }
 
     /// Counts a hit of a goroutine; answers its number, where there is a goroutine.
-    fn count_hit_of(&mut self, id: BreakpointId, goroutine: Option<i64>) -> Option<u64> {
-        let logical = self.breakpoints.get_mut(id)?;
-        let hits = logical.by_goroutine.entry(goroutine?).or_default();
-        *hits += 1;
-        Some(*hits)
+    fn count_hit_of(&self, id: BreakpointId, goroutine: Option<i64>) -> Option<u64> {
+        let logical = self.breakpoints.get(id)?;
+        Some(count_of_goroutine(&logical.by_goroutine, goroutine?))
     }
 
     /// Counts a hit, which is the goroutine's `of_goroutine`th; answers whether the breakpoint acts on it by its hit condition.

@@ -28,7 +28,7 @@ impl Control {
         let rename = |path: &str| renamed(&query.rules, path);
         let here = frame.as_ref().and_then(|frame| {
             Some(Here {
-                pc: self.bias.to_file(frame.pc),
+                pc: frame.lookup_pc,
                 scope: self.scope(frame, context).ok()?,
             })
         });

@@ -168,7 +168,27 @@ pub(crate) struct PhysicalView {
 impl BreakpointTerms {
     /// Whether what differs from others changes nothing of how a breakpoint lies in the program.
     pub(super) fn is_carried_like(&self, other: &BreakpointTerms) -> bool {
-        self.tracepoint == other.tracepoint && self.trace_return == other.trace_return
+        self == other || !(self.is_trace() || other.is_trace())
+    }
+
+    /// Whether passings are told rather than stopped at.
+    pub(super) fn is_trace(&self) -> bool {
+        self.tracepoint || self.trace_return
+    }
+
+    /// Whether a record of the kernel can hold all that is collected.
+    pub(super) fn fits_into_a_record(&self) -> bool {
+        let fits = |asked: &AskedLoad| {
+            let (config, most) = (asked.config(), LoadConfig::DAP);
+            config.max_variable_recurse <= most.max_variable_recurse
+                && config.max_string_len <= most.max_string_len
+                && config.max_array_values <= most.max_array_values
+        };
+        self.stacktrace <= 0
+            && !self.goroutine
+            && self.load_locals.is_none()
+            && self.custom_commands.is_empty()
+            && self.load_args.as_ref().is_none_or(fits)
     }
 }
 

@@ -15,7 +15,7 @@ use super::program::Program;
 use super::{
     BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, ClientPaths, DebugError,
     EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec,
-    LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
+    LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SavedBreakpoints, SourceBreakpoint, StepKind, Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, Library, ScopedValue, Stack, ThreadState, Tid, Whose};
 use crate::location::Found;
@@ -49,7 +49,9 @@ impl Session {
             } else {
                 Output::Inherit
             },
-            inherit_stdin: false,
+            inherit_stdin: spec.inherit_stdin,
+            foreground: true,
+            terminal: spec.terminal.clone(),
             redirect: spec.redirect.clone(),
             disable_aslr: spec.disable_aslr,
         };
@@ -250,6 +252,20 @@ impl Session {
         self.call(|control| control.breakpoint_views())
     }
 
+    /// What the next session needs to set the same breakpoints; also after the target's end.
+    pub(crate) fn export_breakpoints(&self) -> Result<SavedBreakpoints, DebugError> {
+        self.call(|control| control.export_breakpoints())
+    }
+
+    /// Sets the breakpoints of an earlier session: they keep their numbers, names and terms, and lose their hits. Answers those that have no place in this
+    /// target, and why.
+    pub(crate) fn restore_breakpoints(
+        &self,
+        saved: SavedBreakpoints,
+    ) -> Result<Vec<(BreakpointView, String)>, DebugError> {
+        self.call(move |control| control.restore_breakpoints(saved))
+    }
+
     /// All addresses at which something stops the target.
     pub(crate) fn physical_breakpoints(&self) -> Result<Vec<PhysicalView>, DebugError> {
         self.call(|control| control.physical_views())
@@ -263,6 +279,12 @@ impl Session {
     /// What a location expression means where a frame of the stopped target stands, if that is to be looked at.
     pub(crate) fn find_location(&self, at: Option<FrameRef>, query: LocationQuery) -> Result<Found, DebugError> {
         self.ask(move |control| control.find_location(at, &query))
+    }
+
+    /// Has kernel probes record the calls and returns of a function, which come as [`Event::Traced`].
+    pub(crate) fn record_function(&self, name: &str) -> Result<(), DebugError> {
+        let name = name.to_owned();
+        self.ask(move |control| control.record_function(&name))
     }
 
     /// Gives up the step that a breakpoint has interrupted.

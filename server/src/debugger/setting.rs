@@ -1,13 +1,12 @@
 //! Breakpoints into the program, and out of it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use spelunk_dwarf::{FileAddr, ProcAddr};
 
 use super::breakpoints::{
-    Carrier, Exception, Group, Hits, Logical, Origin, ParsedTerms, Planted, Wanted, find_places, refused,
-    wanted_exceptions,
+    Carrier, Exception, GoroutineHits, Group, Hits, Logical, Origin, ParsedTerms, Planted, Wanted, find_places,
+    refused, wanted_exceptions,
 };
 use super::control::Control;
 use super::probe_stops::instruction_bytes;
@@ -90,7 +89,8 @@ impl Control {
             placed: None,
             extra: BreakpointTerms::default(),
             enabled: true,
-            by_goroutine: BTreeMap::new(),
+            recorded: None,
+            by_goroutine: GoroutineHits::default(),
             shown: Shown::default(),
         };
         match self.arm(&mut logical) {
@@ -218,13 +218,14 @@ impl Control {
         logical.hits = Hits::InKernel(counter);
         // Who stands at the breakpoint has come to it already. Behind it, on a cheaper instruction, the probe would stop that thread once more.
         let standing = self.places_of_threads();
-        let exact = matches!(logical.origin, Origin::Instruction(_))
+        // Clients of Delve's JSON-RPC are told where exactly a thread stands.
+        let exact = matches!(logical.origin, Origin::Instruction(_) | Origin::Single)
             || logical
                 .places
                 .iter()
                 .any(|addr| standing.contains(&self.to_proc(*addr)));
         let planted = self.probes.install(logical, counter, exact)?;
-        if logical.stops() {
+        if logical.stops_by_probes() {
             self.know_probes_at(&planted.addresses);
         }
         logical.carrier = Carrier::Probes(planted);
@@ -236,7 +237,7 @@ impl Control {
         let addresses: Vec<FileAddr> = self
             .breakpoints
             .iter()
-            .filter(|logical| logical.stops())
+            .filter(|logical| logical.stops_by_probes())
             .filter_map(|logical| match &logical.carrier {
                 Carrier::Probes(planted) => Some(planted.addresses.clone()),
                 _ => None,
@@ -368,7 +369,7 @@ impl Control {
                             .users(*addr)
                             .is_none_or(|users| users.breakpoints == [logical.id] && users.temporaries.is_empty());
                         // A logpoint would log the pass of a thread that stands there once more.
-                        alone && (logical.stops() || !standing.contains(&self.to_proc(*addr)))
+                        alone && (logical.stops_by_probes() || !standing.contains(&self.to_proc(*addr)))
                     })
             })
             .map(|logical| logical.id)
@@ -414,6 +415,9 @@ impl Control {
     /// Says which exceptions stop the target from now on.
     pub(super) fn set_exception_filters(&mut self, filters: ExceptionFilters) -> Vec<BreakpointState> {
         self.exceptions = filters;
+        for exception in wanted_exceptions(filters) {
+            self.own.entry(exception.id()).or_default().is_cleared = false;
+        }
         if self.inferior.is_some() {
             self.set_exceptions();
         } else if self.exception_probes.is_some()

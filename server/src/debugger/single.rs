@@ -2,11 +2,9 @@
 //!
 //! They belong to no group that an editor replaces as a whole, and two of them never share an address.
 
-use std::collections::BTreeMap;
-
 use spelunk_dwarf::{FileAddr, ProcAddr};
 
-use super::breakpoints::{Carrier, Exception, Hits, Logical, Origin, ParsedTerms, Placed, Terms};
+use super::breakpoints::{Carrier, Exception, GoroutineHits, Hits, Logical, Origin, ParsedTerms, Placed, Terms};
 use super::control::{Control, Phase, failed};
 use super::request::{BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, Shown};
 use super::{BreakpointId, DebugError, ExceptionFilters};
@@ -61,9 +59,15 @@ impl Control {
             })),
             extra: request.terms,
             enabled: true,
-            by_goroutine: BTreeMap::new(),
+            recorded: None,
+            by_goroutine: GoroutineHits::default(),
             shown: Shown::default(),
         };
+        if let Some(expression) = logical.placed.as_ref().and_then(|placed| placed.expression.as_ref())
+            && let Some(first) = self.find_expression(expression).first()
+        {
+            self.name_by_places(&mut logical.shown, &[*first]);
+        }
         if let Err(why) = self.switch_on(&mut logical)
             && !request.suspended
         {
@@ -124,15 +128,18 @@ impl Control {
         self.settle()
     }
 
-    /// One of the debugger's own: it can be switched off and on, and that is all.
+    /// One of the debugger's own: all but its conditions can be changed.
     fn amend_exception(
         &mut self,
         exception: Exception,
         terms: &BreakpointTerms,
         enabled: bool,
     ) -> Result<(), DebugError> {
+        let id = exception.id().0;
+        if self.own.get(&exception.id()).is_some_and(|own| own.is_cleared) {
+            return Err(failed(format!("no breakpoint with ID {id}")));
+        }
         if !(terms.condition.is_empty() && terms.hit_condition.is_empty()) {
-            let id = exception.id().0;
             return Err(failed(format!(
                 "breakpoint {id} is the debugger's own and cannot have a condition"
             )));
@@ -145,6 +152,7 @@ impl Control {
         if filters != self.exceptions {
             self.set_exception_filters(filters);
         }
+        self.own.entry(exception.id()).or_default().terms = Some(terms.clone());
         Ok(())
     }
 
@@ -155,6 +163,7 @@ impl Control {
             .ok_or_else(|| failed(format!("no breakpoint with ID {}", id.0)))?;
         if let Some(exception) = Exception::ALL.into_iter().find(|exception| exception.id() == id) {
             self.amend_exception(exception, &BreakpointTerms::default(), false)?;
+            self.own.entry(id).or_default().is_cleared = true;
         } else {
             self.remove_breakpoints(&[id]);
             self.guard_probes();

@@ -159,7 +159,8 @@ impl Control {
     pub(super) fn cancel_step_of(&mut self, passer: &Passer) {
         let is_own = self.step.is_some_and(|step| match (step.follow, &passer.goroutine) {
             (Follow::Goroutine(id), Some(goroutine)) => goroutine.id == id,
-            (Follow::Thread(thread), None) => thread == passer.thread,
+            // Before a thread without a goroutine comes back to a line, the program gets to whatever its user has set, in whichever thread.
+            (Follow::Thread(_), _) => true,
             _ => false,
         });
         if is_own {

@@ -7,6 +7,7 @@
 mod clients;
 mod debug_info;
 mod movements;
+mod passings;
 mod recipe;
 mod restart;
 mod run;
@@ -16,10 +17,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::debugger::{DebugError, Event, EventSender, Session, Stop};
+use crate::debugger::{SavedBreakpoints, DebugError, Event, EventSender, Session, Stop};
 use crate::inspect::{Tid, Whose};
 
 pub(crate) use movements::{Movement, Movements};
+pub(crate) use passings::Advance;
 pub(crate) use recipe::{Origin, Recipe};
 pub(crate) use restart::Again;
 pub(crate) use run::{Passage, Walk};
@@ -95,6 +97,18 @@ impl Drop for Lease {
     }
 }
 
+/// A command that has not been answered.
+pub(crate) struct UnderWay {
+    host: Arc<Host>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.host.lock().commands -= 1;
+        self.host.tell_all();
+    }
+}
+
 /// One target and its clients.
 pub(crate) struct Host {
     /// Itself, for who keeps it at rest.
@@ -123,18 +137,48 @@ struct Inner {
     thread: Option<Tid>,
     /// It was stopped by being attached to, and has not been moved since.
     just_attached: bool,
+    /// The breakpoints of the last target that was restarted.
+    saved: SavedBreakpoints,
     /// How many look at it.
     leases: usize,
+    /// How many commands have not been answered.
+    commands: usize,
+    /// What tracepoints tell.
+    passings: passings::Passings,
     /// Counts the sessions, so that news of an earlier one is told apart.
     generation: u64,
-    subscribers: Vec<EventSender>,
+    subscribers: Vec<Subscriber>,
+    /// The tasks that hand on what the sessions say.
+    listening: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Whom to tell what happens.
+struct Subscriber {
+    sender: EventSender,
+    /// Also what the target writes, which waits for room.
+    with_output: bool,
+}
+
+fn is_output(event: &Event) -> bool {
+    matches!(event, Event::Stdout(_) | Event::Stderr(_))
 }
 
 impl Inner {
-    /// Hands what is not output to every subscriber; output comes from the session alone.
+    /// Hands what is not output to every subscriber, which takes no time, and forgets those who are gone.
     fn tell(&mut self, event: &Event) {
-        self.subscribers
-            .retain(|subscriber| subscriber.send(event.clone()).is_ok());
+        if !is_output(event) {
+            self.subscribers
+                .retain(|subscriber| subscriber.sender.send(event.clone()).is_ok());
+        }
+    }
+
+    /// Who is to be handed output, and waited for.
+    fn for_output(&self, event: &Event) -> Vec<EventSender> {
+        let wanted = self
+            .subscribers
+            .iter()
+            .filter(|subscriber| subscriber.with_output && is_output(event));
+        wanted.map(|subscriber| subscriber.sender.clone()).collect()
     }
 }
 
@@ -162,6 +206,11 @@ impl Host {
     /// Whether several clients may come.
     pub(crate) fn is_multiclient(&self) -> bool {
         self.multiclient
+    }
+
+    /// Whether what the target writes comes as events.
+    pub(crate) fn captures_output(&self) -> bool {
+        matches!(self.recipe().origin, Origin::Launch { spec, .. } if spec.capture_output)
     }
 
     /// Done when the server is to end: the target was let go or killed on purpose.

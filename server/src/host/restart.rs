@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use crate::debugger::{EndWith, check_launch};
+use crate::debugger::{BreakpointView, EndWith, SavedBreakpoints, check_launch};
 
 use super::recipe::Origin;
 use super::run::blocking;
@@ -21,7 +21,7 @@ pub(crate) struct Again {
 impl Host {
     /// Ends the target, and brings it about again, held before its first instruction. Breakpoints are kept; those that have no place in the program any more
     /// are left out, and returned with the reason.
-    pub(crate) async fn restart(self: &Arc<Host>, again: Again) -> Result<(), HostError> {
+    pub(crate) async fn restart(self: &Arc<Host>, again: Again) -> Result<Vec<(BreakpointView, String)>, HostError> {
         let Origin::Launch {
             mut spec,
             build,
@@ -46,8 +46,19 @@ impl Host {
             inner.session.clone()
         };
         self.tell_all();
+        let mut saved = SavedBreakpoints::default();
         if let Some(old) = old {
-            blocking(move || old.end(EndWith::Kill)).await?;
+            let exported = move || {
+                let saved = old.export_breakpoints();
+                old.end(EndWith::Kill);
+                saved
+            };
+            saved = match blocking(exported).await? {
+                Ok(saved) => saved,
+                // It has ended before, and what was to take its place could not be made.
+                Err(_) => self.lock().saved.clone(),
+            };
+            self.lock().saved.clone_from(&saved);
         }
         if let Some((args, redirect)) = again.reset {
             spec.args = args;
@@ -65,10 +76,12 @@ impl Host {
             recipe.origin = Origin::Launch { spec, build, binary };
         }
         self.begin(false).await?;
+        let session = self.session()?;
+        let discarded = blocking(move || session.restore_breakpoints(saved)).await??;
         let stop = self.lock().stop.clone();
         if let Some(stop) = stop {
             self.lock().tell(&crate::debugger::Event::Stopped(stop));
         }
-        Ok(())
+        Ok(discarded)
     }
 }

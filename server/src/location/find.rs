@@ -113,7 +113,8 @@ impl Find<'_> {
     fn files(&self, base: &str) -> Vec<&str> {
         let is_meant = |file: &&str| {
             let called = (self.rename)(file);
-            ends_in(&called, base) || (base.starts_with('.') && !self.program.is_empty() && called == beside(self.program, base))
+            ends_in(&called, base)
+                || (base.starts_with('.') && !self.program.is_empty() && called == beside(self.program, base))
         };
         let files = self.binary.files().iter().map(|file| &**file);
         files.filter(is_meant).take(MAX_CANDIDATES).collect()
@@ -181,7 +182,10 @@ impl Find<'_> {
     /// The file and line where the program stands.
     fn current_line(&self) -> Result<(String, i64), LocationError> {
         let here = self.here()?;
-        let at = self.binary.function_at(here.pc).and_then(|_| self.binary.line_at(here.pc));
+        let at = self
+            .binary
+            .function_at(here.pc)
+            .and_then(|_| self.binary.line_at(here.pc));
         let (file, line) = at.ok_or("could not determine current location")?;
         Ok((file.to_string(), i64::from(line)))
     }
@@ -207,7 +211,12 @@ impl Find<'_> {
             .map_err(|error| LocationError::Failed(format!("invalid filter argument: {error}")))?;
         let bodies = self.binary.functions().iter().map(|function| &*function.name);
         let has_no_body = |name: &&str| self.binary.function_named(name).is_none();
-        let copies = self.binary.inlined_functions().iter().map(|name| &**name).filter(has_no_body);
+        let copies = self
+            .binary
+            .inlined_functions()
+            .iter()
+            .map(|name| &**name)
+            .filter(has_no_body);
         let places = copies
             .chain(bodies)
             .filter(|name| regex.is_match(name))
@@ -221,8 +230,7 @@ impl Find<'_> {
 
     fn address(&self, expression: &str) -> Result<Found, LocationError> {
         let Some(here) = &self.here else {
-            let address = parse_literal(expression)
-                .ok_or("could not determine current location (scope is nil)")?;
+            let address = parse_literal(expression).ok_or("could not determine current location (scope is nil)")?;
             return Ok(Found::of(Place::Address(ProcAddr(address.cast_unsigned()))));
         };
         let value = here
@@ -285,7 +293,11 @@ fn beside(program: &str, relative: &str) -> String {
         }
     }
     let joined = parts.join("/");
-    if program.starts_with('/') { format!("/{joined}") } else { joined }
+    if program.starts_with('/') {
+        format!("/{joined}")
+    } else {
+        joined
+    }
 }
 
 #[cfg(test)]

@@ -8,12 +8,18 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Number, Value};
 
+pub(crate) use json::{Json, Kind, names};
+
+mod json;
+#[cfg(test)]
+mod tests;
+
 /// What Go knows of a value's type, and how it goes to and from JSON.
 pub(crate) trait Wire: Default + Send {
     /// Go's name for the type, with its package: `*api.LoadConfig`, `[]string`.
     fn go_type() -> String;
     /// Takes over what the JSON says.
-    fn decode(&mut self, json: &Value, at: &mut Decoding);
+    fn decode(&mut self, json: Json<'_>, at: &mut Decoding);
     /// The JSON for it.
     fn encode(&self) -> Value;
     /// Whether `omitempty` leaves it out.
@@ -52,7 +58,7 @@ impl Decoding {
     }
 
     /// Decodes one field of a struct.
-    pub(crate) fn field<T: Wire>(&mut self, structure: &'static str, name: &'static str, into: &mut T, json: &Value) {
+    pub(crate) fn field<T: Wire>(&mut self, structure: &'static str, name: &'static str, into: &mut T, json: Json<'_>) {
         let outer = std::mem::replace(&mut self.structure, structure);
         self.fields.push(name);
         into.decode(json, self);
@@ -62,25 +68,14 @@ impl Decoding {
 }
 
 /// Decodes a whole value.
-pub(crate) fn decode<T: Wire>(json: &Value) -> Result<T, String> {
+pub(crate) fn decode<T: Wire>(text: &str) -> Result<T, String> {
+    let json = Json::parse(text).map_err(|error| error.to_string())?;
     let mut value = T::default();
     let mut at = Decoding::default();
     value.decode(json, &mut at);
     match at.error {
         None => Ok(value),
         Some(error) => Err(error),
-    }
-}
-
-/// What Go calls the kind of a JSON value in its errors.
-pub(crate) fn kind_of(json: &Value) -> &'static str {
-    match json {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 
@@ -140,19 +135,16 @@ macro_rules! wire {
             }
 
             #[allow(unused_variables, reason = "some structs have no fields")]
-            fn decode(&mut self, json: &serde_json::Value, at: &mut $crate::rpc::go_json::Decoding) {
-                let object = match json {
-                    serde_json::Value::Object(object) => object,
-                    serde_json::Value::Null => return,
+            fn decode(&mut self, json: $crate::rpc::go_json::Json<'_>, at: &mut $crate::rpc::go_json::Decoding) {
+                match json.kind() {
+                    $crate::rpc::go_json::Kind::Object => {}
+                    $crate::rpc::go_json::Kind::Null => return,
                     other => {
-                        return at.mismatch(
-                            $crate::rpc::go_json::kind_of(other),
-                            &<$name as $crate::rpc::go_json::Wire>::go_type(),
-                        );
+                        return at.mismatch(other.name(), &<$name as $crate::rpc::go_json::Wire>::go_type());
                     }
-                };
-                for (key, value) in object {
-                    $( if key.eq_ignore_ascii_case($json) {
+                }
+                for (key, value) in json.fields() {
+                    $( if $crate::rpc::go_json::names(&key, $json) {
                         at.field(stringify!($name), $json, &mut self.$field, value);
                         continue;
                     } )*
@@ -205,11 +197,11 @@ impl Wire for bool {
         "bool".to_owned()
     }
 
-    fn decode(&mut self, json: &Value, at: &mut Decoding) {
-        match json {
-            Value::Bool(value) => *self = *value,
-            Value::Null => {}
-            other => at.mismatch(kind_of(other), "bool"),
+    fn decode(&mut self, json: Json<'_>, at: &mut Decoding) {
+        match json.kind() {
+            Kind::Bool => *self = json.is_true(),
+            Kind::Null => {}
+            other => at.mismatch(other.name(), "bool"),
         }
     }
 
@@ -227,11 +219,11 @@ impl Wire for String {
         "string".to_owned()
     }
 
-    fn decode(&mut self, json: &Value, at: &mut Decoding) {
-        match json {
-            Value::String(value) => self.clone_from(value),
-            Value::Null => {}
-            other => at.mismatch(kind_of(other), "string"),
+    fn decode(&mut self, json: Json<'_>, at: &mut Decoding) {
+        match json.kind() {
+            Kind::String => *self = json.characters(),
+            Kind::Null => {}
+            other => at.mismatch(other.name(), "string"),
         }
     }
 
@@ -252,17 +244,15 @@ macro_rules! integers {
                 $go.to_owned()
             }
 
-            fn decode(&mut self, json: &Value, at: &mut Decoding) {
-                match json {
-                    Value::Number(number) => {
-                        // Go parses the digits as they stand: `1.0` and `1e3` are no integers.
-                        match number.to_string().parse() {
-                            Ok(value) => *self = value,
-                            Err(_) => at.mismatch(&format!("number {number}"), $go),
-                        }
-                    }
-                    Value::Null => {}
-                    other => at.mismatch(kind_of(other), $go),
+            fn decode(&mut self, json: Json<'_>, at: &mut Decoding) {
+                match json.kind() {
+                    // Go parses the digits as they stand: `1.0` and `1e3` are no integers.
+                    Kind::Number => match json.text().parse() {
+                        Ok(value) => *self = value,
+                        Err(_) => at.mismatch(&format!("number {}", json.text()), $go),
+                    },
+                    Kind::Null => {}
+                    other => at.mismatch(other.name(), $go),
                 }
             }
 
@@ -291,8 +281,8 @@ impl<T: Wire> Wire for Option<Box<T>> {
         format!("*{}", T::go_type())
     }
 
-    fn decode(&mut self, json: &Value, at: &mut Decoding) {
-        if json.is_null() {
+    fn decode(&mut self, json: Json<'_>, at: &mut Decoding) {
+        if json.kind() == Kind::Null {
             *self = None;
         } else {
             self.get_or_insert_default().decode(json, at);
@@ -351,18 +341,18 @@ impl<T: Wire> Wire for Slice<T> {
         format!("[]{}", T::go_type())
     }
 
-    fn decode(&mut self, json: &Value, at: &mut Decoding) {
-        match json {
-            Value::Array(elements) => {
-                let decoded = elements.iter().map(|element| {
+    fn decode(&mut self, json: Json<'_>, at: &mut Decoding) {
+        match json.kind() {
+            Kind::Array => {
+                let decoded = json.elements().into_iter().map(|element| {
                     let mut value = T::default();
                     value.decode(element, at);
                     value
                 });
                 self.0 = Some(decoded.collect());
             }
-            Value::Null => self.0 = None,
-            other => at.mismatch(kind_of(other), &Self::go_type()),
+            Kind::Null => self.0 = None,
+            other => at.mismatch(other.name(), &Self::go_type()),
         }
     }
 
@@ -391,18 +381,19 @@ where
         format!("[{N}]{}", T::go_type())
     }
 
-    fn decode(&mut self, json: &Value, at: &mut Decoding) {
-        match json {
-            Value::Array(elements) => {
-                for (index, slot) in self.iter_mut().enumerate() {
-                    match elements.get(index) {
+    fn decode(&mut self, json: Json<'_>, at: &mut Decoding) {
+        match json.kind() {
+            Kind::Array => {
+                let mut elements = json.elements().into_iter();
+                for slot in self {
+                    match elements.next() {
                         Some(element) => slot.decode(element, at),
                         None => *slot = T::default(),
                     }
                 }
             }
-            Value::Null => {}
-            other => at.mismatch(kind_of(other), &Self::go_type()),
+            Kind::Null => {}
+            other => at.mismatch(other.name(), &Self::go_type()),
         }
     }
 
@@ -428,18 +419,18 @@ impl<T: Wire> Wire for StringMap<T> {
         format!("map[string]{}", T::go_type())
     }
 
-    fn decode(&mut self, json: &Value, at: &mut Decoding) {
-        match json {
-            Value::Object(entries) => {
+    fn decode(&mut self, json: Json<'_>, at: &mut Decoding) {
+        match json.kind() {
+            Kind::Object => {
                 let map = self.0.get_or_insert_default();
-                for (key, json) in entries {
+                for (key, json) in json.fields() {
                     let mut value = T::default();
                     value.decode(json, at);
-                    map.insert(key.clone(), value);
+                    map.insert(key, value);
                 }
             }
-            Value::Null => self.0 = None,
-            other => at.mismatch(kind_of(other), &Self::go_type()),
+            Kind::Null => self.0 = None,
+            other => at.mismatch(other.name(), &Self::go_type()),
         }
     }
 

@@ -8,7 +8,7 @@ mod same_user;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use address::Address;
-pub(crate) use listener::{Listener, dial};
+pub(crate) use listener::{Listener, TransportError, dial};
 pub(crate) use protocol::{Protocol, recognise};
 
 /// A stream of bytes to and from one client.

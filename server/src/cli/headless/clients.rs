@@ -8,11 +8,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::super::arguments::Global;
+use super::echo;
 use crate::dap::{self, Settings};
-use crate::host::Host;
+use crate::host::{Host, Status};
 use crate::rpc::go_codec;
-use crate::rpc::methods::{CallContext, Methods};
-use crate::transport::{Connection, Listener, Protocol, recognise};
+use crate::rpc::http::{Admission, HttpServer};
+use crate::rpc::methods::{CallContext, Service};
+use crate::transport::{Connection, Listener, Protocol, TransportError, recognise};
 
 /// How many connections there may be at once.
 const MOST_CLIENTS: usize = 256;
@@ -28,9 +30,11 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// A server and its clients.
 pub(super) struct Clients {
-    listener: Listener,
+    /// Gone when no further client can come.
+    listener: Option<Listener>,
     host: Arc<Host>,
-    methods: Arc<Methods>,
+    service: Arc<Service>,
+    http: Arc<HttpServer>,
     only_same_user: bool,
     continues: bool,
     /// Cancelled when the server ends.
@@ -40,9 +44,12 @@ pub(super) struct Clients {
 impl Clients {
     /// A server that nobody has come to yet.
     pub(super) fn new(listener: Listener, host: Arc<Host>, global: &Global, continues: bool) -> Clients {
+        let service = Arc::new(Service::new(Arc::clone(&host)));
+        let admission = Admission::new(global.allow_origin.clone(), &global.listen);
         Clients {
-            listener,
-            methods: Arc::new(Methods::new(Arc::clone(&host))),
+            listener: Some(listener),
+            http: Arc::new(HttpServer::new(&service, admission)),
+            service,
             host,
             only_same_user: global.only_same_user,
             continues,
@@ -51,13 +58,13 @@ impl Clients {
     }
 
     /// Serves until the target is let go of on a client's wish, the only client there can be has left, or `interrupted` is done.
-    pub(super) async fn serve(self, mut interrupted: impl Future<Output = ()> + Unpin) {
+    pub(super) async fn serve(mut self, mut interrupted: impl Future<Output = ()> + Unpin) {
         let is_multiclient = self.host.is_multiclient();
         let over = self.host.over();
         let room = Arc::new(Semaphore::new(MOST_CLIENTS));
         let (recognised, mut speaking) = mpsc::channel(1);
         let mut clients = JoinSet::new();
-        let mut is_open = true;
+        let echoed = self.host.captures_output().then(|| echo::echo(&self.host));
         if self.continues {
             self.set_off();
         }
@@ -70,7 +77,7 @@ impl Clients {
                         break;
                     }
                 }
-                accepted = self.listener.accept(self.only_same_user), if is_open => {
+                accepted = accept(self.listener.as_ref(), self.only_same_user) => {
                     let connection = match accepted {
                         Ok(connection) => connection,
                         Err(error) => {
@@ -94,11 +101,13 @@ impl Clients {
                     });
                 }
                 Some(((protocol, connection), permit)) = speaking.recv() => {
-                    if !is_open {
+                    if self.listener.is_none() {
                         // Another was quicker, and is the only one there can be.
                         continue;
                     }
-                    is_open = is_multiclient;
+                    if !is_multiclient {
+                        self.listener = None;
+                    }
                     let served = self.serve_one(protocol, connection);
                     clients.spawn(async move {
                         served.await;
@@ -110,6 +119,10 @@ impl Clients {
         if let Err(error) = self.host.finish().await {
             println!("{error}");
         }
+        if let Some(echoed) = echoed {
+            self.host.tell_the_rest().await;
+            let _ = tokio::time::timeout(LAST_ANSWERS, echoed).await;
+        }
         self.ending.cancel();
         let finished = async { while clients.join_next().await.is_some() {} };
         // Who does not read cannot keep the server.
@@ -118,7 +131,12 @@ impl Clients {
 
     /// One client's session.
     fn serve_one(&self, protocol: Protocol, connection: Connection) -> impl Future<Output = ()> + Send + 'static {
-        let (host, methods, ending) = (Arc::clone(&self.host), Arc::clone(&self.methods), self.ending.clone());
+        let (host, service, http) = (
+            Arc::clone(&self.host),
+            Arc::clone(&self.service),
+            Arc::clone(&self.http),
+        );
+        let ending = self.ending.clone();
         async move {
             match protocol {
                 Protocol::Dap => {
@@ -130,23 +148,37 @@ impl Clients {
                 }
                 Protocol::GoRpc => {
                     tracing::debug!(target: "spelunk::transport", "serving JSON-RPC on new connection");
-                    go_codec::serve(connection, methods, ending).await;
+                    go_codec::serve(connection, service, ending).await;
                 }
-                Protocol::Http => {}
+                Protocol::Http => {
+                    tracing::debug!(target: "spelunk::transport", "serving HTTP on new connection");
+                    http.serve(connection, ending).await;
+                }
             }
         }
     }
 
     /// `--continue`: lets the target run as a client would that leaves at once, so that a stop is told on standard error.
     fn set_off(&self) {
-        let methods = Arc::clone(&self.methods);
+        let (service, host) = (Arc::clone(&self.service), Arc::clone(&self.host));
         let context = CallContext::default();
         context.gone.cancel();
         tokio::spawn(async move {
-            let command = serde_json::json!({"name": "continue"});
-            if let Err(error) = methods.call("RPCServer.Command", command, context).await {
+            let command = serde_json::json!({"name": "continue"}).to_string();
+            let ended = service.call("RPCServer.Command", command, context).await;
+            if let Err(error) = ended
+                && host.status() != Status::Detached
+            {
                 tracing::error!(target: "spelunk::transport", "could not continue: {error}");
             }
         });
+    }
+}
+
+/// The next connection; never, where none can come any more.
+async fn accept(listener: Option<&Listener>, only_same_user: bool) -> Result<Connection, TransportError> {
+    match listener {
+        Some(listener) => listener.accept(only_same_user).await,
+        None => std::future::pending().await,
     }
 }

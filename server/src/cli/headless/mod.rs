@@ -1,6 +1,7 @@
 //! `debug`, `test`, `exec` and `attach` with `--headless`: one target behind one port, for every client that comes.
 
 mod clients;
+mod echo;
 mod redirects;
 mod wanted;
 

@@ -222,7 +222,7 @@ impl Debugged {
                 Event::Notice(text) | Event::Warning(text) => eprintln!("notice: {text}"),
                 Event::Resumed => {}
                 Event::BreakpointChanged(state) => eprintln!("changed: {state:?}"),
-                Event::Stdout(_) | Event::Stderr(_) => {}
+                Event::Stdout(_) | Event::Stderr(_) | Event::Resumed | Event::Traced(_) => {}
             }
         }
     }

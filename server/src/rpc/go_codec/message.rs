@@ -1,9 +1,10 @@
 //! Requests and responses as Go's `net/rpc/jsonrpc` has them (`server.go`, Go 1.26).
 
-use serde_json::Value;
-use serde_json::value::RawValue;
+use std::fmt::Write as _;
 
-use crate::rpc::go_json::kind_of;
+use serde_json::Value;
+
+use crate::rpc::go_json::{Json, Kind, names};
 
 /// One request.
 #[derive(Debug)]
@@ -11,88 +12,103 @@ pub(crate) struct Request {
     /// The method's whole name; empty where there is none.
     pub(crate) method: String,
     /// The argument, or why it cannot be had.
-    pub(crate) argument: Result<Value, String>,
-    /// The id as it was written, to be sent back as it is.
-    pub(crate) id: Box<RawValue>,
+    pub(crate) argument: Result<String, String>,
+    /// The id as it was written, but for blanks, to be sent back as it is.
+    pub(crate) id: String,
 }
 
 impl Request {
     /// Reads a request. An error is one that Go's codec ends the connection for.
-    pub(crate) fn read(text: &str) -> Result<Request, serde_json::Error> {
-        let fields: Fields = serde_json::from_str(text)?;
+    pub(crate) fn read(text: &str) -> Result<Request, String> {
+        let request = Json::parse(text).map_err(|error| error.to_string())?;
+        let (mut method, mut params, mut id) = (String::new(), None, None);
+        for (name, value) in request.fields() {
+            let value = Some(value).filter(|value| value.kind() != Kind::Null);
+            if names(&name, "method") {
+                match value.map(|value| (value, value.kind())) {
+                    None => {}
+                    Some((value, Kind::String)) => method = value.characters(),
+                    Some((_, other)) => {
+                        return Err(format!("cannot read a {} as the name of a method", other.name()));
+                    }
+                }
+            } else if names(&name, "params") {
+                params = value;
+            } else if names(&name, "id") {
+                id = value;
+            }
+        }
         Ok(Request {
-            method: fields.method,
-            argument: argument(fields.params.as_deref()),
-            id: fields.id.unwrap_or_else(|| RawValue::NULL.to_owned()),
+            method,
+            argument: argument(params),
+            id: compact(id.map_or("null", Json::text)),
         })
     }
 }
 
-/// The fields of a request. Go matches their names whatever their case, and the last one counts.
-#[derive(Default)]
-struct Fields {
-    method: String,
-    params: Option<Box<RawValue>>,
-    id: Option<Box<RawValue>>,
-}
-
-impl<'de> serde::Deserialize<'de> for Fields {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
-        struct Visitor;
-
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Fields;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a request")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Fields::default();
-                while let Some(name) = map.next_key::<String>()? {
-                    if name.eq_ignore_ascii_case("method") {
-                        if let Some(method) = map.next_value()? {
-                            fields.method = method;
-                        }
-                    } else if name.eq_ignore_ascii_case("params") {
-                        fields.params = map.next_value()?;
-                    } else if name.eq_ignore_ascii_case("id") {
-                        fields.id = map.next_value()?;
-                    } else {
-                        map.next_value::<serde::de::IgnoredAny>()?;
-                    }
-                }
-                Ok(fields)
-            }
-        }
-
-        deserializer.deserialize_map(Visitor)
-    }
-}
-
 /// The first parameter of a list; null where the list is empty.
-fn argument(params: Option<&RawValue>) -> Result<Value, String> {
+fn argument(params: Option<Json<'_>>) -> Result<String, String> {
     let Some(params) = params else {
         return Err("jsonrpc: request body missing params".to_owned());
     };
-    match serde_json::from_str(params.get()).map_err(|error| error.to_string())? {
-        Value::Array(mut list) if !list.is_empty() => Ok(list.swap_remove(0)),
-        Value::Array(_) => Ok(Value::Null),
+    match params.kind() {
+        Kind::Array => Ok(params
+            .elements()
+            .into_iter()
+            .next()
+            .map_or("null", Json::text)
+            .to_owned()),
         other => Err(format!(
             "json: cannot unmarshal {} into Go value of type [1]interface {{}}",
-            kind_of(&other)
+            other.name()
         )),
     }
 }
 
+/// JSON without the blanks between its parts, as Go writes what it has read.
+fn compact(json: &str) -> String {
+    let (mut in_string, mut escaped) = (false, false);
+    let is_kept = |character: &char| {
+        if in_string {
+            match character {
+                _ if escaped => escaped = false,
+                '\\' => escaped = true,
+                '"' => in_string = false,
+                _ => {}
+            }
+            return true;
+        }
+        in_string = *character == '"';
+        !character.is_ascii_whitespace()
+    };
+    json.chars().filter(is_kept).collect()
+}
+
+/// A line with what could be taken for HTML or JavaScript written as escapes, as Go does by default. All of it can only be part of strings.
+fn escaped(line: String) -> String {
+    const ESCAPED: [char; 5] = ['<', '>', '&', '\u{2028}', '\u{2029}'];
+    if !line.contains(ESCAPED) {
+        return line;
+    }
+    let mut text = String::with_capacity(line.len() + line.len() / 8);
+    for character in line.chars() {
+        if ESCAPED.contains(&character) {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\\u{:04x}", u32::from(character));
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
 /// The line that answers a request.
-pub(crate) fn response(id: &RawValue, answer: &Result<Value, String>) -> String {
-    let id = id.get();
+pub(crate) fn response(id: &str, answer: &Result<Value, String>) -> String {
     match answer {
-        Ok(result) => format!("{{\"id\":{id},\"result\":{result},\"error\":null}}\n"),
+        Ok(result) => escaped(format!("{{\"id\":{id},\"result\":{result},\"error\":null}}\n")),
         Err(error) => {
             let error = Value::String(error.clone());
-            format!("{{\"id\":{id},\"result\":null,\"error\":{error}}}\n")
+            escaped(format!("{{\"id\":{id},\"result\":null,\"error\":{error}}}\n"))
         }
     }
 }
@@ -109,9 +125,9 @@ mod tests {
             "0",
             "-1",
             "1e400",
-            "\"a\\u0062\"",
-            "[1, {}]",
-            "{\"a\" :1}",
+            "\"a \\u0062\\\" \"",
+            "[1,{}]",
+            "{\"a\":1}",
             "18446744073709551616",
             "true",
             "null",
@@ -130,15 +146,24 @@ mod tests {
     }
 
     #[test]
+    fn blanks_and_what_looks_like_html_are_written_as_go_writes_them() {
+        let request = Request::read("{\"id\": [ 1, \"<\\\" &\", {\"a\" : null} ] }").expect("a request");
+        assert_eq!(
+            response(&request.id, &Ok(json!("\u{2028}>"))),
+            "{\"id\":[1,\"\\u003c\\\" \\u0026\",{\"a\":null}],\"result\":\"\\u2028\\u003e\",\"error\":null}\n"
+        );
+    }
+
+    #[test]
     fn parameters_are_a_list_and_the_first_counts() {
         let read = |params: &str| {
             Request::read(&format!("{{\"method\":\"x\",\"Params\":{params}}}"))
                 .expect("a request")
                 .argument
         };
-        assert_eq!(read("[{\"a\":1}, 2]"), Ok(json!({"a": 1})));
-        assert_eq!(read("[]"), Ok(Value::Null));
-        assert_eq!(read("[null]"), Ok(Value::Null));
+        assert_eq!(read("[{\"a\":1}, 2]"), Ok("{\"a\":1}".to_owned()));
+        assert_eq!(read("[]"), Ok("null".to_owned()));
+        assert_eq!(read("[null]"), Ok("null".to_owned()));
         let missing = Err("jsonrpc: request body missing params".to_owned());
         assert_eq!(read("null"), missing);
         assert_eq!(Request::read("{}").expect("a request").argument, missing);

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::go_json;
-use super::methods::{CallContext, Methods};
+use super::methods::{CallContext, Service, StateIn};
 use super::wire::DebuggerCommand;
 use crate::transport::{Connection, Duplex};
 use framing::Requests;
@@ -32,7 +32,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// One client.
 struct Client {
-    methods: Arc<Methods>,
+    service: Arc<Service>,
     writer: Mutex<WriteHalf<Box<dyn Duplex>>>,
     /// Cancelled when it is gone.
     gone: CancellationToken,
@@ -42,10 +42,10 @@ struct Client {
 }
 
 /// Serves one client until it hangs up, sends what is no request, or the server is `ending`.
-pub(crate) async fn serve(connection: Connection, methods: Arc<Methods>, ending: CancellationToken) {
+pub(crate) async fn serve(connection: Connection, service: Arc<Service>, ending: CancellationToken) {
     let (reader, writer) = tokio::io::split(connection.stream);
     let client = Arc::new(Client {
-        methods,
+        service,
         writer: Mutex::new(writer),
         gone: CancellationToken::new(),
         under_way: Arc::new(Semaphore::new(UNDER_WAY as usize)),
@@ -71,7 +71,7 @@ pub(crate) async fn serve(connection: Connection, methods: Arc<Methods>, ending:
             Ok(Some(text)) => text,
             Ok(None) => break,
             Err(error) => {
-                tracing::error!("rpc: {error}");
+                tracing::debug!("{error}");
                 break;
             }
         };
@@ -79,7 +79,7 @@ pub(crate) async fn serve(connection: Connection, methods: Arc<Methods>, ending:
         let request = match Request::read(&text) {
             Ok(request) => request,
             Err(error) => {
-                tracing::error!("rpc: {error}");
+                tracing::debug!("{error}");
                 break;
             }
         };
@@ -110,15 +110,7 @@ fn gets_through(request: &Request) -> bool {
     let Ok(argument) = &request.argument else { return false };
     match request.method.as_str() {
         "RPCServer.Command" => go_json::decode::<DebuggerCommand>(argument).is_ok_and(|command| command.name == "halt"),
-        "RPCServer.State" => {
-            let field = argument.as_object().and_then(|fields| {
-                let mut named = fields
-                    .iter()
-                    .filter(|(name, _)| name.eq_ignore_ascii_case("NonBlocking"));
-                named.next_back()
-            });
-            field.is_some_and(|(_, value)| value == true)
-        }
+        "RPCServer.State" => go_json::decode::<StateIn>(argument).is_ok_and(|asked| asked.non_blocking),
         _ => false,
     }
 }
@@ -127,7 +119,8 @@ impl Client {
     /// Answers a request whose turn it is, and returns when it is that of the next.
     async fn in_turn(self: &Arc<Client>, request: Request) {
         let is_asynchronous = self
-            .methods
+            .service
+            .methods()
             .pages
             .get(request.method.as_str())
             .is_some_and(|page| page.is_asynchronous);
@@ -174,13 +167,13 @@ impl Client {
     async fn answer(&self, request: Request, context: CallContext) {
         let Request { method, argument, id } = request;
         let answer = match argument {
-            _ if !self.methods.has(&method) => {
-                tracing::error!("rpc: can't find method {method}");
+            _ if !self.service.has(&method) => {
+                tracing::debug!("can't find method {method}");
                 Err(format!("unknown method: {method}"))
             }
             Err(why) => Err(format!("malformed request body: {why}")),
             Ok(argument) => {
-                let answer = self.methods.call(&method, argument, context).await;
+                let answer = self.service.call(&method, argument, context).await;
                 answer.map_err(|error| error.0)
             }
         };

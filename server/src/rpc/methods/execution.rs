@@ -1,13 +1,17 @@
 //! Moving the target on, and saying where it stands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Answer, CallContext, Methods, RpcError, goroutines, threads, variables};
-use crate::debugger::{StepKind, StopReason};
-use crate::host::{Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
+use crate::debugger::{Pass, StepKind, StopReason};
+use crate::host::{Advance, Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
-use crate::rpc::go_json::{Slice, wire};
-use crate::rpc::wire::{DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, LoadConfig, Target, Thread};
+use crate::rpc::go_json::{Slice, StringMap, wire};
+use crate::value::push_quoted;
+use crate::rpc::wire::{Breakpoint, BreakpointInfo, 
+    DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig, Location, Target, Thread,
+};
 
 wire! { "rpc2";
     /// Asks where the target stands.
@@ -116,6 +120,9 @@ wire! { "rpc2";
     }
 }
 
+/// The flag of a value that a function has returned (`VariableReturnArgument` in Delve's `service/api/types.go`).
+const RETURNED: u16 = 1 << 4;
+
 /// Adds them.
 pub(super) fn register(methods: &mut Methods) {
     methods.add_asynchronous(
@@ -186,18 +193,22 @@ fn restart(host: Arc<Host>, asked: RestartIn, call: CallContext) -> Answer<Resta
         if !asked.position.is_empty() {
             return Err("not a recording".into());
         }
-        settle(&host, &call).await?;
+        tokio::select! {
+            () = host.quiet() => {}
+            () = call.gone.cancelled() => return Err("the client has gone".into()),
+        }
         let reset = asked.reset_args.then(|| {
             let files = asked.new_redirects.map(|file| (!file.is_empty()).then(|| file.into()));
             (asked.new_args.0.unwrap_or_default(), files)
         });
-        host.restart(Again {
+        let again = Again {
             reset,
             rebuild: asked.rebuild,
-        })
-        .await?;
+        };
+        let discarded = host.restart(again).await?;
+        let discarded = discarded.iter().map(|(view, why)| DiscardedBreakpoint::of(view, why));
         Ok(RestartOut {
-            discarded_breakpoints: Slice::from(Vec::new()),
+            discarded_breakpoints: discarded.collect(),
         })
     })
 }
@@ -244,6 +255,7 @@ fn list_targets(host: &Host, _: &ListTargetsIn) -> Result<ListTargetsOut, RpcErr
         Err(error) => return Err(error.into()),
     };
     let mut threads = threads::threads_of(&rest)?;
+    super::breakpoints::mark_threads(&rest, &mut threads, false)?;
     let current = current_thread(host, &rest, &threads).cloned();
     Ok(ListTargetsOut {
         targets: vec![Target {
@@ -299,7 +311,9 @@ fn command(host: Arc<Host>, asked: DebuggerCommand, call: CallContext) -> Answer
         if asked.with_events && moves(&asked.name) {
             host.movements().note(Movement::Resumed);
         }
+        let under_way = host.command();
         let done = obey(&host, &asked, &call).await;
+        drop(under_way);
         if asked.with_events && moves(&asked.name) {
             host.movements().note(Movement::Stopped);
         }
@@ -349,12 +363,16 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
             if is_interrupted && !by_instruction {
                 return Err("next while nexting".into());
             }
-            host.walk(Walk::Step(selected, kind), || call.set_up.notify_one()).await
+            let step = Walk::Step(selected, kind);
+            host.advance(step, &call.gone, || call.set_up.notify_one()).await
         }
-        ("continue" | "directionCongruentContinue", _) => host.walk(Walk::Continue, || call.set_up.notify_one()).await,
+        ("continue" | "directionCongruentContinue", _) => {
+            host.advance(Walk::Continue, &call.gone, || call.set_up.notify_one())
+                .await
+        }
         ("halt", _) => {
             call.set_up.notify_one();
-            host.halt().await
+            host.halt().await.map(Advance::Arrived)
         }
         (
             "rewind"
@@ -379,16 +397,26 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
             .await;
         }
         // Delve takes a command that it does not know for none, and says where the target stands.
-        _ => host.arrival().await,
+        _ => host.arrival().await.map(Advance::Arrived),
     };
-    if let Ok(Passage::Exited { pid, status }) | Err(HostError::Exited { pid, status }) = passage {
-        return Ok(exited(pid, status));
+    match passage {
+        Ok(Advance::Arrived(Passage::Exited { pid, status })) | Err(HostError::Exited { pid, status }) => {
+            return Ok(exited(pid, status));
+        }
+        Ok(Advance::Passed(pass)) => {
+            let host = Arc::clone(host);
+            return on_a_thread(move || state_in_passing(&host, &pass, kind.is_some())).await;
+        }
+        Ok(Advance::Arrived(Passage::Stopped)) => {}
+        Err(error) => return Err(error.into()),
     }
-    passage?;
     let with_info = asked.name != "halt";
     let (host, config) = (Arc::clone(host), asked.return_info_load_config.clone());
     let is_unattended = call.gone.is_cancelled();
     on_a_thread(move || {
+        if let StopReason::Failed(why) = host.at_rest()?.stop.reason.clone() {
+            return Err(RpcError(why));
+        }
         if is_unattended && let Some(text) = unattended(&host.at_rest()?) {
             eprint!("{text}");
         }
@@ -453,11 +481,28 @@ fn state_of(
         if !values.is_empty()
             && let Some(thread) = threads.iter_mut().find(|thread| of(thread) == rest.selected)
         {
-            thread.return_values = variables::variables_of(&values).into();
+            let mut values = variables::variables_of(&values);
+            for value in &mut values {
+                value.flags.0 |= RETURNED;
+            }
+            thread.return_values = values.into();
         }
     }
-    super::breakpoints::mark_threads(&rest, &mut threads, with_info)?;
-    let current = current_thread(host, &rest, &threads);
+    super::breakpoints::mark_threads(rest, &mut threads, with_info)?;
+    if rest.stop.reason == StopReason::HardcodedBreakpoint
+        && let Some(thread) = threads.iter_mut().find(|thread| of(thread) == rest.selected)
+        && thread.breakpoint.is_none()
+    {
+        // Delve's clients see an instruction of the program's own as a breakpoint without a number.
+        thread.breakpoint = Some(Box::new(Breakpoint {
+            name: "hardcoded-breakpoint".to_owned(),
+            hit_count: StringMap(Some(BTreeMap::new())),
+            disabled: true,
+            ..Breakpoint::default()
+        }));
+        thread.breakpoint_info = with_info.then(Box::<BreakpointInfo>::default);
+    }
+    let current = current_thread(host, rest, &threads);
     Ok(DebuggerState {
         pid: rest.session.pid() as isize,
         target_command_line: command_line(&rest),
@@ -466,6 +511,38 @@ fn state_of(
         threads: threads.into(),
         next_in_progress: rest.stop.step_interrupted,
         stop_reason: reason(host, &rest).to_owned(),
+        ..DebuggerState::default()
+    })
+}
+
+/// What a client is told when a tracepoint was passed: what Delve would say if the target stood there.
+fn state_in_passing(host: &Host, pass: &Pass, is_step: bool) -> Result<DebuggerState, RpcError> {
+    let session = host.last_session()?;
+    let thread = super::breakpoints::thread_of_pass(&session, pass)?;
+    let at = Location {
+        pc: thread.pc,
+        file: thread.file.clone(),
+        line: thread.line,
+        function: thread.function.clone(),
+        ..Location::default()
+    };
+    let goroutine = (pass.goroutine != 0).then(|| {
+        Box::new(Goroutine {
+            id: pass.goroutine,
+            current_loc: at.clone(),
+            user_current_loc: at,
+            thread_id: thread.id,
+            ..Goroutine::default()
+        })
+    });
+    Ok(DebuggerState {
+        pid: session.pid() as isize,
+        target_command_line: command_line_of(session.pid()),
+        current_thread: Some(Box::new(thread.clone())),
+        selected_goroutine: goroutine,
+        threads: vec![thread].into(),
+        next_in_progress: is_step,
+        stop_reason: "breakpoint".to_owned(),
         ..DebuggerState::default()
     })
 }
@@ -506,9 +583,22 @@ fn reason(host: &Host, rest: &Rest) -> &'static str {
 
 /// The command line of the target, its arguments parted by spaces.
 fn command_line(rest: &Rest) -> String {
-    let read = std::fs::read(format!("/proc/{}/cmdline", rest.session.pid())).unwrap_or_default();
-    let text = String::from_utf8_lossy(&read);
-    text.trim_end_matches('\0').replace('\0', " ")
+    command_line_of(rest.session.pid())
+}
+
+fn command_line_of(pid: i32) -> String {
+    let read = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let read = read.strip_suffix(b"\0").unwrap_or(&read);
+    let arguments = read.split(|byte| *byte == 0).map(|argument| {
+        let mut text = String::new();
+        if argument.contains(&b' ') {
+            push_quoted(&mut text, argument);
+        } else {
+            text.push_str(&String::from_utf8_lossy(argument));
+        }
+        text
+    });
+    arguments.collect::<Vec<_>>().join(" ")
 }
 
 async fn on_a_thread<R: Send + 'static>(

@@ -109,7 +109,10 @@ fn list_goroutines(host: &Host, asked: &ListGoroutinesIn) -> Result<ListGoroutin
     let groups = grouped(&mut listed, asked);
     let program = rest.session.program()?;
     Ok(ListGoroutinesOut {
-        goroutines: listed.iter().map(|goroutine| Some(Box::new(shown(&program, goroutine)))).collect(),
+        goroutines: listed
+            .iter()
+            .map(|goroutine| Some(Box::new(shown(&program, goroutine))))
+            .collect(),
         nextg,
         too_many_groups: groups.as_ref().is_some_and(|(_, too_many)| *too_many),
         groups: Slice(groups.map(|(groups, _)| groups)),
@@ -136,9 +139,17 @@ fn waiting_on(
 ) -> Result<(Vec<Listed>, isize), RpcError> {
     let frame = scope::frame(rest, scope)?;
     let limit = |number: isize| usize::try_from(number).unwrap_or(0);
-    let ids = rest.session.waiting_on_channel(frame, channel, limit(start), limit(count))?;
-    let next = if isize::try_from(ids.len()) == Ok(count) { start.saturating_add(count) } else { -1 };
-    let listed = ids.iter().map(|id| rest.session.goroutine(*id).map_err(|error| error.to_string()));
+    let ids = rest
+        .session
+        .waiting_on_channel(frame, channel, limit(start), limit(count))?;
+    let next = if isize::try_from(ids.len()) == Ok(count) {
+        start.saturating_add(count)
+    } else {
+        -1
+    };
+    let listed = ids
+        .iter()
+        .map(|id| rest.session.goroutine(*id).map_err(|error| error.to_string()));
     Ok((listed.collect(), next))
 }
 
@@ -147,7 +158,13 @@ fn fits(listed: &Listed, filter: &ListGoroutinesFilter) -> bool {
         return true;
     };
     let there = |location: &Location| place(location).contains(&filter.arg);
-    let label = |key: &str| goroutine.labels.iter().find(|(known, _)| known == key).map(|(_, value)| value);
+    let label = |key: &str| {
+        goroutine
+            .labels
+            .iter()
+            .find(|(known, _)| known == key)
+            .map(|(_, value)| value)
+    };
     let fits = match filter.kind.0 {
         field::CURRENT => there(&goroutine.current),
         field::USER_CURRENT => there(&goroutine.user_current),
@@ -178,11 +195,16 @@ fn grouped(listed: &mut Vec<Listed>, wish: &ListGoroutinesIn) -> Option<(Vec<Gor
     }
     let mut groups: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
     for goroutine in listed.drain(..) {
-        let key = goroutine.as_ref().map_or_else(|_| String::new(), |goroutine| key_of(goroutine, wish));
+        let key = goroutine
+            .as_ref()
+            .map_or_else(|_| String::new(), |goroutine| key_of(goroutine, wish));
         groups.entry(key).or_default().push(goroutine);
     }
     let members = usize::try_from(wish.max_group_members).unwrap_or(0);
-    let limit = usize::try_from(wish.max_groups).ok().filter(|limit| *limit > 0).unwrap_or(usize::MAX);
+    let limit = usize::try_from(wish.max_groups)
+        .ok()
+        .filter(|limit| *limit > 0)
+        .unwrap_or(usize::MAX);
     let mut found = Vec::new();
     if members == 0 {
         // Delve knows a group by its members.

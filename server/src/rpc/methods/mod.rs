@@ -1,7 +1,7 @@
 //! The methods of Delve's `RPCServer`, API version 2 (`service/rpc2/server.go`, Delve 1.27.1).
 //!
 //! Each group of methods is a file with a `register` function. A method is plain Rust: it takes the struct that Delve calls `NameIn` and answers the one
-//! called `NameOut`, or fails with a sentence. How requests arrive is not its business: all codecs call the same [`Methods`].
+//! called `NameOut`, or fails with a sentence. How requests arrive is not its business: all codecs call the same [`Service`].
 
 mod breakpoints;
 mod disassembly;
@@ -12,6 +12,7 @@ mod program;
 mod recording;
 mod registers;
 mod scope;
+mod service;
 mod session;
 mod stack;
 mod threads;
@@ -26,6 +27,9 @@ use serde_json::Value;
 
 use super::go_json::{self, Book, Wire};
 use crate::host::{Host, HostError};
+pub(crate) use breakpoints::thread_of_pass;
+pub(crate) use execution::StateIn;
+pub(crate) use service::Service;
 
 /// Why a method failed: a sentence, in Delve's words where Delve has them.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -82,9 +86,9 @@ pub(crate) struct MethodPage {
 }
 
 /// A method, its types left behind: from the JSON of its argument to that of its answer.
-type InOrder = Box<dyn Fn(&Host, &Value) -> Result<Value, RpcError> + Send + Sync>;
+type InOrder = Box<dyn Fn(&Host, &str) -> Result<Value, RpcError> + Send + Sync>;
 /// As [`InOrder`]; the argument is read at once, so that a request that is none is refused in its turn.
-type Asynchronous = Box<dyn Fn(Arc<Host>, &Value, CallContext) -> Result<Answer<Value>, RpcError> + Send + Sync>;
+type Asynchronous = Box<dyn Fn(Arc<Host>, &str, CallContext) -> Result<Answer<Value>, RpcError> + Send + Sync>;
 
 enum Method {
     InOrder(InOrder),
@@ -92,8 +96,8 @@ enum Method {
 }
 
 /// All methods.
+#[derive(Default)]
 pub(crate) struct Methods {
-    host: Arc<Host>,
     by_name: BTreeMap<&'static str, Method>,
     /// By name.
     pub(crate) pages: BTreeMap<&'static str, MethodPage>,
@@ -102,14 +106,9 @@ pub(crate) struct Methods {
 }
 
 impl Methods {
-    /// The methods of a host.
-    pub(crate) fn new(host: Arc<Host>) -> Methods {
-        let mut methods = Methods {
-            host,
-            by_name: BTreeMap::new(),
-            pages: BTreeMap::new(),
-            book: Book::default(),
-        };
+    /// All of them.
+    pub(crate) fn new() -> Methods {
+        let mut methods = Methods::default();
         session::register(&mut methods);
         breakpoints::register(&mut methods);
         threads::register(&mut methods);
@@ -135,7 +134,7 @@ impl Methods {
         method: fn(&Host, &I) -> Result<O, RpcError>,
     ) {
         self.describe::<I, O>(name, doc, false);
-        let call = move |host: &Host, json: &Value| method(host, &argument(json)?).map(|out| out.encode());
+        let call = move |host: &Host, json: &str| method(host, &argument(json)?).map(|out| out.encode());
         self.insert(name, Method::InOrder(Box::new(call)));
     }
 
@@ -147,7 +146,7 @@ impl Methods {
         method: fn(Arc<Host>, I, CallContext) -> Answer<O>,
     ) {
         self.describe::<I, O>(name, doc, true);
-        let call = move |host: Arc<Host>, json: &Value, context: CallContext| {
+        let call = move |host: Arc<Host>, json: &str, context: CallContext| {
             let answer = method(host, argument(json)?, context.clone());
             let answer: Answer<Value> = Box::pin(async move {
                 let answer = answer.await;
@@ -175,44 +174,9 @@ impl Methods {
         };
         self.pages.insert(name, page);
     }
-
-    /// Whether there is a method of this name.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.by_name.contains_key(name)
-    }
-
-    /// Calls a method by its name, and waits for its answer. What blocks does so on a thread of its own.
-    pub(crate) async fn call(
-        self: &Arc<Methods>,
-        name: &str,
-        argument: Value,
-        context: CallContext,
-    ) -> Result<Value, RpcError> {
-        match self.by_name.get(name) {
-            None => Err(RpcError(format!("unknown method: {name}"))),
-            Some(Method::Asynchronous(method)) => {
-                let answer = method(Arc::clone(&self.host), &argument, context)?;
-                // On a task of its own, so that a mistake of ours ends the call and not the client's session.
-                finished(tokio::spawn(answer).await)
-            }
-            Some(Method::InOrder(_)) => {
-                let (methods, name) = (Arc::clone(self), name.to_owned());
-                let answer = tokio::task::spawn_blocking(move || match methods.by_name.get(name.as_str()) {
-                    Some(Method::InOrder(method)) => method(&methods.host, &argument),
-                    _ => Err(RpcError(format!("unknown method: {name}"))),
-                });
-                finished(answer.await)
-            }
-        }
-    }
-}
-
-/// What a task has answered, or that it came to a bad end. The panic itself is in the log.
-fn finished(answer: Result<Result<Value, RpcError>, tokio::task::JoinError>) -> Result<Value, RpcError> {
-    answer.unwrap_or_else(|error| Err(RpcError(format!("Internal debugger error: {error}"))))
 }
 
 /// The argument of a call, or in Go's words why it is none.
-fn argument<I: Wire>(json: &Value) -> Result<I, RpcError> {
+fn argument<I: Wire>(json: &str) -> Result<I, RpcError> {
     go_json::decode(json).map_err(|why| RpcError(format!("malformed request body: {why}")))
 }

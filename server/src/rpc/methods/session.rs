@@ -114,7 +114,7 @@ fn get_version(host: &Host, _: &GetVersionIn) -> Result<GetVersionOut, RpcError>
         backend: "native".to_owned(),
         target_go_version: compiled_with
             .flatten()
-            .map(|version| format!("Go cmd/compile {version}"))
+            .map(|version| format!("Go cmd/compile {}", without_experiments(&version.raw)))
             .unwrap_or_default(),
         min_supported_version_of_go: GO_VERSIONS.0.to_owned(),
         max_supported_version_of_go: GO_VERSIONS.1.to_owned(),
@@ -126,4 +126,24 @@ fn set_api_version(_: &Host, asked: &SetAPIVersionIn) -> Result<SetAPIVersionOut
         return Err("unknown API version".into());
     }
     Ok(SetAPIVersionOut {})
+}
+
+/// `go1.26.8` of `go1.26.8-X:nodwarf5` and `go1.26.8 X:nodwarf5`: the compiler's own name for its version has no experiments.
+fn without_experiments(version: &str) -> &str {
+    let cut = version.find("X:").unwrap_or(version.len());
+    version
+        .get(..cut)
+        .map_or(version, |version| version.trim_end_matches(['-', ' ']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_experiments;
+
+    #[test]
+    fn experiments_are_no_part_of_the_version() {
+        assert_eq!(without_experiments("go1.26.8-X:norandomizedheapbase64"), "go1.26.8");
+        assert_eq!(without_experiments("go1.21.3 X:nocoverageredesign"), "go1.21.3");
+        assert_eq!(without_experiments("go1.27rc1"), "go1.27rc1");
+    }
 }

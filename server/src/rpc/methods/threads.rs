@@ -1,5 +1,6 @@
 //! The threads of the process.
 
+use super::breakpoints::mark_threads;
 use super::{Methods, RpcError};
 use crate::host::{Host, Rest};
 use crate::rpc::go_json::{Slice, wire};
@@ -47,7 +48,8 @@ pub(super) fn threads_of(rest: &Rest) -> Result<Vec<Thread>, RpcError> {
 
 fn list_threads(host: &Host, _: &ListThreadsIn) -> Result<ListThreadsOut, RpcError> {
     let rest = host.at_rest()?;
-    let threads = threads_of(&rest)?;
+    let mut threads = threads_of(&rest)?;
+    mark_threads(&rest, &mut threads, false)?;
     Ok(ListThreadsOut {
         threads: threads.into_iter().map(|thread| Some(Box::new(thread))).collect(),
     })
@@ -55,7 +57,9 @@ fn list_threads(host: &Host, _: &ListThreadsIn) -> Result<ListThreadsOut, RpcErr
 
 fn get_thread(host: &Host, asked: &GetThreadIn) -> Result<GetThreadOut, RpcError> {
     let rest = host.at_rest()?;
-    match threads_of(&rest)?.into_iter().find(|thread| thread.id == asked.id) {
+    let mut threads = threads_of(&rest)?;
+    mark_threads(&rest, &mut threads, false)?;
+    match threads.into_iter().find(|thread| thread.id == asked.id) {
         Some(thread) => Ok(GetThreadOut {
             thread: Some(Box::new(thread)),
         }),

@@ -1,8 +1,8 @@
 //! Variables and expressions.
 
 use super::{Methods, RpcError, scope};
-use crate::location::pattern;
 use crate::host::Host;
+use crate::location::pattern;
 use crate::rpc::go_json::{Slice, wire};
 use crate::rpc::wire::{EvalScope, LoadConfig, Variable};
 use crate::value::{self, Value};

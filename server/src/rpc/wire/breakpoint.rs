@@ -226,6 +226,20 @@ impl Breakpoint {
     }
 }
 
+impl DiscardedBreakpoint {
+    /// A breakpoint that has no place any more.
+    pub(crate) fn of(view: &BreakpointView, why: &str) -> DiscardedBreakpoint {
+        let breakpoint = Breakpoint {
+            expr_string: String::new(),
+            ..Breakpoint::of(view, 0)
+        };
+        DiscardedBreakpoint {
+            breakpoint: Some(Box::new(breakpoint)),
+            reason: why.to_owned(),
+        }
+    }
+}
+
 /// The function of a breakpoint: one name for the instances of a generic function; several functions have none.
 fn function_name(view: &BreakpointView) -> String {
     let mut name = view.at.function.clone();

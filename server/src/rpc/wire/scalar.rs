@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use crate::rpc::go_json::{Decoding, Wire, kind_of};
+use crate::rpc::go_json::{Decoding, Json, Kind, Wire};
 
 /// Numbers that Go gives a name, which shows in the errors of its decoder.
 macro_rules! named_numbers {
@@ -18,14 +18,14 @@ macro_rules! named_numbers {
                 $go.to_owned()
             }
 
-            fn decode(&mut self, json: &Value, at: &mut Decoding) {
-                match json {
-                    Value::Number(number) => match number.to_string().parse() {
+            fn decode(&mut self, json: Json<'_>, at: &mut Decoding) {
+                match json.kind() {
+                    Kind::Number => match json.text().parse() {
                         Ok(value) => self.0 = value,
-                        Err(_) => at.mismatch(&format!("number {number}"), $go),
+                        Err(_) => at.mismatch(&format!("number {}", json.text()), $go),
                     },
-                    Value::Null => {}
-                    other => at.mismatch(kind_of(other), $go),
+                    Kind::Null => {}
+                    other => at.mismatch(other.name(), $go),
                 }
             }
 
@@ -65,14 +65,14 @@ impl Wire for Bytes {
         "[]uint8".to_owned()
     }
 
-    fn decode(&mut self, json: &Value, at: &mut Decoding) {
-        match json {
-            Value::String(text) => match STANDARD.decode(text) {
+    fn decode(&mut self, json: Json<'_>, at: &mut Decoding) {
+        match json.kind() {
+            Kind::String => match STANDARD.decode(json.characters()) {
                 Ok(bytes) => self.0 = Some(bytes),
                 Err(error) => at.fail(error.to_string()),
             },
-            Value::Null => self.0 = None,
-            other => at.mismatch(kind_of(other), "[]uint8"),
+            Kind::Null => self.0 = None,
+            other => at.mismatch(other.name(), "[]uint8"),
         }
     }
 
@@ -99,12 +99,12 @@ mod tests {
     fn bytes_are_base64_and_nil_is_null() {
         assert_eq!(Bytes(Some(vec![0xff, 0x00])).encode(), json!("/wA="));
         assert_eq!(Bytes(None).encode(), json!(null));
-        assert_eq!(decode::<Bytes>(&json!("/wA=")), Ok(Bytes(Some(vec![0xff, 0x00]))));
+        assert_eq!(decode::<Bytes>("\"/wA=\""), Ok(Bytes(Some(vec![0xff, 0x00]))));
     }
 
     #[test]
     fn a_number_of_a_wrong_type_is_refused_with_its_name() {
-        let error = decode::<WatchType>(&json!(256)).unwrap_err();
+        let error = decode::<WatchType>("256").unwrap_err();
         assert_eq!(
             error,
             "json: cannot unmarshal number 256 into Go value of type api.WatchType"
