@@ -520,10 +520,8 @@ fn get_buffered_tracepoints(
         let end = pass.recorded.as_ref().map(|recorded| recorded.end);
         let values = Slice::nil_if_empty(variables_of(&pass.parameters(program.binary(), config)));
         let function = program.function_at(pass.pc);
-        let entry = function.as_ref().map(|function| program.bias().to_file(function.entry));
-        let (file, line) = entry
-            .and_then(|entry| program.binary().line_at(entry))
-            .map_or_else(Default::default, |(file, line)| (file.to_string(), line as isize));
+        let at = program.binary().line_at(program.bias().to_file(pass.pc));
+        let (file, line) = at.map_or_else(Default::default, |(file, line)| (file.to_string(), line as isize));
         let is_ret = end == Some(CallEnd::Return);
         let (input_params, return_params) = if is_ret {
             (Slice::default(), values)

@@ -59,10 +59,14 @@ fn list_registers(host: &Host, asked: &ListRegistersIn) -> Result<ListRegistersO
             rest.session.thread_registers(thread)?
         }
     };
-    let wanted = list.into_iter().filter(|register| asked.include_floating || !register.is_floating);
+    let wanted = list
+        .into_iter()
+        .filter(|register| asked.include_floating || !register.is_floating);
     let wanted: Vec<RegisterText> = wanted.collect();
     let width = wanted.iter().map(|register| register.name.len()).max().unwrap_or(0);
-    let lines = wanted.iter().map(|register| format!("{:>width$} = {}\n", register.name, register.value));
+    let lines = wanted
+        .iter()
+        .map(|register| format!("{:>width$} = {}\n", register.name, register.value));
     Ok(ListRegistersOut {
         text: lines.collect(),
         registers: wanted.iter().map(Register::of).collect(),
