@@ -46,7 +46,7 @@ impl Control {
             .into_iter()
             .rev()
             .filter_map(|exception| self.exception_view(exception));
-        own.chain(self.breakpoints.iter().map(|logical| self.view_of(logical)))
+        own.chain(self.breakpoints.shown().map(|logical| self.view_of(logical)))
             .collect()
     }
 
@@ -55,7 +55,11 @@ impl Control {
         let own = Exception::ALL.into_iter().find(|exception| exception.id() == id);
         match own {
             Some(exception) => self.exception_view(exception),
-            None => self.breakpoints.get(id).map(|logical| self.view_of(logical)),
+            None => self
+                .breakpoints
+                .shown()
+                .find(|logical| logical.id == id)
+                .map(|logical| self.view_of(logical)),
         }
     }
 

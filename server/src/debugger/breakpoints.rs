@@ -12,6 +12,7 @@ use spelunk_dwarf::{Binary, FileAddr, Function, LoadBias};
 
 use super::function_location::find_function;
 use super::hit_condition::HitCondition;
+use super::recording::CallEnd;
 use super::request::{BreakpointPlace, BreakpointTerms, LocationExpression, Shown};
 use super::{
     BreakpointId, BreakpointState, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, SourceBreakpoint,
@@ -274,6 +275,8 @@ pub(super) struct Logical {
     pub(super) placed: Option<Box<Placed>>,
     /// What else its client has said of it.
     pub(super) extra: BreakpointTerms,
+    /// Which end of calls it records, of one that is no breakpoint to anybody.
+    pub(super) recorded: Option<CallEnd>,
     /// Whether it is switched on.
     pub(super) enabled: bool,
     /// How often each goroutine has hit it.
@@ -372,9 +375,9 @@ impl Breakpoints {
         self.all.iter()
     }
 
-    /// All of them, to be changed.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Logical> {
-        self.all.iter_mut()
+    /// Those that clients know, in the order of their numbers.
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Logical> {
+        self.all.iter().filter(|logical| logical.recorded.is_none())
     }
 
     /// The numbers of all, in the order they were set.

@@ -27,9 +27,8 @@ impl Program {
         let mut found = Vec::new();
         for function in functions {
             let code = self.code_of(function);
-            let at = |instruction: &iced_x86::Instruction| {
-                self.bias().to_proc(spelunk_dwarf::FileAddr(instruction.ip()))
-            };
+            let at =
+                |instruction: &iced_x86::Instruction| self.bias().to_proc(spelunk_dwarf::FileAddr(instruction.ip()));
             let returns = code.instructions.iter();
             let returns = returns.filter(|instruction| instruction.flow_control() == FlowControl::Return);
             found.extend(returns.map(at));

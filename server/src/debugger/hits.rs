@@ -224,6 +224,12 @@ impl Control {
         let Some(logical) = self.breakpoints.get(id) else {
             return Ok(false);
         };
+        if logical.recorded.is_some() {
+            // What else stops here has taken its probe away meanwhile.
+            let (file, line) = logical.at.clone().unwrap_or_default();
+            self.events.suppress(&file, line, 1);
+            return Ok(false);
+        }
         if logical.stops() {
             return Ok(true);
         }

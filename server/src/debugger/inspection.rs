@@ -9,8 +9,8 @@ use spelunk_dwarf::{Binary, DwarfReg, LoadBias, ProcAddr};
 use super::control::{Control, Phase, failed};
 use super::{DebugError, Stop, StopReason};
 use crate::inspect::{
-    self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Library, Registers, ScopedValue, Stack,
-    Stopped, ThreadState, Tid, Whose, Write,
+    self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Library, Registers, ScopedValue,
+    Stack, Stopped, ThreadState, Tid, Whose, Write,
 };
 use crate::process::Inferior;
 use crate::value::{LoadConfig, Memory, Value};

@@ -150,15 +150,27 @@ fn vector_text(bytes: &[u8; 16]) -> String {
     let integers = |size: usize| {
         let parts: Vec<String> = bytes
             .chunks_exact(size)
-            .map(|part| part.iter().rev().fold(String::new(), |mut text, byte| {
-                let _ = write!(text, "{byte:02x}");
-                text
-            }))
+            .map(|part| {
+                part.iter().rev().fold(String::new(), |mut text, byte| {
+                    let _ = write!(text, "{byte:02x}");
+                    text
+                })
+            })
             .collect();
         parts.join(" ")
     };
-    let doubles: Vec<String> = bytes.as_chunks::<8>().0.iter().map(|raw| general(f64::from_le_bytes(*raw))).collect();
-    let singles: Vec<String> = bytes.as_chunks::<4>().0.iter().map(|raw| general32(f32::from_le_bytes(*raw))).collect();
+    let doubles: Vec<String> = bytes
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|raw| general(f64::from_le_bytes(*raw)))
+        .collect();
+    let singles: Vec<String> = bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|raw| general32(f32::from_le_bytes(*raw)))
+        .collect();
     format!(
         "0x{whole:032x}\tv2_int={{ {} }}\tv4_int={{ {} }}\tv8_int={{ {} }}\tv16_int={{ {} }}\tv2_float={{ {} }}\tv4_float={{ {} }}",
         integers(8),
@@ -277,9 +289,18 @@ mod tests {
     fn an_x87_register_reads_as_in_delve() {
         assert_eq!(x87_text(&[0; 10]), "0x00000000000000000000\t0");
         // 1.0, whose integer bit is written out.
-        assert_eq!(x87_text(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f]), "0x3fff8000000000000000\t1");
-        assert_eq!(x87_text(&[0, 0, 0, 0, 0, 0, 0, 0xc0, 0x00, 0xc0]), "0x4000c000000000000000\t-3");
-        assert_eq!(x87_text(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x7f]), "0x7fff8000000000000000\t+Inf");
+        assert_eq!(
+            x87_text(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f]),
+            "0x3fff8000000000000000\t1"
+        );
+        assert_eq!(
+            x87_text(&[0, 0, 0, 0, 0, 0, 0, 0xc0, 0x00, 0xc0]),
+            "0x4000c000000000000000\t-3"
+        );
+        assert_eq!(
+            x87_text(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x7f]),
+            "0x7fff8000000000000000\t+Inf"
+        );
     }
 
     #[test]

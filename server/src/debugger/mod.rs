@@ -12,6 +12,7 @@ mod closing;
 mod code;
 mod control;
 mod coroutine;
+mod disassembly;
 mod ending;
 mod event_queue;
 mod exceptions;
@@ -34,6 +35,7 @@ mod probes;
 mod program;
 mod range_over_func;
 mod reachable;
+mod recording;
 mod register_list;
 mod request;
 mod returns;
@@ -52,16 +54,18 @@ mod temporary;
 mod tests;
 
 pub(crate) use accounts::{ProbeAccount, ProbeState};
+pub(crate) use disassembly::{Assembly, CodeRange};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use locating::LocationQuery;
+pub(crate) use machine_list::RegisterText;
 pub(crate) use passes::Pass;
 pub(crate) use path_guess::ClientPaths;
 pub(crate) use preconditions::{check_backend, check_launch, go_reason};
-pub(crate) use machine_list::RegisterText;
 pub(crate) use program::Program;
+pub(crate) use recording::CallEnd;
 pub(crate) use request::{
     AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
-    Shown, Tally,
+    Tally,
 };
 pub(crate) use saved::SavedBreakpoints;
 pub(crate) use session::Session;

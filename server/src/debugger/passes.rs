@@ -8,6 +8,7 @@ use spelunk_dwarf::{Binary, FileAddr, Function, FunctionInfo, PieceKind, ProcAdd
 
 use super::BreakpointId;
 use super::breakpoints::{GoroutineHits, Logical, count_of_goroutine};
+use super::recording::CallEnd;
 use crate::expr::{Expr, Part, Template, parse};
 use crate::inspect::Tid;
 use crate::trace::{LogSite, Unfit};
@@ -73,7 +74,49 @@ pub(crate) struct Pass {
     pub(crate) arguments: Vec<Value>,
     /// The tracepoint's expressions, with their values or why they have none.
     pub(crate) variables: Vec<(String, Result<Value, String>)>,
+    /// Of a function whose calls are recorded: what was, for [`Pass::parameters`].
+    pub(crate) recorded: Option<Recorded>,
     _slot: Slot,
+}
+
+/// A call or a return as it was recorded.
+pub(crate) struct Recorded {
+    /// Which.
+    pub(crate) end: CallEnd,
+    owner: Arc<PassOwner>,
+    record: Box<[u8]>,
+}
+
+impl std::fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Recorded({:?}, {} bytes)", self.end, self.record.len())
+    }
+}
+
+impl Pass {
+    /// What a recorded call was passed, or what it returned, loaded as far as `config` says and the record goes.
+    pub(crate) fn parameters(&self, binary: &Binary, config: LoadConfig) -> Vec<Value> {
+        let Some(recorded) = &self.recorded else {
+            return Vec::new();
+        };
+        let Ok(record) = RecordView::new(&recorded.record) else {
+            return Vec::new();
+        };
+        let collection = &recorded.owner.collection;
+        let configs = vec![config; collection.arguments.len()];
+        let values = recorded.owner.site.values(binary, &record, &configs).into_iter();
+        let is_wanted = |value: &Value| {
+            let wanted = match recorded.end {
+                CallEnd::Call => Traits::ARGUMENT,
+                CallEnd::Return => Traits::RESULT,
+            };
+            value.traits.has(wanted)
+        };
+        let all = collection.arguments.iter().zip(values);
+        all.map(|(argument, value)| argument.value(value))
+            .filter(is_wanted)
+            .collect()
+    }
 }
 
 /// A parameter or result that is collected.
@@ -83,6 +126,19 @@ struct Argument {
     unread: Value,
     traits: Traits,
     origin: Origin,
+}
+
+impl Argument {
+    /// Its value as clients see it.
+    fn value(&self, read: Result<Value, String>) -> Value {
+        let mut value = read.unwrap_or_else(|why| Value {
+            unreadable: Some(why),
+            ..self.unread.clone()
+        });
+        value.traits = value.traits.with(self.traits);
+        value.origin = Some(self.origin.clone());
+        value
+    }
 }
 
 /// What a tracepoint collects at one address: expressions, those for arguments first.
@@ -176,13 +232,15 @@ pub(super) struct PassOwner {
     pub(super) by_goroutine: GoroutineHits,
     /// Counts those that were told.
     pub(super) told: Arc<AtomicUsize>,
+    /// Which end of calls is recorded for later.
+    pub(super) recorded: Option<CallEnd>,
 }
 
 impl PassOwner {
     /// What a record tells. Nothing, where the condition was left open by the kernel and turns out to be false. The error is how many are left out here: too many
     /// wait.
     pub(super) fn pass(
-        &self,
+        self: &Arc<Self>,
         binary: &Binary,
         hits: (&HitCounts, spelunk_bpf::CounterId),
         record: &RecordView<'_>,
@@ -200,16 +258,18 @@ impl PassOwner {
         let of_goroutine = count_of_goroutine(&self.by_goroutine, goroutine);
         let number = self.told.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let slot = backlog.enter(record.bytes().len()).ok_or(1u64)?;
-        let mut values = self.site.values(binary, record, &self.collection.configs).into_iter();
-        let argument = |(argument, value): (&Argument, Result<Value, String>)| {
-            let mut value = value.unwrap_or_else(|why| Value {
-                unreadable: Some(why),
-                ..argument.unread.clone()
-            });
-            value.traits = value.traits.with(argument.traits);
-            value.origin = Some(argument.origin.clone());
-            value
+        let recorded = self.recorded.map(|end| Recorded {
+            end,
+            owner: Arc::clone(self),
+            record: record.bytes().into(),
+        });
+        // What is recorded is loaded when it is fetched.
+        let values = match recorded {
+            Some(_) => Vec::new(),
+            None => self.site.values(binary, record, &self.collection.configs),
         };
+        let mut values = values.into_iter();
+        let argument = |(argument, value): (&Argument, Result<Value, String>)| argument.value(value);
         let arguments = self
             .collection
             .arguments
@@ -226,6 +286,7 @@ impl PassOwner {
             pc: self.site.in_process(self.addr, record),
             arguments,
             variables,
+            recorded,
             _slot: slot,
         }))
     }

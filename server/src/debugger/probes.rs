@@ -66,7 +66,7 @@ enum Owner {
 
 /// A tracepoint's site.
 struct Watched {
-    pass: PassOwner,
+    pass: Arc<PassOwner>,
     file: String,
     line: u32,
     counter: CounterId,
@@ -222,14 +222,15 @@ impl Probes {
                     let site = planner.plan(id, function, *addr, line, &collection.template, terms)?;
                     let plan = site.site.clone();
                     let owner = Owner::Pass(Box::new(Watched {
-                        pass: PassOwner {
+                        pass: Arc::new(PassOwner {
                             site,
                             collection,
                             id: logical.id,
                             addr: *addr,
                             by_goroutine: Arc::clone(&logical.by_goroutine),
                             told: Arc::clone(&told),
-                        },
+                            recorded: logical.recorded,
+                        }),
                         file: file.clone(),
                         line,
                         counter,

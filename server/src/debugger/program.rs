@@ -109,7 +109,11 @@ impl Program {
         let is_method = |function: &str| {
             function.starts_with(&plain) || pointer.as_ref().is_some_and(|pointer| function.starts_with(pointer))
         };
-        let methods = self.binary.functions().iter().filter(|function| is_method(&function.name));
+        let methods = self
+            .binary
+            .functions()
+            .iter()
+            .filter(|function| is_method(&function.name));
         let own = methods.filter(|function| {
             let info = self.binary.function_info(function);
             info.is_ok_and(|info| !info.is_wrapper)

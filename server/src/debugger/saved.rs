@@ -40,7 +40,7 @@ impl Control {
             shown: logical.shown.clone(),
         };
         SavedBreakpoints {
-            all: self.breakpoints.iter().map(save).collect(),
+            all: self.breakpoints.shown().map(save).collect(),
             last_id: self.breakpoints.last_id(),
             exceptions: self.exceptions,
         }
@@ -66,6 +66,7 @@ impl Control {
                 placed: one.placed,
                 extra: one.extra,
                 enabled: one.enabled,
+                recorded: None,
                 by_goroutine: GoroutineHits::default(),
                 shown: Shown::default(),
             };

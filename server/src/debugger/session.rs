@@ -281,6 +281,12 @@ impl Session {
         self.ask(move |control| control.find_location(at, &query))
     }
 
+    /// Has kernel probes record the calls and returns of a function, which come as [`Event::Traced`].
+    pub(crate) fn record_function(&self, name: &str) -> Result<(), DebugError> {
+        let name = name.to_owned();
+        self.ask(move |control| control.record_function(&name))
+    }
+
     /// Gives up the step that a breakpoint has interrupted.
     pub(crate) fn cancel_step(&self) -> Result<(), DebugError> {
         self.ask(|control| {

@@ -89,6 +89,7 @@ impl Control {
             placed: None,
             extra: BreakpointTerms::default(),
             enabled: true,
+            recorded: None,
             by_goroutine: GoroutineHits::default(),
             shown: Shown::default(),
         };

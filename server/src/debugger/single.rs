@@ -59,6 +59,7 @@ impl Control {
             })),
             extra: request.terms,
             enabled: true,
+            recorded: None,
             by_goroutine: GoroutineHits::default(),
             shown: Shown::default(),
         };

@@ -28,18 +28,26 @@ pub(super) struct Passings {
     waiting: VecDeque<Arc<Pass>>,
     /// The client that was told of one, and not yet of the rest that the target comes to: done when it has gone.
     owed: Option<CancellationToken>,
+    /// Recorded calls and returns that nobody has fetched.
+    recorded: VecDeque<Arc<Pass>>,
 }
 
 impl Passings {
     /// Keeps one.
     pub(super) fn keep(&mut self, pass: &Arc<Pass>) {
-        self.waiting.push_back(Arc::clone(pass));
+        let queue = if pass.recorded.is_some() {
+            &mut self.recorded
+        } else {
+            &mut self.waiting
+        };
+        queue.push_back(Arc::clone(pass));
     }
 
     /// Whether a client believes that the target stands at a tracepoint.
     fn are_owed(&mut self) -> bool {
         if self.owed.as_ref().is_some_and(CancellationToken::is_cancelled) {
-            *self = Passings::default();
+            self.waiting.clear();
+            self.owed = None;
         }
         self.owed.is_some()
     }
@@ -60,6 +68,11 @@ impl Host {
         }
         started();
         self.next_advance(client).await
+    }
+
+    /// The recorded calls and returns that nobody has fetched so far, in order.
+    pub(crate) fn fetch_recorded(&self) -> Vec<Arc<Pass>> {
+        self.lock().passings.recorded.drain(..).collect()
     }
 
     async fn next_advance(&self, client: &CancellationToken) -> Result<Advance, HostError> {

@@ -151,11 +151,6 @@ pub(super) fn xsave(tid: Tid, area: &mut [u8]) -> Result<usize, Errno> {
         iov_base: area.as_mut_ptr().cast(),
         iov_len: area.len(),
     };
-    request(
-        libc::PTRACE_GETREGSET,
-        tid,
-        NT_X86_XSTATE,
-        (&raw mut vector).cast(),
-    )?;
+    request(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, (&raw mut vector).cast())?;
     Ok(vector.iov_len.min(area.len()))
 }

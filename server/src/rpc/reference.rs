@@ -61,7 +61,12 @@ pub(crate) fn of(methods: &Methods) -> String {
 
 fn row(field: &FieldPage) -> String {
     let doc = field.doc.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("| `{}` | {} | {} |", field.name, link(&field.go_type), doc.replace('|', "\\|"))
+    format!(
+        "| `{}` | {} | {} |",
+        field.name,
+        link(&field.go_type),
+        doc.replace('|', "\\|")
+    )
 }
 
 /// A type's name, with a way to its entry where it has one.
@@ -72,8 +77,16 @@ fn link(go_type: &str) -> String {
         return format!("`{go_type}`");
     }
     // As hosts of such texts name a heading: in small letters, without dots.
-    let anchor: String = name.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
-    let before = if before.is_empty() { String::new() } else { format!("`{before}`") };
+    let anchor: String = name
+        .to_lowercase()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect();
+    let before = if before.is_empty() {
+        String::new()
+    } else {
+        format!("`{before}`")
+    };
     format!("{before}[{name}](#{anchor})")
 }
 
@@ -103,7 +116,10 @@ mod tests {
     #[test]
     fn types_lead_to_their_entries() {
         assert_eq!(link("[]string"), "`[]string`");
-        assert_eq!(link("map[string]*api.Variable"), "`map[string]*`[api.Variable](#apivariable)");
+        assert_eq!(
+            link("map[string]*api.Variable"),
+            "`map[string]*`[api.Variable](#apivariable)"
+        );
         assert_eq!(link("rpc2.StateIn"), "[rpc2.StateIn](#rpc2statein)");
     }
 }

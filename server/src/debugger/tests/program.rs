@@ -220,7 +220,7 @@ impl Debugged {
                 Event::Backlog(messages) => log.extend(messages.into_iter().map(|message| message.text)),
                 Event::Suppressed(left_out) => panic!("{left_out:?}"),
                 Event::Notice(text) | Event::Warning(text) => eprintln!("notice: {text}"),
-                Event::Resumed => {}
+                Event::Traced(pass) => eprintln!("passed: {pass:?}"),
                 Event::BreakpointChanged(state) => eprintln!("changed: {state:?}"),
                 Event::Stdout(_) | Event::Stderr(_) | Event::Resumed | Event::Traced(_) => {}
             }

@@ -5,15 +5,18 @@ use spelunk_dwarf::ProcAddr;
 use super::variables::variables_of;
 use super::{Methods, RpcError, goroutines, scope};
 use crate::debugger::{
-    AskedLoad, BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression,
-    LocationQuery, Pass, Session, StackWish,
+    AskedLoad, BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, CallEnd,
+    LocationExpression, LocationQuery, Pass, Session, StackWish,
 };
 use crate::host::{Host, HostError, Origin, Rest};
 use crate::inspect::{FrameRef, StackOptions, Tid, Whose};
 use crate::location::{LocationError, LocationSpec, Place};
 use crate::rpc::go_json::{Slice, wire};
-use crate::rpc::wire::{Breakpoint, BreakpointInfo, EvalScope, Location, Stackframe, Thread, Variable, WatchType};
-use crate::value::{LoadConfig, Value};
+use crate::rpc::wire::{
+    Breakpoint, BreakpointInfo, EvalScope, LoadConfig as WireLoadConfig, Location, Stackframe, Thread,
+    TracepointResult, Variable, WatchType,
+};
+use crate::value::{LoadConfig, Value, is_made_up};
 
 wire! { "rpc2";
     /// Asks for a breakpoint.
@@ -123,6 +126,30 @@ wire! { "rpc2";
     /// Says that it is done.
     pub(crate) struct CancelNextOut {}
 
+    /// Asks for a function's calls and returns to be recorded.
+    pub(crate) struct CreateEBPFTracepointIn {
+        /// Its whole name.
+        function_name: String = "FunctionName",
+    }
+
+    /// Says that it is done.
+    pub(crate) struct CreateEBPFTracepointOut {
+        /// Always empty.
+        breakpoint: Breakpoint = "Breakpoint",
+    }
+
+    /// Asks for what was recorded.
+    pub(crate) struct GetBufferedTracepointsIn {
+        /// How far to load parameters and results; as a short line shows them without it.
+        load_config: Option<Box<WireLoadConfig>> = "LoadCfg",
+    }
+
+    /// What was recorded.
+    pub(crate) struct GetBufferedTracepointsOut {
+        /// Since it was asked for last, in order; `null` for nothing.
+        tracepoint_results: Slice<TracepointResult> = "TracepointResults",
+    }
+
     /// Asks to watch a variable.
     pub(crate) struct CreateWatchpointIn {
         /// In which frame the expression is evaluated.
@@ -167,6 +194,16 @@ pub(super) fn register(methods: &mut Methods) {
         "RPCServer.CancelNext",
         "Gives up the step that a breakpoint has interrupted.",
         cancel_next,
+    );
+    methods.add(
+        "RPCServer.CreateEBPFTracepoint",
+        "Has kernel probes record the calls and returns of a function, without stopping the target.",
+        create_ebpf_tracepoint,
+    );
+    methods.add(
+        "RPCServer.GetBufferedTracepoints",
+        "The calls and returns that were recorded since it was called last.",
+        get_buffered_tracepoints,
     );
     methods.add(
         "RPCServer.CreateWatchpoint",
@@ -458,10 +495,64 @@ fn cancel_next(host: &Host, _: &CancelNextIn) -> Result<CancelNextOut, RpcError>
     Ok(CancelNextOut {})
 }
 
+fn create_ebpf_tracepoint(host: &Host, asked: &CreateEBPFTracepointIn) -> Result<CreateEBPFTracepointOut, RpcError> {
+    host.session()?.record_function(&asked.function_name)?;
+    Ok(CreateEBPFTracepointOut::default())
+}
+
+fn get_buffered_tracepoints(
+    host: &Host,
+    asked: &GetBufferedTracepointsIn,
+) -> Result<GetBufferedTracepointsOut, RpcError> {
+    // What Delve loads where nobody says (`service/debugger/debugger.go`).
+    let short = WireLoadConfig {
+        max_string_len: 64,
+        max_struct_fields: 3,
+        ..WireLoadConfig::default()
+    };
+    let config = asked.load_config.as_deref().unwrap_or(&short).limits();
+    let fetched = host.fetch_recorded();
+    if fetched.is_empty() {
+        return Ok(GetBufferedTracepointsOut::default());
+    }
+    let program = host.last_session()?.program()?;
+    let result = |pass: &Pass| {
+        let end = pass.recorded.as_ref().map(|recorded| recorded.end);
+        let values = Slice::nil_if_empty(variables_of(&pass.parameters(program.binary(), config)));
+        let function = program.function_at(pass.pc);
+        let at = program.binary().line_at(program.bias().to_file(pass.pc));
+        let (file, line) = at.map_or_else(Default::default, |(file, line)| (file.to_string(), line as isize));
+        let is_ret = end == Some(CallEnd::Return);
+        let (input_params, return_params) = if is_ret {
+            (Slice::default(), values)
+        } else {
+            (values, Slice::default())
+        };
+        TracepointResult {
+            file,
+            line,
+            is_ret,
+            function_name: function.map(|function| function.name.to_string()).unwrap_or_default(),
+            goroutine_id: isize::try_from(pass.goroutine).unwrap_or_default(),
+            input_params,
+            return_params,
+            ..TracepointResult::default()
+        }
+    };
+    Ok(GetBufferedTracepointsOut {
+        tracepoint_results: fetched.iter().map(|pass| result(pass)).collect(),
+    })
+}
+
 fn create_watchpoint(host: &Host, asked: &CreateWatchpointIn) -> Result<CreateBreakpointOut, RpcError> {
-    host.at_rest()?;
+    let rest = host.at_rest()?;
     if asked.watch_type.0 & 3 == 0 {
         return Err("at least one of read and write must be set for watchpoint".into());
+    }
+    let frame = scope::frame(&rest, &asked.scope)?;
+    let value = rest.session.evaluate(frame, &asked.expr, LoadConfig::FULL)?;
+    if value.addr.0 == 0 || is_made_up(value.addr) {
+        return Err(format!("can not watch {:?}", asked.expr).into());
     }
     Err("watchpoints are not available in this version of spelunk".into())
 }

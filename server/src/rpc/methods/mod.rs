@@ -4,6 +4,7 @@
 //! called `NameOut`, or fails with a sentence. How requests arrive is not its business: all codecs call the same [`Service`].
 
 mod breakpoints;
+mod disassembly;
 mod execution;
 mod goroutines;
 mod memory;
@@ -119,6 +120,7 @@ impl Methods {
         memory::register(&mut methods);
         registers::register(&mut methods);
         recording::register(&mut methods);
+        disassembly::register(&mut methods);
         methods
     }
 
