@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+mod assembly;
 mod cli;
 mod dap;
 mod debugger;

@@ -12,6 +12,7 @@ mod closing;
 mod code;
 mod control;
 mod coroutine;
+mod disassembly;
 mod ending;
 mod event_queue;
 mod exceptions;
@@ -53,6 +54,7 @@ mod temporary;
 mod tests;
 
 pub(crate) use accounts::{ProbeAccount, ProbeState};
+pub(crate) use disassembly::{Assembly, CodeRange};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use locating::LocationQuery;
 pub(crate) use machine_list::RegisterText;
@@ -93,6 +95,10 @@ pub(crate) struct LaunchSpec {
     pub(crate) capture_output: bool,
     /// Files for standard input, output and error in place of what they would be.
     pub(crate) redirect: [Option<PathBuf>; 3],
+    /// Whether the program reads the debugger's standard input; else it reads an empty one. If that is a terminal, the program is in its foreground.
+    pub(crate) inherit_stdin: bool,
+    /// A terminal for standard input, output and error, which the program's session has for its own.
+    pub(crate) terminal: Option<PathBuf>,
     /// Whether the kernel should lay the program out the same way each time.
     pub(crate) disable_aslr: bool,
 }

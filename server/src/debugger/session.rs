@@ -49,7 +49,9 @@ impl Session {
             } else {
                 Output::Inherit
             },
-            inherit_stdin: false,
+            inherit_stdin: spec.inherit_stdin,
+            foreground: true,
+            terminal: spec.terminal.clone(),
             redirect: spec.redirect.clone(),
             disable_aslr: spec.disable_aslr,
         };

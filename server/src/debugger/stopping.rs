@@ -45,7 +45,9 @@ impl Control {
 
     /// Whether something that is set must be able to stop the program, by a tracer.
     pub(super) fn needs_tracer(&self) -> bool {
-        !self.sites.is_empty()
+        // The linker leaves the function with the instruction out of programs that do not call `runtime.Breakpoint`. A SIGTRAP kills an untraced program. One
+        // that was attached to is not made to stop by that: without a debugger it would have died as well.
+        !self.sites.is_empty() || self.was_launched && self.binary.function_named("runtime.breakpoint").is_some()
     }
 
     /// Lets all threads go on.

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::debugger::{DebugError, Event, EventSender, Session, Stop};
+use crate::debugger::{SavedBreakpoints, DebugError, Event, EventSender, Session, Stop};
 use crate::inspect::{Tid, Whose};
 
 pub(crate) use movements::{Movement, Movements};
@@ -97,6 +97,18 @@ impl Drop for Lease {
     }
 }
 
+/// A command that has not been answered.
+pub(crate) struct UnderWay {
+    host: Arc<Host>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.host.lock().commands -= 1;
+        self.host.tell_all();
+    }
+}
+
 /// One target and its clients.
 pub(crate) struct Host {
     /// Itself, for who keeps it at rest.
@@ -125,8 +137,12 @@ struct Inner {
     thread: Option<Tid>,
     /// It was stopped by being attached to, and has not been moved since.
     just_attached: bool,
+    /// The breakpoints of the last target that was restarted.
+    saved: SavedBreakpoints,
     /// How many look at it.
     leases: usize,
+    /// How many commands have not been answered.
+    commands: usize,
     /// What tracepoints tell.
     passings: passings::Passings,
     /// Counts the sessions, so that news of an earlier one is told apart.

@@ -53,7 +53,12 @@ impl Host {
                 old.end(EndWith::Kill);
                 saved
             };
-            saved = blocking(exported).await??;
+            saved = match blocking(exported).await? {
+                Ok(saved) => saved,
+                // It has ended before, and what was to take its place could not be made.
+                Err(_) => self.lock().saved.clone(),
+            };
+            self.lock().saved.clone_from(&saved);
         }
         if let Some((args, redirect)) = again.reset {
             spec.args = args;

@@ -6,7 +6,7 @@ use crate::debugger::{EndWith, Event, StepKind};
 use crate::inspect::Whose;
 
 use super::recipe::Origin;
-use super::{Host, HostError, Status};
+use super::{Host, HostError, Status, UnderWay};
 
 /// How the target is to move on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +115,30 @@ impl Host {
     /// Whether the server has started the target.
     pub(crate) fn is_launched(&self) -> bool {
         matches!(self.recipe().origin, Origin::Launch { .. })
+    }
+
+    /// Says that a command is under way until what this gives is dropped.
+    pub(crate) fn command(self: &Arc<Host>) -> UnderWay {
+        self.lock().commands += 1;
+        UnderWay {
+            host: Arc::clone(self),
+        }
+    }
+
+    /// Waits until the target does not run and no command is under way: who was first is answered first.
+    pub(crate) async fn quiet(&self) {
+        loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
+            {
+                let inner = self.lock();
+                if inner.status != Status::Running && inner.commands == 0 {
+                    return;
+                }
+            }
+            news.await;
+        }
     }
 
     /// Stops the running target, and waits until it rests.

@@ -10,9 +10,10 @@ use jsonrpsee::{RpcModule, SubscriptionMessage};
 use serde_json::{Value, json};
 
 use super::go_json::{Book, Wire, wire};
-use super::methods::{CallContext, Service};
-use super::wire::{Bytes, DebuggerState};
-use crate::debugger::Event;
+use super::methods::{CallContext, Service, thread_of_pass};
+use super::wire::{Bytes, DebuggerState, Thread};
+use crate::debugger::{Event, Pass};
+use crate::host::Host;
 
 wire! { "spelunk";
     /// The target has stopped, moves, or is gone.
@@ -37,13 +38,15 @@ wire! { "spelunk";
 
     /// A logpoint or a trace was passed.
     pub(crate) struct TraceNotice {
+        /// For a tracepoint: the thread as it passed, with the breakpoint and what was collected.
+        thread: Option<Box<Thread>> = "Thread",
         /// The goroutine that passed it; 0 on a thread that has none.
         goroutine_id: i64 = "GoroutineID",
         /// The file, as the binary names it.
         file: String = "File",
         /// The line.
         line: isize = "Line",
-        /// The message with its values; empty where messages are missing.
+        /// A logpoint's message with its values; empty for a tracepoint, and where messages are missing.
         text: String = "Text",
         /// How many messages of this line are missing here, as they came faster than they could be sent.
         suppressed: u64 = "Suppressed",
@@ -142,6 +145,10 @@ async fn tell(topic: Topic, pending: PendingSubscriptionSink, service: Arc<Servi
             let notice = match notice {
                 Notice::Value(value) => value,
                 Notice::State(kind) => state(kind, &service).await,
+                Notice::Pass(pass) => match passing(pass, host).await {
+                    Some(value) => value,
+                    None => continue,
+                },
             };
             if told.send(notice).is_err() {
                 return;
@@ -155,6 +162,8 @@ enum Notice {
     Value(Value),
     /// A notice with the state of the moment.
     State(&'static str),
+    /// A tracepoint was passed.
+    Pass(Arc<Pass>),
 }
 
 fn notices(topic: Topic, event: Event) -> Vec<Notice> {
@@ -191,6 +200,7 @@ fn notices(topic: Topic, event: Event) -> Vec<Notice> {
                 line,
             },
         ) => vec![trace(goroutine, file, line, text)],
+        (Topic::Traces, Event::Traced(pass)) => vec![Notice::Pass(pass)],
         (Topic::Traces, Event::Backlog(messages)) => messages
             .into_iter()
             .map(|message| trace(message.goroutine, message.file, message.line, message.text))
@@ -206,6 +216,24 @@ fn notices(topic: Topic, event: Event) -> Vec<Notice> {
         }
         _ => Vec::new(),
     }
+}
+
+/// A notice of a tracepoint that was passed; none when the target is no longer debugged.
+async fn passing(pass: Arc<Pass>, host: &Arc<Host>) -> Option<Value> {
+    let host = Arc::clone(host);
+    let made = tokio::task::spawn_blocking(move || {
+        let session = host.last_session().ok()?;
+        let thread = thread_of_pass(&session, &pass).ok()?;
+        let notice = TraceNotice {
+            goroutine_id: pass.goroutine,
+            file: thread.file.clone(),
+            line: thread.line,
+            thread: Some(Box::new(thread)),
+            ..TraceNotice::default()
+        };
+        Some(notice.encode())
+    });
+    made.await.ok().flatten()
 }
 
 /// A notice of where the target stands now.

@@ -8,6 +8,9 @@ use super::redirects;
 use crate::debugger::LaunchSpec;
 use crate::toolchain::{self, Binary, Build, BuildFlags, BuildKind, Toolchain};
 
+/// The files of `-r`, or why they are none.
+type Redirects = Result<[Option<PathBuf>; 3], String>;
+
 /// What the command line asks for.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -33,6 +36,7 @@ pub(super) struct Launch {
     source: Source,
     args: Vec<String>,
     redirect: [Option<PathBuf>; 3],
+    terminal: Option<PathBuf>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -75,12 +79,13 @@ impl Wanted {
                     arguments,
                     target_arguments,
                     continue_on_start,
+                    tty,
                     ..
                 } = flags.target;
                 let mut all = arguments.into_iter().chain(target_arguments);
                 let program = all.next().ok_or("Error: you must provide a path to a binary")?;
                 let source = Source::Executable(program.into());
-                (launch(source, all.collect(), redirect.clone()), continue_on_start)
+                (launch(source, all.collect(), &redirect, &tty)?, continue_on_start)
             }
             Command::Debug(flags) => {
                 let source = Source::Packages {
@@ -89,7 +94,7 @@ impl Wanted {
                     output: (!flags.output.is_empty()).then(|| flags.output.into()),
                 };
                 let args = flags.target.target_arguments;
-                (launch(source, args, redirect.clone()), flags.target.continue_on_start)
+                (launch(source, args, &redirect, &flags.target.tty)?, flags.target.continue_on_start)
             }
             Command::Test(flags) => {
                 let source = Source::Packages {
@@ -97,7 +102,7 @@ impl Wanted {
                     packages: flags.arguments,
                     output: (!flags.output.is_empty()).then(|| flags.output.into()),
                 };
-                (launch(source, flags.target_arguments, redirect.clone()), false)
+                (launch(source, flags.target_arguments, &redirect, "")?, false)
             }
             _ => return Err("Error: this command has no headless mode".to_owned()),
         };
@@ -109,12 +114,17 @@ impl Wanted {
     }
 }
 
-fn launch(source: Source, args: Vec<String>, redirect: Result<[Option<PathBuf>; 3], String>) -> Target {
-    Target::Launch(Launch {
+fn launch(source: Source, args: Vec<String>, redirect: &Redirects, tty: &str) -> Result<Target, String> {
+    let is_redirected = !matches!(redirect, Ok([None, None, None]));
+    if is_redirected && !tty.is_empty() {
+        return Err("Can not use -r and --tty together".to_owned());
+    }
+    Ok(Target::Launch(Launch {
         source,
         args,
-        redirect: redirect.unwrap_or_default(),
-    })
+        redirect: redirect.clone().unwrap_or_default(),
+        terminal: (!tty.is_empty()).then(|| tty.into()),
+    }))
 }
 
 fn attach(flags: AttachFlags) -> Result<Attach, String> {
@@ -188,6 +198,8 @@ impl Launch {
             cwd: self.directory(global).await,
             capture_output: global.capture_output,
             redirect: self.redirect.clone(),
+            inherit_stdin: true,
+            terminal: self.terminal.clone(),
             disable_aslr: global.disable_aslr,
         })
     }

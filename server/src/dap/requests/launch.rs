@@ -99,7 +99,7 @@ impl Session {
             capture_output: remote_output,
             redirect: [&config.stdin_from, &config.stdout_to, &config.stderr_to]
                 .map(|file| (!file.is_empty()).then(|| self.directory.join(file))),
-            disable_aslr: false,
+            ..LaunchSpec::default()
         };
 
         if config.no_debug {

@@ -225,4 +225,40 @@ mod tests {
         let (texts, _) = all(b"{\"a\":\"\xff\"}").await;
         assert_eq!(texts, ["{\"a\":\"\u{fffd}\"}"]);
     }
+
+    /// What comes out of a stream that arrives in pieces of `size` bytes.
+    fn in_pieces(bytes: &[u8], size: usize) -> (Vec<String>, bool) {
+        let mut requests = Requests::new(tokio::io::empty());
+        let mut texts = Vec::new();
+        for piece in bytes.chunks(size) {
+            requests.buffer.extend_from_slice(piece);
+            loop {
+                match requests.take() {
+                    Ok(Some(text)) => texts.push(text),
+                    Ok(None) => break,
+                    Err(_) => return (texts, true),
+                }
+            }
+        }
+        (texts, false)
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn it_does_not_matter_how_the_bytes_arrive(bytes in "[{}\\[\\]\",:\\\\ a1\n]{0,80}", size in 1_usize..20) {
+            let bytes = format!("{{{bytes}");
+            proptest::prop_assert_eq!(in_pieces(bytes.as_bytes(), size), in_pieces(bytes.as_bytes(), usize::MAX));
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), size in 1_usize..50) {
+            let begun = [b"{".as_slice(), &bytes].concat();
+            for bytes in [&bytes, &begun] {
+                for text in in_pieces(bytes, size).0 {
+                    // What it says is of no interest here.
+                    let _ = super::super::message::Request::read(&text);
+                }
+            }
+        }
+    }
 }

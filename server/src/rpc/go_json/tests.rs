@@ -1,5 +1,7 @@
 //! What Go's decoder does, as `encoding/json` of Go 1.26 does it.
 
+use proptest::prelude::*;
+
 use super::*;
 
 wire! { "test";
@@ -153,4 +155,46 @@ fn nil_is_null_and_empty_is_not() {
     );
     let expected = nil.replace(r#""List":null,"Map":null"#, r#""List":[],"Map":{}"#);
     assert_eq!(empty.encode().to_string(), expected);
+}
+
+/// A JSON text with the names of [`Outer`]'s fields, of any types.
+fn any_json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        "-?(0|[1-9][0-9]{0,25})(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,3})?",
+        "[ -~é💥]{0,8}".prop_map(|text| Value::String(text).to_string()),
+        "(\\\\u[0-9a-f]{4}){0,3}".prop_map(|text| format!("\"{text}\"")),
+    ];
+    leaf.prop_recursive(4, 40, 5, |inner| {
+        let name = prop::sample::select(vec![
+            "Count", "SMALL", "Name", "On", "inner", "Pointer", "List", "Map", "Pair", "deep", "x",
+        ]);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|list| format!("[{}]", list.join(" ,"))),
+            prop::collection::vec((name, inner), 0..5).prop_map(|fields| {
+                let fields: Vec<String> = fields
+                    .iter()
+                    .map(|(name, value)| format!("\"{name}\": {value}"))
+                    .collect();
+                format!("{{{}}}", fields.join(", "))
+            }),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_value_is_taken_or_refused(text in any_json()) {
+        match decode::<Outer>(&text) {
+            // What was taken is written and read again as it was.
+            Ok(value) => prop_assert_eq!(decode::<Outer>(&value.encode().to_string()), Ok(value)),
+            Err(error) => prop_assert!(error.starts_with("json: cannot unmarshal "), "{}", error),
+        }
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in "[{}\\[\\]\",:\\\\ a1eE.\n+-]{0,60}") {
+        let _ = decode::<Outer>(&text);
+    }
 }

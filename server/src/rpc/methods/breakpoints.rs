@@ -228,7 +228,7 @@ pub(super) fn mark_threads(rest: &Rest, threads: &mut [Thread], with_info: bool)
 }
 
 /// A thread that has passed a tracepoint, as it was then.
-pub(super) fn thread_of_pass(session: &Session, pass: &Pass) -> Result<Thread, RpcError> {
+pub(crate) fn thread_of_pass(session: &Session, pass: &Pass) -> Result<Thread, RpcError> {
     let program = session.program()?;
     let pid = session.pid();
     let at = Location::of_place(&program, &Place::Address(pass.pc), pid);

@@ -1,13 +1,15 @@
 //! Moving the target on, and saying where it stands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Answer, CallContext, Methods, RpcError, goroutines, threads, variables};
 use crate::debugger::{Pass, StepKind, StopReason};
 use crate::host::{Advance, Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
-use crate::rpc::go_json::{Slice, wire};
-use crate::rpc::wire::{
+use crate::rpc::go_json::{Slice, StringMap, wire};
+use crate::value::push_quoted;
+use crate::rpc::wire::{Breakpoint, BreakpointInfo, 
     DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig, Location, Target, Thread,
 };
 
@@ -118,6 +120,9 @@ wire! { "rpc2";
     }
 }
 
+/// The flag of a value that a function has returned (`VariableReturnArgument` in Delve's `service/api/types.go`).
+const RETURNED: u16 = 1 << 4;
+
 /// Adds them.
 pub(super) fn register(methods: &mut Methods) {
     methods.add_asynchronous(
@@ -188,7 +193,10 @@ fn restart(host: Arc<Host>, asked: RestartIn, call: CallContext) -> Answer<Resta
         if !asked.position.is_empty() {
             return Err("not a recording".into());
         }
-        settle(&host, &call).await?;
+        tokio::select! {
+            () = host.quiet() => {}
+            () = call.gone.cancelled() => return Err("the client has gone".into()),
+        }
         let reset = asked.reset_args.then(|| {
             let files = asked.new_redirects.map(|file| (!file.is_empty()).then(|| file.into()));
             (asked.new_args.0.unwrap_or_default(), files)
@@ -303,7 +311,9 @@ fn command(host: Arc<Host>, asked: DebuggerCommand, call: CallContext) -> Answer
         if asked.with_events && moves(&asked.name) {
             host.movements().note(Movement::Resumed);
         }
+        let under_way = host.command();
         let done = obey(&host, &asked, &call).await;
+        drop(under_way);
         if asked.with_events && moves(&asked.name) {
             host.movements().note(Movement::Stopped);
         }
@@ -471,11 +481,28 @@ fn state_of(
         if !values.is_empty()
             && let Some(thread) = threads.iter_mut().find(|thread| of(thread) == rest.selected)
         {
-            thread.return_values = variables::variables_of(&values).into();
+            let mut values = variables::variables_of(&values);
+            for value in &mut values {
+                value.flags.0 |= RETURNED;
+            }
+            thread.return_values = values.into();
         }
     }
     super::breakpoints::mark_threads(rest, &mut threads, with_info)?;
-    let current = current_thread(host, &rest, &threads);
+    if rest.stop.reason == StopReason::HardcodedBreakpoint
+        && let Some(thread) = threads.iter_mut().find(|thread| of(thread) == rest.selected)
+        && thread.breakpoint.is_none()
+    {
+        // Delve's clients see an instruction of the program's own as a breakpoint without a number.
+        thread.breakpoint = Some(Box::new(Breakpoint {
+            name: "hardcoded-breakpoint".to_owned(),
+            hit_count: StringMap(Some(BTreeMap::new())),
+            disabled: true,
+            ..Breakpoint::default()
+        }));
+        thread.breakpoint_info = with_info.then(Box::<BreakpointInfo>::default);
+    }
+    let current = current_thread(host, rest, &threads);
     Ok(DebuggerState {
         pid: rest.session.pid() as isize,
         target_command_line: command_line(&rest),
@@ -561,8 +588,17 @@ fn command_line(rest: &Rest) -> String {
 
 fn command_line_of(pid: i32) -> String {
     let read = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let text = String::from_utf8_lossy(&read);
-    text.trim_end_matches('\0').replace('\0', " ")
+    let read = read.strip_suffix(b"\0").unwrap_or(&read);
+    let arguments = read.split(|byte| *byte == 0).map(|argument| {
+        let mut text = String::new();
+        if argument.contains(&b' ') {
+            push_quoted(&mut text, argument);
+        } else {
+            text.push_str(&String::from_utf8_lossy(argument));
+        }
+        text
+    });
+    arguments.collect::<Vec<_>>().join(" ")
 }
 
 async fn on_a_thread<R: Send + 'static>(

@@ -93,12 +93,16 @@ fn list_goroutines(host: &Host, asked: &ListGoroutinesIn) -> Result<ListGoroutin
     let rest = host.at_rest()?;
     let (listed, nextg) = match (channel, &asked.eval_scope) {
         (Some(filter), Some(scope)) => waiting_on(&rest, scope, &filter.arg, asked.start, asked.count)?,
-        _ => {
-            let limit = |number: isize| usize::try_from(number).unwrap_or(0);
-            let (goroutines, next) = rest.session.goroutines(limit(asked.start), limit(asked.count))?;
-            let next = next.map_or(-1, |next| isize::try_from(next).unwrap_or(isize::MAX));
-            (goroutines.into_iter().map(Ok).collect(), next)
-        }
+        _ => match (usize::try_from(asked.start), usize::try_from(asked.count)) {
+            (Ok(start), Ok(count)) => {
+                let (goroutines, next) = rest.session.goroutines(start, count)?;
+                let next = next.map_or(-1, |next| isize::try_from(next).unwrap_or(isize::MAX));
+                (goroutines.into_iter().map(Ok).collect(), next)
+            }
+            // No place of the list, or fewer than none.
+            (Err(_), _) => (Vec::new(), -1),
+            (Ok(_), Err(_)) => (Vec::new(), asked.start),
+        },
     };
     let mut listed: Vec<Listed> = listed;
     listed.retain(|goroutine| filters.iter().all(|filter| fits(goroutine, filter)));

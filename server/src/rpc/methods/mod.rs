@@ -4,6 +4,7 @@
 //! called `NameOut`, or fails with a sentence. How requests arrive is not its business: all codecs call the same [`Service`].
 
 mod breakpoints;
+mod disassembly;
 mod execution;
 mod goroutines;
 mod memory;
@@ -26,6 +27,7 @@ use serde_json::Value;
 
 use super::go_json::{self, Book, Wire};
 use crate::host::{Host, HostError};
+pub(crate) use breakpoints::thread_of_pass;
 pub(crate) use execution::StateIn;
 pub(crate) use service::Service;
 
@@ -118,6 +120,7 @@ impl Methods {
         memory::register(&mut methods);
         registers::register(&mut methods);
         recording::register(&mut methods);
+        disassembly::register(&mut methods);
         methods
     }
 

@@ -257,30 +257,16 @@ fn list_packages_build_info(
     let packages = last_program(host)?.binary().packages();
     let mut list = Vec::new();
     for package in packages {
-        let first = package.first_file.as_deref().unwrap_or_default();
-        let first = Path::new(first);
-        let is_source = first
-            .extension()
-            .is_some_and(|extension| extension == "go" || extension == "s");
-        if !is_source || wanted.as_ref().is_some_and(|wanted| !wanted.is_match(&package.path)) {
+        if wanted.as_ref().is_some_and(|wanted| !wanted.is_match(&package.path)) {
             continue;
         }
-        let directory = first
-            .parent()
-            .map_or_else(String::new, |directory| directory.to_string_lossy().into_owned());
+        let first = Path::new(&*package.first_file);
+        let directory = first.parent().map_or_else(String::new, |directory| directory.to_string_lossy().into_owned());
         let files = package.files.iter().map(ToString::to_string).collect();
         list.push(PackageBuildInfo {
             import_path: package.path,
-            directory_path: if directory.is_empty() {
-                ".".to_owned()
-            } else {
-                directory
-            },
-            files: if asked.include_files {
-                Slice::nil_if_empty(files)
-            } else {
-                Slice(None)
-            },
+            directory_path: if directory.is_empty() { ".".to_owned() } else { directory },
+            files: if asked.include_files { Slice::nil_if_empty(files) } else { Slice(None) },
         });
     }
     Ok(ListPackagesBuildInfoOut { list: list.into() })

@@ -2,7 +2,7 @@
 
 use super::{Methods, RpcError, scope};
 use crate::debugger::RegisterText;
-use crate::host::Host;
+use crate::host::{Host, HostError};
 use crate::inspect::{Tid, Whose};
 use crate::rpc::go_json::{Slice, wire};
 use crate::rpc::wire::{EvalScope, Register};
@@ -37,7 +37,13 @@ pub(super) fn register(methods: &mut Methods) {
 }
 
 fn list_registers(host: &Host, asked: &ListRegistersIn) -> Result<ListRegistersOut, RpcError> {
-    let rest = host.at_rest()?;
+    let rest = match host.at_rest() {
+        // Delve looks for the thread first, and a process that is gone has none.
+        Err(HostError::Exited { .. }) if asked.thread_id != 0 && asked.scope.is_none() => {
+            return Err(format!("couldn't find thread {}", asked.thread_id).into());
+        }
+        rest => rest?,
+    };
     let list = match &asked.scope {
         Some(scope) => rest.session.frame_registers(scope::frame(&rest, scope)?)?,
         None => {
