@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -171,5 +171,12 @@ impl RpcClient {
                 }
             }
         }
+    }
+}
+
+impl Drop for RpcClient {
+    fn drop(&mut self) {
+        // The thread that reads holds the connection, too.
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }

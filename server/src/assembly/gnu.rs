@@ -4,9 +4,15 @@ use super::Line;
 use super::intel::with_offset;
 use super::operand::{Address, Operand, hex, register};
 
+/// Shifts and rotations.
+const SHIFTS: [&str; 7] = ["shl", "shr", "sar", "rol", "ror", "rcl", "rcr"];
+
 pub(super) fn text(line: &Line<'_>) -> String {
     let mnemonic = mnemonic(line);
     let mut operands = line.operands();
+    if shifts_by_one(line) {
+        operands.truncate(1);
+    }
     operands.reverse();
     let is_indirect = matches!(operands.as_slice(), [Operand::Register(_) | Operand::Memory(_) | Operand::Variable(..)])
         && matches!(mnemonic.trim_end_matches('q'), "call" | "jmp");
@@ -22,6 +28,13 @@ pub(super) fn text(line: &Line<'_>) -> String {
         None if mnemonic == "nop" && line.data_size() == 2 => format!("data16 {text}"),
         None => text,
     }
+}
+
+/// Whether it is a shift or rotation by one bit in the encoding that names no count: opcodes D0 and D1.
+fn shifts_by_one(line: &Line<'_>) -> bool {
+    let is_prefix = |byte: &&u8| matches!(**byte, 0x40..=0x4f | 0x66 | 0xf0 | 0x2e | 0x36 | 0x3e | 0x26 | 0x64 | 0x65 | 0x67);
+    let opcode = line.bytes.iter().find(|byte| !is_prefix(byte));
+    SHIFTS.contains(&&*line.mnemonic()) && matches!(opcode, Some(0xd0 | 0xd1))
 }
 
 fn mnemonic(line: &Line<'_>) -> String {
@@ -51,6 +64,7 @@ fn mnemonic(line: &Line<'_>) -> String {
         "jmp" if matches!(operands.first(), Some(Operand::Memory(_) | Operand::Variable(..))) => {
             return "jmpq".to_owned();
         }
+        "stosb" | "stosw" | "stosd" | "stosq" => return "stos".to_owned(),
         "cqo" => return "cqto".to_owned(),
         "cdq" => return "cltd".to_owned(),
         "cdqe" => return "cltq".to_owned(),
@@ -61,7 +75,7 @@ fn mnemonic(line: &Line<'_>) -> String {
     }
     // Where no register says how large the operand in memory is, the mnemonic does.
     let has_register = operands.iter().any(|operand| matches!(operand, Operand::Register(_)));
-    let counts_by_cl = matches!(&*name, "shl" | "shr" | "sar" | "rol" | "ror" | "rcl" | "rcr");
+    let counts_by_cl = SHIFTS.contains(&&*name);
     let no_suffix = name.starts_with("set") || name.starts_with("prefetch") || line.instruction.is_string_instruction();
     if line.memory_size() != 0 && (!has_register || counts_by_cl) && !no_suffix {
         return name + suffix(line.memory_size());
@@ -73,6 +87,7 @@ fn of(operand: &Operand) -> String {
     match operand {
         Operand::Register(name) => format!("%{}", register(*name)),
         Operand::Immediate(number) => format!("${}", hex(*number)),
+        Operand::Wide(number) => format!("${}", hex(number.cast_signed())),
         Operand::Target(target) => format!("{target:#x}"),
         Operand::Function(name) => name.clone(),
         Operand::Variable(name, offset) => with_offset(name, *offset),

@@ -17,6 +17,10 @@ pub(super) fn text(line: &Line<'_>) -> String {
     let mnemonic = mnemonic(line);
     let mut operands: Vec<String> = line.operands().iter().map(|operand| of(line, operand)).collect();
     let written = line.mnemonic();
+    if written.starts_with("stos") {
+        // Always the accumulator.
+        operands.truncate(1);
+    }
     if written == "nop" && line.has_memory() {
         // The encoding has a register where others have their second operand.
         operands.push(register(iced_x86::Register::EAX).replace("eax", accumulator(line)));
@@ -57,6 +61,7 @@ fn of(line: &Line<'_>, operand: &Operand) -> String {
     match operand {
         Operand::Register(name) => register(*name),
         Operand::Immediate(number) => hex(*number),
+        Operand::Wide(number) => format!("{number:#x}"),
         Operand::Target(target) => format!("{target:#x}"),
         Operand::Function(name) => name.clone(),
         Operand::Variable(name, offset) => format!("{}[{}]", size(line), with_offset(name, *offset)),

@@ -18,6 +18,8 @@ pub(crate) struct Symbol {
 pub(super) enum Operand {
     Register(Register),
     Immediate(i64),
+    /// A number of 64 bits, which only GNU's syntax gives a sign.
+    Wide(u64),
     /// The target of a call or jump.
     Target(u64),
     /// The entry of a function that is called or jumped to.
@@ -58,13 +60,12 @@ pub(super) fn is_memory(instruction: &Instruction, index: u32) -> bool {
 impl Line<'_> {
     /// The operands that are written out, the destination first.
     pub(super) fn operands(&self) -> Vec<Operand> {
-        let mut operands: Vec<Operand> = (0..self.instruction.op_count()).map(|index| self.operand(index)).collect();
-        // A shift by one names no count, and `int3` no number.
-        match self.instruction.mnemonic() {
-            Mnemonic::Int3 => operands.clear(),
-            _ => {}
+        if self.instruction.mnemonic() == Mnemonic::Int3 {
+            return Vec::new();
         }
-        operands
+        (0..self.instruction.op_count())
+            .map(|index| self.operand(index))
+            .collect()
     }
 
     fn operand(&self, index: u32) -> Operand {
@@ -81,35 +82,19 @@ impl Line<'_> {
             OpKind::MemorySegRSI => Operand::Memory(string_operand(Register::DS, Register::RSI)),
             OpKind::MemoryESRDI => Operand::Memory(string_operand(Register::ES, Register::RDI)),
             OpKind::Memory => self.memory(),
+            OpKind::Immediate64 => Operand::Wide(instruction.immediate64()),
             kind => Operand::Immediate(self.immediate(kind, index)),
         }
     }
 
+    /// A number that is written without a sign is one of a byte, or says how much `ret` takes off the stack.
     fn immediate(&self, kind: OpKind, index: u32) -> i64 {
         let value = self.instruction.immediate(index);
         match kind {
-            OpKind::Immediate8 if self.has_signed_byte() => i64::from(value as u8 as i8),
             OpKind::Immediate16 if self.instruction.mnemonic() != Mnemonic::Ret => i64::from(value as u16 as i16),
             OpKind::Immediate32 => i64::from(value as u32 as i32),
             _ => value.cast_signed(),
         }
-    }
-
-    /// Whether a byte in the instruction is a number with a sign: in arithmetic, but not in shifts, and not where it selects something.
-    fn has_signed_byte(&self) -> bool {
-        matches!(
-            self.instruction.mnemonic(),
-            Mnemonic::Add
-                | Mnemonic::Or
-                | Mnemonic::Adc
-                | Mnemonic::Sbb
-                | Mnemonic::And
-                | Mnemonic::Sub
-                | Mnemonic::Xor
-                | Mnemonic::Cmp
-                | Mnemonic::Push
-                | Mnemonic::Imul
-        )
     }
 
     fn memory(&self) -> Operand {

@@ -72,6 +72,7 @@ fn of(operand: &Operand) -> String {
     match operand {
         Operand::Register(register) => name(*register),
         Operand::Immediate(number) => format!("${}", hex(*number)),
+        Operand::Wide(number) => format!("${number:#x}"),
         Operand::Target(target) => format!("{target:#x}"),
         Operand::Function(name) => format!("{name}(SB)"),
         Operand::Variable(name, offset) => format!("{}(SB)", with_offset(name, *offset)),

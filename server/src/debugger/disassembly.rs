@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, OpKind};
-use spelunk_dwarf::{LoadBias, ProcAddr};
+use spelunk_dwarf::{Global, LoadBias, ProcAddr};
 
 use super::DebugError;
 use super::code::call_target;
@@ -58,13 +58,13 @@ impl Session {
 impl Program {
     /// The function that begins at an address, or the package variable that it lies in, or behind.
     fn symbols(&self) -> impl Fn(u64) -> Option<Symbol> {
-        let mut variables: Vec<(u64, Arc<str>)> = self
-            .binary()
-            .globals()
-            .iter()
+        // Of variables without a size, which may lie at the address of another, the one that the compiler described first.
+        let mut globals: Vec<&Global> = self.binary().globals().iter().collect();
+        globals.sort_by_key(|global| (global.addr, global.entry));
+        let variables: Vec<(u64, Arc<str>)> = globals
+            .into_iter()
             .map(|global| (self.bias().to_proc(global.addr).0, Arc::clone(&global.name)))
             .collect();
-        variables.sort_by_key(|(addr, _)| *addr);
         let program = self.clone();
         move |addr| {
             if let Some(function) = program.function_at(ProcAddr(addr)) {
