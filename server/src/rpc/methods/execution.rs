@@ -534,12 +534,21 @@ fn state_in_passing(host: &Host, pass: &Pass, is_step: bool) -> Result<DebuggerS
             current_loc: at.clone(),
             user_current_loc: at,
             thread_id: thread.id,
+            // It ran: `_Grunning` in Go's runtime/runtime2.go.
+            status: 2,
             ..Goroutine::default()
         })
     });
     Ok(DebuggerState {
         pid: session.pid() as isize,
-        target_command_line: command_line_of(session.pid()),
+        target_command_line: match (command_line_of(session.pid()), host.recipe().origin) {
+            // It may be gone by now.
+            (text, Origin::Launch { spec, .. }) if text.is_empty() => {
+                let program = spec.program.to_string_lossy().into_owned();
+                std::iter::once(program).chain(spec.args).collect::<Vec<_>>().join(" ")
+            }
+            (text, _) => text,
+        },
         current_thread: Some(Box::new(thread.clone())),
         selected_goroutine: goroutine,
         threads: vec![thread].into(),
