@@ -126,9 +126,15 @@ impl Control {
             return Err(failed(format!("{size} bytes are too many to be disassembled at once")));
         }
         let size = usize::try_from(size).unwrap_or(0);
-        let bytes = if size == 0 { Vec::new() } else { self.read_memory(start, size)? };
+        // Delve names the kernel's error.
+        let unreadable = || failed("input/output error");
+        let bytes = if size == 0 {
+            Vec::new()
+        } else {
+            self.read_memory(start, size).map_err(|_| unreadable())?
+        };
         if bytes.len() < size {
-            return Err(failed("input/output error"));
+            return Err(unreadable());
         }
         let thread = self.thread_of(whose)?;
         let registers = match (thread, &self.inferior) {

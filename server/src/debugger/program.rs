@@ -94,6 +94,8 @@ impl Program {
     fn field(&self, field: &Field) -> (String, String) {
         let ty = match self.binary.type_info(field.ty) {
             Ok(ty) if ty.kind == Kind::UnsafePointer => "*void".to_owned(),
+            // Delve puts the word before every struct's name, and one without a name begins with it.
+            Ok(ty) if ty.name.starts_with("struct {") => format!("struct {}", ty.name),
             Ok(ty) => ty.name.to_string(),
             Err(error) => format!("(unreadable {error})"),
         };

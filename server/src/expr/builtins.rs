@@ -6,6 +6,7 @@ use spelunk_dwarf::{Kind, ProcAddr};
 
 use super::constant::Const;
 use super::eval::Evaluator;
+use super::operand::plain_type;
 use super::operand::{Operand, What};
 use super::{Binary, EvalError, Expr};
 
@@ -139,7 +140,9 @@ impl Evaluator<'_> {
                         ))
                     })
                 };
-                Ok(Operand::constant(Const::Complex(part(0, re)?, part(1, im)?)))
+                let value = Const::Complex(part(0, re)?, part(1, im)?);
+                let ty = plain_type("complex128", 16, Kind::Complex);
+                Ok(Operand::computed(ty, value))
             }
             _ => self.extreme(builtin, &operands),
         }

@@ -36,7 +36,9 @@ impl Evaluator<'_> {
                     let wanted = u32::try_from((*len).clamp(0, MAX_EXACT)).unwrap_or(0);
                     loader.config.max_array_values = loader.config.max_array_values.max(wanted);
                 }
-                return loader.load_slice(name, ty, *base, *len, *cap);
+                let part = loader.load_slice(name, ty, *base, *len, *cap);
+                let traits = part.traits.with_if(*exact, Traits::WHOLE);
+                return Value { traits, ..part };
             }
             What::Unreadable(why) => value.unreadable = Some(why.clone()),
             What::Const(constant) | What::Declared(constant) => {

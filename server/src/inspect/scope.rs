@@ -8,7 +8,7 @@ use spelunk_dwarf::{Binary, Kind, LoadBias, ProcAddr, Type, TypeId, Variable};
 use super::frame_memory::{FrameMemory, Place};
 use super::package_variables::origin_of_global;
 use super::{Frame, ScopedValue, Tid};
-use crate::expr::{Const, EvalError, Evaluator, Expr, Operand, PlainName, Scope, find_global, parse};
+use crate::expr::{Const, EvalError, Evaluator, Expr, Operand, PlainName, Scope, Unary, find_global, parse};
 use crate::trace::package_of;
 use crate::value::{Content, LoadConfig, Loader, Memory, Origin, Traits, Value, is_made_up};
 
@@ -100,9 +100,47 @@ impl<'a> FrameScope<'a> {
                 }
             }
             Some(PlainName::Qualified(package, name)) => self.describe_global(&mut value, package, name),
-            None => {}
+            None => self.describe_derived(&mut value, &parsed),
         }
         Ok(value)
+    }
+
+    /// Adds to the value of an expression what it takes over from the variable that it is about: a pointer to it knows it, a conversion to its own type is
+    /// the variable itself, and a part of it is where it is.
+    fn describe_derived(&self, value: &mut Value, parsed: &Expr) {
+        let number_of = |expr: &Expr| match expr.plain_name()? {
+            PlainName::Own(name) => Some((self.number_of(name)?, name.to_owned())),
+            PlainName::Qualified(..) => None,
+        };
+        match parsed.bare() {
+            Expr::Unary(Unary::Address, inner) => {
+                if let (Some((number, name)), Content::Pointer(pointee)) = (number_of(inner), &mut value.content) {
+                    self.describe(pointee, number);
+                    pointee.name = name;
+                }
+            }
+            Expr::Call(_, arguments) => {
+                if let [argument] = arguments.as_slice()
+                    && let Some((number, name)) = number_of(argument)
+                    && matches!(self.memory.place(number), Place::Memory(addr) | Place::Parts(addr, _) if addr == value.addr)
+                    && value.addr.0 != 0
+                {
+                    self.describe(value, number);
+                    value.name = name;
+                }
+            }
+            Expr::Slice(base, ..) => {
+                if let Some((number, _)) = number_of(base) {
+                    let mut whole = Value::not_loaded(Arc::clone(&value.ty), ProcAddr(0));
+                    if let Place::Parts(addr, _) = self.memory.place(number) {
+                        whole.addr = addr;
+                    }
+                    self.describe(&mut whole, number);
+                    value.traits = value.traits.with(whole.traits);
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Adds to a value what the function's description says of the variable of that number.
@@ -111,9 +149,14 @@ impl<'a> FrameScope<'a> {
             return;
         };
         let variable = scoped.variable;
-        let mut location = self
-            .binary
-            .location_text(variable, self.frame.lookup_pc, self.frame.pc.0);
+        let behind = self.bias.to_file(self.frame.pc);
+        let mut location = self.binary.location_text(variable, behind, self.frame.pc.0);
+        if location.is_empty() && value.unreadable.is_none() {
+            // The call is the last instruction for which the place is known.
+            location = self
+                .binary
+                .location_text(variable, self.frame.lookup_pc, self.frame.pc.0);
+        }
         if variable.escaped() && !location.is_empty() {
             location.push_str(" (escaped)");
         }

@@ -106,7 +106,8 @@ pub(crate) struct FieldPage {
     pub(crate) doc: &'static str,
 }
 
-/// Defines structs of the protocol: fields with the names that they have in JSON, in Go's order. `omitempty` after a name means what it does in Go.
+/// Defines structs of the protocol: fields with the names that they have in JSON, in Go's order. `omitempty` after a name means what it does in Go; `@`
+/// names the embedded struct that a field belongs to, for errors.
 ///
 /// ```ignore
 /// wire! { "rpc2";
@@ -121,7 +122,7 @@ macro_rules! wire {
     ($package:literal; $(
         $(#[doc = $doc:literal])*
         pub(crate) struct $name:ident {
-            $( $(#[doc = $field_doc:literal])* $field:ident : $type:ty = $json:literal $($omit:ident)? , )*
+            $( $(#[doc = $field_doc:literal])* $field:ident : $type:ty = $json:literal $($omit:ident)? $(@ $embedded:literal)? , )*
         }
     )*) => { $(
         $(#[doc = $doc])*
@@ -145,7 +146,7 @@ macro_rules! wire {
                 }
                 for (key, value) in json.fields() {
                     $( if $crate::rpc::go_json::names(&key, $json) {
-                        at.field(stringify!($name), $json, &mut self.$field, value);
+                        at.field(stringify!($name), concat!($($embedded, ".",)? $json), &mut self.$field, value);
                         continue;
                     } )*
                 }

@@ -364,7 +364,8 @@ impl Loader<'_> {
             .take(wanted)
             .map(|field| self.field(value.addr, field, level.inside()))
             .collect();
-        let summary = if &*value.ty.name == "time.Time" && opened {
+        // It is made of the first two fields.
+        let summary = if &*value.ty.name == "time.Time" && wanted >= 2 {
             self.time(value.addr, fields)
         } else {
             None

@@ -21,6 +21,8 @@ impl Traits {
     pub(crate) const MADE_UP: Traits = Traits(1 << 5);
     /// A register of the processor.
     pub(crate) const REGISTER: Traits = Traits(1 << 7);
+    /// A part whose bounds were written as numbers: all of it is loaded.
+    pub(crate) const WHOLE: Traits = Traits(1 << 8);
     /// It was not loaded because the limits did not let a pointer or an interface be followed; of an `unsafe.Pointer`: what it leads to would not have been.
     /// Delve has a field for it and no flag.
     pub(crate) const ONLY_ADDRESS: Traits = Traits(1 << 15);

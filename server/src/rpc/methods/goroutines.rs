@@ -19,13 +19,13 @@ wire! { "rpc2";
         /// What they are to fit, all of it.
         filters: Slice<ListGoroutinesFilter> = "Filters",
         /// What they are put into groups by: numbers as in the filters; 0: they are not.
-        group_by: GoroutineField = "GroupBy",
+        group_by: GoroutineField = "GroupBy" @ "GoroutineGroupingOptions",
         /// Which label to group by.
-        group_by_key: String = "GroupByKey",
+        group_by_key: String = "GroupByKey" @ "GoroutineGroupingOptions",
         /// How many of each group are given.
-        max_group_members: isize = "MaxGroupMembers",
+        max_group_members: isize = "MaxGroupMembers" @ "GoroutineGroupingOptions",
         /// How many groups; 0: all.
-        max_groups: isize = "MaxGroups",
+        max_groups: isize = "MaxGroups" @ "GoroutineGroupingOptions",
         /// The frame in which a filter for a channel is evaluated.
         eval_scope: Option<Box<EvalScope>> = "EvalScope",
     }

@@ -51,6 +51,9 @@ wire! { "api";
     }
 }
 
+/// Nothing lies there: a pointer into it is none.
+const FIRST_PAGE: u64 = 4096;
+
 impl Stackframe {
     /// The frames of a stack, and one that says why it could not be walked further.
     pub(crate) fn of_stack(program: &Program, stack: &StackTrace) -> Vec<Stackframe> {
@@ -63,11 +66,24 @@ impl Stackframe {
             })
             .collect();
         if let Some(why) = &stack.error {
-            frames.push(Stackframe {
+            let empty = Stackframe {
                 defers: Slice(Some(Vec::new())),
-                err: why.clone(),
                 ..Stackframe::default()
-            });
+            };
+            let is_none = |frame: &TracedFrame| frame.frame.pc.0 < FIRST_PAGE || frame.frame.cfa.0 < FIRST_PAGE;
+            let err = if stack.frames.last().is_some_and(is_none) {
+                // What lies at the outer end of the first stack is no frame.
+                if let Some(last) = frames.last_mut() {
+                    *last = Stackframe {
+                        bottom: true,
+                        ..empty.clone()
+                    };
+                }
+                "NULL address".to_owned()
+            } else {
+                why.clone()
+            };
+            frames.push(Stackframe { err, ..empty });
         }
         frames
     }

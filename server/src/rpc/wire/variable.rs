@@ -70,8 +70,11 @@ impl Variable {
         if value.traits.has(Traits::UNTYPED) {
             variable.type_name.clear();
             variable.real_type.clear();
-            if matches!(value.content, Content::NotLoaded) {
-                variable.become_nil();
+            match value.content {
+                Content::NotLoaded if value.unreadable.is_none() => variable.become_nil(),
+                // A constant that no `int` holds.
+                Content::Uint(_) => variable.kind = ReflectKind(UINT64),
+                _ => {}
             }
         }
         variable.fill(value);
@@ -214,6 +217,8 @@ impl Variable {
 /// Go's `reflect.Float32` and `reflect.Float64`.
 const FLOAT32: u64 = 13;
 const FLOAT64: u64 = 14;
+/// Go's `reflect.Uint64`.
+const UINT64: u64 = 11;
 /// Go's `reflect.Pointer`.
 const POINTER: u64 = 22;
 
