@@ -32,18 +32,6 @@ pub(crate) enum Passage {
 }
 
 impl Host {
-    /// Moves the target on, and waits until it rests or is gone. `started` is called as soon as it moves. A target that runs already is waited for first,
-    /// as in Delve, where a request holds the target until it is answered.
-    pub(crate) async fn walk(
-        self: &Arc<Host>,
-        walk: Walk,
-        started: impl FnOnce() + Send,
-    ) -> Result<Passage, HostError> {
-        self.start(walk).await?;
-        started();
-        self.arrival().await
-    }
-
     /// Moves the target on, and does not wait for where it gets.
     pub(crate) async fn start(self: &Arc<Host>, walk: Walk) -> Result<(), HostError> {
         let host = Arc::clone(self);
