@@ -60,6 +60,7 @@ impl Host {
             inner.tell(&Event::Resumed);
             session
         };
+        self.tell_all();
         let moved = match walk {
             Walk::Continue => session.resume(),
             Walk::Step(whose, kind) => session.step(whose, kind),
@@ -82,6 +83,20 @@ impl Host {
         }
         drop(inner);
         self.tell_all();
+    }
+
+    /// Waits until the target runs.
+    pub(crate) async fn departure(&self) {
+        loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            // What happens from here on wakes it.
+            news.as_mut().enable();
+            if self.status() == Status::Running {
+                return;
+            }
+            news.await;
+        }
     }
 
     /// Waits until the target does not run.
