@@ -133,6 +133,8 @@ impl Normaliser {
                 (r"0x0*[1-9a-f][0-9a-f]{8,11}\b", "0xADDRESS"),
                 // The same as the runtime's structures hold them, in decimal: the heap from 0xc000000000 on, and mappings.
                 (r"\b(?:82[4-9]\d{9}|1[34]\d{13})\b", "ADDRESS"),
+                // Arguments in a traceback of Go's that the traceback itself doubts: whatever the stack or a register held.
+                (r"(?:0x[0-9a-f]+|0xADDRESS)\?", "?"),
                 // A cut-off text may end within an address.
                 (r"\b0x[0-9a-f]*\.\.\.$", "0xADDRESS..."),
                 (r"\b([Pp]rocess|pid) \d+", "$1 PID"),
@@ -260,6 +262,7 @@ mod tests {
         );
         assert_eq!(text("unknown goroutine 17"), "unknown goroutine G1");
         assert_eq!(text("unknown goroutine 1"), "unknown goroutine 1");
+        assert_eq!(text("main.f({0x4f1b64?, 0x0?})"), "main.f({?, ?})");
         assert_eq!(text("\t1  0x000000c000012345 in"), "\t1  0xADDRESS in");
     }
 

@@ -11,6 +11,9 @@ use crate::normalise::{Normaliser, ambiguity_settled};
 /// Below lie code and package variables of a program that is not position independent; the heap begins here.
 const LOWEST_HEAP_ADDRESS: u64 = 0xc0_0000_0000;
 
+/// From here on addresses are made up, for values that lie in registers; how they are made is nobody's business.
+const LOWEST_MADE_UP_ADDRESS: u64 = 0xbe00_0000_0000_0000;
+
 /// Answers of one session.
 pub(super) struct RpcNormaliser {
     texts: Normaliser,
@@ -121,6 +124,7 @@ fn number_class(name: &str, number: u64) -> Option<&'static str> {
         "Pid" | "PID" | "addrpid" | "pcpids" => Some("PID"),
         "threadID" | "ThreadID" => Some("TID"),
         "waitSince" => Some("TIME"),
+        _ if number >= LOWEST_MADE_UP_ADDRESS => Some("MADE UP"),
         _ if number >= LOWEST_HEAP_ADDRESS && i64::try_from(number).is_ok_and(|number| number > 0) => Some("ADDRESS"),
         _ => None,
     }
@@ -256,6 +260,10 @@ mod tests {
         assert_eq!(
             normalised(json!({"hitCount": {"19": 2, "1": 1}, "addrpid": [7, 7]})),
             json!({"hitCount": {"G1": 2, "1": 1}, "addrpid": ["PID", "PID"]})
+        );
+        assert_eq!(
+            normalised(json!({"addr": 0xbeef_0000_0000_0000_u64})),
+            json!({"addr": "MADE UP"})
         );
     }
 

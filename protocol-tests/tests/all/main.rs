@@ -10,6 +10,7 @@ mod dap_stopping;
 mod dap_vscode_replay;
 mod first_day_errors;
 mod follow_children;
+mod front_door;
 mod hostile;
 mod peer_rpc;
 mod probe_accounting;

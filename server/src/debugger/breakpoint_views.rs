@@ -143,6 +143,14 @@ impl Control {
         }
     }
 
+    /// One of a client's as it is when it lies in the program.
+    pub(super) fn view_to_be(&self, logical: &Logical) -> BreakpointView {
+        BreakpointView {
+            addresses: self.addresses(&logical.places),
+            ..self.view_of(logical)
+        }
+    }
+
     fn addresses(&self, places: &[FileAddr]) -> Vec<(spelunk_dwarf::ProcAddr, String)> {
         if self.is_gone() {
             return Vec::new();

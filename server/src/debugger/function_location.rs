@@ -6,18 +6,7 @@ use crate::location::{Find, LocationSpec, Place};
 
 /// Where what a user named begins, behind its prologue, and where it was inlined. The error is Delve's text.
 pub(super) fn find_function(binary: &Binary, name: &str) -> Result<Vec<FileAddr>, String> {
-    let spec = LocationSpec::parse(name).map_err(|error| error.to_string())?;
-    let unusable = || {
-        format!(
-            "breakpoint name {name:?} could not be parsed as a function. name must be in the format 'funcName', 'funcName:line' or 'fileName:line'"
-        )
-    };
-    if !matches!(spec, LocationSpec::Named { function: Some(_), .. }) {
-        return Err(unusable());
-    }
-    if name.starts_with('.') {
-        return Err("breakpoint names that are relative paths are not supported".to_owned());
-    }
+    let spec = parse(name)?;
     let bias = LoadBias::default();
     let find = Find {
         binary,
@@ -35,14 +24,27 @@ pub(super) fn find_function(binary: &Binary, name: &str) -> Result<Vec<FileAddr>
     Ok(addresses.map(|addr| bias.to_file(*addr)).collect())
 }
 
+/// A location expression that can name a function.
+fn parse(name: &str) -> Result<LocationSpec, String> {
+    let spec = LocationSpec::parse(name).map_err(|error| error.to_string())?;
+    if !matches!(spec, LocationSpec::Named { function: Some(_), .. }) {
+        return Err(format!(
+            "breakpoint name {name:?} could not be parsed as a function. name must be in the format 'funcName', 'funcName:line' or 'fileName:line'"
+        ));
+    }
+    if name.starts_with('.') {
+        return Err("breakpoint names that are relative paths are not supported".to_owned());
+    }
+    Ok(spec)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_no_function_is_refused() {
-        let binary = Binary::open(&std::env::current_exe().expect("this test")).expect("an ELF file");
-        let error = |name: &str| find_function(&binary, name).expect_err(name);
+        let error = |name: &str| parse(name).expect_err(name);
         for name in ["/rx.*/", "+1", "-1", "*0x1234", "42"] {
             let error = error(name);
             assert!(error.contains("could not be parsed as a function"), "{error}");

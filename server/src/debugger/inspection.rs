@@ -368,12 +368,27 @@ impl Control {
             let to_page = PAGE - (at as usize & (PAGE - 1));
             let mut part = vec![0; to_page.min(len - bytes.len())];
             match memory.read(ProcAddr(at), &mut part) {
-                Ok(()) => bytes.append(&mut part),
+                Ok(()) => {
+                    self.mask_probes(ProcAddr(at), &mut part);
+                    bytes.append(&mut part);
+                }
                 Err(why) if bytes.is_empty() => return Err(failed(why)),
                 Err(_) => break,
             }
         }
         Ok(bytes)
+    }
+
+    /// Puts the original bytes in place of those of probes: the kernel writes an int3 for each, which nobody who reads code asks for. The program itself has its
+    /// code from its file, and does not change it.
+    fn mask_probes(&self, addr: ProcAddr, bytes: &mut [u8]) {
+        const INT3: u8 = 0xcc;
+        for (offset, byte) in bytes.iter_mut().enumerate().filter(|(_, byte)| **byte == INT3) {
+            let at = self.bias.to_file(ProcAddr(addr.0.wrapping_add(offset as u64)));
+            if let Some(&[original]) = self.binary.code(at, 1) {
+                *byte = original;
+            }
+        }
     }
 
     /// As [`super::Session::write_memory`].

@@ -1,15 +1,15 @@
 //! Tracepoints that kernel probes carry: what they collect, and their passings, which nobody stops for.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 
 use spelunk_bpf::{Flags, HitCounts, RecordView};
-use spelunk_dwarf::{Binary, FileAddr, Function, FunctionInfo, PieceKind, ProcAddr, Variable};
+use spelunk_dwarf::{Binary, FileAddr, Function, FunctionInfo, PieceKind, ProcAddr, ScopedVariable, Variable};
 
-use super::BreakpointId;
 use super::breakpoints::{GoroutineHits, Logical, count_of_goroutine};
 use super::recording::CallEnd;
-use crate::expr::{Expr, Part, Template, parse};
+use super::request::{BreakpointView, Tally};
+use crate::expr::{Expr, Part, PlainName, Template, parse};
 use crate::inspect::Tid;
 use crate::trace::{LogSite, Unfit};
 use crate::value::{LoadConfig, Origin, Traits, Value};
@@ -60,8 +60,8 @@ impl Drop for Slot {
 /// A tracepoint was passed, and the program runs on.
 #[derive(Debug)]
 pub(crate) struct Pass {
-    /// The tracepoint.
-    pub(crate) id: BreakpointId,
+    /// The tracepoint as it was set; without its hits.
+    pub(crate) tracepoint: Arc<BreakpointView>,
     /// Whose hit it was for the tracepoint, and for its goroutine, counted from 1.
     pub(crate) number: (u64, u64),
     /// The thread.
@@ -76,6 +76,8 @@ pub(crate) struct Pass {
     pub(crate) variables: Vec<(String, Result<Value, String>)>,
     /// Of a function whose calls are recorded: what was, for [`Pass::parameters`].
     pub(crate) recorded: Option<Recorded>,
+    /// Counts the hits of each goroutine.
+    by_goroutine: GoroutineHits,
     _slot: Slot,
 }
 
@@ -94,6 +96,17 @@ impl std::fmt::Debug for Recorded {
 }
 
 impl Pass {
+    /// The hits of the tracepoint with this one. Those of other goroutines may have gone on.
+    pub(crate) fn tally(&self) -> Tally {
+        let by_goroutine = self.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tally = Tally {
+            total: self.number.0,
+            by_goroutine: by_goroutine.clone(),
+        };
+        tally.by_goroutine.insert(self.goroutine, self.number.1);
+        tally
+    }
+
     /// What a recorded call was passed, or what it returned, loaded as far as `config` says and the record goes.
     pub(crate) fn parameters(&self, binary: &Binary, config: LoadConfig) -> Vec<Value> {
         let Some(recorded) = &self.recorded else {
@@ -119,8 +132,8 @@ impl Pass {
     }
 }
 
-/// A parameter or result that is collected.
-struct Argument {
+/// A variable of the function that is collected.
+struct Described {
     name: String,
     /// Stands for it where it cannot be read.
     unread: Value,
@@ -128,7 +141,41 @@ struct Argument {
     origin: Origin,
 }
 
-impl Argument {
+impl Described {
+    /// What DWARF says of a variable at an address.
+    fn of(
+        binary: &Binary,
+        info: &FunctionInfo,
+        scoped: &ScopedVariable<'_>,
+        (addr, in_process): (FileAddr, ProcAddr),
+    ) -> Result<Described, Unfit> {
+        let variable = scoped.variable;
+        let name = variable.display_name();
+        let mut location = binary.location_text(variable, addr, in_process.0);
+        if variable.escaped() && !location.is_empty() {
+            location.push_str(" (escaped)");
+        }
+        let mut unread = Value::not_loaded(binary.type_info(variable.ty)?, ProcAddr(0));
+        name.clone_into(&mut unread.name);
+        Ok(Described {
+            name: name.to_owned(),
+            unread,
+            traits: Traits::default()
+                .with_if(variable.escaped(), Traits::ESCAPED)
+                .with_if(scoped.shadowed, Traits::SHADOWED)
+                .with_if(variable.is_param && !variable.is_result, Traits::ARGUMENT)
+                .with_if(variable.is_result, Traits::RESULT)
+                .with_if(
+                    !(variable.escaped() || is_in_memory(binary, info, variable, addr)),
+                    Traits::MADE_UP,
+                ),
+            origin: Origin {
+                location: location.into(),
+                decl_line: variable.decl_line,
+            },
+        })
+    }
+
     /// Its value as clients see it.
     fn value(&self, read: Result<Value, String>) -> Value {
         let mut value = read.unwrap_or_else(|why| Value {
@@ -143,68 +190,62 @@ impl Argument {
 
 /// What a tracepoint collects at one address: expressions, those for arguments first.
 pub(super) struct Collection {
-    arguments: Vec<Argument>,
-    variables: Vec<String>,
+    arguments: Vec<Described>,
+    variables: Vec<(String, Option<Described>)>,
     configs: Vec<LoadConfig>,
     /// The same as the values of a log message.
     pub(super) template: Template,
 }
 
 impl Collection {
-    /// What a breakpoint collects at an address of a function.
+    /// What a breakpoint collects at an address of a function, in the file and in the process.
     pub(super) fn of(
         binary: &Binary,
         function: &Function,
-        addr: FileAddr,
+        at: (FileAddr, ProcAddr),
         line: u32,
         logical: &Logical,
     ) -> Result<Collection, Unfit> {
         let terms = &logical.extra;
         let mut collection = Collection {
             arguments: Vec::new(),
-            variables: terms.variables.clone(),
+            variables: Vec::new(),
             configs: Vec::new(),
             template: Template { parts: Vec::new() },
         };
+        let info = binary.function_info(function)?;
+        let in_scope = binary.variables_in_scope(&info, at.0, line);
         if let Some(asked) = &terms.load_args {
-            let info = binary.function_info(function)?;
-            for scoped in binary.variables_in_scope(&info, addr, line) {
-                let variable = scoped.variable;
-                if !(variable.is_param || variable.is_result) {
-                    continue;
+            let parameters = in_scope
+                .iter()
+                .filter(|scoped| scoped.variable.is_param || scoped.variable.is_result);
+            for scoped in parameters {
+                let described = Described::of(binary, &info, scoped, at)?;
+                if collection.arguments.iter().any(|other| other.name == described.name) {
+                    return Err(Unfit::Unusable(format!("two parameters are called {}", described.name)));
                 }
-                let name = variable.display_name();
-                if collection.arguments.iter().any(|argument| argument.name == name) {
-                    return Err(Unfit::Unusable(format!("two parameters are called {name}")));
-                }
-                let mut location = binary.location_text(variable, addr, addr.0);
-                if variable.escaped() && !location.is_empty() {
-                    location.push_str(" (escaped)");
-                }
-                let mut unread = Value::not_loaded(binary.type_info(variable.ty)?, ProcAddr(0));
-                name.clone_into(&mut unread.name);
-                collection.arguments.push(Argument {
-                    name: name.to_owned(),
-                    unread,
-                    traits: Traits::default()
-                        .with_if(variable.escaped(), Traits::ESCAPED)
-                        .with_if(scoped.shadowed, Traits::SHADOWED)
-                        .with_if(variable.is_param && !variable.is_result, Traits::ARGUMENT)
-                        .with_if(variable.is_result, Traits::RESULT)
-                        .with_if(!is_in_memory(binary, &info, variable, addr), Traits::MADE_UP),
-                    origin: Origin {
-                        location: location.into(),
-                        decl_line: variable.decl_line,
-                    },
-                });
                 collection.configs.push(asked.config());
-                let value = Part::Value(Ok(Expr::Name(name.to_owned())));
+                let value = Part::Value(Ok(Expr::Name(described.name.clone())));
                 collection.template.parts.push(value);
+                collection.arguments.push(described);
             }
         }
         for expression in &terms.variables {
+            let parsed = parse(expression);
+            // Inner variables come last and hide the outer ones.
+            let plain = match parsed.as_ref().map(Expr::plain_name) {
+                Ok(Some(PlainName::Own(name))) => {
+                    let mut inner_first = in_scope.iter().rev();
+                    inner_first.find(|scoped| scoped.variable.display_name() == name)
+                }
+                _ => None,
+            };
+            let described = plain
+                .map(|scoped| Described::of(binary, &info, scoped, at))
+                .transpose()?;
+            collection.variables.push((expression.clone(), described));
             collection.configs.push(LoadConfig::FULL);
-            collection.template.parts.push(Part::Value(parse(expression)));
+            collection.template.parts.push(Part::Value(parsed));
         }
         Ok(collection)
     }
@@ -225,7 +266,7 @@ pub(super) struct PassOwner {
     /// What is collected.
     pub(super) collection: Collection,
     /// The tracepoint.
-    pub(super) id: BreakpointId,
+    pub(super) tracepoint: Arc<BreakpointView>,
     /// Where it is, whatever instruction the probe is on.
     pub(super) addr: FileAddr,
     /// Counts the hits of each goroutine.
@@ -269,7 +310,7 @@ impl PassOwner {
             None => self.site.values(binary, record, &self.collection.configs),
         };
         let mut values = values.into_iter();
-        let argument = |(argument, value): (&Argument, Result<Value, String>)| argument.value(value);
+        let argument = |(argument, value): (&Described, Result<Value, String>)| argument.value(value);
         let arguments = self
             .collection
             .arguments
@@ -277,9 +318,17 @@ impl PassOwner {
             .zip(values.by_ref())
             .map(argument)
             .collect();
-        let variables = self.collection.variables.iter().cloned().zip(values).collect();
+        let variable = |((name, described), value): (&(String, Option<Described>), Result<Value, String>)| {
+            let value = match described {
+                Some(described) => value.map(|value| described.value(Ok(value))),
+                None => value,
+            };
+            (name.clone(), value)
+        };
+        let variables = self.collection.variables.iter().zip(values).map(variable).collect();
         Ok(Some(Pass {
-            id: self.id,
+            tracepoint: Arc::clone(&self.tracepoint),
+            by_goroutine: Arc::clone(&self.by_goroutine),
             number: (u64::try_from(number).unwrap_or(u64::MAX), of_goroutine),
             thread: Tid(record.thread().cast_signed()),
             goroutine,

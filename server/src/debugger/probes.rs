@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use spelunk_bpf::{CounterId, Flags, HitCount, HitCounts, HitTest, LimiterId, RateLimit, RecordView, SiteId, Watch};
-use spelunk_dwarf::{Binary, FileAddr, Function};
+use spelunk_dwarf::{Binary, FileAddr, Function, ProcAddr};
 
 use super::accounts::{Accounts, ProbeAccount, ProbeState};
 use super::breakpoints::{Hits, Logical, Planted};
 use super::hit_condition::HitCondition;
 use super::passes::{Backlog, Collection, PassOwner};
 use super::probe_stops::{Cause, ProbeStop};
+use super::request::BreakpointView;
 use super::{BreakpointId, Event, EventSender};
 use crate::trace::{
     Consumer, Engine, Installed, LogPlanner, LogSite, Place, Reader, SitePlan, StopPlanner, Terms, Unfit,
@@ -157,9 +158,15 @@ impl Probes {
         &self.place
     }
 
-    /// Puts the probes of a breakpoint into the target; its hits are counted by `counter`. With `exact` they are at its very places, which may cost more than at
+    /// Puts the probes of a breakpoint into the target; its hits are counted by `counter`, and what clients are told of it is `view`. With `exact` they are at its very places, which may cost more than at
     /// an instruction behind.
-    pub(super) fn install(&mut self, logical: &Logical, counter: CounterId, exact: bool) -> Result<Planted, NoProbes> {
+    pub(super) fn install(
+        &mut self,
+        logical: &Logical,
+        view: &Arc<BreakpointView>,
+        counter: CounterId,
+        exact: bool,
+    ) -> Result<Planted, NoProbes> {
         self.require().map_err(NoProbes::Unavailable)?;
         let rate = self.rate_limit(logical).map_err(NoProbes::Unavailable)?;
         let engine = self
@@ -216,16 +223,16 @@ impl Probes {
                     runtime,
                     layouts,
                 };
-                let plan = |addr: &FileAddr| {
+                let plan = |(addr, (in_process, _)): (&FileAddr, &(ProcAddr, String))| {
                     let function = function_at(*addr)?;
-                    let collection = Collection::of(&binary, function, *addr, line, logical)?;
+                    let collection = Collection::of(&binary, function, (*addr, *in_process), line, logical)?;
                     let site = planner.plan(id, function, *addr, line, &collection.template, terms)?;
                     let plan = site.site.clone();
                     let owner = Owner::Pass(Box::new(Watched {
                         pass: Arc::new(PassOwner {
                             site,
                             collection,
-                            id: logical.id,
+                            tracepoint: Arc::clone(view),
                             addr: *addr,
                             by_goroutine: Arc::clone(&logical.by_goroutine),
                             told: Arc::clone(&told),
@@ -238,7 +245,7 @@ impl Probes {
                     }));
                     Ok((plan, owner))
                 };
-                logical.places.iter().map(plan).collect()
+                logical.places.iter().zip(&view.addresses).map(plan).collect()
             })
         } else {
             let planner = StopPlanner {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::breakpoints::{Carrier, GoroutineHits, Hits, Logical, Origin, ParsedTerms, Placed, Terms, find_places};
-use super::control::{Control, failed};
+use super::control::{Control, Phase, failed};
 use super::request::{BreakpointPlace, BreakpointTerms, BreakpointView, Shown};
 use super::{BreakpointId, DebugError, ExceptionFilters};
 
@@ -49,6 +49,13 @@ impl Control {
     /// As [`super::Session::restore_breakpoints`].
     pub(super) fn restore_breakpoints(&mut self, saved: SavedBreakpoints) -> Vec<(BreakpointView, String)> {
         let mut discarded = Vec::new();
+        if self.phase == Phase::Held
+            && self.binary.is_pie()
+            && let Err(why) = self.seize()
+        {
+            // Whoever looks at the target is told why.
+            tracing::warn!("it is not known where the program lies: {why}");
+        }
         self.set_exception_filters(saved.exceptions);
         for one in saved.all {
             let mut logical = Logical {

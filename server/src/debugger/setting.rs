@@ -1,5 +1,6 @@
 //! Breakpoints into the program, and out of it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use spelunk_dwarf::{FileAddr, ProcAddr};
@@ -224,7 +225,8 @@ impl Control {
                 .places
                 .iter()
                 .any(|addr| standing.contains(&self.to_proc(*addr)));
-        let planted = self.probes.install(logical, counter, exact)?;
+        let view = Arc::new(self.view_to_be(logical));
+        let planted = self.probes.install(logical, &view, counter, exact)?;
         if logical.stops_by_probes() {
             self.know_probes_at(&planted.addresses);
         }

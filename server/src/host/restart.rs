@@ -70,11 +70,13 @@ impl Host {
             };
             build.rebuild_quietly().await.map_err(HostError::Failed)?;
         }
-        check_launch(&spec).map_err(|error| HostError::Failed(format!("could not launch process: {error}")))?;
+        let fit = check_launch(&spec);
         {
+            // What was asked for stays asked for, also where it did not work.
             let mut recipe = self.recipe.lock().unwrap_or_else(PoisonError::into_inner);
             recipe.origin = Origin::Launch { spec, build, binary };
         }
+        fit.map_err(|error| HostError::Failed(format!("could not launch process: {error}")))?;
         self.begin(false).await?;
         let session = self.session()?;
         let discarded = blocking(move || session.restore_breakpoints(saved)).await??;

@@ -59,7 +59,7 @@ fn made(play: &mut RpcPlay) -> Result<()> {
         play,
         json!({"file": path, "line": line("// last")?, "disabled": true, "id": 4}),
     )?;
-    create(play, json!({"file": path, "line": line("// first")?, "id": -3}))?;
+    create(play, json!({"file": path, "line": line("// first")?}))?;
     create(play, json!({"file": path, "line": 1}))?;
     create(play, json!({"file": path, "line": 0}))?;
     create(play, json!({"file": path, "line": -1}))?;
@@ -323,11 +323,12 @@ fn traced_returns(play: &mut RpcPlay) -> Result<()> {
             json!({"Breakpoint": {"functionName": function, "continue": true, "LoadArgs": load()}}),
         )?;
         let found = play.ask("FunctionReturnLocations", json!({"FnName": function}))?;
-        let addresses = found["result"]["Addrs"].clone();
-        play.ask(
-            "CreateBreakpoint",
-            json!({"Breakpoint": {"addrs": addresses, "traceReturn": true, "stacktrace": 0, "LoadArgs": load()}}),
-        )?;
+        for address in found["result"]["Addrs"].as_array().cloned().unwrap_or_default() {
+            play.ask(
+                "CreateBreakpoint",
+                json!({"Breakpoint": {"addr": address, "traceReturn": true, "stacktrace": 0, "LoadArgs": load()}}),
+            )?;
+        }
     }
     go_on(play)?;
     play.end(true)

@@ -74,7 +74,7 @@ fn passings(debugged: &Debugged) -> (Vec<String>, Ended) {
                         Err(why) => format!("{name}: {why}"),
                     })
                     .collect();
-                passed.push(format!("{} ({arguments}) {}", pass.id.0, variables.join(",")));
+                passed.push(format!("{} ({arguments}) {}", pass.tracepoint.id.0, variables.join(",")));
             }
             Event::Exited { status, .. } => return (passed, Ended::Exited(status)),
             Event::Stopped(stop) => return (passed, Ended::Stopped(stop)),

@@ -232,12 +232,11 @@ pub(crate) fn thread_of_pass(session: &Session, pass: &Pass) -> Result<Thread, R
     let program = session.program()?;
     let pid = session.pid();
     let at = Location::of_place(&program, &Place::Address(pass.pc), pid);
-    let view = session.breakpoints()?.into_iter().find(|view| view.id == pass.id);
-    let breakpoint = view.map(|mut view| {
-        view.hits.total = pass.number.0;
-        view.hits.by_goroutine.insert(pass.goroutine, pass.number.1);
-        Box::new(Breakpoint::of(&view, pid))
-    });
+    let view = BreakpointView {
+        hits: pass.tally(),
+        ..BreakpointView::clone(&pass.tracepoint)
+    };
+    let breakpoint = Some(Box::new(Breakpoint::of(&view, pid)));
     let variable = |(name, value): &(String, Result<Value, String>)| match value {
         Ok(value) => Variable {
             name: name.clone(),

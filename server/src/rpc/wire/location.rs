@@ -55,7 +55,7 @@ impl Location {
 impl Location {
     /// A place that a location expression means, in a process.
     pub(crate) fn of_place(program: &Program, place: &Place, pid: i32) -> Location {
-        let (pcs, first) = match place {
+        let pcs = match place {
             Place::Line(file, line) => {
                 return Location {
                     file: file.clone(),
@@ -63,10 +63,10 @@ impl Location {
                     ..Location::default()
                 };
             }
-            Place::Code(addresses) => (addresses.as_slice(), addresses.first().copied()),
-            Place::Address(address) => (&[][..], Some(*address)),
+            Place::Code(addresses) => addresses.as_slice(),
+            Place::Address(_) => &[],
         };
-        let pc = first.unwrap_or(ProcAddr(0));
+        let pc = place.first().unwrap_or(ProcAddr(0));
         let around = program.function_at(pc);
         let at = around
             .as_ref()
