@@ -122,7 +122,9 @@ fn varint_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 /// The value of a setting in what `cmd/go` notes about a build: lines of tab-separated words between two marks of 16 bytes.
 fn build_setting<'b>(notes: &'b [u8], key: &str) -> Option<&'b str> {
     let text = std::str::from_utf8(notes.get(16..notes.len().checked_sub(16)?)?).ok()?;
-    let mut settings = text.lines().filter_map(|line| line.strip_prefix("build\t")?.split_once('='));
+    let mut settings = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("build\t")?.split_once('='));
     settings.find(|(known, _)| *known == key).map(|(_, value)| value)
 }
 
@@ -178,7 +180,10 @@ mod tests {
         section.resize(48, 0);
         section.push(8);
         section.extend_from_slice(b"go1.26.8");
-        assert_eq!(build_info_version(&section).map(|(version, _)| version), Some("go1.26.8"));
+        assert_eq!(
+            build_info_version(&section).map(|(version, _)| version),
+            Some("go1.26.8")
+        );
         section.truncate(52);
         assert_eq!(build_info_version(&section), None);
         assert_eq!(build_info_version(b""), None);

@@ -83,11 +83,10 @@ fn arguments(operation: DwOp) -> &'static [Argument] {
         dw::DW_OP_const2u | dw::DW_OP_const2s | dw::DW_OP_bra | dw::DW_OP_skip | dw::DW_OP_call2 => &[Bytes(2)],
         dw::DW_OP_const4u | dw::DW_OP_const4s | dw::DW_OP_call4 | dw::DW_OP_call_ref => &[Bytes(4)],
         dw::DW_OP_constu | dw::DW_OP_plus_uconst | dw::DW_OP_piece => &[Unsigned],
-        dw::DW_OP_consts | dw::DW_OP_fbreg | dw::DW_OP_regx => &[Signed],
+        dw::DW_OP_consts | dw::DW_OP_fbreg | dw::DW_OP_regx | DwOp(0x70..=0x8f) => &[Signed],
         dw::DW_OP_bregx => &[Unsigned, Signed],
         dw::DW_OP_bit_piece => &[Unsigned, Unsigned],
         dw::DW_OP_implicit_value => &[Block],
-        DwOp(0x70..=0x8f) => &[Signed],
         _ => &[],
     }
 }

@@ -14,8 +14,10 @@ pub(super) fn text(line: &Line<'_>) -> String {
         operands.truncate(1);
     }
     operands.reverse();
-    let is_indirect = matches!(operands.as_slice(), [Operand::Register(_) | Operand::Memory(_) | Operand::Variable(..)])
-        && matches!(mnemonic.trim_end_matches('q'), "call" | "jmp");
+    let is_indirect = matches!(
+        operands.as_slice(),
+        [Operand::Register(_) | Operand::Memory(_) | Operand::Variable(..)]
+    ) && matches!(mnemonic.trim_end_matches('q'), "call" | "jmp");
     let operands: Vec<String> = operands.iter().map(of).collect();
     let star = if is_indirect { "*" } else { "" };
     let text = if operands.is_empty() {
@@ -32,7 +34,12 @@ pub(super) fn text(line: &Line<'_>) -> String {
 
 /// Whether it is a shift or rotation by one bit in the encoding that names no count: opcodes D0 and D1.
 fn shifts_by_one(line: &Line<'_>) -> bool {
-    let is_prefix = |byte: &&u8| matches!(**byte, 0x40..=0x4f | 0x66 | 0xf0 | 0x2e | 0x36 | 0x3e | 0x26 | 0x64 | 0x65 | 0x67);
+    let is_prefix = |byte: &&u8| {
+        matches!(
+            **byte,
+            0x40..=0x4f | 0x66 | 0xf0 | 0x2e | 0x36 | 0x3e | 0x26 | 0x64 | 0x65 | 0x67
+        )
+    };
     let opcode = line.bytes.iter().find(|byte| !is_prefix(byte));
     SHIFTS.contains(&&*line.mnemonic()) && matches!(opcode, Some(0xd0 | 0xd1))
 }
@@ -96,12 +103,16 @@ fn of(operand: &Operand) -> String {
 }
 
 fn memory(address: &Address) -> String {
-    let segment = address.segment.map_or_else(String::new, |segment| format!("%{}:", register(segment)));
+    let segment = address
+        .segment
+        .map_or_else(String::new, |segment| format!("%{}:", register(segment)));
     let displacement = match (address.displacement, address.base, address.index) {
         (0, Some(_), _) | (0, _, Some(_)) => String::new(),
         (displacement, ..) => hex(displacement),
     };
-    let base = address.base.map_or_else(String::new, |base| format!("%{}", register(base)));
+    let base = address
+        .base
+        .map_or_else(String::new, |base| format!("%{}", register(base)));
     let inside = match address.index {
         Some(index) if address.scale == 1 => format!("({base},%{})", register(index)),
         Some(index) => format!("({base},%{},{})", register(index), address.scale),

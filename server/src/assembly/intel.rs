@@ -1,5 +1,7 @@
 //! Intel's syntax.
 
+use std::fmt::Write;
+
 use super::Line;
 use super::operand::{Address, Operand, hex, register};
 
@@ -84,12 +86,16 @@ fn size(line: &Line<'_>) -> &'static str {
         2 => "word ptr ",
         4 => "dword ptr ",
         8 => "qword ptr ",
-        10 => "ptr ",
         16 => "xmmword ptr ",
         32 => "ymmword ptr ",
         64 => "zmmword ptr ",
         _ => "ptr ",
     }
+}
+
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    // Writing into a string does not fail.
+    let _ = text.write_fmt(arguments);
 }
 
 fn memory(line: &Line<'_>, address: &Address) -> String {
@@ -104,14 +110,14 @@ fn memory(line: &Line<'_>, address: &Address) -> String {
         let name = register(index);
         match (address.scale, address.base) {
             (1, Some(_)) => inside.push_str(&name),
-            (1, None) => inside.push_str(&format!("1*{name}")),
-            (scale, _) => inside.push_str(&format!("{scale}*{name}")),
+            (1, None) => push(&mut inside, format_args!("1*{name}")),
+            (scale, _) => push(&mut inside, format_args!("{scale}*{name}")),
         }
     }
     if inside.is_empty() {
         inside = hex(address.displacement);
     } else if address.displacement > 0 {
-        inside.push_str(&format!("+{:#x}", address.displacement));
+        push(&mut inside, format_args!("+{:#x}", address.displacement));
     } else if address.displacement < 0 {
         inside.push_str(&hex(address.displacement));
     }

@@ -190,7 +190,12 @@ mod tests {
                 "lock xadd qword ptr [r10], rdi",
                 "LOCK XADDQ DI, 0(R10)",
             ),
-            (&[0x0f, 0x1f, 0], "nopl (%rax)", "nop dword ptr [rax], eax", "NOPL 0(AX)"),
+            (
+                &[0x0f, 0x1f, 0],
+                "nopl (%rax)",
+                "nop dword ptr [rax], eax",
+                "NOPL 0(AX)",
+            ),
             (&[0x66, 0x90], "data16 nop", "data16 nop", "NOPW"),
             (&[0x48, 0xd1, 0xea], "shr %rdx", "shr rdx, 0x1", "SHRQ $0x1, DX"),
             (
@@ -221,7 +226,9 @@ mod tests {
         let mut bytes = [0u8; 15];
         for _ in 0..20_000 {
             for byte in &mut bytes {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 *byte = (state >> 56) as u8;
             }
             for flavour in [Flavour::Gnu, Flavour::Intel, Flavour::Go] {

@@ -8,10 +8,52 @@ use super::operand::{Address, Operand, hex, register};
 
 /// The instructions whose names end in the size of their operands.
 const SIZED: [&str; 46] = [
-    "adc", "add", "and", "bsf", "bsr", "bt", "btc", "btr", "bts", "cmp", "cmpxchg", "cvtsi2sd", "cvtsi2ss",
-    "cvtsd2si", "cvtss2si", "cvttsd2si", "cvttss2si", "dec", "div", "idiv", "imul", "in", "inc", "lea", "mov",
-    "movnti", "mul", "neg", "nop", "not", "or", "out", "pop", "popcnt", "push", "rcl", "rcr", "rol", "ror", "sar",
-    "sbb", "shl", "shld", "shr", "shrd", "sub",
+    "adc",
+    "add",
+    "and",
+    "bsf",
+    "bsr",
+    "bt",
+    "btc",
+    "btr",
+    "bts",
+    "cmp",
+    "cmpxchg",
+    "cvtsi2sd",
+    "cvtsi2ss",
+    "cvtsd2si",
+    "cvtss2si",
+    "cvttsd2si",
+    "cvttss2si",
+    "dec",
+    "div",
+    "idiv",
+    "imul",
+    "in",
+    "inc",
+    "lea",
+    "mov",
+    "movnti",
+    "mul",
+    "neg",
+    "nop",
+    "not",
+    "or",
+    "out",
+    "pop",
+    "popcnt",
+    "push",
+    "rcl",
+    "rcr",
+    "rol",
+    "ror",
+    "sar",
+    "sbb",
+    "shl",
+    "shld",
+    "shr",
+    "shrd",
+    "sub",
 ];
 const SIZED_TOO: [&str; 4] = ["test", "xadd", "xchg", "xor"];
 
@@ -84,8 +126,14 @@ fn of(operand: &Operand) -> String {
 fn name(of: Register) -> String {
     let text = register(of);
     match of {
-        Register::AL | Register::BL | Register::CL | Register::DL => text.to_uppercase(),
-        Register::AH | Register::BH | Register::CH | Register::DH => text.to_uppercase(),
+        Register::AL
+        | Register::BL
+        | Register::CL
+        | Register::DL
+        | Register::AH
+        | Register::BH
+        | Register::CH
+        | Register::DH => text.to_uppercase(),
         Register::RIP => "IP".to_owned(),
         _ if of.is_xmm() => text.replace("xmm", "X"),
         _ if of.is_ymm() => text.replace("ymm", "Y"),
@@ -93,15 +141,23 @@ fn name(of: Register) -> String {
         _ if of.is_gpr() => {
             let full = register(of.full_register()).to_uppercase();
             let is_numbered = full.chars().nth(1).is_some_and(|digit| digit.is_ascii_digit());
-            if is_numbered { full } else { full.chars().skip(1).collect() }
+            if is_numbered {
+                full
+            } else {
+                full.chars().skip(1).collect()
+            }
         }
         _ => text.to_uppercase(),
     }
 }
 
 fn memory(address: &Address) -> String {
-    let segment = address.segment.map_or_else(String::new, |segment| format!("{}:", name(segment)));
-    let base = address.base.map_or_else(String::new, |base| format!("({})", name(base)));
+    let segment = address
+        .segment
+        .map_or_else(String::new, |segment| format!("{}:", name(segment)));
+    let base = address
+        .base
+        .map_or_else(String::new, |base| format!("({})", name(base)));
     let index = address
         .index
         .map_or_else(String::new, |index| format!("({}*{})", name(index), address.scale));

@@ -112,7 +112,10 @@ impl Control {
                 let function = program.binary().function_at(program.bias().to_file(pc));
                 let function =
                     function.ok_or_else(|| failed(format!("address {:#x} does not belong to any function", pc.0)))?;
-                (program.bias().to_proc(function.entry), program.bias().to_proc(function.end))
+                (
+                    program.bias().to_proc(function.entry),
+                    program.bias().to_proc(function.end),
+                )
             }
         };
         if start > end {

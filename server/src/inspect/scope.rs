@@ -95,8 +95,15 @@ impl<'a> FrameScope<'a> {
                 if let Some(number) = self.number_of(name) {
                     name.clone_into(&mut value.name);
                     self.describe(&mut value, number);
-                } else if let Some(package) = self.own_package() {
-                    self.describe_global(&mut value, package, name);
+                } else {
+                    if let Some(package) = self.own_package() {
+                        self.describe_global(&mut value, package, name);
+                    }
+                    // Registers come after all other names.
+                    if value.origin.is_none() && value.addr.0 == 0 && self.register(name).is_some() {
+                        name.trim_start_matches('_').clone_into(&mut value.name);
+                        value.traits = Traits::REGISTER;
+                    }
                 }
             }
             Some(PlainName::Qualified(package, name)) => self.describe_global(&mut value, package, name),

@@ -58,7 +58,10 @@ fn disassemble(host: &Host, asked: &DisassembleIn) -> Result<DisassembleOut, Rpc
     };
     let list = rest.session.disassemble(whose, range, flavour)?;
     Ok(DisassembleOut {
-        instructions: list.iter().map(|instruction| AsmInstruction::of(&program, instruction)).collect(),
+        instructions: list
+            .iter()
+            .map(|instruction| AsmInstruction::of(&program, instruction))
+            .collect(),
     })
 }
 
@@ -66,7 +69,10 @@ impl AsmInstruction {
     fn of(program: &Program, instruction: &Assembly) -> AsmInstruction {
         AsmInstruction {
             loc: Location::of(program, &instruction.location),
-            dest_loc: instruction.target.as_ref().map(|target| Box::new(Location::of(program, target))),
+            dest_loc: instruction
+                .target
+                .as_ref()
+                .map(|target| Box::new(Location::of(program, target))),
             text: instruction.text.clone(),
             bytes: Bytes(Some(instruction.bytes.clone())),
             breakpoint: instruction.has_breakpoint,

@@ -261,12 +261,22 @@ fn list_packages_build_info(
             continue;
         }
         let first = Path::new(&*package.first_file);
-        let directory = first.parent().map_or_else(String::new, |directory| directory.to_string_lossy().into_owned());
+        let directory = first
+            .parent()
+            .map_or_else(String::new, |directory| directory.to_string_lossy().into_owned());
         let files = package.files.iter().map(ToString::to_string).collect();
         list.push(PackageBuildInfo {
             import_path: package.path,
-            directory_path: if directory.is_empty() { ".".to_owned() } else { directory },
-            files: if asked.include_files { Slice::nil_if_empty(files) } else { Slice(None) },
+            directory_path: if directory.is_empty() {
+                ".".to_owned()
+            } else {
+                directory
+            },
+            files: if asked.include_files {
+                Slice::nil_if_empty(files)
+            } else {
+                Slice(None)
+            },
         });
     }
     Ok(ListPackagesBuildInfoOut { list: list.into() })

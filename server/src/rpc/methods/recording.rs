@@ -188,6 +188,7 @@ fn dump_start(host: &Host, _: &DumpStartIn) -> Result<DumpStartOut, RpcError> {
     .into())
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "methods can fail")]
 fn debug_info_directories(host: &Host, asked: &DebugInfoDirectoriesIn) -> Result<DebugInfoDirectoriesOut, RpcError> {
     if asked.set {
         host.set_debug_info_directories(asked.list.0.clone());

@@ -44,20 +44,19 @@ fn list_registers(host: &Host, asked: &ListRegistersIn) -> Result<ListRegistersO
         }
         rest => rest?,
     };
-    let list = match &asked.scope {
-        Some(scope) => rest.session.frame_registers(scope::frame(&rest, scope)?)?,
-        None => {
-            let selected = || match rest.selected {
-                Whose::Thread(thread) => Some(thread),
-                Whose::Goroutine(id) => rest.session.goroutine(id).ok()?.thread,
-            };
-            let thread = match i32::try_from(asked.thread_id) {
-                Ok(0) => rest.thread.or_else(selected).unwrap_or(Tid(rest.session.pid())),
-                Ok(thread) => Tid(thread),
-                Err(_) => return Err(format!("couldn't find thread {}", asked.thread_id).into()),
-            };
-            rest.session.thread_registers(thread)?
-        }
+    let list = if let Some(scope) = &asked.scope {
+        rest.session.frame_registers(scope::frame(&rest, scope)?)?
+    } else {
+        let selected = || match rest.selected {
+            Whose::Thread(thread) => Some(thread),
+            Whose::Goroutine(id) => rest.session.goroutine(id).ok()?.thread,
+        };
+        let thread = match i32::try_from(asked.thread_id) {
+            Ok(0) => rest.thread.or_else(selected).unwrap_or(Tid(rest.session.pid())),
+            Ok(thread) => Tid(thread),
+            Err(_) => return Err(format!("couldn't find thread {}", asked.thread_id).into()),
+        };
+        rest.session.thread_registers(thread)?
     };
     let wanted = list
         .into_iter()

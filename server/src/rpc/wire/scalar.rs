@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_number_of_a_wrong_type_is_refused_with_its_name() {
-        let error = decode::<WatchType>("256").unwrap_err();
+        let error = decode::<WatchType>("256").expect_err("256 is no byte");
         assert_eq!(
             error,
             "json: cannot unmarshal number 256 into Go value of type api.WatchType"

@@ -78,6 +78,13 @@ impl Variable {
             }
         }
         variable.fill(value);
+        if value.traits.has(Traits::REGISTER) {
+            // Delve's address for what has none.
+            variable.addr = UNRESOLVED;
+            if matches!(value.content, Content::String { .. }) {
+                variable.base = UNRESOLVED;
+            }
+        }
         variable
     }
 
@@ -87,7 +94,7 @@ impl Variable {
             None => text,
         };
         match &value.content {
-            Content::NotLoaded => {}
+            Content::NotLoaded | Content::NilChan => {}
             Content::Bool(b) => self.value = b.to_string(),
             Content::Int(n) => self.value = number(n.to_string()),
             Content::Uint(n) => self.value = number(n.to_string()),
@@ -97,13 +104,12 @@ impl Variable {
             Content::Complex128(re, im) => self.complex(FLOAT64, &float64(*re), &float64(*im)),
             Content::String { bytes, len } => {
                 self.len = *len;
-                match str::from_utf8(bytes) {
-                    Ok(text) => text.clone_into(&mut self.value),
-                    Err(_) => {
-                        // As Go's encoder does: a replacement character for each byte that is none of a character.
-                        self.value = bytes.utf8_chunks().map(replaced).collect();
-                        self.string_value_bytes = Bytes(Some(bytes.clone()));
-                    }
+                if let Ok(text) = str::from_utf8(bytes) {
+                    text.clone_into(&mut self.value);
+                } else {
+                    // As Go's encoder does: a replacement character for each byte that is none of a character.
+                    self.value = bytes.utf8_chunks().map(|chunk| replaced(&chunk)).collect();
+                    self.string_value_bytes = Bytes(Some(bytes.clone()));
                 }
             }
             Content::Pointer(pointee) => {
@@ -167,7 +173,6 @@ impl Variable {
                     self.unreadable.clone_from(why);
                 }
             }
-            Content::NilChan => {}
             Content::Chan { fields, len, .. } => {
                 self.len = *len as i64;
                 self.children = fields.iter().map(Variable::of).collect();
@@ -217,6 +222,8 @@ impl Variable {
 /// Go's `reflect.Float32` and `reflect.Float64`.
 const FLOAT32: u64 = 13;
 const FLOAT64: u64 = 14;
+/// The address that Delve gives to registers (`fakeAddressUnresolv` in `pkg/proc/mem.go`).
+const UNRESOLVED: u64 = 0xbeed_0000_0000_0000;
 /// Go's `reflect.Uint64`.
 const UINT64: u64 = 11;
 /// Go's `reflect.Pointer`.
@@ -267,7 +274,7 @@ fn float64_text(x: f64, finite: impl Fn() -> String) -> String {
     }
 }
 
-fn replaced(chunk: std::str::Utf8Chunk<'_>) -> String {
+fn replaced(chunk: &std::str::Utf8Chunk<'_>) -> String {
     let mut text = chunk.valid().to_owned();
     text.extend(std::iter::repeat_n(char::REPLACEMENT_CHARACTER, chunk.invalid().len()));
     text
