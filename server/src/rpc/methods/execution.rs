@@ -256,7 +256,7 @@ fn list_targets(host: &Host, _: &ListTargetsIn) -> Result<ListTargetsOut, RpcErr
         Err(error) => return Err(error.into()),
     };
     let mut threads = threads::threads_of(&rest)?;
-    super::breakpoints::mark_threads(&rest, &mut threads, false)?;
+    super::breakpoints::mark_threads(rest, &mut threads, false)?;
     let current = current_thread(host, &rest, &threads).cloned();
     Ok(ListTargetsOut {
         targets: vec![Target {
@@ -510,7 +510,7 @@ fn state_of(
         pid: rest.session.pid() as isize,
         target_command_line: command_line(rest),
         current_thread: current.map(|thread| Box::new(thread.clone())),
-        selected_goroutine: goroutines::goroutine_of(&rest, rest.selected).map(Box::new),
+        selected_goroutine: goroutines::goroutine_of(rest, rest.selected).map(Box::new),
         threads: threads.into(),
         next_in_progress: rest.stop.step_interrupted,
         stop_reason: reason(host, &rest).to_owned(),
