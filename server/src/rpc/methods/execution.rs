@@ -256,7 +256,7 @@ fn list_targets(host: &Host, _: &ListTargetsIn) -> Result<ListTargetsOut, RpcErr
         Err(error) => return Err(error.into()),
     };
     let mut threads = threads::threads_of(&rest)?;
-    super::breakpoints::mark_threads(rest, &mut threads, false)?;
+    super::breakpoints::mark_threads(&rest, &mut threads, false)?;
     let current = current_thread(host, &rest, &threads).cloned();
     Ok(ListTargetsOut {
         targets: vec![Target {
@@ -513,7 +513,7 @@ fn state_of(
         selected_goroutine: goroutines::goroutine_of(rest, rest.selected).map(Box::new),
         threads: threads.into(),
         next_in_progress: rest.stop.step_interrupted,
-        stop_reason: reason(host, &rest).to_owned(),
+        stop_reason: reason(host, rest).to_owned(),
         ..DebuggerState::default()
     })
 }
