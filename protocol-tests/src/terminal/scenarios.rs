@@ -9,6 +9,7 @@ pub fn all() -> Vec<Scenario> {
     const ALL: &[(&str, fn(&mut TerminalPlay) -> Result<()>)] = &[
         ("connect: a whole session", whole),
         ("connect: breakpoints", breakpoints),
+        ("connect: a breakpoint where the program stands", where_it_stands),
         ("connect: conditions", conditions),
         ("connect: tracepoints and on", tracepoints),
         ("connect: values", values),
@@ -111,7 +112,6 @@ fn breakpoints(play: &mut TerminalPlay) -> Result<()> {
             "break main.go",
             "break nothing",
             "break main.nothing",
-            "break",
             "break /^main\\.(deep|risky)$/",
             "break *0x10",
             "break largest",
@@ -141,6 +141,25 @@ fn breakpoints(play: &mut TerminalPlay) -> Result<()> {
             "break -h main.loop",
             "continue main.closes",
             "continue",
+        ]),
+    )
+}
+
+fn where_it_stands(play: &mut TerminalPlay) -> Result<()> {
+    play.session(
+        "walks",
+        &[],
+        &commands(&[
+            "break main.main",
+            "break",
+            "breakpoints",
+            "continue",
+            "break",
+            "break +1",
+            "continue",
+            "break",
+            "continue",
+            "breakpoints",
         ]),
     )
 }

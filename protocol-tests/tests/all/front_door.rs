@@ -180,8 +180,9 @@ fn subscribers_are_told_what_happens() -> Result<()> {
     }
     assert!(numbers.iter().all(Value::is_number), "{numbers:?}");
     let mut go = server.connect()?;
-    let place = fixture("orders", Build::NoOpt)?.line("main.go", "sum, err := total(order)")?;
-    let tracepoint = json!({"Breakpoint": {"file": "main.go", "line": place, "tracepoint": true, "goroutine": true}});
+    let program = fixture("orders", Build::NoOpt)?;
+    let place = program.line("main.go", "sum, err := total(order)")?;
+    let tracepoint = json!({"Breakpoint": {"file": program.source("main.go"), "line": place, "tracepoint": true, "goroutine": true}});
     go.call("CreateBreakpoint", &tracepoint)?;
     let running = go.send("Command", &json!({"name": "continue"}))?;
     let (mut kinds, mut traced, mut written) = (Vec::new(), None, false);
@@ -291,8 +292,14 @@ fn a_server_for_one_client_listens_to_nobody_else_and_ends_with_it() -> Result<(
     let server = Headless::start(&paths::spelunk()?, "exec", &[&program.to_string_lossy(), "--", "forever"])?;
     // Whoever only looks whether the port is there is not the client.
     drop(connect(&server.address)?);
-    let mut client = server.connect()?;
-    let pid = client.call("ProcessPid", &json!({}))?["Pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    let mut client = connect(&server.address)?;
+    client
+        .write_all(br#"{"method":"RPCServer.ProcessPid","params":[{}],"id":1}"#)
+        .attempt("writing")?;
+    let mut answer = String::new();
+    BufReader::new(&client).read_line(&mut answer).attempt("reading")?;
+    let answer: Value = serde_json::from_str(&answer).expect(&answer);
+    let pid = answer["result"]["Pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
     let pid = pid.expect("a process id");
     wait_until("the port to be closed", STEP, || TcpStream::connect(&server.address).err())?;
     drop(client);

@@ -1,5 +1,6 @@
 //! The tests that drive the built binary: one module for each capability, one test binary for all of them.
 
+mod begin_and_end;
 mod conditional_stops;
 mod conditions;
 mod containers;

@@ -11,6 +11,7 @@ use crate::{
 
 /// A program under debug.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Debuggee {
     /// Its process id.
     pub(crate) pid: i32,
@@ -48,7 +49,7 @@ pub(crate) enum Origin {
     /// It was started, and ends with the session.
     Launched {
         /// How.
-        spec: LaunchSpec,
+        spec: Box<LaunchSpec>,
         /// What it was built from, when the session built it.
         build: Option<Box<Build>>,
     },

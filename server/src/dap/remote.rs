@@ -30,6 +30,7 @@ struct Shared {
     host: Arc<Host>,
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: HostError) -> DebugError {
     DebugError::Failed(error.to_string())
 }

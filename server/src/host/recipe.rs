@@ -18,7 +18,7 @@ pub(crate) enum Origin {
     /// It is started.
     Launch {
         /// How.
-        spec: LaunchSpec,
+        spec: Box<LaunchSpec>,
         /// What it is built from, where we build it.
         build: Option<Arc<Build>>,
         /// What was built; the file is removed when nobody needs it any more.

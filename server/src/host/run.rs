@@ -32,18 +32,6 @@ pub(crate) enum Passage {
 }
 
 impl Host {
-    /// Moves the target on, and waits until it rests or is gone. `started` is called as soon as it moves. A target that runs already is waited for first,
-    /// as in Delve, where a request holds the target until it is answered.
-    pub(crate) async fn walk(
-        self: &Arc<Host>,
-        walk: Walk,
-        started: impl FnOnce() + Send,
-    ) -> Result<Passage, HostError> {
-        self.start(walk).await?;
-        started();
-        self.arrival().await
-    }
-
     /// Moves the target on, and does not wait for where it gets.
     pub(crate) async fn start(self: &Arc<Host>, walk: Walk) -> Result<(), HostError> {
         let host = Arc::clone(self);
@@ -72,6 +60,7 @@ impl Host {
             inner.tell(&Event::Resumed);
             session
         };
+        self.tell_all();
         let moved = match walk {
             Walk::Continue => session.resume(),
             Walk::Step(whose, kind) => session.step(whose, kind),
@@ -94,6 +83,20 @@ impl Host {
         }
         drop(inner);
         self.tell_all();
+    }
+
+    /// Waits until the target runs.
+    pub(crate) async fn departure(&self) {
+        loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            // What happens from here on wakes it.
+            news.as_mut().enable();
+            if self.status() == Status::Running {
+                return;
+            }
+            news.await;
+        }
     }
 
     /// Waits until the target does not run.

@@ -145,10 +145,14 @@ macro_rules! wire {
                     }
                 }
                 for (key, value) in json.fields() {
-                    $( if $crate::rpc::go_json::names(&key, $json) {
-                        at.field(stringify!($name), concat!($($embedded, ".",)? $json), &mut self.$field, value);
-                        continue;
-                    } )*
+                    // The first field of that name, if there is one.
+                    let _ = false $( || {
+                        let is_meant = $crate::rpc::go_json::names(&key, $json);
+                        if is_meant {
+                            at.field(stringify!($name), concat!($($embedded, ".",)? $json), &mut self.$field, value);
+                        }
+                        is_meant
+                    } )*;
                 }
             }
 

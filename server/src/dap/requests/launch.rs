@@ -114,7 +114,7 @@ impl Session {
         if let Some(debuggee) = self.debuggee() {
             debuggee.stop_on_entry = config.common.stop_on_entry;
             debuggee.origin = Origin::Launched {
-                spec: spec.clone(),
+                spec: Box::new(spec.clone()),
                 build: build.map(Box::new),
             };
         }
@@ -239,7 +239,7 @@ impl Session {
             Err(gone) => return Err(could_not_launch(gone)),
         };
         let origin = Origin::Launched {
-            spec: spec.clone(),
+            spec: Box::new(spec.clone()),
             build: None,
         };
         self.phase = Phase::Debugging(Box::new(Debuggee::new(pid, origin)));

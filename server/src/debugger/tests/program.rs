@@ -222,7 +222,7 @@ impl Debugged {
                 Event::Notice(text) | Event::Warning(text) => eprintln!("notice: {text}"),
                 Event::Traced(pass) => eprintln!("passed: {pass:?}"),
                 Event::BreakpointChanged(state) => eprintln!("changed: {state:?}"),
-                Event::Stdout(_) | Event::Stderr(_) | Event::Resumed | Event::Traced(_) => {}
+                Event::Stdout(_) | Event::Stderr(_) | Event::Resumed => {}
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Calls may be pipelined. They are answered in the order in which they came, but those that take their time (`MethodPage::is_asynchronous`): behind one of
 //! these the next is looked at as soon as the target moves. What must always get through, a halt and a question for the state that is not to wait, is not
-//! even kept by a call that waits for the target to rest.
+//! even kept by a call that waits for the target to rest; but it does not overtake a command that is about to move it.
 
 mod framing;
 mod message;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, WriteHalf};
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::go_json;
@@ -39,6 +39,8 @@ struct Client {
     under_way: Arc<Semaphore>,
     /// As much for calls that get through; they take no time.
     urgent: Arc<Semaphore>,
+    /// How many calls that may move the target wait for their turn, or have theirs and have not moved it yet.
+    moves: watch::Sender<usize>,
 }
 
 /// Serves one client until it hangs up, sends what is no request, or the server is `ending`.
@@ -50,6 +52,7 @@ pub(crate) async fn serve(connection: Connection, service: Arc<Service>, ending:
         gone: CancellationToken::new(),
         under_way: Arc::new(Semaphore::new(UNDER_WAY as usize)),
         urgent: Arc::new(Semaphore::new(UNDER_WAY as usize)),
+        moves: watch::Sender::new(0),
     });
     let (queue, mut waiting) = mpsc::channel(WAITING);
     let answering = {
@@ -85,7 +88,12 @@ pub(crate) async fn serve(connection: Connection, service: Arc<Service>, ending:
         };
         if gets_through(&request) {
             client.start(request).await;
-        } else if queue.send(request).await.is_err() {
+            continue;
+        }
+        if client.is_asynchronous(&request) {
+            client.moves.send_modify(|moves| *moves += 1);
+        }
+        if queue.send(request).await.is_err() {
             break;
         }
     }
@@ -118,13 +126,7 @@ fn gets_through(request: &Request) -> bool {
 impl Client {
     /// Answers a request whose turn it is, and returns when it is that of the next.
     async fn in_turn(self: &Arc<Client>, request: Request) {
-        let is_asynchronous = self
-            .service
-            .methods()
-            .pages
-            .get(request.method.as_str())
-            .is_some_and(|page| page.is_asynchronous);
-        if !is_asynchronous {
+        if !self.is_asynchronous(&request) {
             return self.answer(request, self.context()).await;
         }
         let context = self.context();
@@ -142,6 +144,22 @@ impl Client {
             () = set_up.notified() => {}
             _ = &mut call => {}
         }
+        self.moves.send_modify(|moves| *moves = moves.saturating_sub(1));
+    }
+
+    fn is_asynchronous(&self, request: &Request) -> bool {
+        let page = self.service.methods().pages.get(request.method.as_str());
+        page.is_some_and(|page| page.is_asynchronous)
+    }
+
+    /// Waits until a call that gets through finds what the calls in front of it have set moving: until they have done so, or the target moves.
+    async fn moved(&self) {
+        let mut moves = self.moves.subscribe();
+        tokio::select! {
+            _ = moves.wait_for(|moves| *moves == 0) => {}
+            () = self.service.host().departure() => {}
+            () = self.gone.cancelled() => {}
+        }
     }
 
     /// Answers a request beside all others. Waits only for a client that sends many and reads no answers.
@@ -151,6 +169,7 @@ impl Client {
         };
         let client = Arc::clone(self);
         tokio::spawn(async move {
+            client.moved().await;
             let context = client.context();
             client.answer(request, context).await;
             drop(permit);

@@ -213,6 +213,7 @@ fn restart(host: Arc<Host>, asked: RestartIn, call: CallContext) -> Answer<Resta
     })
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "methods can fail")]
 fn detach(host: &Host, asked: &DetachIn) -> Result<DetachOut, RpcError> {
     host.detach_here(asked.kill);
     Ok(DetachOut {})
@@ -279,6 +280,7 @@ fn follow_exec_enabled(_: &Host, _: &FollowExecEnabledIn) -> Result<FollowExecEn
     Ok(FollowExecEnabledOut { enabled: false })
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "methods take what they are asked with")]
 fn state(host: Arc<Host>, asked: StateIn, call: CallContext) -> Answer<StateOut> {
     call.set_up.notify_one();
     Box::pin(async move {
@@ -506,12 +508,12 @@ fn state_of(
     let current = current_thread(host, rest, &threads);
     Ok(DebuggerState {
         pid: rest.session.pid() as isize,
-        target_command_line: command_line(&rest),
+        target_command_line: command_line(rest),
         current_thread: current.map(|thread| Box::new(thread.clone())),
-        selected_goroutine: goroutines::goroutine_of(&rest, rest.selected).map(Box::new),
+        selected_goroutine: goroutines::goroutine_of(rest, rest.selected).map(Box::new),
         threads: threads.into(),
         next_in_progress: rest.stop.step_interrupted,
-        stop_reason: reason(host, &rest).to_owned(),
+        stop_reason: reason(host, rest).to_owned(),
         ..DebuggerState::default()
     })
 }
