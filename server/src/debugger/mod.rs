@@ -65,7 +65,6 @@ pub(crate) use program::Program;
 pub(crate) use recording::CallEnd;
 pub(crate) use request::{
     AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
-    Tally,
 };
 pub(crate) use saved::SavedBreakpoints;
 pub(crate) use session::Session;

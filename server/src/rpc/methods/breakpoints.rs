@@ -564,7 +564,8 @@ fn get_buffered_tracepoints(
 
 fn create_watchpoint(host: &Host, asked: &CreateWatchpointIn) -> Result<CreateBreakpointOut, RpcError> {
     let rest = host.at_rest()?;
-    if asked.watch_type.0 & 3 == 0 {
+    let (reads, writes) = (asked.watch_type.0 & 1 != 0, asked.watch_type.0 & 2 != 0);
+    if !(reads || writes) {
         return Err("at least one of read and write must be set for watchpoint".into());
     }
     let frame = scope::frame(&rest, &asked.scope)?;

@@ -510,10 +510,10 @@ fn state_of(
         pid: rest.session.pid() as isize,
         target_command_line: command_line(rest),
         current_thread: current.map(|thread| Box::new(thread.clone())),
-        selected_goroutine: goroutines::goroutine_of(&rest, rest.selected).map(Box::new),
+        selected_goroutine: goroutines::goroutine_of(rest, rest.selected).map(Box::new),
         threads: threads.into(),
         next_in_progress: rest.stop.step_interrupted,
-        stop_reason: reason(host, &rest).to_owned(),
+        stop_reason: reason(host, rest).to_owned(),
         ..DebuggerState::default()
     })
 }
