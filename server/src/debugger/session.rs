@@ -327,7 +327,7 @@ impl Session {
 
     /// What the binary says about the program. Works in every state of the target, also after its end.
     pub(crate) fn program(&self) -> Result<Program, DebugError> {
-        self.call(super::control::Control::program)
+        self.call(Control::program)
     }
 
     /// The stack of a goroutine or thread, at most `depth` frames.
