@@ -1,5 +1,8 @@
 //! The target is stopped, and goes on.
 
+use spelunk_dwarf::ProcAddr;
+
+use super::breakpoints::Origin;
 use super::control::{Control, Phase, failed};
 use super::hits::Outcome;
 use super::{DebugError, Event, Stop, StopReason};
@@ -34,6 +37,10 @@ impl Control {
                 self.drop_dead_sites();
                 if self.step.is_none() {
                     self.restore_probes();
+                    let unmet = self.unmet_breakpoints();
+                    if !unmet.is_empty() && self.meet(&unmet) {
+                        return Ok(());
+                    }
                 }
                 self.go_on()
             }
@@ -41,6 +48,62 @@ impl Control {
             Phase::Exited => Err(DebugError::Failed(format!("Process {} has exited", self.pid))),
             Phase::Released => Err(DebugError::Failed("the program was let go".to_owned())),
         }
+    }
+
+    /// Threads that have not come to a breakpoint at this stop, and stand where one was made meanwhile by a client of Delve's JSON-RPC. As in Delve they come to
+    /// it when the program goes on, without moving.
+    fn unmet_breakpoints(&self) -> Vec<(Tid, ProcAddr)> {
+        let Some(inferior) = &self.inferior else {
+            return Vec::new();
+        };
+        let is_single = |addr: ProcAddr| {
+            let users = self.sites.users(self.bias.to_file(addr));
+            users.is_some_and(|users| {
+                let mut ids = users.breakpoints.iter();
+                ids.any(|id| {
+                    self.breakpoints
+                        .get(*id)
+                        .is_some_and(|logical| logical.origin == Origin::Single)
+                })
+            })
+        };
+        // What was not judged yet is judged when its news is taken.
+        let waits = |thread: Tid| {
+            let of = |event: ProcessEvent| match event {
+                ProcessEvent::Site { thread, .. } | ProcessEvent::StoppedByProbe { thread } => Some(thread),
+                _ => None,
+            };
+            inferior.queued().any(|event| of(event) == Some(thread))
+        };
+        let place = |thread: Tid| Some((thread, ProcAddr(inferior.general_registers(thread).ok()?.pc()?)));
+        let threads = inferior.threads().into_iter();
+        threads
+            .filter(|thread| !(self.standing.contains_key(thread) || waits(*thread)))
+            .filter_map(place)
+            .filter(|(_, addr)| is_single(*addr))
+            .collect()
+    }
+
+    /// Has threads come to the breakpoints at which they stand; answers whether that stops the program.
+    fn meet(&mut self, threads: &[(Tid, ProcAddr)]) -> bool {
+        self.standing.clear();
+        let mut stopped = None;
+        for (thread, addr) in threads {
+            if let Some(reason) = self.judge_at_stop(*thread, *addr) {
+                stopped.get_or_insert((*thread, reason));
+            }
+        }
+        let Some((thread, reason)) = stopped else {
+            return false;
+        };
+        self.seen.forget();
+        let whose = self.whose(thread);
+        self.tell_stop(Stop {
+            reason,
+            whose,
+            step_interrupted: false,
+        });
+        true
     }
 
     /// Whether something that is set must be able to stop the program, by a tracer.
