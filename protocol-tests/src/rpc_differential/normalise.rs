@@ -91,6 +91,10 @@ impl RpcNormaliser {
         if members.contains_key("pc") && members.contains_key("goroutineID") {
             blank_id(members, "id", "TID");
         }
+        if members.contains_key("userCurrentLoc") && members["threadID"] != 0 {
+            // A goroutine that runs waits for nothing; what stands there is what it waited for before, if it ever did.
+            members.remove("waitReason");
+        }
         if members.contains_key("userCurrentLoc")
             && let Some(id) = members["id"].as_i64()
         {
