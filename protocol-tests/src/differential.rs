@@ -38,9 +38,23 @@ pub struct Explained {
     pub reason: String,
 }
 
+/// A scenario that differs by what is not built yet.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Open {
+    #[serde(default)]
+    protocol: Protocol,
+    /// The scenario's name.
+    pub scenario: String,
+    /// What is missing.
+    pub missing: String,
+}
+
 #[derive(Deserialize)]
 struct ExplainedFile {
     difference: Vec<Explained>,
+    #[serde(default)]
+    open: Vec<Open>,
 }
 
 /// One place where the two differ.
@@ -56,15 +70,14 @@ pub struct Difference {
     pub ours: String,
 }
 
-/// The differences that are meant in what a protocol says.
-pub fn explained(protocol: Protocol) -> Result<Vec<Explained>> {
+/// The differences that are meant in what a protocol says, and the scenarios that differ by what is not built yet.
+pub fn explained(protocol: Protocol) -> Result<(Vec<Explained>, Vec<Open>)> {
     let path = paths::crate_dir().join("explained-differences.toml");
     let text = std::fs::read_to_string(&path).attempt(format_args!("reading {}", path.display()))?;
-    let mut all = toml::from_str::<ExplainedFile>(&text)
-        .attempt(format_args!("reading {}", path.display()))?
-        .difference;
-    all.retain(|one| one.protocol == protocol);
-    Ok(all)
+    let mut file = toml::from_str::<ExplainedFile>(&text).attempt(format_args!("reading {}", path.display()))?;
+    file.difference.retain(|one| one.protocol == protocol);
+    file.open.retain(|one| one.protocol == protocol);
+    Ok((file.difference, file.open))
 }
 
 impl Explained {
@@ -348,8 +361,12 @@ mod tests {
     #[test]
     fn every_explanation_has_a_reason() {
         for protocol in [Protocol::Dap, Protocol::Rpc, Protocol::Terminal] {
-            for one in explained(protocol).expect("explained-differences.toml") {
+            let (explained, open) = explained(protocol).expect("explained-differences.toml");
+            for one in explained {
                 assert!(one.reason.len() > 20, "{one:?}");
+            }
+            for one in open {
+                assert!(one.missing.len() > 20, "{one:?}");
             }
         }
     }

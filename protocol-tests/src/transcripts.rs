@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::differential::{Difference, Explained, Protocol, compare};
+use crate::differential::{Difference, Explained, Open, Protocol, compare};
 use crate::failure::Result;
 use crate::normalise::Session;
 use crate::play::Play;
@@ -74,6 +74,8 @@ pub struct Report {
     pub outcomes: Vec<Outcome>,
     /// Explanations that explained nothing, when all scenarios were played.
     pub unused: Vec<String>,
+    /// Scenarios that are known to differ, with what is missing.
+    pub open: Vec<Open>,
 }
 
 impl Outcome {
@@ -174,7 +176,7 @@ fn play_one(scenario: &Scenario, theirs: &Path, ours: &Path, explained: &[Explai
 
 impl Report {
     /// A report; `whole` says whether all scenarios were played, so that unused explanations can be told.
-    pub fn new(outcomes: Vec<Outcome>, explained: &[Explained], whole: bool) -> Report {
+    pub fn new(outcomes: Vec<Outcome>, explained: &[Explained], open: Vec<Open>, whole: bool) -> Report {
         let used = |index: usize| outcomes.iter().any(|outcome| outcome.used.contains(&index));
         let unused = explained
             .iter()
@@ -182,12 +184,17 @@ impl Report {
             .filter(|(index, _)| whole && !used(*index))
             .map(|(_, one)| one.title())
             .collect();
-        Report { outcomes, unused }
+        Report { outcomes, unused, open }
     }
 
     /// Whether there is nothing to complain about.
     pub fn is_fine(&self) -> bool {
-        self.outcomes.iter().all(Outcome::is_fine) && self.unused.is_empty()
+        let as_known = |outcome: &Outcome| outcome.is_fine() != self.is_open(outcome);
+        self.outcomes.iter().all(as_known) && self.unused.is_empty()
+    }
+
+    fn is_open(&self, outcome: &Outcome) -> bool {
+        self.open.iter().any(|one| one.scenario == outcome.name)
     }
 }
 
@@ -241,6 +248,17 @@ impl fmt::Display for Report {
             }
             for why in &outcome.broken {
                 writeln!(f, "  not played to its end {why}")?;
+            }
+        }
+        for one in &self.open {
+            let Some(outcome) = self.outcomes.iter().find(|outcome| outcome.name == one.scenario) else {
+                continue;
+            };
+            let (name, missing) = (&one.scenario, &one.missing);
+            if outcome.is_fine() {
+                writeln!(f, "\nlisted as open, but there is no difference: {name}")?;
+            } else {
+                writeln!(f, "\nopen: {name}: {missing}")?;
             }
         }
         for unused in &self.unused {

@@ -87,7 +87,7 @@ pub(super) struct Control {
     pub(super) stop: Option<Stop>,
     /// What was looked at during this stop.
     pub(super) seen: Seen,
-    /// At which breakpoints threads have come to stand at this stop.
+    /// Threads that have come to breakpoints and have not gone on, and to which of these they are held by.
     pub(super) standing: HashMap<Tid, Vec<BreakpointId>>,
     /// What is known of the debugger's own breakpoints beside their places, by their number.
     pub(super) own: HashMap<BreakpointId, OwnBreakpoint>,

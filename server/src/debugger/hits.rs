@@ -83,6 +83,7 @@ impl Control {
 
     /// Lets one thread go on.
     pub(super) fn resume_thread(&mut self, thread: Tid) {
+        self.standing.remove(&thread);
         let Some(inferior) = self.inferior.as_mut() else { return };
         if let Err(error) = inferior.resume(thread, false) {
             // A thread that was killed meanwhile is told of by its own event.
@@ -145,9 +146,7 @@ impl Control {
                 }
             }
         }
-        if !at.is_empty() {
-            self.standing.insert(thread, at.clone());
-        }
+        self.standing.insert(thread, at.clone());
         let arrival = self.passes_temporaries(&passer, &temporaries);
         if let Some(step) = &mut self.step
             && step.seen.take_if(|seen| *seen == (thread, addr)).is_some()

@@ -151,6 +151,11 @@ impl Described {
     ) -> Result<Described, Unfit> {
         let variable = scoped.variable;
         let name = variable.display_name();
+        if let Some(register) = hidden_register(binary, info, variable, addr) {
+            return Err(Unfit::Unusable(format!(
+                "{name} is in register {register}, which a probe cannot read"
+            )));
+        }
         let mut location = binary.location_text(variable, addr, in_process.0);
         if variable.escaped() && !location.is_empty() {
             location.push_str(" (escaped)");
@@ -256,6 +261,15 @@ fn is_in_memory(binary: &Binary, info: &FunctionInfo, variable: &Variable, addr:
     binary.location(info, variable, addr).is_ok_and(|location| {
         let pieces = location.pieces.as_slice();
         matches!(pieces, [piece] if matches!(piece.kind, PieceKind::CfaOffset(_) | PieceKind::Addr(_)))
+    })
+}
+
+/// A register that a variable is in and that the kernel does not show to probes.
+fn hidden_register(binary: &Binary, info: &FunctionInfo, variable: &Variable, addr: FileAddr) -> Option<&'static str> {
+    let location = binary.location(info, variable, addr).ok()?;
+    location.pieces.iter().find_map(|piece| match piece.kind {
+        PieceKind::Register(register) if register.is_xmm() => register.name(),
+        _ => None,
     })
 }
 

@@ -74,7 +74,11 @@ fn passings(debugged: &Debugged) -> (Vec<String>, Ended) {
                         Err(why) => format!("{name}: {why}"),
                     })
                     .collect();
-                passed.push(format!("{} ({arguments}) {}", pass.tracepoint.id.0, variables.join(",")));
+                passed.push(format!(
+                    "{} ({arguments}) {}",
+                    pass.tracepoint.id.0,
+                    variables.join(",")
+                ));
             }
             Event::Exited { status, .. } => return (passed, Ended::Exited(status)),
             Event::Stopped(stop) => return (passed, Ended::Stopped(stop)),
@@ -389,4 +393,25 @@ fn location_expressions_mean_places() {
         Err("Malformed breakpoint location, no line offset specified".to_owned())
     );
     debugged.kill();
+}
+
+#[test]
+fn one_that_is_made_where_a_thread_stands_is_come_to_once() {
+    let Some(debugged) = Debugged::at(Build::Debug, "main.loop", &[]) else {
+        return;
+    };
+    debugged.step(crate::debugger::StepKind::Over);
+    debugged.stopped();
+    let at = debugged.place();
+    let stop = debugged.session.stop().expect("it is stopped");
+    let pc = debugged.stack(stop.whose).frames[0].pc;
+    let made = create(&debugged, BreakpointPlace::Addresses(vec![pc]), called("here")).expect("it can be set");
+    debugged.go();
+    assert!(is_breakpoint(&debugged.stopped()));
+    assert_eq!(debugged.place(), at);
+    let standing = debugged.session.threads_at_breakpoints().expect("it is stopped");
+    assert_eq!(standing.iter().map(|(_, view)| view.id).collect::<Vec<_>>(), [made.id]);
+    debugged.go();
+    assert_eq!(debugged.exited(), Some(0));
+    assert_eq!(named(&debugged, "here").hits.total, 1);
 }

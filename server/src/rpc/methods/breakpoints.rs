@@ -16,7 +16,7 @@ use crate::rpc::wire::{
     Breakpoint, BreakpointInfo, EvalScope, LoadConfig as WireLoadConfig, Location, Stackframe, Thread,
     TracepointResult, Variable, WatchType,
 };
-use crate::value::{LoadConfig, Value, is_made_up};
+use crate::value::{LoadConfig, Traits, Value, is_made_up};
 
 wire! { "rpc2";
     /// Asks for a breakpoint.
@@ -221,7 +221,11 @@ pub(super) fn mark_threads(rest: &Rest, threads: &mut [Thread], with_info: bool)
         };
         thread.breakpoint = Some(Box::new(Breakpoint::of(&view, pid)));
         if with_info {
-            thread.breakpoint_info = Some(Box::new(collect(rest, thread.goroutine_id, tid, &view.terms)));
+            let info = collect(rest, thread.goroutine_id, tid, &view.terms);
+            if view.terms.trace_return {
+                add_results(&mut thread.return_values, &info.arguments);
+            }
+            thread.breakpoint_info = Some(Box::new(info));
         }
     }
     Ok(())
@@ -244,6 +248,11 @@ pub(crate) fn thread_of_pass(session: &Session, pass: &Pass) -> Result<Thread, R
         },
         Err(why) => unevaluated(name, why),
     };
+    let arguments = Slice::nil_if_empty(variables_of(&pass.arguments));
+    let mut return_values = Slice::default();
+    if view.terms.trace_return {
+        add_results(&mut return_values, &arguments);
+    }
     Ok(Thread {
         id: pass.thread.0 as isize,
         pc: at.pc,
@@ -254,11 +263,21 @@ pub(crate) fn thread_of_pass(session: &Session, pass: &Pass) -> Result<Thread, R
         breakpoint,
         breakpoint_info: Some(Box::new(BreakpointInfo {
             variables: Slice::nil_if_empty(pass.variables.iter().map(variable).collect()),
-            arguments: Slice::nil_if_empty(variables_of(&pass.arguments)),
+            arguments,
             ..BreakpointInfo::default()
         })),
+        return_values,
         ..Thread::default()
     })
+}
+
+/// Adds what a traced function returns, which is collected among its arguments, to what its thread returns.
+fn add_results(returned: &mut Slice<Variable>, arguments: &Slice<Variable>) {
+    let is_result = |variable: &&Variable| variable.flags.0 & Traits::RESULT.number() != 0;
+    let results: Vec<Variable> = arguments.0.iter().flatten().filter(is_result).cloned().collect();
+    if !results.is_empty() {
+        returned.0.get_or_insert_default().extend(results);
+    }
 }
 
 /// An expression that has no value where it was to be evaluated.
@@ -545,7 +564,8 @@ fn get_buffered_tracepoints(
 
 fn create_watchpoint(host: &Host, asked: &CreateWatchpointIn) -> Result<CreateBreakpointOut, RpcError> {
     let rest = host.at_rest()?;
-    if asked.watch_type.0 & 3 == 0 {
+    let (reads, writes) = (asked.watch_type.0 & 1 != 0, asked.watch_type.0 & 2 != 0);
+    if !(reads || writes) {
         return Err("at least one of read and write must be set for watchpoint".into());
     }
     let frame = scope::frame(&rest, &asked.scope)?;
