@@ -95,7 +95,7 @@ impl WebSocket {
         match u8::try_from(text.len()) {
             Ok(length) if length < 126 => frame.push(0x80 | length),
             _ => {
-                frame.push(0x80 | 126);
+                frame.push(0x80 | 0x7e);
                 let length = u16::try_from(text.len()).expect("messages are short");
                 frame.extend_from_slice(&length.to_be_bytes());
             }
