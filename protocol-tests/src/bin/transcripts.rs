@@ -55,13 +55,9 @@ fn run() -> Result<bool> {
             show_all(&chosen, &ours);
             continue;
         }
-        let (explained, open) = if with_itself {
-            (Vec::new(), Vec::new())
-        } else {
-            explained(protocol)?
-        };
+        let explained = if with_itself { Vec::new() } else { explained(protocol)? };
         let outcomes = play(&chosen, &dlv, &ours, &explained, jobs);
-        let report = Report::new(outcomes, &explained, open, parts.is_empty() && !with_itself);
+        let report = Report::new(outcomes, &explained, parts.is_empty() && !with_itself);
         println!("{report}");
         fine &= report.is_fine();
     }

@@ -14,10 +14,9 @@ fn compared(protocol: Protocol, report_name: &str) -> Result<()> {
     let Some(dlv) = peer::dlv_or_skip("the comparison of transcripts") else {
         return Ok(());
     };
-    let scenarios = scenarios::of(protocol);
-    let (explained, open) = explained(protocol)?;
+    let (scenarios, explained) = (scenarios::of(protocol), explained(protocol)?);
     let outcomes = play(&scenarios, &dlv, &paths::spelunk()?, &explained, JOBS);
-    let report = Report::new(outcomes, &explained, open, true);
+    let report = Report::new(outcomes, &explained, true);
     let file: PathBuf = paths::target_dir().join(report_name);
     std::fs::write(&file, report.to_string()).attempt(format_args!("writing {}", file.display()))?;
     if report.is_fine() {

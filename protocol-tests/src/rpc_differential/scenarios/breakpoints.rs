@@ -323,7 +323,7 @@ fn traced_returns(play: &mut RpcPlay) -> Result<()> {
     for function in ["main.twice", "main.guarded"] {
         play.ask(
             "CreateBreakpoint",
-            json!({"Breakpoint": {"functionName": function, "continue": true, "LoadArgs": load()}}),
+            json!({"Breakpoint": {"functionName": function, "continue": true, "variables": ["n"]}}),
         )?;
         let found = play.ask("FunctionReturnLocations", json!({"FnName": function}))?;
         for address in found["result"]["Addrs"].as_array().cloned().unwrap_or_default() {
