@@ -72,17 +72,17 @@ impl RpcClient {
     /// Sends a call; its one parameter is an object, as the server's methods want it.
     #[track_caller]
     pub fn send(&mut self, method: &str, parameter: &Value) -> Result<Pending> {
-        self.send_parameters(method, Some(&json!([parameter])))
+        self.send_parameters(method, Some(json!([parameter])))
     }
 
     /// Sends a call with whatever stands for its parameters, or without any.
     #[track_caller]
-    pub fn send_parameters(&mut self, method: &str, parameters: Option<&Value>) -> Result<Pending> {
+    pub fn send_parameters(&mut self, method: &str, parameters: Option<Value>) -> Result<Pending> {
         let id = Id::Number(self.sent);
         self.sent += 1;
         let mut call = json!({"method": format!("RPCServer.{method}"), "id": id});
         if let Some(parameters) = parameters {
-            call["params"] = parameters.clone();
+            call["params"] = parameters;
         }
         self.stream
             .write_all(format!("{call}\n").as_bytes())

@@ -109,9 +109,30 @@ impl RpcNormaliser {
             }
             return;
         }
+        if members.get("Groups").is_some_and(Value::is_array) {
+            settle_groups(members);
+        }
         for (name, member) in members {
             self.value(name, member);
         }
+    }
+}
+
+/// Groups of goroutines without the runtime's own, whose places are a matter of moments, and those that are shown of them.
+fn settle_groups(answer: &mut Map<String, Value>) {
+    if let Some(groups) = answer.get_mut("Groups").and_then(Value::as_array_mut) {
+        groups.retain(|group| {
+            !group["Name"]
+                .as_str()
+                .is_some_and(|name| name.contains("/src/runtime/"))
+        });
+        for group in groups.iter_mut().filter_map(Value::as_object_mut) {
+            group.remove("Offset");
+        }
+    }
+    if let Some(goroutines) = answer.get_mut("Goroutines").and_then(Value::as_array_mut) {
+        settle_goroutines(goroutines);
+        goroutines.retain(|one| !one["id"].is_null());
     }
 }
 
@@ -228,7 +249,8 @@ fn settle_runtime_variable(variable: &mut Map<String, Value>) {
     }
 }
 
-/// What an answer is made of, without what it says: for moments that no two runs share.
+/// What an answer is made of, without what it says: for moments that no two runs share. Which thread is seen first is such a matter, too: it may run no goroutine, and
+/// be outside of any function.
 pub(super) fn shape(value: &Value) -> Value {
     match value {
         Value::Null => Value::Null,
@@ -236,7 +258,15 @@ pub(super) fn shape(value: &Value) -> Value {
         Value::Number(_) => "number".into(),
         Value::String(_) => "string".into(),
         Value::Array(items) => items.first().map(shape).into_iter().collect(),
-        Value::Object(members) => members.iter().map(|(name, one)| (name.clone(), shape(one))).collect(),
+        Value::Object(members) => {
+            let by_chance = |name: &str| match name {
+                "currentGoroutine" => members.contains_key("currentThread"),
+                "function" => members.contains_key("goroutineID"),
+                _ => false,
+            };
+            let kept = members.iter().filter(|(name, _)| !by_chance(name));
+            kept.map(|(name, one)| (name.clone(), shape(one))).collect()
+        }
     }
 }
 

@@ -104,7 +104,7 @@ impl RpcPlay {
     /// A call of a client, whatever is answered.
     #[track_caller]
     pub fn ask_of(&mut self, client: usize, method: &str, argument: Value) -> Result<Value> {
-        self.ask_with(client, method, Some(json!([argument])))
+        self.ask_with(client, method, Some(Value::Array(vec![argument])))
     }
 
     /// A call with whatever stands for its parameters, or without any.
@@ -119,7 +119,7 @@ impl RpcPlay {
     /// A call of whose answer only the shape is compared: who is asked at a moment that no two runs share answers something else each time.
     #[track_caller]
     pub fn ask_shape(&mut self, method: &str, argument: Value) -> Result<Value> {
-        let parameters = Some(json!([argument]));
+        let parameters = Some(Value::Array(vec![argument]));
         let title = title(method, parameters.as_ref());
         let answer = self.ask_silently(0, method, parameters)?;
         self.answers.push((title, shape(&answer)));
@@ -130,7 +130,7 @@ impl RpcPlay {
     #[track_caller]
     pub fn ask_silently(&mut self, client: usize, method: &str, parameters: Option<Value>) -> Result<Value> {
         let client = self.client(client)?;
-        let pending = client.send_parameters(method, parameters.as_ref())?;
+        let pending = client.send_parameters(method, parameters)?;
         Ok(outcome(client.wait(&pending, STEP)?))
     }
 

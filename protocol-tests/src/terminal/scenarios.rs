@@ -4,9 +4,12 @@ use super::play::TerminalPlay;
 use crate::failure::{Attempt, Result};
 use crate::transcripts::{Scenario, Script};
 
+/// What is done in some sessions.
+type Play = fn(&mut TerminalPlay) -> Result<()>;
+
 /// All sessions.
 pub fn all() -> Vec<Scenario> {
-    const ALL: &[(&str, fn(&mut TerminalPlay) -> Result<()>)] = &[
+    const ALL: &[(&str, Play)] = &[
         ("connect: a whole session", whole),
         ("connect: breakpoints", breakpoints),
         ("connect: a breakpoint where the program stands", where_it_stands),
@@ -16,6 +19,7 @@ pub fn all() -> Vec<Scenario> {
         ("connect: frames", frames),
         ("connect: goroutines", goroutines),
         ("connect: steps", steps),
+        ("connect: a step out of the first function", out_of_nothing),
         ("connect: code and registers", code),
         ("connect: what the program has", program),
         ("connect: restarts", restarts),
@@ -56,9 +60,10 @@ fn whole(play: &mut TerminalPlay) -> Result<()> {
             "list",
             "continue",
             "print n",
-            "args",
             "locals",
             "next",
+            "next",
+            "args",
             "locals",
             "stepout",
             "vars ^main\\.",
@@ -146,22 +151,11 @@ fn breakpoints(play: &mut TerminalPlay) -> Result<()> {
 }
 
 fn where_it_stands(play: &mut TerminalPlay) -> Result<()> {
-    play.session(
-        "walks",
-        &[],
-        &commands(&[
-            "break main.main",
-            "break",
-            "breakpoints",
-            "continue",
-            "break",
-            "break +1",
-            "continue",
-            "break",
-            "continue",
-            "breakpoints",
-        ]),
-    )
+    play.session("walks", &[], &commands(&["break main.main", "break", "continue"]))
+}
+
+fn out_of_nothing(play: &mut TerminalPlay) -> Result<()> {
+    play.session("walks", &[], &commands(&["stepout"]))
 }
 
 fn conditions(play: &mut TerminalPlay) -> Result<()> {
@@ -176,6 +170,7 @@ fn conditions(play: &mut TerminalPlay) -> Result<()> {
             "condition",
             "condition 1",
             "condition body i ==",
+            "condition body i > 1 && sum > 0",
             "breakpoints",
             "continue",
             "print i",
@@ -318,7 +313,6 @@ fn frames(play: &mut TerminalPlay) -> Result<()> {
             "stack -defer 2",
             "stack -a 1",
             "stack -mode simple 2",
-            "stack -mode fromg 2",
             "stack -mode nothing 2",
             "stack nothing",
             "stack -3",
@@ -575,7 +569,6 @@ fn mistakes(play: &mut TerminalPlay) -> Result<()> {
             "goroutines -with user",
             "goroutine",
             "threads",
-            "stepout",
             "up",
             "frame 1",
             "regs nothing",

@@ -72,13 +72,21 @@ impl WebSocket {
             let mut line = String::new();
             reader.read_line(&mut line).attempt("reading a header")?;
             if let Some(first) = line.strip_prefix("HTTP/1.1 ") {
-                status = first.split(' ').next().and_then(|status| status.parse().ok()).unwrap_or(0);
+                status = first
+                    .split(' ')
+                    .next()
+                    .and_then(|status| status.parse().ok())
+                    .unwrap_or(0);
             }
             if line.trim().is_empty() {
                 break;
             }
         }
-        Ok(if status == 101 { Ok(WebSocket { stream, reader }) } else { Err(status) })
+        Ok(if status == 101 {
+            Ok(WebSocket { stream, reader })
+        } else {
+            Err(status)
+        })
     }
 
     fn send(&mut self, message: &Value) -> Result<()> {
@@ -87,7 +95,7 @@ impl WebSocket {
         match u8::try_from(text.len()) {
             Ok(length) if length < 126 => frame.push(0x80 | length),
             _ => {
-                frame.push(0x80 | 126);
+                frame.push(0x80 | 0x7e);
                 let length = u16::try_from(text.len()).expect("messages are short");
                 frame.extend_from_slice(&length.to_be_bytes());
             }
@@ -117,7 +125,10 @@ impl WebSocket {
                 length => u64::from(length),
             };
             let mut payload = Vec::new();
-            (&mut self.reader).take(length).read_to_end(&mut payload).attempt("reading a payload")?;
+            (&mut self.reader)
+                .take(length)
+                .read_to_end(&mut payload)
+                .attempt("reading a payload")?;
             if head[0] & 0x0f == 1 {
                 return serde_json::from_slice(&payload).attempt("reading JSON");
             }
@@ -148,9 +159,17 @@ fn one_port_speaks_all_languages() -> Result<()> {
     for params in [json!([{}]), json!({}), json!([])] {
         let (status, body) = post(address, "", &request(7, "RPCServer.ProcessPid", &params))?;
         let body: Value = serde_json::from_str(&body).expect(&body);
-        assert_eq!((status, &body["id"], &body["result"]["Pid"]), (200, &json!(7), &pid), "{body}");
+        assert_eq!(
+            (status, &body["id"], &body["result"]["Pid"]),
+            (200, &json!(7), &pid),
+            "{body}"
+        );
     }
-    let (_, body) = post(address, "", &request(1, "RPCServer.SetApiVersion", &json!({"APIVersion": 1})))?;
+    let (_, body) = post(
+        address,
+        "",
+        &request(1, "RPCServer.SetApiVersion", &json!({"APIVersion": 1})),
+    )?;
     assert!(body.contains("unknown API version"), "{body}");
     let mut socket = WebSocket::open(address, "")?.expect("a WebSocket");
     socket.send(&request(8, "RPCServer.ProcessPid", &json!({})))?;
@@ -161,7 +180,10 @@ fn one_port_speaks_all_languages() -> Result<()> {
     let mut first = [0; 16];
     dap.read_exact(&mut first).attempt("reading")?;
     assert_eq!(&first, b"Content-Length: ");
-    let reference = exchange(address, &format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))?;
+    let reference = exchange(
+        address,
+        &format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"),
+    )?;
     assert!(reference.contains("### RPCServer.State\n"), "{reference}");
     // A browser's tab, an editor and a terminal may all go; the server stays for the next.
     drop((go, socket, dap));
@@ -174,7 +196,11 @@ fn subscribers_are_told_what_happens() -> Result<()> {
     let server = server(&["--capture-output"])?;
     let mut socket = WebSocket::open(&server.address, "")?.expect("a WebSocket");
     let mut numbers = Vec::new();
-    for (id, method) in [(1, "Spelunk.SubscribeState"), (2, "Spelunk.SubscribeOutput"), (3, "Spelunk.SubscribeTraces")] {
+    for (id, method) in [
+        (1, "Spelunk.SubscribeState"),
+        (2, "Spelunk.SubscribeOutput"),
+        (3, "Spelunk.SubscribeTraces"),
+    ] {
         socket.send(&request(id, method, &json!([])))?;
         numbers.push(socket.until(|answer| (answer["id"] == id).then(|| answer["result"].clone()))?);
     }
@@ -182,7 +208,7 @@ fn subscribers_are_told_what_happens() -> Result<()> {
     let mut go = server.connect()?;
     let program = fixture("orders", Build::NoOpt)?;
     let place = program.line("main.go", "sum, err := total(order)")?;
-    let tracepoint = json!({"Breakpoint": {"file": program.source("main.go"), "line": place, "tracepoint": true, "goroutine": true}});
+    let tracepoint = json!({"Breakpoint": {"file": program.source("main.go"), "line": place, "continue": true}});
     go.call("CreateBreakpoint", &tracepoint)?;
     let running = go.send("Command", &json!({"name": "continue"}))?;
     let (mut kinds, mut traced, mut written) = (Vec::new(), None, false);
@@ -199,7 +225,7 @@ fn subscribers_are_told_what_happens() -> Result<()> {
     assert_eq!(kinds, ["resumed"]);
     let traced = traced.unwrap_or_default();
     assert_eq!(traced["Line"], place, "{traced}");
-    assert_eq!(traced["Thread"]["breakPoint"]["tracepoint"], true, "{traced}");
+    assert_eq!(traced["Thread"]["breakPoint"]["continue"], true, "{traced}");
     // A passing has answered the command; the program runs all the while.
     go.wait(&running, STEP)?.expect("a passing");
     socket.send(&request(4, "RPCServer.Command", &json!({"name": "halt"})))?;
@@ -209,10 +235,9 @@ fn subscribers_are_told_what_happens() -> Result<()> {
     })?;
     assert_eq!(stopped, false);
     // What subscribers are told, the server's own output has as well.
-    server
-        .server
-        .stderr
-        .wait_for("the program's output", STEP, |text| text.contains("refused:").then_some(()))?;
+    server.server.stderr.wait_for("the program's output", STEP, |text| {
+        text.contains("refused:").then_some(())
+    })?;
     Ok(())
 }
 
@@ -222,19 +247,31 @@ fn web_pages_are_refused_unless_they_are_allowed() -> Result<()> {
     let server = server(&[&format!("--allow-origin={ours}")])?;
     let address = &server.address;
     let call = request(1, "RPCServer.IsMulticlient", &json!({}));
-    for headers in ["Origin: https://example.com\r\n", "Origin: null\r\n", "Sec-Fetch-Site: cross-site\r\n"] {
+    for headers in [
+        "Origin: https://example.com\r\n",
+        "Origin: null\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+    ] {
         let (status, body) = post(address, headers, &call)?;
         assert_eq!(status, 403, "{headers}: {body}");
         assert_eq!(WebSocket::open(address, headers)?.err(), Some(403), "{headers}");
     }
-    let rebound = exchange(address, "GET / HTTP/1.1\r\nHost: rebound.example.com\r\nConnection: close\r\n\r\n")?;
+    let rebound = exchange(
+        address,
+        "GET / HTTP/1.1\r\nHost: rebound.example.com\r\nConnection: close\r\n\r\n",
+    )?;
     assert!(rebound.starts_with("HTTP/1.1 403 "), "{rebound}");
     let allowed = format!("Origin: {ours}\r\n");
     assert_eq!(post(address, &allowed, &call)?.0, 200);
     assert!(WebSocket::open(address, &allowed)?.is_ok());
-    let asked = format!("OPTIONS / HTTP/1.1\r\nHost: {address}\r\n{allowed}Access-Control-Request-Method: POST\r\nConnection: close\r\n\r\n");
+    let asked = format!(
+        "OPTIONS / HTTP/1.1\r\nHost: {address}\r\n{allowed}Access-Control-Request-Method: POST\r\nConnection: close\r\n\r\n"
+    );
     let preflight = exchange(address, &asked)?.to_lowercase();
-    assert!(preflight.contains(&format!("access-control-allow-origin: {ours}")), "{preflight}");
+    assert!(
+        preflight.contains(&format!("access-control-allow-origin: {ours}")),
+        "{preflight}"
+    );
     Ok(())
 }
 
@@ -263,8 +300,12 @@ fn nobody_is_held_up_by_somebody_who_does_not_speak_or_read() -> Result<()> {
     idle.push(half_open);
     // Somebody asks for more than fits between us, and reads none of it.
     let mut deaf = connect(address)?;
-    deaf.set_write_timeout(Some(Duration::from_millis(200))).attempt("setting a time limit")?;
-    let call = format!("{}\n", json!({"method": "RPCServer.ListFunctions", "params": [{}], "id": 1}));
+    deaf.set_write_timeout(Some(Duration::from_millis(200)))
+        .attempt("setting a time limit")?;
+    let call = format!(
+        "{}\n",
+        json!({"method": "RPCServer.ListFunctions", "params": [{}], "id": 1})
+    );
     for _ in 0..64 {
         if deaf.write_all(call.as_bytes()).is_err() {
             break;
@@ -289,7 +330,11 @@ fn nobody_is_held_up_by_somebody_who_does_not_speak_or_read() -> Result<()> {
 #[test]
 fn a_server_for_one_client_listens_to_nobody_else_and_ends_with_it() -> Result<()> {
     let program = fixture("orders", Build::NoOpt)?.program;
-    let server = Headless::start(&paths::spelunk()?, "exec", &[&program.to_string_lossy(), "--", "forever"])?;
+    let server = Headless::start(
+        &paths::spelunk()?,
+        "exec",
+        &[&program.to_string_lossy(), "--", "forever"],
+    )?;
     // Whoever only looks whether the port is there is not the client.
     drop(connect(&server.address)?);
     let mut client = connect(&server.address)?;
@@ -301,7 +346,9 @@ fn a_server_for_one_client_listens_to_nobody_else_and_ends_with_it() -> Result<(
     let answer: Value = serde_json::from_str(&answer).expect(&answer);
     let pid = answer["result"]["Pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
     let pid = pid.expect("a process id");
-    wait_until("the port to be closed", STEP, || TcpStream::connect(&server.address).err())?;
+    wait_until("the port to be closed", STEP, || {
+        TcpStream::connect(&server.address).err()
+    })?;
     drop(client);
     assert_eq!(server.finish()?.code(), 0);
     assert!(!is_alive(pid));
@@ -339,16 +386,29 @@ fn other_users_are_turned_away() -> Result<()> {
         return Ok(());
     }
     let folder = tempfile::tempdir().attempt("making a folder")?;
-    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).attempt("opening it")?;
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777))
+        .attempt("opening it")?;
     let path = folder.path().join("socket");
     let program = fixture("orders", Build::NoOpt)?.program;
     let program = program.to_string_lossy();
-    for listen in ["127.0.0.1:0".to_owned(), "[::1]:0".to_owned(), format!("unix:{}", path.display())] {
+    for listen in [
+        "127.0.0.1:0".to_owned(),
+        "[::1]:0".to_owned(),
+        format!("unix:{}", path.display()),
+    ] {
         let listen_flag = format!("--listen={listen}");
-        let args = ["--headless", "--accept-multiclient", &listen_flag, &program, "--", "forever"];
+        let args = [
+            "--headless",
+            "--accept-multiclient",
+            &listen_flag,
+            &program,
+            "--",
+            "forever",
+        ];
         let server = Headless::start_with(&paths::spelunk()?, "exec", &args, |_| {})?;
         if listen.starts_with("unix:") {
-            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).attempt("opening it")?;
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777))
+                .attempt("opening it")?;
         }
         let own = asked_by(0, &server.address)?;
         assert!(own.contains("IsMulticlient"), "{listen}: {own}");

@@ -81,6 +81,11 @@ impl Line<'_> {
             }
             OpKind::MemorySegRSI => Operand::Memory(string_operand(Register::DS, Register::RSI)),
             OpKind::MemoryESRDI => Operand::Memory(string_operand(Register::ES, Register::RDI)),
+            OpKind::MemorySegRDI => Operand::Memory(string_operand(Register::DS, Register::RDI)),
+            OpKind::MemorySegESI => Operand::Memory(string_operand(Register::DS, Register::ESI)),
+            OpKind::MemoryESEDI => Operand::Memory(string_operand(Register::ES, Register::EDI)),
+            OpKind::MemorySegEDI => Operand::Memory(string_operand(Register::DS, Register::EDI)),
+            OpKind::FarBranch16 | OpKind::FarBranch32 => Operand::Target(instruction.far_branch32().into()),
             OpKind::Memory => self.memory(),
             OpKind::Immediate64 => Operand::Wide(instruction.immediate64()),
             kind => Operand::Immediate(self.immediate(kind, index)),
@@ -89,7 +94,8 @@ impl Line<'_> {
 
     /// A number that is written without a sign is one of a byte, or says how much `ret` takes off the stack.
     fn immediate(&self, kind: OpKind, index: u32) -> i64 {
-        let value = self.instruction.immediate(index);
+        // Only what has no other kind is asked for, so there is one.
+        let value = self.instruction.try_immediate(index).unwrap_or(0);
         match kind {
             OpKind::Immediate16 if self.instruction.mnemonic() != Mnemonic::Ret => i64::from(value as u16 as i16),
             OpKind::Immediate32 => i64::from(value as u32 as i32),

@@ -4,6 +4,7 @@ use spelunk_dwarf::ProcAddr;
 
 use super::breakpoints::Origin;
 use super::control::{Control, Phase, failed};
+use super::exceptions::BREAKPOINT;
 use super::hits::Outcome;
 use super::{DebugError, Event, Stop, StopReason};
 use crate::inspect::Tid;
@@ -108,9 +109,11 @@ impl Control {
 
     /// Whether something that is set must be able to stop the program, by a tracer.
     pub(super) fn needs_tracer(&self) -> bool {
-        // The linker leaves the function with the instruction out of programs that do not call `runtime.Breakpoint`. A SIGTRAP kills an untraced program. One
-        // that was attached to is not made to stop by that: without a debugger it would have died as well.
-        !self.sites.is_empty() || self.was_launched && self.binary.function_named("runtime.breakpoint").is_some()
+        // An int3 of the program's own kills it when it is untraced. The linker leaves the function with the instruction out of programs that do not call
+        // `runtime.Breakpoint`; where that is a function, a probe sees it (`watch_exceptions`), and where it was inlined nothing does.
+        let is_there = |name| self.binary.function_named(name).is_some();
+        let is_hidden = self.was_launched && is_there("runtime.breakpoint") && !is_there(BREAKPOINT);
+        !self.sites.is_empty() || is_hidden
     }
 
     /// Lets all threads go on.

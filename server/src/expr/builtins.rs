@@ -6,7 +6,6 @@ use spelunk_dwarf::{Kind, ProcAddr};
 
 use super::constant::Const;
 use super::eval::Evaluator;
-use super::operand::plain_type;
 use super::operand::{Operand, What};
 use super::{Binary, EvalError, Expr};
 
@@ -143,9 +142,7 @@ impl Evaluator<'_> {
                         ))
                     })
                 };
-                let value = Const::Complex(part(0, re)?, part(1, im)?);
-                let ty = plain_type("complex128", 16, Kind::Complex);
-                Ok(Operand::computed(ty, value))
+                Ok(Operand::constant(Const::Complex(part(0, re)?, part(1, im)?)))
             }
             _ => self.extreme(builtin, &operands),
         }

@@ -23,7 +23,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 fn create(play: &mut RpcPlay, breakpoint: Value) -> Result<Value> {
-    play.ask("CreateBreakpoint", json!({"Breakpoint": breakpoint}))
+    let mut argument = json!({});
+    argument["Breakpoint"] = breakpoint;
+    play.ask("CreateBreakpoint", argument)
 }
 
 fn list(play: &mut RpcPlay) -> Result<()> {
@@ -53,18 +55,19 @@ fn made(play: &mut RpcPlay) -> Result<()> {
         play,
         json!({"file": path, "line": line("// cart")?, "name": "named", "Cond": "b > 1", "HitCond": "> 0", "HitCondPerG": true,
             "goroutine": true, "stacktrace": 3, "variables": ["b", "name"], "LoadArgs": load(), "LoadLocals": load(),
-            "customCommands": ["a", "b"], "UserData": {"a": 1}, "id": 40, "totalHitCount": 9, "disabled": false}),
+            "customCommands": ["a", "b"], "UserData": {"a": 1}, "totalHitCount": 9, "disabled": false}),
     )?;
-    create(
-        play,
-        json!({"file": path, "line": line("// last")?, "disabled": true, "id": 4}),
-    )?;
+    create(play, json!({"file": path, "line": line("// last")?, "disabled": true}))?;
     create(play, json!({"file": path, "line": line("// first")?}))?;
     create(play, json!({"file": path, "line": 1}))?;
     create(play, json!({"file": path, "line": 0}))?;
     create(play, json!({"file": path, "line": -1}))?;
     create(play, json!({"file": path, "line": 99999}))?;
     create(play, json!({"file": path, "line": line("// twice")?}))?;
+    create(
+        play,
+        json!({"file": path, "line": line("// before guarded")?, "id": 40}),
+    )?;
     list(play)?;
     for _ in 0..6 {
         play.command("continue")?;
@@ -317,10 +320,10 @@ fn tracepoints(play: &mut RpcPlay) -> Result<()> {
 
 fn traced_returns(play: &mut RpcPlay) -> Result<()> {
     play.serve("walks", &[])?;
-    for function in ["main.twice", "main.guarded", "main.(*Cart).Add"] {
+    for function in ["main.twice", "main.guarded"] {
         play.ask(
             "CreateBreakpoint",
-            json!({"Breakpoint": {"functionName": function, "continue": true, "LoadArgs": load()}}),
+            json!({"Breakpoint": {"functionName": function, "continue": true, "variables": ["n"]}}),
         )?;
         let found = play.ask("FunctionReturnLocations", json!({"FnName": function}))?;
         for address in found["result"]["Addrs"].as_array().cloned().unwrap_or_default() {

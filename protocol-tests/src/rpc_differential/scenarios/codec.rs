@@ -69,7 +69,7 @@ fn requests(play: &mut RpcPlay) -> Result<()> {
             r#"{"method":"Other.IsMulticlient","params":[{}],"id":1}"#,
             r#"{"method":"","params":[{}],"id":1}"#,
             r#"{"params":[{}],"id":1}"#,
-            r#"{}"#,
+            "{}",
             r#"{"method":null,"params":[{}],"id":1}"#,
             "\n\n  {\"method\":\"RPCServer.IsMulticlient\",\n\t\"params\":[{}],\r\n\"id\":1}\n\n",
             r#"{"method":"RPCServer.GetBreakpoint","params":[{"Id":3,"id":4}],"id":1}"#,
@@ -98,7 +98,7 @@ fn no_requests(play: &mut RpcPlay) -> Result<()> {
             r#"{"method":"RPCServer.IsMulticlient","params":[{}],"id":1} x"#,
             r#"{"method":"RPCServer.IsMulticlient","params":[{}],"id":1,}"#,
             r#"{"method":"RPCServer.IsMulticlient","params":[{}],"id":01}"#,
-            r#"{'method':'RPCServer.IsMulticlient'}"#,
+            "{'method':'RPCServer.IsMulticlient'}",
         ],
     )?;
     play.end(true)
@@ -106,9 +106,10 @@ fn no_requests(play: &mut RpcPlay) -> Result<()> {
 
 fn pipelined(play: &mut RpcPlay) -> Result<()> {
     play.serve("walks", &[])?;
-    let many: String = (0..200)
+    let many: Vec<String> = (0..200)
         .map(|id| format!(r#"{{"method":"RPCServer.IsMulticlient","params":[{{}}],"id":{id}}}"#))
         .collect();
+    let many = many.concat();
     let mixed = [
         r#"{"method":"RPCServer.Nothing","params":[{}],"id":"a"}"#,
         r#"{"method":"RPCServer.ListSources","params":[{"Filter":"main.go$"}],"id":"b"}"#,

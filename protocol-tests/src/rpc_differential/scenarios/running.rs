@@ -16,10 +16,10 @@ pub(super) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Asks while the program runs, over a connection of its own; halts the program if that is what it takes.
-fn ask_while_running(play: &mut RpcPlay, method: &str, argument: Value, compared: bool) -> Result<()> {
+fn ask_while_running(play: &mut RpcPlay, method: &str, argument: &Value, compared: bool) -> Result<()> {
     let running = play.run_on(0)?;
     let other = play.join()?;
-    let pending = play.send(other, method, &argument)?;
+    let pending = play.send(other, method, argument)?;
     let title = format!("{method} {argument} while running");
     let answered = play.answered_soon(other, &pending)?;
     play.note(
@@ -85,7 +85,7 @@ fn after_the_halt(play: &mut RpcPlay) -> Result<()> {
         ("ListRegisters", json!({}), false),
         ("Recorded", json!({}), true),
     ] {
-        ask_while_running(play, method, argument, compared)?;
+        ask_while_running(play, method, &argument, compared)?;
     }
     play.end(true)
 }
@@ -108,7 +108,7 @@ fn breakpoints(play: &mut RpcPlay) -> Result<()> {
             json!({"Breakpoint": {"functionName": "main.nothing"}}),
         ),
     ] {
-        ask_while_running(play, method, argument, true)?;
+        ask_while_running(play, method, &argument, true)?;
     }
     play.end(true)
 }

@@ -105,8 +105,8 @@ impl Clients {
                         // Another was quicker, and is the only one there can be.
                         continue;
                     }
-                    if !is_multiclient {
-                        self.listener = None;
+                    if !is_multiclient && let Some(listener) = self.listener.take() {
+                        listener.close();
                     }
                     let served = self.serve_one(protocol, connection);
                     clients.spawn(async move {

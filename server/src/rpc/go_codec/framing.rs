@@ -14,6 +14,9 @@ const LONGEST: usize = 16 << 20;
 /// How deep values may be nested; `serde_json` refuses more than 128 levels.
 const DEEPEST: usize = 120;
 
+/// A request that says nothing.
+const NOTHING: &[u8] = b"null";
+
 /// How long the rest of a request may take.
 const REST_WITHIN: Duration = Duration::from_secs(60);
 
@@ -142,6 +145,14 @@ impl<R: AsyncRead + Unpin> Requests<R> {
             match self.buffer.first() {
                 None => return Ok(None),
                 Some(b'{') => {}
+                // Go takes it for a request without fields.
+                Some(b'n') if NOTHING.starts_with(&self.buffer) && self.buffer.len() < NOTHING.len() => {
+                    return Ok(None);
+                }
+                Some(b'n') if self.buffer.starts_with(NOTHING) => {
+                    self.buffer.drain(..NOTHING.len());
+                    return Ok(Some("null".to_owned()));
+                }
                 Some(byte) => return Err(FramingError::NoObject(char::from(*byte))),
             }
         }
@@ -203,9 +214,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn null_is_a_request_that_says_nothing() {
+        let (texts, error) = all(b"null{}null null").await;
+        assert_eq!(texts, ["null", "{}", "null", "null"]);
+        assert!(error.is_none(), "{error:?}");
+    }
+
+    #[tokio::test]
     async fn what_is_no_request_ends_the_stream() {
         for (bytes, part) in [
-            (&b"null"[..], "begins with 'n'"),
+            (&b"nil"[..], "begins with 'n'"),
+            (b"nul", "not complete"),
             (b"[]", "begins with '['"),
             (b"{\"a\":", "not complete"),
             (b"{\"a\":\"}", "not complete"),

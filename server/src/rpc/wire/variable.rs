@@ -293,3 +293,94 @@ impl LoadConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use spelunk_dwarf::{ProcAddr, TypeId};
+
+    use super::*;
+    use crate::value::{Head, Origin};
+
+    fn value(name: &str, kind: Kind, content: Content) -> Value {
+        let ty = Type {
+            id: TypeId::UNKNOWN,
+            name: name.into(),
+            size: 8,
+            kind,
+            runtime_type: None,
+            dict_index: None,
+        };
+        Value {
+            content,
+            ..Value::not_loaded(Arc::new(ty), ProcAddr(0x1000))
+        }
+    }
+
+    #[test]
+    fn a_string_that_is_not_utf_8_comes_with_its_bytes() {
+        let content = Content::String {
+            bytes: b"a\xff\xfe".to_vec(),
+            len: 3,
+        };
+        let variable = Variable::of(&value("string", Kind::String, content));
+        assert_eq!(variable.value, "a\u{fffd}\u{fffd}");
+        assert_eq!(variable.string_value_bytes, Bytes(Some(b"a\xff\xfe".to_vec())));
+    }
+
+    #[test]
+    fn a_pointer_that_is_not_followed_has_an_address_and_a_head() {
+        let kind = Kind::Slice { elem: TypeId::UNKNOWN };
+        let mut pointee = value("[]int", kind, Content::NotLoaded);
+        pointee.traits = Traits::ONLY_ADDRESS;
+        pointee.head = Head {
+            base: 0x2000,
+            len: 3,
+            cap: 4,
+        };
+        let kind = Kind::Pointer { elem: TypeId::UNKNOWN };
+        let variable = Variable::of(&value("*[]int", kind, Content::Pointer(Box::new(pointee))));
+        assert_eq!((variable.value.as_str(), variable.len), ("4096", 1));
+        let [child] = variable.children.as_slice() else {
+            panic!("a pointer has one child");
+        };
+        assert!(child.only_addr);
+        assert_eq!((child.base, child.len, child.cap, child.flags.0), (0x2000, 3, 4, 0));
+    }
+
+    #[test]
+    fn a_constant_without_a_type_shows_none() {
+        let mut nil = value("nil", Kind::UnsafePointer, Content::NotLoaded);
+        nil.traits = Traits::UNTYPED;
+        let nil = Variable::of(&nil);
+        assert_eq!((nil.type_name.as_str(), nil.kind.0), ("", POINTER));
+        assert_eq!(nil.children.as_slice().len(), 1);
+        let mut large = value("uint64", Kind::Uint, Content::Uint(u64::MAX));
+        large.traits = Traits::UNTYPED.with(Traits::CONSTANT);
+        let large = Variable::of(&large);
+        assert_eq!((large.kind.0, large.flags.0), (UINT64, 4));
+    }
+
+    #[test]
+    fn where_a_variable_comes_from_is_told() {
+        let mut known = value("int", Kind::Int, Content::Int(-3));
+        known.traits = Traits::ARGUMENT.with(Traits::ESCAPED);
+        known.origin = Some(Origin {
+            location: "[block] DW_OP_call_frame_cfa ".into(),
+            decl_line: 12,
+        });
+        let variable = Variable::of(&known);
+        assert_eq!((variable.value.as_str(), variable.flags.0), ("-3", 9));
+        assert_eq!(variable.location_expr, "[block] DW_OP_call_frame_cfa ");
+        assert_eq!(variable.decl_line, 12);
+    }
+
+    #[test]
+    fn numbers_read_as_in_go() {
+        assert_eq!(float64(-0.0), "0");
+        assert_eq!(float64(f64::NEG_INFINITY), "-Inf");
+        assert_eq!(float64(1e21), "1000000000000000000000");
+        assert_eq!(float32(0.1), "0.1");
+    }
+}
