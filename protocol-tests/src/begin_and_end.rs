@@ -221,16 +221,8 @@ impl Cell {
         };
         match self.end {
             End::Disconnect(Some(true), _) | End::Detach(true) => (ServerIs::Gone(0), ProgramIs::Gone),
-            End::Disconnect(_, suspend) if self.begin.is_for_many() => {
-                // Delve leaves the program as it is, whatever `suspendDebuggee` says.
-                let program = if suspend == Some(true) {
-                    ProgramIs::Standing
-                } else {
-                    as_before
-                };
-                (ServerIs::Serving, program)
-            }
-            End::Vanish if self.begin.is_for_many() => (ServerIs::Serving, as_before),
+            // The program is left as it is: `suspendDebuggee` is not announced as understood, neither here nor by Delve.
+            End::Disconnect(..) | End::Vanish if self.begin.is_for_many() => (ServerIs::Serving, as_before),
             End::Disconnect(..) | End::Detach(false) | End::Vanish | End::Signal(_) => (ServerIs::Gone(0), let_go),
             End::Exits | End::Killed => (ServerIs::Serving, ProgramIs::Gone),
             // The runtime's report of the signal is stopped at.
