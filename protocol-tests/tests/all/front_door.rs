@@ -208,7 +208,7 @@ fn subscribers_are_told_what_happens() -> Result<()> {
     let mut go = server.connect()?;
     let program = fixture("orders", Build::NoOpt)?;
     let place = program.line("main.go", "sum, err := total(order)")?;
-    let tracepoint = json!({"Breakpoint": {"file": program.source("main.go"), "line": place, "tracepoint": true, "goroutine": true}});
+    let tracepoint = json!({"Breakpoint": {"file": program.source("main.go"), "line": place, "continue": true}});
     go.call("CreateBreakpoint", &tracepoint)?;
     let running = go.send("Command", &json!({"name": "continue"}))?;
     let (mut kinds, mut traced, mut written) = (Vec::new(), None, false);
@@ -225,7 +225,7 @@ fn subscribers_are_told_what_happens() -> Result<()> {
     assert_eq!(kinds, ["resumed"]);
     let traced = traced.unwrap_or_default();
     assert_eq!(traced["Line"], place, "{traced}");
-    assert_eq!(traced["Thread"]["breakPoint"]["tracepoint"], true, "{traced}");
+    assert_eq!(traced["Thread"]["breakPoint"]["continue"], true, "{traced}");
     // A passing has answered the command; the program runs all the while.
     go.wait(&running, STEP)?.expect("a passing");
     socket.send(&request(4, "RPCServer.Command", &json!({"name": "halt"})))?;

@@ -80,7 +80,7 @@ fn dispatch(name: &'static str, arguments: Arguments) -> ExitCode {
         {
             headless::run(&global, command)
         }
-        command => unavailable::refuse(name, &global, &command),
+        command => unavailable::refuse(name, &command),
     }
 }
 

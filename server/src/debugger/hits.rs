@@ -133,6 +133,8 @@ impl Control {
         let Some(passer) = self.passer(thread, addr) else {
             return Outcome::GoOn;
         };
+        // Whoever was judged here is not judged again before it has gone on.
+        let is_judged = !arrived.is_empty();
         let mut at = Vec::new();
         let mut failure = None;
         for Arrived { id, decided } in arrived {
@@ -146,7 +148,9 @@ impl Control {
                 }
             }
         }
-        self.standing.insert(thread, at.clone());
+        if is_judged {
+            self.standing.insert(thread, at.clone());
+        }
         let arrival = self.passes_temporaries(&passer, &temporaries);
         if let Some(step) = &mut self.step
             && step.seen.take_if(|seen| *seen == (thread, addr)).is_some()

@@ -144,6 +144,7 @@ impl Control {
             stack.frames.truncate(depth);
             stack.complete = false;
             stack.error = None;
+            stack.unreadable_at = None;
         }
         Ok(stack)
     }

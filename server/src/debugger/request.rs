@@ -41,7 +41,10 @@ impl AskedLoad {
 
 /// What a client may say of a breakpoint beside its place, and may change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a choice of the client's, as in Delve's `api.Breakpoint`")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a choice of the client's, as in Delve's `api.Breakpoint`"
+)]
 pub(crate) struct BreakpointTerms {
     /// A name for it; may be empty.
     pub(crate) name: String,

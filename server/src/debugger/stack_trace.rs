@@ -34,6 +34,8 @@ pub(crate) struct StackTrace {
     pub(crate) complete: bool,
     /// Why the stack could not be walked further.
     pub(crate) error: Option<String>,
+    /// The address that could not be read, if that is why.
+    pub(crate) unreadable_at: Option<ProcAddr>,
 }
 
 /// A frame of a stack.
@@ -96,6 +98,7 @@ impl Control {
             frames: frames.collect::<Result<_, DebugError>>()?,
             complete: stack.complete,
             error: stack.error,
+            unreadable_at: stack.unreadable_at,
         })
     }
 

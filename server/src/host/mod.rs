@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::debugger::{SavedBreakpoints, DebugError, Event, EventSender, Session, Stop};
+use crate::debugger::{DebugError, Event, EventSender, SavedBreakpoints, Session, Stop};
 use crate::inspect::{Tid, Whose};
 
 pub(crate) use movements::{Movement, Movements};

@@ -123,9 +123,7 @@ impl Host {
     /// Says that a command is under way until what this gives is dropped.
     pub(crate) fn command(self: &Arc<Host>) -> UnderWay {
         self.lock().commands += 1;
-        UnderWay {
-            host: Arc::clone(self),
-        }
+        UnderWay { host: Arc::clone(self) }
     }
 
     /// Waits until the target does not run and no command is under way: who was first is answered first.

@@ -202,6 +202,8 @@ pub(crate) struct Stack {
     pub(crate) complete: bool,
     /// Why unwinding ended early.
     pub(crate) error: Option<String>,
+    /// The address that could not be read, if that is why.
+    pub(crate) unreadable_at: Option<ProcAddr>,
 }
 
 /// A frame of a stack by its number, 0 the innermost.

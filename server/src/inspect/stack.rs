@@ -8,9 +8,10 @@ use super::g::{Work, thread_g};
 use super::goroutine::{find, work_of};
 use super::places::Places;
 use super::stack_window::StackWindow;
+use super::unwind::UnwindError;
 use super::walk::{Call, Start, Walk, saved_registers};
 use super::{Frame, InspectError, Location, Registers, Stack, Stopped, Whose};
-use crate::value::Memory;
+use crate::value::{Memory, ReadError};
 
 /// More frames than this are not given, whatever was asked for: a gigabyte of stack, which is where Go's runtime gives up, has fewer of any useful kind.
 const MAX_FRAMES: usize = 1 << 20;
@@ -118,6 +119,10 @@ fn collect(places: &Places<'_>, memory: &dyn Memory, start: Start<'_>, depth: us
         frames,
         complete: walk.is_complete() && !cut,
         error: walk.error().filter(|_| !cut).map(ToString::to_string),
+        unreadable_at: match walk.error().filter(|_| !cut) {
+            Some(UnwindError::Memory(ReadError::Fault(addr))) => Some(*addr),
+            _ => None,
+        },
     }
 }
 

@@ -83,13 +83,12 @@ impl Launch {
         let (failure, report_failure) = pipe2(OFlag::O_CLOEXEC)?;
         let (out_read, out_write) = captured(self.output)?;
         let (err_read, err_write) = captured(self.output)?;
-        let spawn = match &self.terminal {
-            Some(path) => Spawn::new(&self, terminal(path)?)?.in_session(),
-            None => {
-                let spawn = Spawn::new(&self, self.standard(out_write, err_write)?)?;
-                let reads_terminal = self.foreground && self.inherit_stdin && io::stdin().is_terminal();
-                if reads_terminal { spawn.in_foreground() } else { spawn }
-            }
+        let spawn = if let Some(path) = &self.terminal {
+            Spawn::new(&self, terminal(path)?)?.in_session()
+        } else {
+            let spawn = Spawn::new(&self, self.standard(out_write, err_write)?)?;
+            let reads_terminal = self.foreground && self.inherit_stdin && io::stdin().is_terminal();
+            if reads_terminal { spawn.in_foreground() } else { spawn }
         };
         let pid = spawn.fork(&held, &hold, &report_failure)?;
         // The child's end alone is to be left.

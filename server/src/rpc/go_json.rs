@@ -127,7 +127,7 @@ macro_rules! wire {
     )*) => { $(
         $(#[doc = $doc])*
         #[derive(Clone, Debug, Default, PartialEq)]
-        #[allow(dead_code, reason = "Delve's types are kept whole")]
+        #[allow(dead_code, clippy::struct_excessive_bools, clippy::struct_field_names, reason = "Delve's types are kept whole, and as they are")]
         pub(crate) struct $name { $( $(#[doc = $field_doc])* pub(crate) $field: $type, )* }
 
         impl $crate::rpc::go_json::Wire for $name {

@@ -134,7 +134,11 @@ async fn launched(
         .and_then(|()| check_launch(&spec))
         .map_err(|error| format!("could not launch process: {error}"))?;
     tracing::info!(target: "spelunk::debugger", "launching process with args: {:?}", launch.command_line(&spec));
-    Ok(Origin::Launch { spec: Box::new(spec), build, binary })
+    Ok(Origin::Launch {
+        spec: Box::new(spec),
+        build,
+        binary,
+    })
 }
 
 async fn attached(global: &Global, attach: &Attach) -> Result<Origin, String> {

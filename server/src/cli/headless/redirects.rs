@@ -11,12 +11,11 @@ pub(super) fn read(given: &[String]) -> Result<[Option<PathBuf>; 3], String> {
             let path = redirect.strip_prefix(name)?.strip_prefix(':')?;
             Some((*name, path, file))
         });
-        let (name, path, file) = match named {
-            Some(named) => named,
-            None => {
-                let [stdin, ..] = &mut files;
-                ("stdin", redirect.as_str(), stdin)
-            }
+        let (name, path, file) = if let Some(named) = named {
+            named
+        } else {
+            let [stdin, ..] = &mut files;
+            ("stdin", redirect.as_str(), stdin)
         };
         if file.is_some() {
             return Err(format!("redirect error: {name} redirected twice"));

@@ -94,7 +94,10 @@ impl Wanted {
                     output: (!flags.output.is_empty()).then(|| flags.output.into()),
                 };
                 let args = flags.target.target_arguments;
-                (launch(source, args, &redirect, &flags.target.tty)?, flags.target.continue_on_start)
+                (
+                    launch(source, args, &redirect, &flags.target.tty)?,
+                    flags.target.continue_on_start,
+                )
             }
             Command::Test(flags) => {
                 let source = Source::Packages {

@@ -169,6 +169,7 @@ impl Target for ScriptedTarget {
             frames: frames.into_iter().take(depth).collect(),
             complete,
             error: None,
+            unreadable_at: None,
         })
     }
 

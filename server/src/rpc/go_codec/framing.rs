@@ -146,7 +146,9 @@ impl<R: AsyncRead + Unpin> Requests<R> {
                 None => return Ok(None),
                 Some(b'{') => {}
                 // Go takes it for a request without fields.
-                Some(b'n') if NOTHING.starts_with(&self.buffer) && self.buffer.len() < NOTHING.len() => return Ok(None),
+                Some(b'n') if NOTHING.starts_with(&self.buffer) && self.buffer.len() < NOTHING.len() => {
+                    return Ok(None);
+                }
                 Some(b'n') if self.buffer.starts_with(NOTHING) => {
                     self.buffer.drain(..NOTHING.len());
                     return Ok(Some("null".to_owned()));

@@ -110,7 +110,7 @@ impl HttpServer {
             async move {
                 let origin = match admitted {
                     Ok(origin) => origin,
-                    Err(response) => return Ok::<_, Infallible>(response),
+                    Err(response) => return Ok::<_, Infallible>(*response),
                 };
                 let answered = TowerToHyperService::new(service).call(request).await;
                 let mut response = answered.unwrap_or_else(|error| {
@@ -161,12 +161,12 @@ impl HttpServer {
     }
 
     /// Decides whether a request is a call that is served; answers the origin of an allowed page, or what the client gets instead.
-    fn admit(&self, request: &Request<Incoming>) -> Result<Option<HeaderValue>, HttpResponse> {
+    fn admit(&self, request: &Request<Incoming>) -> Result<Option<HeaderValue>, Box<HttpResponse>> {
         let origin = match self.admission.check(request.headers(), request.uri().host()) {
             Ok(origin) => origin.and_then(|origin| HeaderValue::from_str(origin).ok()),
             Err(text) => {
                 tracing::warn!("a request over HTTP was refused: {text}");
-                return Err(plain(StatusCode::FORBIDDEN, format!("{text}\n")));
+                return Err(Box::new(plain(StatusCode::FORBIDDEN, format!("{text}\n"))));
             }
         };
         // A browser asks first whether the page may send JSON (Fetch Standard, CORS-preflight request).
@@ -181,13 +181,13 @@ impl HttpServer {
                 header::ACCESS_CONTROL_ALLOW_HEADERS,
                 HeaderValue::from_static("content-type"),
             );
-            return Err(response);
+            return Err(Box::new(response));
         }
         if request.method() == Method::GET && !request.headers().contains_key(header::UPGRADE) {
             let mut response = HttpResponse::new(HttpBody::from(self.reference.clone()));
             let kind = HeaderValue::from_static("text/markdown; charset=utf-8");
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            return Err(response);
+            return Err(Box::new(response));
         }
         Ok(origin)
     }

@@ -8,10 +8,11 @@ use crate::debugger::{Pass, StepKind, StopReason};
 use crate::host::{Advance, Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
 use crate::rpc::go_json::{Slice, StringMap, wire};
-use crate::value::push_quoted;
-use crate::rpc::wire::{Breakpoint, BreakpointInfo, 
-    DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig, Location, Target, Thread,
+use crate::rpc::wire::{
+    Breakpoint, BreakpointInfo, DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig,
+    Location, Target, Thread,
 };
+use crate::value::push_quoted;
 
 wire! { "rpc2";
     /// Asks where the target stands.
@@ -562,7 +563,11 @@ fn state_in_passing(host: &Host, pass: &Pass, is_step: bool) -> Result<DebuggerS
 
 /// What a function returns is among the arguments that are collected where it does.
 fn put_results(thread: &mut Thread) {
-    if !thread.breakpoint.as_ref().is_some_and(|breakpoint| breakpoint.trace_return) {
+    if !thread
+        .breakpoint
+        .as_ref()
+        .is_some_and(|breakpoint| breakpoint.trace_return)
+    {
         return;
     }
     let arguments = thread.breakpoint_info.iter().flat_map(|info| info.arguments.as_slice());

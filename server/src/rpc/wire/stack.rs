@@ -1,6 +1,6 @@
 //! Stacks.
 
-use spelunk_dwarf::DwarfReg;
+use spelunk_dwarf::{DwarfReg, ProcAddr};
 
 use super::{Function, Location, Variable};
 use crate::debugger::{Program, StackTrace, TracedFrame};
@@ -70,8 +70,9 @@ impl Stackframe {
                 defers: Slice(Some(Vec::new())),
                 ..Stackframe::default()
             };
-            let is_none = |frame: &TracedFrame| frame.frame.pc.0 < FIRST_PAGE || frame.frame.cfa.0 < FIRST_PAGE;
-            let err = if stack.frames.last().is_some_and(is_none) {
+            let is_none = |frame: &TracedFrame| frame.frame.info.is_none() && frame.frame.pc.0 < FIRST_PAGE;
+            let ends_in_null = stack.unreadable_at == Some(ProcAddr(0));
+            let err = if ends_in_null || stack.frames.last().is_some_and(is_none) {
                 // What lies at the outer end of the first stack is no frame.
                 if let Some(last) = frames.last_mut() {
                     *last = Stackframe {
@@ -80,6 +81,9 @@ impl Stackframe {
                     };
                 }
                 "NULL address".to_owned()
+            } else if stack.unreadable_at.is_some() {
+                // Delve gives the kernel's word.
+                "input/output error".to_owned()
             } else {
                 why.clone()
             };
