@@ -32,6 +32,9 @@ impl Session {
             }
             Phase::NoDebug(_) => self.disconnect_no_debug(request).await,
             Phase::Debugging(_) if leaves => {
+                if arguments.suspend_debuggee == Some(true) {
+                    self.suspend().await;
+                }
                 self.say_how_it_is_left();
                 self.leave().await;
                 self.out.respond(request, NO_BODY);
@@ -122,6 +125,24 @@ impl Session {
             EndWith::Kill => "Detaching and terminating target process",
             EndWith::Detach => "Detaching without terminating target process",
         });
+    }
+
+    /// Stops the program, which is to stand still when the client has gone (DAP specification, `suspendDebuggee`).
+    async fn suspend(&mut self) {
+        let halted = self
+            .call(|target| target.as_ref().map_or(Ok(()), |target| target.halt()))
+            .await;
+        match halted {
+            Ok(Ok(())) => {
+                if let Some(debuggee) = self.debuggee()
+                    && debuggee.state == State::Running
+                {
+                    debuggee.state = State::Stopped;
+                }
+            }
+            Ok(Err(why)) => tracing::warn!("the program could not be stopped: {why}"),
+            Err(gone) => tracing::warn!("the program could not be stopped: {gone}"),
+        }
     }
 
     /// What Delve writes when others may go on.

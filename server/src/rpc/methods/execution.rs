@@ -492,7 +492,6 @@ fn state_of(
         }
     }
     super::breakpoints::mark_threads(rest, &mut threads, with_info)?;
-    threads.iter_mut().for_each(put_results);
     if rest.stop.reason == StopReason::HardcodedBreakpoint
         && let Some(thread) = threads.iter_mut().find(|thread| of(thread) == rest.selected)
         && thread.breakpoint.is_none()
@@ -522,8 +521,7 @@ fn state_of(
 /// What a client is told when a tracepoint was passed: what Delve would say if the target stood there.
 fn state_in_passing(host: &Host, pass: &Pass, is_step: bool) -> Result<DebuggerState, RpcError> {
     let session = host.last_session()?;
-    let mut thread = super::breakpoints::thread_of_pass(&session, pass)?;
-    put_results(&mut thread);
+    let thread = super::breakpoints::thread_of_pass(&session, pass)?;
     let at = Location {
         pc: thread.pc,
         file: thread.file.clone(),
@@ -559,25 +557,6 @@ fn state_in_passing(host: &Host, pass: &Pass, is_step: bool) -> Result<DebuggerS
         stop_reason: "breakpoint".to_owned(),
         ..DebuggerState::default()
     })
-}
-
-/// What a function returns is among the arguments that are collected where it does.
-fn put_results(thread: &mut Thread) {
-    if !thread
-        .breakpoint
-        .as_ref()
-        .is_some_and(|breakpoint| breakpoint.trace_return)
-    {
-        return;
-    }
-    let arguments = thread.breakpoint_info.iter().flat_map(|info| info.arguments.as_slice());
-    let results: Vec<_> = arguments
-        .filter(|argument| argument.flags.0 & RETURNED != 0)
-        .cloned()
-        .collect();
-    if !results.is_empty() {
-        thread.return_values.0.get_or_insert_default().extend(results);
-    }
 }
 
 /// Whose stack a thread shows.
