@@ -221,7 +221,8 @@ impl Cell {
         };
         match self.end {
             End::Disconnect(Some(true), _) | End::Detach(true) => (ServerIs::Gone(0), ProgramIs::Gone),
-            // The program is left as it is: `suspendDebuggee` is not announced as understood, neither here nor by Delve.
+            // Delve leaves the program as it is, whatever `suspendDebuggee` says.
+            End::Disconnect(_, Some(true)) if self.begin.is_for_many() => (ServerIs::Serving, ProgramIs::Standing),
             End::Disconnect(..) | End::Vanish if self.begin.is_for_many() => (ServerIs::Serving, as_before),
             End::Disconnect(..) | End::Detach(false) | End::Vanish | End::Signal(_) => (ServerIs::Gone(0), let_go),
             End::Exits | End::Killed => (ServerIs::Serving, ProgramIs::Gone),
