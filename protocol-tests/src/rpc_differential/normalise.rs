@@ -83,20 +83,20 @@ impl RpcNormaliser {
 
     fn object(&mut self, name: &str, members: &mut Map<String, Value>) {
         if members.contains_key("DwarfNumber")
-            && members["Name"] != "Rip"
-            && let Some(text) = members["Value"].as_str()
+            && members.get("Name").is_none_or(|name| name != "Rip")
+            && let Some(text) = members.get("Value").and_then(Value::as_str)
         {
             members["Value"] = digits_blanked(text).into();
         }
         if members.contains_key("pc") && members.contains_key("goroutineID") {
             blank_id(members, "id", "TID");
         }
-        if members.contains_key("userCurrentLoc") && members["threadID"] != 0 {
+        if members.contains_key("userCurrentLoc") && members.get("threadID").is_some_and(|id| id != 0) {
             // A goroutine that runs waits for nothing; what stands there is what it waited for before, if it ever did.
             members.remove("waitReason");
         }
         if members.contains_key("userCurrentLoc")
-            && let Some(id) = members["id"].as_i64()
+            && let Some(id) = members.get("id").and_then(Value::as_i64)
         {
             members["id"] = self.texts.goroutine(&id.to_string()).into();
         }
