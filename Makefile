@@ -9,7 +9,7 @@ SCRIPTS := protocol-tests/scripts
 # Evaluated once, when a target needs it.
 GO = $(eval GO := $$(shell sh $(SCRIPTS)/ensure-go.sh $(TARGET)))$(GO)
 
-.PHONY: help build install demo test test-go-versions transcripts test-editors vscode stress bench fuzz lint clean
+.PHONY: help build install demo test test-go-versions transcripts test-editors vscode stress bench fuzz reference lint clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -59,6 +59,9 @@ fuzz: toolchain ## hostile input, for longer than in `make test`; SECONDS=600 fo
 	PROPTEST_CASES=$(or $(CASES),20000) $(CARGO) test --workspace --lib --bins --exclude protocol-tests
 	SPELUNK_FUZZ_SECONDS=$(or $(SECONDS),60) SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk \
 		$(CARGO) test -p protocol-tests --test all hostile -- --nocapture
+
+reference: ## server/src/rpc/REFERENCE.md, from the declarations of the methods
+	SPELUNK_WRITE_REFERENCE=1 $(CARGO) test -p spelunk --bin spelunk rpc::reference
 
 lint: ## formatting and lints, warnings are errors
 	$(CARGO) fmt --all --check

@@ -183,6 +183,13 @@ impl Binary {
         self.elf.is_pie
     }
 
+    /// Where the dynamic loader's section `.dynamic` is; `None` in a program that needs no loader.
+    pub fn dynamic_section(&self) -> Option<Range<FileAddr>> {
+        let section = self.elf.section(".dynamic")?;
+        let size = section.file.as_ref()?.len() as u64;
+        Some(FileAddr(section.addr)..FileAddr(section.addr.checked_add(size)?))
+    }
+
     /// The loadable segments, in the order of the program headers.
     pub fn segments(&self) -> &[Segment] {
         &self.elf.segments

@@ -85,9 +85,9 @@ impl fmt::Display for GoVersion {
     }
 }
 
-/// The version string in `.go.buildinfo`, laid out as `debug/buildinfo` describes it since Go 1.18: a 32-byte header, then
-/// a varint length and the text. The older layout with pointers is not read: those toolchains are not supported.
-fn build_info_version(section: &[u8]) -> Option<&str> {
+/// The version string in `.go.buildinfo`, and what follows it. Laid out as `debug/buildinfo` describes it since Go 1.18: a 32-byte header, then
+/// two strings, each a varint length and the text. The older layout with pointers is not read: those toolchains are not supported.
+fn build_info_version(section: &[u8]) -> Option<(&str, &[u8])> {
     const MAGIC: &[u8] = b"\xff Go buildinf:";
     const INLINE_STRINGS: u8 = 2;
     // The linker aligns the header to 16 bytes within the section.
@@ -101,16 +101,31 @@ fn build_info_version(section: &[u8]) -> Option<&str> {
     if header.get(15)? & INLINE_STRINGS == 0 {
         return None;
     }
+    let (version, rest) = varint_string(header.get(32..)?)?;
+    Some((std::str::from_utf8(version).ok()?, rest))
+}
+
+/// A string behind its length, and what follows it.
+fn varint_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut length = 0usize;
-    let mut rest = header.get(32..)?.iter();
+    let mut rest = bytes.iter();
     for shift in (0..28).step_by(7) {
         let byte = *rest.next()?;
         length |= usize::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
-            return std::str::from_utf8(rest.as_slice().get(..length)?).ok();
+            return rest.as_slice().split_at_checked(length);
         }
     }
     None
+}
+
+/// The value of a setting in what `cmd/go` notes about a build: lines of tab-separated words between two marks of 16 bytes.
+fn build_setting<'b>(notes: &'b [u8], key: &str) -> Option<&'b str> {
+    let text = std::str::from_utf8(notes.get(16..notes.len().checked_sub(16)?)?).ok()?;
+    let mut settings = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("build\t")?.split_once('='));
+    settings.find(|(known, _)| *known == key).map(|(_, value)| value)
 }
 
 impl Binary {
@@ -118,7 +133,17 @@ impl Binary {
     pub fn go_version(&self) -> Option<GoVersion> {
         let section = self.elf().section(".go.buildinfo")?;
         let bytes = self.bytes().get(section.file.clone()?)?;
-        GoVersion::parse(build_info_version(bytes)?)
+        let (version, _) = build_info_version(bytes)?;
+        GoVersion::parse(version)
+    }
+
+    /// A setting that the program was built with, such as `-trimpath`, as `go version -m` shows it; `None` where it is not noted.
+    pub fn build_setting(&self, key: &str) -> Option<&str> {
+        let section = self.elf().section(".go.buildinfo")?;
+        let bytes = self.bytes().get(section.file.clone()?)?;
+        let (_, rest) = build_info_version(bytes)?;
+        let (notes, _) = varint_string(rest)?;
+        build_setting(notes, key)
     }
 }
 
@@ -155,7 +180,10 @@ mod tests {
         section.resize(48, 0);
         section.push(8);
         section.extend_from_slice(b"go1.26.8");
-        assert_eq!(build_info_version(&section), Some("go1.26.8"));
+        assert_eq!(
+            build_info_version(&section).map(|(version, _)| version),
+            Some("go1.26.8")
+        );
         section.truncate(52);
         assert_eq!(build_info_version(&section), None);
         assert_eq!(build_info_version(b""), None);

@@ -113,7 +113,10 @@ pub(crate) struct SourceFiles {
 }
 
 impl Binary {
-    fn line_header(&self, record: &UnitRecord) -> Result<Option<gimli::IncompleteLineProgram<Reader<'_>>>, DwarfError> {
+    pub(crate) fn line_header(
+        &self,
+        record: &UnitRecord,
+    ) -> Result<Option<gimli::IncompleteLineProgram<Reader<'_>>>, DwarfError> {
         let Some(offset) = record.line_program else {
             return Ok(None);
         };

@@ -186,6 +186,14 @@ impl Binary {
         Ok(Arc::clone(types.entry(id).or_insert(parsed)))
     }
 
+    /// The number that Go gives to the kind of a type (`DW_AT_go_kind`; the values are those of `reflect.Kind`); `None` where none is noted, as for C types.
+    pub fn go_kind(&self, id: TypeId) -> Option<u64> {
+        let dwarf = self.dwarf().ok()?;
+        let (unit, within) = self.unit_with_entry(&dwarf, usize::try_from(id.0).ok()?).ok()?;
+        let entry = unit.entry(within).ok()?;
+        unsigned(&entry, DW_AT_GO_KIND)
+    }
+
     fn read_type<'a>(
         &'a self,
         dwarf: &'a gimli::Dwarf<Reader<'a>>,

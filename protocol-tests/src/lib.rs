@@ -3,6 +3,7 @@
 //! A test takes a Go program ([`toolchain`]), starts the debug server on it ([`trace`], [`dap_client`], [`rpc_client`]) and reads what comes back. Every wait has a name
 //! and an end, and no process outlives the test that started it ([`child`]). The same scenario played with Delve ([`scenarios`], [`transcripts`]) shows where the two differ ([`differential`]).
 
+pub mod begin_and_end;
 pub mod child;
 pub mod consumer_cost;
 pub mod container;
@@ -11,6 +12,7 @@ pub mod dap_client;
 pub mod differential;
 pub mod executable;
 pub mod failure;
+pub mod headless;
 pub mod measure;
 pub mod moments;
 pub mod normalise;
@@ -19,10 +21,13 @@ pub mod paths;
 pub mod peer;
 pub mod play;
 pub mod rpc_client;
+pub mod rpc_differential;
 pub mod scenarios;
 pub mod service_cost;
 pub mod session_cost;
+pub mod stage;
 pub mod storm;
+pub mod terminal;
 pub mod toolchain;
 pub mod trace;
 pub mod trace_text;

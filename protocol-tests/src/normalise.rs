@@ -115,7 +115,7 @@ impl Normaliser {
     }
 
     /// `1` stays, others are numbered in order of appearance.
-    fn goroutine(&mut self, id: &str) -> String {
+    pub(crate) fn goroutine(&mut self, id: &str) -> String {
         if matches!(id, "0" | "1" | "-1") {
             return id.to_owned();
         }
@@ -123,7 +123,8 @@ impl Normaliser {
         format!("G{}", self.goroutines.entry(id.to_owned()).or_insert(next))
     }
 
-    fn text(&mut self, text: &str) -> String {
+    /// A text without what differs from run to run.
+    pub(crate) fn text(&mut self, text: &str) -> String {
         static PATTERNS: OnceLock<Vec<(Regex, &'static str)>> = OnceLock::new();
         static GOROUTINE: OnceLock<Option<Regex>> = OnceLock::new();
         let patterns = PATTERNS.get_or_init(|| {
@@ -132,6 +133,8 @@ impl Normaliser {
                 (r"0x0*[1-9a-f][0-9a-f]{8,11}\b", "0xADDRESS"),
                 // The same as the runtime's structures hold them, in decimal: the heap from 0xc000000000 on, and mappings.
                 (r"\b(?:82[4-9]\d{9}|1[34]\d{13})\b", "ADDRESS"),
+                // Arguments in a traceback of Go's that the traceback itself doubts: whatever the stack or a register held.
+                (r"(?:0x[0-9a-f]+|0xADDRESS)\?", "?"),
                 // A cut-off text may end within an address.
                 (r"\b0x[0-9a-f]*\.\.\.$", "0xADDRESS..."),
                 (r"\b([Pp]rocess|pid) \d+", "$1 PID"),
@@ -224,6 +227,23 @@ fn settle_runtime_goroutines(items: &mut Vec<Value>) {
     *items = others;
 }
 
+/// Delve names five candidates at most, those that a Go map gives first.
+pub(crate) fn ambiguity_settled(text: &str) -> String {
+    const MOST: usize = 5;
+    let Some((before, rest)) = text.split_once(" ambiguous: ") else {
+        return text.to_owned();
+    };
+    let mut names: Vec<&str> = rest.trim_end_matches('…').split(", ").collect();
+    names.sort_unstable();
+    let listed = if names.len() < MOST {
+        names.join(", ")
+    } else {
+        format!("{} of them", names.len())
+    };
+    let more = if rest.ends_with('…') { "…" } else { "" };
+    format!("{before} ambiguous: {listed}{more}")
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -242,6 +262,7 @@ mod tests {
         );
         assert_eq!(text("unknown goroutine 17"), "unknown goroutine G1");
         assert_eq!(text("unknown goroutine 1"), "unknown goroutine 1");
+        assert_eq!(text("main.f({0x4f1b64?, 0x0?})"), "main.f({?, ?})");
         assert_eq!(text("\t1  0x000000c000012345 in"), "\t1  0xADDRESS in");
     }
 

@@ -5,19 +5,17 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::child::{self, ChildGroup};
+use crate::child::ChildGroup;
 use crate::dap_client::{DapClient, Event, Response, STEP};
-use crate::failure::{Attempt, Failure, Result};
+use crate::failure::Result;
 use crate::normalise::{Normaliser, Session};
-use crate::toolchain::{Build, Built, fixture};
+use crate::stage::Stage;
+use crate::toolchain::{Build, Built};
 
 /// One session with one server.
 pub struct Play {
     client: DapClient,
-    folder: tempfile::TempDir,
-    paths: Vec<(String, String)>,
-    copies: Vec<tempfile::TempDir>,
-    companions: Vec<ChildGroup>,
+    stage: Stage,
     /// The goroutine of the last stop.
     thread: i64,
     /// The frames that were listed last.
@@ -27,14 +25,9 @@ pub struct Play {
 impl Play {
     /// Starts `PROGRAM dap`.
     pub fn begin(program: &Path) -> Result<Play> {
-        let folder = tempfile::tempdir().attempt("making a scratch folder")?;
-        let paths = vec![(folder.path().to_string_lossy().into_owned(), "$SCRATCH".to_owned())];
         Ok(Play {
             client: DapClient::start(program)?,
-            folder,
-            paths,
-            copies: Vec::new(),
-            companions: Vec::new(),
+            stage: Stage::new()?,
             thread: 1,
             frames: Vec::new(),
         })
@@ -45,41 +38,29 @@ impl Play {
         &mut self.client
     }
 
-    /// A folder that goes with the session.
+    /// What stands beside the session.
+    pub fn stage(&mut self) -> &mut Stage {
+        &mut self.stage
+    }
+
+    /// As [`Stage::scratch`].
     pub fn scratch(&self) -> PathBuf {
-        self.folder.path().to_path_buf()
+        self.stage.scratch()
     }
 
-    /// A fixture, whose folder is `$NAME` in what is compared. The play has a copy of the program for itself: a kernel probe in one process of a file swallows
-    /// breakpoints at its instruction in all others of that file, those of a play of the other debugger among them.
+    /// As [`Stage::fixture`].
     pub fn fixture(&mut self, name: &str, build: Build) -> Result<Built> {
-        let built = fixture(name, build)?;
-        let copies = tempfile::tempdir().attempt("making a folder for a copy of the program")?;
-        let program = copies.path().join(name);
-        // By another process: a child that some thread forks meanwhile would hold our file open for writing, and what is open so cannot be executed.
-        let copied = child::run(Command::new("cp").arg(&built.program).arg(&program), STEP)?;
-        if !copied.status.success() {
-            return Err(Failure::new(format!("copying the program: {}", copied.stderr)));
-        }
-        for dir in [&built.dir, copies.path()] {
-            let dir = dir.to_string_lossy().into_owned();
-            self.paths.push((dir, format!("${}", name.to_uppercase())));
-        }
-        self.copies.push(copies);
-        Ok(Built { program, ..built })
+        self.stage.fixture(name, build)
     }
 
-    /// Starts a program beside the session, which ends with it.
+    /// As [`Stage::companion`].
     pub fn companion(&mut self, command: &mut Command) -> Result<i32> {
-        let child = ChildGroup::start(command)?;
-        let pid = child.pid();
-        self.companions.push(child);
-        Ok(pid)
+        self.stage.companion(command)
     }
 
-    /// The companions' processes.
+    /// As [`Stage::companions`].
     pub fn companions(&mut self) -> &mut [ChildGroup] {
-        &mut self.companions
+        self.stage.companions()
     }
 
     /// Sends a request and waits for its answer, whatever it is.
@@ -248,7 +229,7 @@ impl Play {
 
     /// What the server said, comparable with another play of the same scenario.
     pub fn session(&self) -> Result<Session> {
-        Normaliser::new(self.paths.clone()).session(&self.client.received())
+        Normaliser::new(self.stage.paths()).session(&self.client.received())
     }
 }
 

@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::net::TcpStream;
-use std::path::Path;
-use std::process::Command;
+use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -12,7 +10,6 @@ use jsonrpsee::types::Id;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use crate::child::{ChildGroup, Finished};
 use crate::dap_client::STEP;
 use crate::failure::{Attempt, Failure, Result};
 
@@ -35,9 +32,8 @@ fn owned_id<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<I
     Id::deserialize(deserializer).map(Id::into_owned)
 }
 
-/// One connection to a headless server, which the client started.
+/// One connection to a headless server.
 pub struct RpcClient {
-    server: ChildGroup,
     stream: TcpStream,
     incoming: Receiver<std::result::Result<Reply, String>>,
     arrived: HashMap<Id<'static>, Reply>,
@@ -45,23 +41,10 @@ pub struct RpcClient {
 }
 
 impl RpcClient {
-    /// `PROGRAM ARGS --headless --listen=127.0.0.1:0`, once it listens, and a connection to it.
+    /// A connection to `HOST:PORT`.
     #[track_caller]
-    pub fn start(program: &Path, args: &[&str]) -> Result<RpcClient> {
-        let mut command = Command::new(program);
-        command
-            .args(args)
-            .args(["--headless", "--api-version=2", "--listen=127.0.0.1:0"]);
-        let server = ChildGroup::start(&mut command)?;
-        let address = server
-            .stdout
-            .wait_for("the line `API server listening at:`", STEP, |text| {
-                let line = text
-                    .lines()
-                    .find_map(|line| line.strip_prefix("API server listening at: "))?;
-                text.ends_with('\n').then(|| line.trim().to_owned())
-            })?;
-        let stream = TcpStream::connect(&address).attempt(format_args!("connecting to {address}"))?;
+    pub fn connect(address: &str) -> Result<RpcClient> {
+        let stream = TcpStream::connect(address).attempt(format_args!("connecting to {address}"))?;
         stream.set_nodelay(true).attempt("setting TCP_NODELAY")?;
         let reader = stream.try_clone().attempt("cloning the connection")?;
         let (sender, incoming) = channel();
@@ -79,7 +62,6 @@ impl RpcClient {
             }
         });
         Ok(RpcClient {
-            server,
             stream,
             incoming,
             arrived: HashMap::new(),
@@ -90,9 +72,18 @@ impl RpcClient {
     /// Sends a call; its one parameter is an object, as the server's methods want it.
     #[track_caller]
     pub fn send(&mut self, method: &str, parameter: &Value) -> Result<Pending> {
+        self.send_parameters(method, Some(json!([parameter])))
+    }
+
+    /// Sends a call with whatever stands for its parameters, or without any.
+    #[track_caller]
+    pub fn send_parameters(&mut self, method: &str, parameters: Option<Value>) -> Result<Pending> {
         let id = Id::Number(self.sent);
         self.sent += 1;
-        let call = json!({"method": format!("RPCServer.{method}"), "params": [parameter], "id": id});
+        let mut call = json!({"method": format!("RPCServer.{method}"), "id": id});
+        if let Some(parameters) = parameters {
+            call["params"] = parameters;
+        }
         self.stream
             .write_all(format!("{call}\n").as_bytes())
             .attempt(format_args!("sending RPCServer.{method}"))?;
@@ -105,15 +96,30 @@ impl RpcClient {
     /// Waits for the answer to a call; an error that the server answers is the inner `Err`.
     #[track_caller]
     pub fn wait(&mut self, pending: &Pending, limit: Duration) -> Result<std::result::Result<Value, String>> {
+        self.wait_briefly(pending, limit)?.ok_or_else(|| {
+            Failure::new(format!(
+                "waiting for the answer to RPCServer.{}: not within {limit:?}",
+                pending.method
+            ))
+        })
+    }
+
+    /// As [`RpcClient::wait`]; `None` where there is no answer in time.
+    #[track_caller]
+    pub fn wait_briefly(
+        &mut self,
+        pending: &Pending,
+        limit: Duration,
+    ) -> Result<Option<std::result::Result<Value, String>>> {
         let end = Instant::now() + limit;
         let what = format!("waiting for the answer to RPCServer.{}", pending.method);
         loop {
             if let Some(reply) = self.arrived.remove(&pending.id) {
-                return Ok(match reply.error {
+                return Ok(Some(match reply.error {
                     Value::Null => Ok(reply.result),
                     Value::String(text) => Err(text),
                     other => Err(other.to_string()),
-                });
+                }));
             }
             match self
                 .incoming
@@ -121,7 +127,7 @@ impl RpcClient {
             {
                 Ok(Ok(reply)) => drop(self.arrived.insert(reply.id.clone(), reply)),
                 Ok(Err(problem)) => return Err(Failure::new(format!("{what}: {problem}"))),
-                Err(RecvTimeoutError::Timeout) => return Err(Failure::new(format!("{what}: not within {limit:?}"))),
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failure::new(format!("{what}: the connection is closed")));
                 }
@@ -147,10 +153,30 @@ impl RpcClient {
         }
     }
 
-    /// `Detach`, and waits until the server has ended by itself.
+    /// Waits until the server has closed the connection.
     #[track_caller]
-    pub fn detach(mut self, kill: bool) -> Result<Finished> {
-        self.call("Detach", &json!({"Kill": kill}))?;
-        self.server.finish_within(STEP)
+    pub fn until_closed(&mut self, limit: Duration) -> Result<()> {
+        let end = Instant::now() + limit;
+        loop {
+            match self
+                .incoming
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok(Ok(reply)) => drop(self.arrived.insert(reply.id.clone(), reply)),
+                Ok(Err(_)) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(Failure::new(format!(
+                        "the server has not closed the connection within {limit:?}"
+                    )));
+                }
+            }
+        }
+    }
+}
+
+impl Drop for RpcClient {
+    fn drop(&mut self) {
+        // The thread that reads holds the connection, too.
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 }

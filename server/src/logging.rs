@@ -39,7 +39,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
         ],
     ),
     ("dap", &["spelunk::dap"]),
-    ("rpc", &["spelunk::transport"]),
+    ("rpc", &["spelunk::transport", "spelunk::rpc", "spelunk::cli"]),
     ("gdbwire", &[]),
     ("lldbout", &[]),
     ("debuglineerr", &[]),

@@ -3,13 +3,17 @@
 
 use std::process::ExitCode;
 
+mod assembly;
 mod cli;
 mod dap;
 mod debugger;
 mod expr;
+mod host;
 mod inspect;
+mod location;
 mod logging;
 mod process;
+mod rpc;
 mod signals;
 mod toolchain;
 mod trace;

@@ -141,7 +141,7 @@ fn mistakes_are_named_and_end_with_status_1() {
 fn what_is_not_there_yet_says_so() {
     for arguments in [
         &["debug"][..],
-        &["exec", "x", "--headless"],
+        &["exec", "x"],
         &["connect", "x"],
         &["core", "a", "b"],
         &["test"],
@@ -154,6 +154,77 @@ fn what_is_not_there_yet_says_so() {
             "{arguments:?}: {stderr}"
         );
         assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn headless_servers_tell_mistakes_as_delve_does() {
+    for (arguments, out, err) in [
+        (&["exec"][..], "", "Error: you must provide a path to a binary\n"),
+        (&["attach"], "", "Error: you must provide a PID\n"),
+        (&["attach", "abc"], "", "Invalid pid: abc\n"),
+        (
+            &["exec", "x", "--continue"],
+            "",
+            "Error: --continue requires --accept-multiclient\n",
+        ),
+        (
+            &["exec", "x", "-r", "a", "-r", "stdin:b"],
+            "",
+            "redirect error: stdin redirected twice\n",
+        ),
+        (
+            &["exec", "x", "-r", "a", "--tty", "/dev/tty"],
+            "",
+            "Can not use -r and --tty together\n",
+        ),
+        (
+            &["exec", "x", "--listen=127.0.0.1:99999"],
+            "couldn't start listener: ",
+            "",
+        ),
+        (&["exec", "x", "--api-version=3"], "Unknown API version: 3\n", ""),
+        (
+            &["exec", "x", "--api-version=1"],
+            "API server listening at: 127.0.0.1:",
+            "unknown API version\n",
+        ),
+        (
+            &["exec", "/dev/null", "--init=x"],
+            "API server",
+            "Warning: init file ignored with --headless\ncould not launch process: not an executable file\n",
+        ),
+        (
+            &["exec", "/does/not/exist"],
+            "API server",
+            "could not launch process: open /does/not/exist: no such file or directory\n",
+        ),
+        (
+            &["exec", "/bin/true", "--backend=x"],
+            "API server",
+            "could not launch process: unknown backend \"x\"\n",
+        ),
+        (
+            &["exec", "/bin/true", "--wd=/does/not/exist"],
+            "API server",
+            "could not launch process: ",
+        ),
+        (
+            &["attach", "999999999"],
+            "API server",
+            "could not attach to pid 999999999: no such process\n",
+        ),
+    ] {
+        let (status, stdout, stderr) = spelunk(&[arguments, &["--headless"]].concat());
+        assert_eq!(status, Some(1), "{arguments:?}: {stdout} {stderr}");
+        assert!(
+            stdout.starts_with(out) && (stdout.is_empty() == out.is_empty()),
+            "{arguments:?}: {stdout}"
+        );
+        assert!(
+            stderr.starts_with(err) && (stderr.is_empty() == err.is_empty()),
+            "{arguments:?}: {stderr}"
+        );
     }
 }
 

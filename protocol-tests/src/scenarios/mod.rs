@@ -9,10 +9,19 @@ mod launching;
 mod stepping;
 mod values;
 
-use crate::transcripts::Scenario;
+use crate::differential::Protocol;
+use crate::transcripts::{Scenario, Script};
 
-/// All scenarios.
-pub fn all() -> Vec<Scenario> {
+/// The scenarios of one protocol.
+pub fn of(protocol: Protocol) -> Vec<Scenario> {
+    match protocol {
+        Protocol::Dap => dap(),
+        Protocol::Rpc => crate::rpc_differential::all(),
+        Protocol::Terminal => crate::terminal::all(),
+    }
+}
+
+fn dap() -> Vec<Scenario> {
     [
         launching::SCENARIOS,
         breakpoints::SCENARIOS,
@@ -28,5 +37,8 @@ pub fn all() -> Vec<Scenario> {
 
 /// A scenario, by the name of its function's subject.
 const fn scenario(name: &'static str, play: fn(&mut crate::play::Play) -> crate::failure::Result<()>) -> Scenario {
-    Scenario { name, play }
+    Scenario {
+        name,
+        script: Script::Dap(play),
+    }
 }

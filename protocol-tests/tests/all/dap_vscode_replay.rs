@@ -175,7 +175,8 @@ impl Replay {
                 command,
                 arguments,
             } => {
-                let ours = self.client.send(command, self.arguments(arguments))?;
+                let arguments = self.arguments(arguments);
+                let ours = self.client.send(command, arguments)?;
                 self.sequence.insert(*seq, ours);
                 Ok(())
             }

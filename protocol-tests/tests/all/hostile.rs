@@ -9,7 +9,8 @@ use object::{Object, ObjectSection};
 use protocol_tests::corpus::Numbers;
 use protocol_tests::dap_client::{DapClient, STEP, SourceBreakpoint};
 use protocol_tests::executable::write_executable;
-use protocol_tests::failure::Result;
+use protocol_tests::failure::{Attempt, Result};
+use protocol_tests::headless::Headless;
 use protocol_tests::paths;
 use protocol_tests::toolchain::{Build, fixture};
 use protocol_tests::trace::Tracer;
@@ -265,5 +266,95 @@ fn random_looks_at_a_stopped_program_are_all_answered() -> Result<()> {
         let errors = client.server().stderr.text();
         assert!(!errors.contains("panicked"), "SPELUNK_FUZZ_SEED={seed}: {errors}");
         client.request("disconnect", json!({})).map(drop)
+    })
+}
+
+#[test]
+fn random_calls_over_json_rpc_are_all_answered() -> Result<()> {
+    const METHODS: [&str; 18] = [
+        "State",
+        "ListGoroutines",
+        "Stacktrace",
+        "Eval",
+        "Set",
+        "ListLocalVars",
+        "ListFunctionArgs",
+        "ListRegisters",
+        "ListSources",
+        "ListFunctions",
+        "FindLocation",
+        "Disassemble",
+        "ExamineMemory",
+        "CreateBreakpoint",
+        "AmendBreakpoint",
+        "ClearBreakpoint",
+        "ListThreads",
+        "Nonsense",
+    ];
+    const NAMES: [&str; 16] = [
+        "Id",
+        "Scope",
+        "GoroutineID",
+        "Frame",
+        "Expr",
+        "Symbol",
+        "Value",
+        "Breakpoint",
+        "file",
+        "line",
+        "functionName",
+        "Cond",
+        "Loc",
+        "Address",
+        "Length",
+        "Count",
+    ];
+    let program = fixture("kinds", Build::NoOpt)?.program;
+    for_a_while(|seed| {
+        let mut numbers = Numbers::new(seed);
+        let mut server = Headless::start(
+            &paths::spelunk()?,
+            "exec",
+            &["--accept-multiclient", &program.to_string_lossy()],
+        )?;
+        // Whoever sends what is no request hurts nobody but himself.
+        for first in ["{", "POST / HTTP/1.1\r\n", "Content-Length: ", "\u{0}", "null"] {
+            let mut bytes = first.as_bytes().to_vec();
+            bytes.extend((0..numbers.below(300)).map(|_| numbers.next() as u8));
+            let mut stream = std::net::TcpStream::connect(&server.address).attempt("connecting")?;
+            let _ = std::io::Write::write_all(&mut stream, &bytes);
+        }
+        let mut client = server.connect()?;
+        client.call(
+            "CreateBreakpoint",
+            &json!({"Breakpoint": {"functionName": "main.main"}}),
+        )?;
+        client.call("Command", &json!({"name": "continue"}))?;
+        for _ in 0..40 {
+            let method = *numbers.pick(&METHODS);
+            let fields: serde_json::Map<String, Value> = (0..numbers.below(6))
+                .map(|_| {
+                    let name = (*numbers.pick(&NAMES)).to_owned();
+                    let value = match numbers.below(3) {
+                        0 => json!(expression(&mut numbers)),
+                        1 => json!({"GoroutineID": -1, "Frame": numbers.below(3), *numbers.pick(&NAMES): anything(&mut numbers, 1)}),
+                        _ => anything(&mut numbers, 2),
+                    };
+                    (name, value)
+                })
+                .collect();
+            let pending = client.send(method, &Value::Object(fields.clone()))?;
+            client.wait(&pending, STEP).map(drop).map_err(|failure| {
+                protocol_tests::failure::Failure::new(format!(
+                    "SPELUNK_FUZZ_SEED={seed}: {method} {fields:?}: {failure}"
+                ))
+            })?;
+        }
+        let errors = server.server.stderr.text();
+        assert!(!errors.contains("panicked"), "SPELUNK_FUZZ_SEED={seed}: {errors}");
+        client.call("Detach", &json!({"Kill": true}))?;
+        let ended = server.server.finish_within(STEP)?;
+        assert_eq!(ended.code(), 0, "SPELUNK_FUZZ_SEED={seed}: {}", ended.stderr);
+        Ok(())
     })
 }

@@ -2,8 +2,8 @@
 
 use protocol_tests::dap_client::STEP;
 use protocol_tests::failure::Result;
+use protocol_tests::headless::Headless;
 use protocol_tests::peer;
-use protocol_tests::rpc_client::RpcClient;
 use protocol_tests::toolchain::{Build, fixture};
 use serde_json::json;
 
@@ -13,7 +13,8 @@ fn calls_are_pipelined_and_errors_are_told() -> Result<()> {
         return Ok(());
     };
     let program = fixture("counter", Build::NoOpt)?.program;
-    let mut client = RpcClient::start(&dlv, &["exec", &program.to_string_lossy()])?;
+    let server = Headless::start(&dlv, "exec", &[&program.to_string_lossy()])?;
+    let mut client = server.connect()?;
     assert_eq!(
         client.refused("Nonsense", &json!({}))?,
         "unknown method: RPCServer.Nonsense"
@@ -35,7 +36,8 @@ fn calls_are_pipelined_and_errors_are_told() -> Result<()> {
     client.call("Command", &json!({"name": "halt"}))?;
     let stopped = client.wait(&running, STEP)?.expect("the stop");
     assert_eq!(stopped["State"]["Running"], false, "{stopped}");
-    let ended = client.detach(true)?;
+    client.call("Detach", &json!({"Kill": true}))?;
+    let ended = server.finish()?;
     assert_eq!(ended.code(), 0, "{}", ended.stderr);
     Ok(())
 }

@@ -38,6 +38,12 @@ pub(super) struct Global {
     /// Allows interactive sessions that don't have a terminal as stdin, stdout and stderr.
     #[arg(long, global = true, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, hide_default_value = true)]
     pub(super) allow_non_terminal_interactive: bool,
+    /// Lets web pages of this origin, such as `http://localhost:3000`, call a headless server over HTTP and WebSocket; "*" lets all. (spelunk only)
+    #[arg(long, global = true, value_name = "stringArray")]
+    pub(super) allow_origin: Vec<String>,
+    /// Lets clients of a headless server subscribe to what the program writes, which then is a pipe to it; it is still written to the server's own output. (spelunk only)
+    #[arg(long, global = true, default_value = "false", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, hide_default_value = true)]
+    pub(super) capture_output: bool,
     /// Selects JSON-RPC API version when headless. The only valid value is 2.
     #[arg(long, global = true, default_value = "2", value_parser = integer, value_name = "int", allow_negative_numbers = true)]
     pub(super) api_version: i64,

@@ -2,8 +2,6 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::arguments::{DapFlags, Global};
 use super::guardian;
 use crate::{
@@ -29,19 +27,13 @@ pub(super) fn run(global: &Global, flags: &DapFlags) -> ExitCode {
 
 async fn serve(global: &Global, flags: &DapFlags) -> ExitCode {
     // Handlers come first, so that a signal during the set-up ends the server properly as well.
-    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        (Err(error), _) | (_, Err(error)) => {
-            eprintln!("could not set up signal handling: {error}");
+    let mut interrupted = match super::interrupted() {
+        Ok(interrupted) => Box::pin(interrupted),
+        Err(text) => {
+            eprintln!("{text}");
             return ExitCode::FAILURE;
         }
     };
-    let mut interrupted = Box::pin(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    });
     let connection = tokio::select! {
         connection = connect(global, flags) => connection,
         () = &mut interrupted => return ExitCode::SUCCESS,

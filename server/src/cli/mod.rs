@@ -5,6 +5,7 @@ mod dap;
 mod doctor;
 mod go_values;
 mod guardian;
+mod headless;
 mod problems;
 mod topics;
 pub(crate) mod trace;
@@ -14,6 +15,7 @@ mod version;
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{logging, toolchain};
 use arguments::{Arguments, Command};
@@ -73,8 +75,26 @@ fn dispatch(name: &'static str, arguments: Arguments) -> ExitCode {
     match command {
         Command::Dap(flags) => dap::run(&global, &flags),
         Command::Trace(flags) => trace::run(&global, flags),
-        command => unavailable::refuse(name, &global, &command),
+        Command::Attach(_) | Command::Debug(_) | Command::Exec(_) | Command::Test(_)
+            if global.headless == Some(true) =>
+        {
+            headless::run(&global, command)
+        }
+        command => unavailable::refuse(name, &command),
     }
+}
+
+/// Done when the server is told to end by SIGINT or SIGTERM; both are caught from the call on. An error is a sentence.
+fn interrupted() -> Result<impl Future<Output = ()>, String> {
+    let failed = |error: std::io::Error| format!("could not set up signal handling: {error}");
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
 /// `substitute-path-guess-helper`: what an editor hands back with `guessSubstitutePath`.

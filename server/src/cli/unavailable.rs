@@ -2,15 +2,22 @@
 
 use std::process::ExitCode;
 
-use super::arguments::{Command, Global};
+use super::arguments::Command;
 
 /// Refuses a command, after the mistakes that Delve would report first.
-pub(super) fn refuse(name: &str, global: &Global, command: &Command) -> ExitCode {
-    let how = if global.headless == Some(true) {
-        "the headless server"
-    } else {
-        "the interactive terminal"
+pub(super) fn refuse(name: &str, command: &Command) -> ExitCode {
+    let continues = match command {
+        Command::Attach(flags) => flags.continue_on_start,
+        Command::Exec(flags) => flags.target.continue_on_start,
+        Command::Debug(flags) => flags.target.continue_on_start,
+        _ => false,
     };
+    if continues {
+        eprintln!("Error: --continue only works with --headless; use an init file");
+        return ExitCode::FAILURE;
+    }
+    let headless =
+        |command: &str| format!("`{name} {command} --headless` serves editors and `dlv connect`, which has a terminal");
     let (mistake, what, instead) = match command {
         Command::Attach(flags) => {
             let pid = flags.arguments.first();
@@ -19,48 +26,22 @@ pub(super) fn refuse(name: &str, global: &Global, command: &Command) -> ExitCode
                 Some(pid) if pid.parse::<i32>().is_err() => Some(format!("Invalid pid: {pid}")),
                 _ => None,
             };
-            (
-                mistake,
-                "attach",
-                format!(
-                    "`{name} trace -p PID REGEXP` traces a running process, and `{name} dap` lets an editor attach to it"
-                ),
-            )
+            (mistake, "attach", headless("attach"))
         }
         Command::Exec(flags) => {
-            let mistake = flags
-                .target
-                .arguments
-                .is_empty()
+            let arguments = (&flags.target.arguments, &flags.target.target_arguments);
+            let mistake = (arguments.0.is_empty() && arguments.1.is_empty())
                 .then(|| "Error: you must provide a path to a binary".to_owned());
-            (
-                mistake,
-                "exec",
-                format!(
-                    "`{name} trace --exec BINARY REGEXP` traces a binary, and `{name} dap` lets an editor launch it"
-                ),
-            )
+            (mistake, "exec", headless("exec"))
         }
-        Command::Debug(_) => (
-            None,
-            "debug",
-            format!(
-                "`{name} trace PACKAGE REGEXP` builds and traces, and `{name} dap` lets an editor build and launch"
-            ),
-        ),
-        Command::Test(_) => (
-            None,
-            "test",
-            format!(
-                "`{name} trace --test PACKAGE REGEXP` builds and traces tests, and `{name} dap` lets an editor launch them"
-            ),
-        ),
+        Command::Debug(_) => (None, "debug", headless("debug")),
+        Command::Test(_) => (None, "test", headless("test")),
         Command::Connect(flags) => {
             let mistake = flags
                 .arguments
                 .is_empty()
                 .then(|| "Error: you must provide an address as the first argument".to_owned());
-            (mistake, "connect", format!("`{name} dap` serves editors"))
+            (mistake, "connect", "`dlv connect` works with its servers".to_owned())
         }
         Command::Core(flags) => {
             let mistake = (flags.arguments.len() != 2)
@@ -85,10 +66,9 @@ pub(super) fn refuse(name: &str, global: &Global, command: &Command) -> ExitCode
         Command::Core(_) | Command::Replay(_) => {
             eprintln!("`{name} {what}` is not available in this version of spelunk; {instead}.");
         }
-        Command::Connect(_) => eprintln!(
+        _ => eprintln!(
             "`{name} {what}` needs the interactive terminal, which is not available in this version of spelunk; {instead}."
         ),
-        _ => eprintln!("`{name} {what}` needs {how}, which is not available in this version of spelunk; {instead}."),
     }
     ExitCode::FAILURE
 }

@@ -67,6 +67,7 @@ impl Look<'_> {
         FrameRef {
             whose: self.selected(),
             frame: 0,
+            deferred: 0,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
 
 /// A program under debug.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Debuggee {
     /// Its process id.
     pub(crate) pid: i32,
@@ -18,6 +19,8 @@ pub(crate) struct Debuggee {
     pub(crate) state: State,
     /// Whether it stays where it is after `configurationDone`, until `continue`.
     pub(crate) stop_on_entry: bool,
+    /// Whether it runs while the client configures the session.
+    pub(crate) runs_meanwhile: bool,
     /// Whether `pause` was asked for since it was let run.
     pub(crate) pause_requested: bool,
     /// Whether a step waits to be carried on.
@@ -46,12 +49,17 @@ pub(crate) enum Origin {
     /// It was started, and ends with the session.
     Launched {
         /// How.
-        spec: LaunchSpec,
+        spec: Box<LaunchSpec>,
         /// What it was built from, when the session built it.
         build: Option<Box<Build>>,
     },
     /// It was running, and goes on after the session.
     Attached,
+    /// A headless server debugs it, for this client and others.
+    Remote {
+        /// Whether it was running before the server.
+        attached: bool,
+    },
 }
 
 /// Where a program stands.
@@ -76,6 +84,7 @@ impl Debuggee {
             pid,
             state: State::Configuring,
             stop_on_entry: false,
+            runs_meanwhile: matches!(origin, Origin::Attached),
             pause_requested: false,
             step_interrupted: false,
             failure: None,
@@ -91,7 +100,7 @@ impl Debuggee {
 
     /// Whether it was running before the session.
     pub(crate) fn is_attached(&self) -> bool {
-        matches!(self.origin, Origin::Attached)
+        matches!(self.origin, Origin::Attached | Origin::Remote { attached: true })
     }
 
     /// What is said about a program that is gone, in Delve's words.

@@ -46,6 +46,14 @@ impl Events {
         sender
     }
 
+    /// Begins anew, for a target that has told others already.
+    pub(crate) fn listen(&mut self, receiver: EventReceiver) {
+        *self = Events {
+            receiver: Some(receiver),
+            ..Events::default()
+        };
+    }
+
     /// Says that the target's last event has been sent: [`Events::next_of_last`] ends after it, even if the target keeps its sender.
     pub(crate) fn close(&mut self) {
         if let Some(receiver) = &mut self.receiver {
@@ -86,6 +94,9 @@ impl Events {
     }
 
     fn hold(&mut self, event: Event) {
+        if matches!(event, Event::Traced(_)) {
+            return;
+        }
         let messages = match &event {
             Event::Log { .. } => 1,
             Event::Backlog(messages) => messages.len(),
@@ -155,6 +166,8 @@ impl Session {
                 file,
                 line,
             } => self.log(log_line(goroutine, &text), Some((&file, line))),
+            // Tracepoints are another client's, who is told of them.
+            Event::Traced(_) => {}
             Event::Backlog(messages) => self.tell_backlog(&messages),
             Event::Suppressed(left_out) => {
                 self.tell_suppressed(&left_out, "they came faster than they could be sent");
@@ -168,6 +181,7 @@ impl Session {
                 self.program_output(OutputEventCategory::Stderr, text);
             }
             Event::Stopped(stop) => self.on_stopped(stop).await,
+            Event::Resumed => self.on_resumed_by_another(),
             Event::Notice(text) => self.out.console(&text),
             Event::Warning(text) => self.out.output(OutputEventCategory::Important, format!("{text}\n")),
             Event::BreakpointChanged(state) => self.tell_breakpoint(&state),

@@ -21,6 +21,7 @@ mod message;
 mod outgoing;
 mod parts;
 mod present;
+mod remote;
 mod requests;
 mod session;
 #[cfg(test)]
@@ -32,6 +33,6 @@ mod target;
 mod utf8;
 mod worker;
 
-pub(crate) use session::serve;
+pub(crate) use session::{serve, serve_remote};
 pub(crate) use settings::Settings;
 pub(crate) use target::Engine;

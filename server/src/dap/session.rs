@@ -17,10 +17,15 @@ use super::{
     outgoing::Outgoing,
     requests::no_debug::NoDebugProcess,
     settings::Settings,
-    target::{Launcher, Target},
+    target::{Engine, Launcher, Target},
     worker::{Worker, WorkerGone},
 };
-use crate::{debugger::Event, toolchain::Binary, transport::Connection};
+use crate::{
+    debugger::Event,
+    host::{Host, Status},
+    toolchain::Binary,
+    transport::Connection,
+};
 
 /// How much may gather before it is sent although more is waiting.
 const BATCH: usize = 64 * 1024;
@@ -60,6 +65,8 @@ pub(crate) struct Session {
     pub(crate) binary: Option<Binary>,
     /// Cancelled when the client hangs up.
     pub(crate) gone: CancellationToken,
+    /// The target that a headless server shares between its clients.
+    pub(crate) host: Option<Arc<Host>>,
     pub(super) worker: Worker,
 }
 
@@ -69,6 +76,27 @@ pub(crate) async fn serve(
     launcher: Arc<dyn Launcher>,
     settings: Settings,
     interrupted: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    serve_with(connection, launcher, settings, interrupted, None).await
+}
+
+/// Serves a client of a headless server, until it disconnects, hangs up, or `interrupted` is done. The target is the server's, and is ended with a client
+/// only if that is the only one there can be, or wishes it.
+pub(crate) async fn serve_remote(
+    connection: Connection,
+    host: Arc<Host>,
+    settings: Settings,
+    interrupted: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    serve_with(connection, Arc::new(Engine), settings, interrupted, Some(host)).await
+}
+
+async fn serve_with(
+    connection: Connection,
+    launcher: Arc<dyn Launcher>,
+    settings: Settings,
+    interrupted: impl Future<Output = ()>,
+    host: Option<Arc<Host>>,
 ) -> std::io::Result<()> {
     let (reader, writer) = tokio::io::split(connection.stream);
     let gone = CancellationToken::new();
@@ -82,6 +110,7 @@ pub(crate) async fn serve(
         directory: std::env::current_dir()?,
         binary: None,
         gone: gone.clone(),
+        host,
         worker: Worker::start()?,
     };
     let (sender, mut frames) = mpsc::channel(16);
@@ -96,6 +125,12 @@ pub(crate) async fn serve(
     session.shut_down(by_signal).await;
     if let Err(error) = session.out.close().await {
         tracing::debug!("the client did not read to the end: {error}");
+    }
+    // Whoever has ended the target has its answer now.
+    if let Some(host) = &session.host
+        && host.status() == Status::Detached
+    {
+        host.over().cancel();
     }
     Ok(())
 }

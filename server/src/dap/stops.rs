@@ -46,7 +46,11 @@ impl Session {
             Some((expression, known)) => {
                 let look = move |bench: &mut Bench| {
                     let target = bench.target.as_deref()?;
-                    let frame = FrameRef { whose, frame: 0 };
+                    let frame = FrameRef {
+                        whose,
+                        frame: 0,
+                        deferred: 0,
+                    };
                     let found = target.evaluate(frame, expression, LoadConfig::DAP).ok();
                     found.map_or(known, |value| constant_text(&value))
                 };

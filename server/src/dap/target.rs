@@ -217,7 +217,7 @@ impl Target for Session {
     }
 
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {
-        Session::end(*self, how);
+        Session::end(&self, how);
         Ok(())
     }
 }

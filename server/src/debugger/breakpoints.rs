@@ -3,14 +3,17 @@
 //! Architecture invariant: the user's breakpoint is not the address. A breakpoint owns its places: one for each body and inlined copy of its line or
 //! function. Its hits are counted here, whatever carried them.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use spelunk_bpf::{CounterId, Link, SiteId};
 use spelunk_dwarf::{Binary, FileAddr, Function, LoadBias};
 
 use super::function_location::find_function;
 use super::hit_condition::HitCondition;
+use super::recording::CallEnd;
+use super::request::{BreakpointPlace, BreakpointTerms, LocationExpression, Shown};
 use super::{
     BreakpointId, BreakpointState, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, SourceBreakpoint,
 };
@@ -71,6 +74,17 @@ pub(super) enum Origin {
     Function(String),
     /// An instruction.
     Instruction(FileAddr),
+    /// Made by itself rather than with a group: see [`Placed`].
+    Single,
+}
+
+/// Where a breakpoint that was made by itself is to lie.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    /// Where.
+    pub(super) place: BreakpointPlace,
+    /// Where, if the place is nowhere.
+    pub(super) expression: Option<LocationExpression>,
 }
 
 /// A group of origins that a client replaces as a whole.
@@ -222,6 +236,17 @@ pub(super) enum Carrier {
     Probes(Planted),
 }
 
+/// How often each goroutine has hit a breakpoint, counted by whoever sees the hits.
+pub(super) type GoroutineHits = Arc<Mutex<BTreeMap<i64, u64>>>;
+
+/// Counts a hit of a goroutine; answers its number.
+pub(super) fn count_of_goroutine(hits: &GoroutineHits, goroutine: i64) -> u64 {
+    let mut hits = hits.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = hits.entry(goroutine).or_default();
+    *count += 1;
+    *count
+}
+
 /// A breakpoint as its user thinks of it.
 pub(super) struct Logical {
     /// Its number.
@@ -246,6 +271,18 @@ pub(super) struct Logical {
     pub(super) switched_off: Option<String>,
     /// What its client should know of it although it acts.
     pub(super) message: Option<String>,
+    /// Where it is to lie, of one that was made by itself.
+    pub(super) placed: Option<Box<Placed>>,
+    /// What else its client has said of it.
+    pub(super) extra: BreakpointTerms,
+    /// Which end of calls it records, of one that is no breakpoint to anybody.
+    pub(super) recorded: Option<CallEnd>,
+    /// Whether it is switched on.
+    pub(super) enabled: bool,
+    /// How often each goroutine has hit it.
+    pub(super) by_goroutine: GoroutineHits,
+    /// What it is called by where it lies, of one that was made by itself.
+    pub(super) shown: Shown,
 }
 
 impl Logical {
@@ -254,9 +291,23 @@ impl Logical {
         self.parsed.log.is_none()
     }
 
+    /// Whether its passings are to be told without a stop: where the kernel can collect what is wanted of them.
+    pub(super) fn is_traced(&self) -> bool {
+        self.extra.is_trace() && self.extra.fits_into_a_record()
+    }
+
+    /// Whether a thread that its probe meets is to be stopped.
+    pub(super) fn stops_by_probes(&self) -> bool {
+        self.stops() && !self.is_traced()
+    }
+
     /// Whether the kernel can spare the program stops: where it logs, and where it does not act at each passing.
     pub(super) fn gains_by_probes(&self) -> bool {
-        !self.stops() || self.parsed.condition.is_some() || self.parsed.hit_condition.is_some()
+        if self.origin == Origin::Single && self.parsed.hit_condition.is_some() {
+            // The kernel does not tell which goroutines the hits are of that it lets pass, and the client asks for that.
+            return false;
+        }
+        self.is_traced() || !self.stops() || self.parsed.condition.is_some() || self.parsed.hit_condition.is_some()
     }
 
     /// What a client is told of it.
@@ -290,10 +341,23 @@ pub(super) struct Breakpoints {
 }
 
 impl Breakpoints {
-    /// A number that no breakpoint has had.
+    /// A number that no breakpoint has.
     pub(super) fn next_id(&mut self) -> BreakpointId {
         self.last_id += 1;
+        while self.get(BreakpointId(self.last_id)).is_some() {
+            self.last_id += 1;
+        }
         BreakpointId(self.last_id)
+    }
+
+    /// The number that was given last.
+    pub(super) fn last_id(&self) -> i64 {
+        self.last_id
+    }
+
+    /// Goes on counting from a number that a client has chosen.
+    pub(super) fn count_from(&mut self, id: BreakpointId) {
+        self.last_id = id.0;
     }
 
     /// A breakpoint by its number.
@@ -309,6 +373,11 @@ impl Breakpoints {
     /// All of them, in the order they were set.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Logical> {
         self.all.iter()
+    }
+
+    /// Those that clients know, in the order of their numbers.
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Logical> {
+        self.all.iter().filter(|logical| logical.recorded.is_none())
     }
 
     /// The numbers of all, in the order they were set.
@@ -370,6 +439,7 @@ pub(super) fn find_places(binary: &Binary, origin: &Origin) -> Result<Vec<FileAd
                 "invalid address {addr:#x}: no function has an instruction there"
             )),
         },
+        Origin::Single => Err("the place of this breakpoint is not known here".to_owned()),
     }
 }
 

@@ -34,7 +34,8 @@ impl CodeCache {
 }
 
 impl Code {
-    fn decode(binary: &Binary, function: &Function) -> Code {
+    /// A function's code, from the file.
+    pub(super) fn decode(binary: &Binary, function: &Function) -> Code {
         let size = function.size();
         let bytes = usize::try_from(size)
             .ok()

@@ -15,10 +15,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select, unbounded};
 use spelunk_dwarf::{Binary, CfaRule, FileAddr, LoadBias, ProcAddr, RuntimeLayout};
 
+use super::breakpoint_views::OwnBreakpoint;
 use super::breakpoints::{Breakpoints, Planted};
 use super::closing::Closing;
 use super::code::CodeCache;
-use super::defers::DeferLayout;
 use super::guard::{Guard, Tripped};
 use super::inspection::Seen;
 use super::landing::LineCache;
@@ -28,7 +28,8 @@ use super::probes::Probes;
 use super::sites::Sites;
 use super::stepping::Step;
 use super::temporary::Returning;
-use super::{DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop};
+use super::{BreakpointId, DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop};
+use crate::inspect::DeferLayout;
 use crate::inspect::Tid;
 use crate::process::{ExitStatus, Inferior, Kicker, Launched, ProcessEvent};
 use crate::value::Memory;
@@ -86,6 +87,10 @@ pub(super) struct Control {
     pub(super) stop: Option<Stop>,
     /// What was looked at during this stop.
     pub(super) seen: Seen,
+    /// Threads that have come to breakpoints and have not gone on, and to which of these they are held by.
+    pub(super) standing: HashMap<Tid, Vec<BreakpointId>>,
+    /// What is known of the debugger's own breakpoints beside their places, by their number.
+    pub(super) own: HashMap<BreakpointId, OwnBreakpoint>,
     /// For a step that has just arrived from a function: the thread, and the function.
     pub(super) arrived_from: Option<(Tid, Returning)>,
     /// Events that came while something else was waited for.
@@ -103,6 +108,8 @@ pub(super) struct Control {
     pub(super) exit: Receiver<ExitStatus>,
     pub(super) kicker: KickerSlot,
     pub(super) ended: bool,
+    /// With which status the target has exited.
+    pub(super) exited_with: Option<i32>,
     /// What probes may do.
     pub(super) limits: ProbeLimits,
     /// Looks after what they cost, where that is limited.
@@ -158,6 +165,8 @@ impl Control {
             step: None,
             stop: None,
             seen: Seen::default(),
+            standing: HashMap::new(),
+            own: HashMap::new(),
             events: start.events,
             refused: None,
             was_launched,
@@ -168,6 +177,7 @@ impl Control {
             exit: start.exit,
             kicker: start.kicker,
             ended: false,
+            exited_with: None,
             limits: ProbeLimits::default(),
             guard: None,
             tripping,

@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::breakpoints::Carrier;
+use super::breakpoints::{Carrier, Hits};
 use super::control::{Control, Phase, WATCH};
 use super::sites::Sites;
 use super::{EndWith, Event};
@@ -53,16 +53,21 @@ impl Control {
         self.phase = Phase::Running;
     }
 
-    /// Forgets all breakpoints and what they sit on, without touching the target.
+    /// Forgets what breakpoints sit on, without touching the target. What they were is kept: clients look at it after the program's end, too.
     pub(super) fn forget_all(&mut self) {
         self.unwatch_exceptions();
         for id in self.breakpoints.ids() {
-            if let Some(logical) = self.breakpoints.remove(id)
-                && let Carrier::Probes(planted) = logical.carrier
-            {
+            let Some(mut logical) = self.breakpoints.remove(id) else {
+                continue;
+            };
+            if let Carrier::Probes(planted) = std::mem::replace(&mut logical.carrier, Carrier::Nothing) {
                 self.uproot(planted);
             }
+            // The kernel's table goes with the probes.
+            logical.hits = Hits::Here(self.hits_of(&logical));
+            self.breakpoints.put_back(logical);
         }
+        self.standing.clear();
         self.stopped_by_probe.clear();
         self.sites = Sites::default();
         self.step = None;
@@ -97,6 +102,7 @@ impl Control {
             (_, status) => status,
         };
         let status = status.number();
+        self.exited_with = status;
         let _ = self.events.send(Event::Exited { pid: self.pid, status });
     }
 

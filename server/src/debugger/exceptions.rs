@@ -9,6 +9,9 @@ use super::hits::Passer;
 use crate::inspect::FrameScope;
 use crate::value::{LoadConfig, Style};
 
+/// What a program calls to stop itself under a debugger.
+pub(super) const BREAKPOINT: &str = "runtime.Breakpoint";
+
 impl Control {
     /// Puts the sites of the exception breakpoints where they are wanted.
     pub(super) fn set_exceptions(&mut self) {
@@ -34,8 +37,11 @@ impl Control {
     /// Has a kernel probe stop the untraced program at the exceptions that are wanted. The error says why there is none.
     pub(super) fn watch_exceptions(&mut self) -> Result<(), String> {
         let binary = std::sync::Arc::clone(&self.binary);
+        // One that was attached to is not made to stop by its own breakpoints: without a debugger it would have died as well.
+        let own = binary.function_named(BREAKPOINT).filter(|_| self.was_launched);
         let functions: Vec<_> = wanted_exceptions(self.exceptions)
             .flat_map(|exception| exception.functions(&binary))
+            .chain(own)
             .collect();
         self.unwatch_exceptions();
         if !functions.is_empty() {

@@ -1,5 +1,6 @@
 //! Hit conditions: how often a breakpoint must have been passed before it acts.
 
+use std::fmt;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -107,6 +108,22 @@ impl HitCondition {
             Comparison::Multiple => self.number != 0,
             Comparison::NotEqual | Comparison::Greater | Comparison::GreaterOrEqual => true,
         }
+    }
+}
+
+impl fmt::Display for HitCondition {
+    /// As Delve writes what it has understood: the operator, a space, the number.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operator = match self.comparison {
+            Comparison::Equal => "==",
+            Comparison::NotEqual => "!=",
+            Comparison::Greater => ">",
+            Comparison::Less => "<",
+            Comparison::GreaterOrEqual => ">=",
+            Comparison::LessOrEqual => "<=",
+            Comparison::Multiple => "%",
+        };
+        write!(f, "{operator} {}", self.number)
     }
 }
 

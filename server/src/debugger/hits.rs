@@ -5,7 +5,7 @@
 
 use spelunk_dwarf::{CfaRule, FileAddr, ProcAddr};
 
-use super::breakpoints::{Exception, Hits};
+use super::breakpoints::{Exception, Hits, count_of_goroutine};
 use super::control::{Control, Phase};
 use super::probe_stops::is_own;
 use super::temporary::{Follow, FrameIs, Kind, Returning, Temporary};
@@ -83,6 +83,7 @@ impl Control {
 
     /// Lets one thread go on.
     pub(super) fn resume_thread(&mut self, thread: Tid) {
+        self.standing.remove(&thread);
         let Some(inferior) = self.inferior.as_mut() else { return };
         if let Err(error) = inferior.resume(thread, false) {
             // A thread that was killed meanwhile is told of by its own event.
@@ -132,6 +133,8 @@ impl Control {
         let Some(passer) = self.passer(thread, addr) else {
             return Outcome::GoOn;
         };
+        // Whoever was judged here is not judged again before it has gone on.
+        let is_judged = !arrived.is_empty();
         let mut at = Vec::new();
         let mut failure = None;
         for Arrived { id, decided } in arrived {
@@ -139,8 +142,14 @@ impl Control {
                 Ok(true) => at.push(id),
                 Ok(false) => {}
                 // A condition that cannot be evaluated stops the program, and the client is told why, as Delve does.
-                Err(why) => failure = failure.or(Some(why)),
+                Err(why) => {
+                    at.push(id);
+                    failure = failure.or(Some(why));
+                }
             }
+        }
+        if is_judged {
+            self.standing.insert(thread, at.clone());
         }
         let arrival = self.passes_temporaries(&passer, &temporaries);
         if let Some(step) = &mut self.step
@@ -192,21 +201,38 @@ impl Control {
     /// Whether a breakpoint acts on this passing and is to stop the program. A logpoint logs, and does not. What the kernel has found true is looked at again:
     /// other threads may have changed what it has seen.
     fn passes_breakpoint(&mut self, passer: &Passer, id: BreakpointId, decided: bool) -> Result<bool, String> {
+        let goroutine = passer.goroutine.as_ref().map(|goroutine| goroutine.id);
         let Some(logical) = self.breakpoints.get(id) else {
             // The debugger's own have no terms. Any other was taken out after the thread had come to it.
+            if is_own(id) {
+                let tally = &mut self.own.entry(id).or_default().hits;
+                tally.total += 1;
+                if let Some(goroutine) = goroutine {
+                    *tally.by_goroutine.entry(goroutine).or_default() += 1;
+                }
+            }
             return Ok(is_own(id));
         };
-        if let Some(condition) = logical.parsed.condition.clone()
-            && !self.holds(passer, &condition)?
-        {
+        let condition = logical.parsed.condition.clone();
+        let held = condition.map_or(Ok(true), |condition| self.holds(passer, &condition));
+        if held == Ok(false) {
             return Ok(false);
         }
-        if !decided && !self.count_hit(id) {
+        // One that has no value counts as one that holds, as in Delve.
+        let of_goroutine = self.count_hit_of(id, goroutine);
+        if !decided && !self.count_hit(id, of_goroutine) {
             return Ok(false);
         }
+        held?;
         let Some(logical) = self.breakpoints.get(id) else {
             return Ok(false);
         };
+        if logical.recorded.is_some() {
+            // What else stops here has taken its probe away meanwhile.
+            let (file, line) = logical.at.clone().unwrap_or_default();
+            self.events.suppress(&file, line, 1);
+            return Ok(false);
+        }
         if logical.stops() {
             return Ok(true);
         }
@@ -214,8 +240,14 @@ impl Control {
         Ok(false)
     }
 
-    /// Counts a hit; answers whether the breakpoint acts on it by its hit condition.
-    fn count_hit(&mut self, id: BreakpointId) -> bool {
+    /// Counts a hit of a goroutine; answers its number, where there is a goroutine.
+    fn count_hit_of(&self, id: BreakpointId, goroutine: Option<i64>) -> Option<u64> {
+        let logical = self.breakpoints.get(id)?;
+        Some(count_of_goroutine(&logical.by_goroutine, goroutine?))
+    }
+
+    /// Counts a hit, which is the goroutine's `of_goroutine`th; answers whether the breakpoint acts on it by its hit condition.
+    fn count_hit(&mut self, id: BreakpointId, of_goroutine: Option<u64>) -> bool {
         let Some(logical) = self.breakpoints.get_mut(id) else {
             return false;
         };
@@ -226,6 +258,9 @@ impl Control {
             }
             Hits::InKernel(counter) => self.probes.count_hit(counter),
         };
+        let number = of_goroutine
+            .filter(|_| logical.extra.hits_per_goroutine)
+            .unwrap_or(number);
         logical
             .parsed
             .hit_condition

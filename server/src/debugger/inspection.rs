@@ -9,8 +9,8 @@ use spelunk_dwarf::{Binary, DwarfReg, LoadBias, ProcAddr};
 use super::control::{Control, Phase, failed};
 use super::{DebugError, Stop, StopReason};
 use crate::inspect::{
-    self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Registers, ScopedValue, Stack,
-    Stopped, Tid, Whose, Write,
+    self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Library, Registers, ScopedValue,
+    Stack, Stopped, ThreadState, Tid, Whose, Write,
 };
 use crate::process::Inferior;
 use crate::value::{LoadConfig, Memory, Value};
@@ -124,6 +124,18 @@ impl Control {
         inspect::goroutine(&self.view()?, id).map_err(failed)
     }
 
+    /// As [`super::Session::threads`].
+    pub(super) fn threads(&mut self) -> Result<Vec<ThreadState>, DebugError> {
+        self.require_stopped()?;
+        Ok(inspect::threads(&self.view()?))
+    }
+
+    /// As [`super::Session::libraries`].
+    pub(super) fn libraries(&mut self) -> Result<Vec<Library>, DebugError> {
+        self.require_stopped()?;
+        Ok(inspect::libraries(&self.view()?))
+    }
+
     /// As [`super::Session::stack`].
     pub(super) fn stack(&mut self, whose: Whose, depth: usize) -> Result<Stack, DebugError> {
         let stack = self.kept_stack(whose, depth)?;
@@ -132,6 +144,7 @@ impl Control {
             stack.frames.truncate(depth);
             stack.complete = false;
             stack.error = None;
+            stack.unreadable_at = None;
         }
         Ok(stack)
     }
@@ -150,7 +163,7 @@ impl Control {
     }
 
     /// What the runtime's made-up variables mean in an expression about a goroutine.
-    fn context(&mut self, whose: Whose) -> Option<GoroutineContext> {
+    pub(super) fn context(&mut self, whose: Whose) -> Option<GoroutineContext> {
         let Whose::Goroutine(id) = whose else { return None };
         if let Some(known) = self.seen.contexts.get(&id) {
             return Some(*known);
@@ -165,7 +178,8 @@ impl Control {
         Some(context)
     }
 
-    fn frame(&mut self, frame: FrameRef) -> Result<Frame, DebugError> {
+    /// A frame, or that of a deferred call.
+    pub(super) fn frame(&mut self, frame: FrameRef) -> Result<Frame, DebugError> {
         // Clients ask for many frames of a stack one after the other.
         let depth = frame
             .frame
@@ -173,6 +187,10 @@ impl Control {
             .min(MAX_DEPTH)
             .max(frame.frame.saturating_add(1));
         let stack = self.kept_stack(frame.whose, depth)?;
+        if frame.deferred > 0 && frame.frame < stack.frames.len() {
+            let context = self.context(frame.whose);
+            return self.deferred_frame(frame, context, &stack.frames);
+        }
         stack.frames.get(frame.frame).cloned().ok_or_else(|| {
             failed(InspectError::UnknownFrame {
                 goroutine: match frame.whose {
@@ -184,7 +202,11 @@ impl Control {
         })
     }
 
-    fn scope<'a>(&'a self, frame: &'a Frame, context: Option<GoroutineContext>) -> Result<FrameScope<'a>, DebugError> {
+    pub(super) fn scope<'a>(
+        &'a self,
+        frame: &'a Frame,
+        context: Option<GoroutineContext>,
+    ) -> Result<FrameScope<'a>, DebugError> {
         let memory = self
             .memory
             .as_ref()
@@ -199,6 +221,47 @@ impl Control {
         Ok(self.scope(&frame, context)?.locals(config))
     }
 
+    /// As [`super::Session::frame_variables`].
+    pub(super) fn frame_variables(
+        &mut self,
+        frame: FrameRef,
+        config: LoadConfig,
+    ) -> Result<Vec<ScopedValue>, DebugError> {
+        let context = self.context(frame.whose);
+        let frame = self.frame(frame)?;
+        self.variables_of(&frame, context, config)
+    }
+
+    /// The variables of a frame that is at hand; an error for one that is in no function.
+    pub(super) fn variables_of(
+        &self,
+        frame: &Frame,
+        context: Option<GoroutineContext>,
+        config: LoadConfig,
+    ) -> Result<Vec<ScopedValue>, DebugError> {
+        if frame.location.function.is_none() {
+            return Err(failed("unable to find function context"));
+        }
+        Ok(self.scope(frame, context)?.locals(config))
+    }
+
+    /// As [`super::Session::all_package_variables`].
+    pub(super) fn all_package_variables(
+        &mut self,
+        wanted: &dyn Fn(&str) -> bool,
+        config: LoadConfig,
+    ) -> Result<Vec<Value>, DebugError> {
+        self.require_stopped()?;
+        let memory = self.memory().ok_or_else(|| failed("the program is not traced"))?;
+        Ok(inspect::all_package_variables(
+            &self.binary,
+            self.bias,
+            &*memory,
+            wanted,
+            config,
+        ))
+    }
+
     /// As [`super::Session::evaluate`].
     pub(super) fn evaluate(
         &mut self,
@@ -210,6 +273,21 @@ impl Control {
         let frame = self.frame(frame)?;
         self.scope(&frame, context)?
             .evaluate(expression, config)
+            .map_err(failed)
+    }
+
+    /// As [`super::Session::waiting_on_channel`].
+    pub(super) fn waiting_on_channel(
+        &mut self,
+        frame: FrameRef,
+        channel: &str,
+        start: usize,
+        count: usize,
+    ) -> Result<Vec<i64>, DebugError> {
+        let context = self.context(frame.whose);
+        let frame = self.frame(frame)?;
+        self.scope(&frame, context)?
+            .waiting_on(channel, start, count)
             .map_err(failed)
     }
 
@@ -291,12 +369,27 @@ impl Control {
             let to_page = PAGE - (at as usize & (PAGE - 1));
             let mut part = vec![0; to_page.min(len - bytes.len())];
             match memory.read(ProcAddr(at), &mut part) {
-                Ok(()) => bytes.append(&mut part),
+                Ok(()) => {
+                    self.mask_probes(ProcAddr(at), &mut part);
+                    bytes.append(&mut part);
+                }
                 Err(why) if bytes.is_empty() => return Err(failed(why)),
                 Err(_) => break,
             }
         }
         Ok(bytes)
+    }
+
+    /// Puts the original bytes in place of those of probes: the kernel writes an int3 for each, which nobody who reads code asks for. The program itself has its
+    /// code from its file, and does not change it.
+    fn mask_probes(&self, addr: ProcAddr, bytes: &mut [u8]) {
+        const INT3: u8 = 0xcc;
+        for (offset, byte) in bytes.iter_mut().enumerate().filter(|(_, byte)| **byte == INT3) {
+            let at = self.bias.to_file(ProcAddr(addr.0.wrapping_add(offset as u64)));
+            if let Some(&[original]) = self.binary.code(at, 1) {
+                *byte = original;
+            }
+        }
     }
 
     /// As [`super::Session::write_memory`].

@@ -5,12 +5,14 @@
 
 mod accounts;
 mod breaker;
+mod breakpoint_views;
 mod breakpoints;
+mod calls;
 mod closing;
 mod code;
 mod control;
 mod coroutine;
-mod defers;
+mod disassembly;
 mod ending;
 mod event_queue;
 mod exceptions;
@@ -21,19 +23,29 @@ mod hits;
 mod inspection;
 mod landing;
 mod limits;
+mod locating;
+mod machine_list;
 mod message;
 mod output;
+mod passes;
 mod path_guess;
+mod preconditions;
 mod probe_stops;
 mod probes;
+mod program;
 mod range_over_func;
 mod reachable;
+mod recording;
 mod register_list;
+mod request;
 mod returns;
+mod saved;
 mod seizing;
 mod session;
 mod setting;
+mod single;
 mod sites;
+mod stack_trace;
 mod stepping;
 mod stop;
 mod stopping;
@@ -42,13 +54,26 @@ mod temporary;
 mod tests;
 
 pub(crate) use accounts::{ProbeAccount, ProbeState};
+pub(crate) use disassembly::{Assembly, CodeRange};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
+pub(crate) use locating::LocationQuery;
+pub(crate) use machine_list::RegisterText;
+pub(crate) use passes::Pass;
 pub(crate) use path_guess::ClientPaths;
+pub(crate) use preconditions::{check_backend, check_launch, go_reason};
+pub(crate) use program::Program;
+pub(crate) use recording::CallEnd;
+pub(crate) use request::{
+    AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
+};
+pub(crate) use saved::SavedBreakpoints;
 pub(crate) use session::Session;
+pub(crate) use stack_trace::{StackTrace, StackWish, TracedFrame};
 pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, StopReason};
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The number a client knows a logical breakpoint by; never used again within a session. Starts at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +94,10 @@ pub(crate) struct LaunchSpec {
     pub(crate) capture_output: bool,
     /// Files for standard input, output and error in place of what they would be.
     pub(crate) redirect: [Option<PathBuf>; 3],
+    /// Whether the program reads the debugger's standard input; else it reads an empty one. If that is a terminal, the program is in its foreground.
+    pub(crate) inherit_stdin: bool,
+    /// A terminal for standard input, output and error, which the program's session has for its own.
+    pub(crate) terminal: Option<PathBuf>,
     /// Whether the kernel should lay the program out the same way each time.
     pub(crate) disable_aslr: bool,
 }
@@ -177,6 +206,8 @@ pub(crate) enum Event {
         /// Its line.
         line: u32,
     },
+    /// A tracepoint was passed, and the program runs on.
+    Traced(Arc<Pass>),
     /// Logpoints were passed faster than a person reads: their messages in order.
     Backlog(Vec<LogMessage>),
     /// Logpoints were passed faster than their messages could be sent: here so many are missing.
@@ -187,6 +218,8 @@ pub(crate) enum Event {
     Stderr(Vec<u8>),
     /// The target has stopped, and stays so until it is moved on. All that was logged and written before has been sent before this event.
     Stopped(Stop),
+    /// The target moves again: another client has moved it.
+    Resumed,
     /// A breakpoint is not what its client knows of it any more.
     BreakpointChanged(BreakpointState),
     /// Something the user should not miss: a probe was switched off.

@@ -3,17 +3,19 @@
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use spelunk_bpf::{CounterId, Flags, HitCount, HitCounts, HitTest, LimiterId, RateLimit, RecordView, SiteId, Watch};
-use spelunk_dwarf::{Binary, FileAddr, Function};
+use spelunk_dwarf::{Binary, FileAddr, Function, ProcAddr};
 
 use super::accounts::{Accounts, ProbeAccount, ProbeState};
 use super::breakpoints::{Hits, Logical, Planted};
 use super::hit_condition::HitCondition;
+use super::passes::{Backlog, Collection, PassOwner};
 use super::probe_stops::{Cause, ProbeStop};
+use super::request::BreakpointView;
 use super::{BreakpointId, Event, EventSender};
 use crate::trace::{
     Consumer, Engine, Installed, LogPlanner, LogSite, Place, Reader, SitePlan, StopPlanner, Terms, Unfit,
@@ -47,16 +49,30 @@ pub(super) struct Probes {
     /// Of breakpoints that were taken out, the longest ago first.
     free_counters: VecDeque<CounterId>,
     free_limiters: VecDeque<LimiterId>,
+    /// Passings that wait to be told.
+    backlog: Backlog,
 }
 
 /// What the reader of records needs of a site.
 enum Owner {
     /// A logpoint.
     Log(Box<LogOwner>),
+    /// A tracepoint.
+    Pass(Box<Watched>),
     /// A breakpoint that stops its thread.
     Stop(BreakpointId),
     /// The program is about to end by a panic or a fatal error, and is stopped for that.
     Exception,
+}
+
+/// A tracepoint's site.
+struct Watched {
+    pass: Arc<PassOwner>,
+    file: String,
+    line: u32,
+    counter: CounterId,
+    /// Cleared when it has been taken out.
+    heard: Arc<AtomicBool>,
 }
 
 /// What the reader of records needs of a logpoint's site.
@@ -133,6 +149,7 @@ impl Probes {
             limiters: HashMap::new(),
             free_counters: VecDeque::new(),
             free_limiters: VecDeque::new(),
+            backlog: Backlog::default(),
         }
     }
 
@@ -141,9 +158,15 @@ impl Probes {
         &self.place
     }
 
-    /// Puts the probes of a breakpoint into the target; its hits are counted by `counter`. With `exact` they are at its very places, which may cost more than at
+    /// Puts the probes of a breakpoint into the target; its hits are counted by `counter`, and what clients are told of it is `view`. With `exact` they are at its very places, which may cost more than at
     /// an instruction behind.
-    pub(super) fn install(&mut self, logical: &Logical, counter: CounterId, exact: bool) -> Result<Planted, NoProbes> {
+    pub(super) fn install(
+        &mut self,
+        logical: &Logical,
+        view: &Arc<BreakpointView>,
+        counter: CounterId,
+        exact: bool,
+    ) -> Result<Planted, NoProbes> {
         self.require().map_err(NoProbes::Unavailable)?;
         let rate = self.rate_limit(logical).map_err(NoProbes::Unavailable)?;
         let engine = self
@@ -190,6 +213,40 @@ impl Probes {
                 };
                 logical.places.iter().map(plan).collect()
             })
+        } else if logical.is_traced() {
+            // Who stood there before was counted as well.
+            let so_far = usize::try_from(engine.hits(counter)).unwrap_or(usize::MAX);
+            let told = Arc::new(AtomicUsize::new(so_far));
+            engine.with_layouts(|layouts| {
+                let mut planner = LogPlanner {
+                    binary: &binary,
+                    runtime,
+                    layouts,
+                };
+                let plan = |(addr, (in_process, _)): (&FileAddr, &(ProcAddr, String))| {
+                    let function = function_at(*addr)?;
+                    let collection = Collection::of(&binary, function, (*addr, *in_process), line, logical)?;
+                    let site = planner.plan(id, function, *addr, line, &collection.template, terms)?;
+                    let plan = site.site.clone();
+                    let owner = Owner::Pass(Box::new(Watched {
+                        pass: Arc::new(PassOwner {
+                            site,
+                            collection,
+                            tracepoint: Arc::clone(view),
+                            addr: *addr,
+                            by_goroutine: Arc::clone(&logical.by_goroutine),
+                            told: Arc::clone(&told),
+                            recorded: logical.recorded,
+                        }),
+                        file: file.clone(),
+                        line,
+                        counter,
+                        heard: Arc::clone(&heard),
+                    }));
+                    Ok((plan, owner))
+                };
+                logical.places.iter().zip(&view.addresses).map(plan).collect()
+            })
         } else {
             let planner = StopPlanner {
                 binary: &binary,
@@ -204,7 +261,11 @@ impl Probes {
         };
         let planted = self.put_in(planned?, heard).map_err(NoProbes::Unavailable)?;
         let at = logical.at.clone().unwrap_or_default();
-        let what = if logical.stops() { "hits" } else { "log messages" };
+        let what = match (logical.stops(), logical.is_traced()) {
+            (_, true) => "passings",
+            (true, false) => "hits",
+            (false, false) => "log messages",
+        };
         self.accounts.open(logical.id, what, &at, &planted.sites);
         Ok(planted)
     }
@@ -354,6 +415,7 @@ impl Probes {
             events: self.events.clone(),
             stops: self.stops.clone(),
             hits: engine.hit_counts(),
+            backlog: self.backlog.clone(),
         };
         let (told, of_stops) = (told(), told());
         self.reader = engine.read(told);
@@ -399,6 +461,7 @@ struct Told {
     events: EventSender,
     stops: Sender<ProbeStop>,
     hits: HitCounts,
+    backlog: Backlog,
 }
 
 impl Consumer<Owner> for Told {
@@ -419,6 +482,19 @@ impl Consumer<Owner> for Told {
                     line: log.line,
                 });
             }
+            Owner::Pass(watched) => {
+                if !watched.heard.load(Ordering::Acquire) {
+                    return self.events.suppress(&watched.file, watched.line, 1);
+                }
+                let hits = (&self.hits, watched.counter);
+                match watched.pass.pass(&self.binary, hits, record, &self.backlog) {
+                    Ok(Some(pass)) => {
+                        let _ = self.events.send(Event::Traced(Arc::new(pass)));
+                    }
+                    Ok(None) => {}
+                    Err(left_out) => self.events.suppress(&watched.file, watched.line, left_out),
+                }
+            }
             Owner::Stop(id) => {
                 let cause = Cause::Breakpoint {
                     id: *id,
@@ -433,8 +509,10 @@ impl Consumer<Owner> for Told {
     }
 
     fn passed_over(&mut self, site: &Arc<Installed<Owner>>) {
-        if let Owner::Log(log) = &site.owner {
-            self.events.suppress(&log.file, log.line, 1);
+        match &site.owner {
+            Owner::Log(log) => self.events.suppress(&log.file, log.line, 1),
+            Owner::Pass(watched) => self.events.suppress(&watched.file, watched.line, 1),
+            Owner::Stop(_) | Owner::Exception => {}
         }
     }
 }

@@ -5,7 +5,7 @@ use spelunk_dwarf::DwarfReg;
 use crate::inspect::Registers;
 
 /// The general registers by their numbers in DWARF, in Delve's order (`canonicalRegisterOrder` in `service/api`, then by number).
-const ORDER: [(u16, &str); 17] = [
+pub(super) const ORDER: [(u16, &str); 17] = [
     (16, "Rip"),
     (7, "Rsp"),
     (0, "Rax"),
@@ -60,7 +60,8 @@ pub(super) fn of(registers: &Registers) -> Vec<(String, String)> {
     general.chain(flags).chain(base).collect()
 }
 
-fn flags_text(flags: u64) -> String {
+/// The flags as a number, and by the names of those that are set.
+pub(super) fn flags_text(flags: u64) -> String {
     let mut names = Vec::new();
     let mut known = 0;
     for (bit, mask, name) in FLAGS {

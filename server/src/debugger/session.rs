@@ -11,11 +11,14 @@ use super::breakpoints::{Group, Wanted};
 use super::control::{Control, Job, KickerSlot, Start, failed};
 use super::output::Outputs;
 use super::probes::Probes;
+use super::program::Program;
 use super::{
-    BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint,
-    InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
+    BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, ClientPaths, DebugError,
+    EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec,
+    LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SavedBreakpoints, SourceBreakpoint, StepKind, Stop,
 };
-use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
+use crate::inspect::{FrameRef, Goroutine, Library, ScopedValue, Stack, ThreadState, Tid, Whose};
+use crate::location::Found;
 use crate::process::{Identity, Launch, Output, own_number, watch};
 use crate::value::{LoadConfig, Value};
 
@@ -46,7 +49,9 @@ impl Session {
             } else {
                 Output::Inherit
             },
-            inherit_stdin: false,
+            inherit_stdin: spec.inherit_stdin,
+            foreground: true,
+            terminal: spec.terminal.clone(),
             redirect: spec.redirect.clone(),
             disable_aslr: spec.disable_aslr,
         };
@@ -127,7 +132,10 @@ impl Session {
     }
 
     /// Has something done by the thread that owns the target, whatever that waits for, and returns the answer.
-    fn call<R: Send + 'static>(&self, job: impl FnOnce(&mut Control) -> R + Send + 'static) -> Result<R, DebugError> {
+    pub(super) fn call<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Control) -> R + Send + 'static,
+    ) -> Result<R, DebugError> {
         let (answer, answered) = bounded(1);
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
         jobs.send(Box::new(move |control| {
@@ -146,7 +154,7 @@ impl Session {
     }
 
     /// As [`Session::call`] for what can fail by itself.
-    fn ask<R: Send + 'static>(
+    pub(super) fn ask<R: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Control) -> Result<R, DebugError> + Send + 'static,
     ) -> Result<R, DebugError> {
@@ -219,6 +227,78 @@ impl Session {
         .unwrap_or_default()
     }
 
+    /// Makes one breakpoint. Works in every live state of the target.
+    pub(crate) fn create_breakpoint(&self, request: BreakpointRequest) -> Result<BreakpointView, DebugError> {
+        self.ask(move |control| control.create_breakpoint(request))
+    }
+
+    /// Changes what is said of a breakpoint, and switches it on or off.
+    pub(crate) fn amend_breakpoint(
+        &self,
+        id: BreakpointId,
+        terms: BreakpointTerms,
+        enabled: bool,
+    ) -> Result<(), DebugError> {
+        self.ask(move |control| control.amend_breakpoint(id, terms, enabled))
+    }
+
+    /// Takes a breakpoint away; answers what it was.
+    pub(crate) fn clear_breakpoint(&self, id: BreakpointId) -> Result<BreakpointView, DebugError> {
+        self.ask(move |control| control.clear_breakpoint(id))
+    }
+
+    /// All breakpoints, whoever made them, the debugger's own first; also after the target's end.
+    pub(crate) fn breakpoints(&self) -> Result<Vec<BreakpointView>, DebugError> {
+        self.call(|control| control.breakpoint_views())
+    }
+
+    /// What the next session needs to set the same breakpoints; also after the target's end.
+    pub(crate) fn export_breakpoints(&self) -> Result<SavedBreakpoints, DebugError> {
+        self.call(|control| control.export_breakpoints())
+    }
+
+    /// Sets the breakpoints of an earlier session: they keep their numbers, names and terms, and lose their hits. Answers those that have no place in this
+    /// target, and why.
+    pub(crate) fn restore_breakpoints(
+        &self,
+        saved: SavedBreakpoints,
+    ) -> Result<Vec<(BreakpointView, String)>, DebugError> {
+        self.call(move |control| control.restore_breakpoints(saved))
+    }
+
+    /// All addresses at which something stops the target.
+    pub(crate) fn physical_breakpoints(&self) -> Result<Vec<PhysicalView>, DebugError> {
+        self.call(|control| control.physical_views())
+    }
+
+    /// The threads that have come to breakpoints at this stop, and to which.
+    pub(crate) fn threads_at_breakpoints(&self) -> Result<Vec<(Tid, BreakpointView)>, DebugError> {
+        self.call(|control| control.threads_at_breakpoints())
+    }
+
+    /// What a location expression means where a frame of the stopped target stands, if that is to be looked at.
+    pub(crate) fn find_location(&self, at: Option<FrameRef>, query: LocationQuery) -> Result<Found, DebugError> {
+        self.ask(move |control| control.find_location(at, &query))
+    }
+
+    /// Has kernel probes record the calls and returns of a function, which come as [`Event::Traced`].
+    pub(crate) fn record_function(&self, name: &str) -> Result<(), DebugError> {
+        let name = name.to_owned();
+        self.ask(move |control| control.record_function(&name))
+    }
+
+    /// Gives up the step that a breakpoint has interrupted.
+    pub(crate) fn cancel_step(&self) -> Result<(), DebugError> {
+        self.ask(|control| {
+            control.require_stopped()?;
+            control.cancel_step();
+            if let Some(stop) = &mut control.stop {
+                stop.step_interrupted = false;
+            }
+            Ok(())
+        })
+    }
+
     /// Says which panics and throws stop the target from now on; answers the state of each filter that is on.
     pub(crate) fn set_exception_filters(&self, filters: ExceptionFilters) -> Vec<BreakpointState> {
         self.call(move |control| control.set_exception_filters(filters))
@@ -235,6 +315,21 @@ impl Session {
         self.ask(move |control| control.goroutine(id))
     }
 
+    /// The threads, in ascending order, and where each stands.
+    pub(crate) fn threads(&self) -> Result<Vec<ThreadState>, DebugError> {
+        self.ask(Control::threads)
+    }
+
+    /// The shared libraries that the stopped target has loaded.
+    pub(crate) fn libraries(&self) -> Result<Vec<Library>, DebugError> {
+        self.ask(Control::libraries)
+    }
+
+    /// What the binary says about the program. Works in every state of the target, also after its end.
+    pub(crate) fn program(&self) -> Result<Program, DebugError> {
+        self.call(Control::program)
+    }
+
     /// The stack of a goroutine or thread, at most `depth` frames.
     pub(crate) fn stack(&self, whose: Whose, depth: usize) -> Result<Stack, DebugError> {
         self.ask(move |control| control.stack(whose, depth))
@@ -243,6 +338,20 @@ impl Session {
     /// The variables of a frame.
     pub(crate) fn locals(&self, frame: FrameRef, config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError> {
         self.ask(move |control| control.locals(frame, config))
+    }
+
+    /// The variables of a frame, as [`Session::locals`]; a frame that is in no function, as far as anybody knows, is an error.
+    pub(crate) fn frame_variables(&self, frame: FrameRef, config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError> {
+        self.ask(move |control| control.frame_variables(frame, config))
+    }
+
+    /// The variables of all packages whose names, which begin with their packages, are wanted.
+    pub(crate) fn all_package_variables(
+        &self,
+        wanted: Box<dyn Fn(&str) -> bool + Send>,
+        config: LoadConfig,
+    ) -> Result<Vec<Value>, DebugError> {
+        self.ask(move |control| control.all_package_variables(&wanted, config))
     }
 
     /// What the function that a step returned from has returned, when that was the last thing that happened.
@@ -265,6 +374,18 @@ impl Session {
     pub(crate) fn evaluate(&self, frame: FrameRef, expression: &str, config: LoadConfig) -> Result<Value, DebugError> {
         let expression = expression.to_owned();
         self.ask(move |control| control.evaluate(frame, &expression, config))
+    }
+
+    /// The goroutines that wait for the channel that an expression names: at most `count` from the `start`th on.
+    pub(crate) fn waiting_on_channel(
+        &self,
+        frame: FrameRef,
+        channel: &str,
+        start: usize,
+        count: usize,
+    ) -> Result<Vec<i64>, DebugError> {
+        let channel = channel.to_owned();
+        self.ask(move |control| control.waiting_on_channel(frame, &channel, start, count))
     }
 
     /// Loads a value again, further.
@@ -320,7 +441,7 @@ impl Session {
     }
 
     /// Ends the session. All events of the target have been sent when this returns. A launched target cannot be left behind: it ends with its debugger.
-    pub(crate) fn end(self, how: EndWith) {
+    pub(crate) fn end(&self, how: EndWith) {
         // An error means that the thread is gone, and with it the target.
         let _ = self.call(move |control| control.end(how));
     }

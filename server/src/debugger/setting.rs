@@ -1,16 +1,18 @@
 //! Breakpoints into the program, and out of it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use spelunk_dwarf::{FileAddr, ProcAddr};
 
 use super::breakpoints::{
-    Carrier, Exception, Group, Hits, Logical, Origin, ParsedTerms, Planted, Wanted, find_places, refused,
-    wanted_exceptions,
+    Carrier, Exception, GoroutineHits, Group, Hits, Logical, Origin, ParsedTerms, Planted, Wanted, find_places,
+    refused, wanted_exceptions,
 };
 use super::control::Control;
 use super::probe_stops::instruction_bytes;
 use super::probes::NoProbes;
+use super::request::{BreakpointTerms, Shown};
 use super::{BreakpointId, BreakpointState, Event, ExceptionFilters};
 use crate::trace::Unfit;
 
@@ -27,6 +29,7 @@ impl Control {
         for (index, one) in wanted.iter().enumerate() {
             let is_first = !wanted[..index].iter().any(|earlier| earlier.origin == one.origin);
             states.push(match self.breakpoints.with_origin(&one.origin) {
+                Some(id) if self.refused.is_some() => refused(id, self.refused.clone().unwrap_or_default()),
                 Some(id) if !is_first => refused(id, TWICE.to_owned()),
                 Some(id) => self.amend(id, one),
                 None if !is_first => refused(BreakpointId(0), TWICE.to_owned()),
@@ -84,6 +87,12 @@ impl Control {
             message: None,
             evaluated_at_stops: false,
             switched_off: None,
+            placed: None,
+            extra: BreakpointTerms::default(),
+            enabled: true,
+            recorded: None,
+            by_goroutine: GoroutineHits::default(),
+            shown: Shown::default(),
         };
         match self.arm(&mut logical) {
             Ok(()) => {
@@ -128,7 +137,7 @@ impl Control {
     }
 
     /// Takes breakpoints out for good.
-    fn remove_breakpoints(&mut self, ids: &[BreakpointId]) {
+    pub(super) fn remove_breakpoints(&mut self, ids: &[BreakpointId]) {
         let mut planted = Vec::new();
         for id in ids {
             let Some(mut logical) = self.breakpoints.remove(*id) else {
@@ -210,13 +219,15 @@ impl Control {
         logical.hits = Hits::InKernel(counter);
         // Who stands at the breakpoint has come to it already. Behind it, on a cheaper instruction, the probe would stop that thread once more.
         let standing = self.places_of_threads();
-        let exact = matches!(logical.origin, Origin::Instruction(_))
+        // Clients of Delve's JSON-RPC are told where exactly a thread stands.
+        let exact = matches!(logical.origin, Origin::Instruction(_) | Origin::Single)
             || logical
                 .places
                 .iter()
                 .any(|addr| standing.contains(&self.to_proc(*addr)));
-        let planted = self.probes.install(logical, counter, exact)?;
-        if logical.stops() {
+        let view = Arc::new(self.view_to_be(logical));
+        let planted = self.probes.install(logical, &view, counter, exact)?;
+        if logical.stops_by_probes() {
             self.know_probes_at(&planted.addresses);
         }
         logical.carrier = Carrier::Probes(planted);
@@ -228,7 +239,7 @@ impl Control {
         let addresses: Vec<FileAddr> = self
             .breakpoints
             .iter()
-            .filter(|logical| logical.stops())
+            .filter(|logical| logical.stops_by_probes())
             .filter_map(|logical| match &logical.carrier {
                 Carrier::Probes(planted) => Some(planted.addresses.clone()),
                 _ => None,
@@ -258,11 +269,12 @@ impl Control {
     }
 
     /// Whether a breakpoint will act again.
-    fn can_still_act(&self, logical: &Logical) -> bool {
-        logical
-            .parsed
-            .hit_condition
-            .is_none_or(|condition| condition.can_still_hold(self.hits_of(logical)))
+    pub(super) fn can_still_act(&self, logical: &Logical) -> bool {
+        logical.extra.hits_per_goroutine
+            || logical
+                .parsed
+                .hit_condition
+                .is_none_or(|condition| condition.can_still_hold(self.hits_of(logical)))
     }
 
     /// Says once that logpoints stop the program, and why.
@@ -359,7 +371,7 @@ impl Control {
                             .users(*addr)
                             .is_none_or(|users| users.breakpoints == [logical.id] && users.temporaries.is_empty());
                         // A logpoint would log the pass of a thread that stands there once more.
-                        alone && (logical.stops() || !standing.contains(&self.to_proc(*addr)))
+                        alone && (logical.stops_by_probes() || !standing.contains(&self.to_proc(*addr)))
                     })
             })
             .map(|logical| logical.id)
@@ -405,6 +417,9 @@ impl Control {
     /// Says which exceptions stop the target from now on.
     pub(super) fn set_exception_filters(&mut self, filters: ExceptionFilters) -> Vec<BreakpointState> {
         self.exceptions = filters;
+        for exception in wanted_exceptions(filters) {
+            self.own.entry(exception.id()).or_default().is_cleared = false;
+        }
         if self.inferior.is_some() {
             self.set_exceptions();
         } else if self.exception_probes.is_some()

@@ -1,6 +1,10 @@
 //! The target is stopped, and goes on.
 
+use spelunk_dwarf::ProcAddr;
+
+use super::breakpoints::Origin;
 use super::control::{Control, Phase, failed};
+use super::exceptions::BREAKPOINT;
 use super::hits::Outcome;
 use super::{DebugError, Event, Stop, StopReason};
 use crate::inspect::Tid;
@@ -34,6 +38,10 @@ impl Control {
                 self.drop_dead_sites();
                 if self.step.is_none() {
                     self.restore_probes();
+                    let unmet = self.unmet_breakpoints();
+                    if !unmet.is_empty() && self.meet(&unmet) {
+                        return Ok(());
+                    }
                 }
                 self.go_on()
             }
@@ -43,15 +51,76 @@ impl Control {
         }
     }
 
+    /// Threads that have not come to a breakpoint at this stop, and stand where one was made meanwhile by a client of Delve's JSON-RPC. As in Delve they come to
+    /// it when the program goes on, without moving.
+    fn unmet_breakpoints(&self) -> Vec<(Tid, ProcAddr)> {
+        let Some(inferior) = &self.inferior else {
+            return Vec::new();
+        };
+        let is_single = |addr: ProcAddr| {
+            let users = self.sites.users(self.bias.to_file(addr));
+            users.is_some_and(|users| {
+                let mut ids = users.breakpoints.iter();
+                ids.any(|id| {
+                    self.breakpoints
+                        .get(*id)
+                        .is_some_and(|logical| logical.origin == Origin::Single)
+                })
+            })
+        };
+        // What was not judged yet is judged when its news is taken.
+        let waits = |thread: Tid| {
+            let of = |event: ProcessEvent| match event {
+                ProcessEvent::Site { thread, .. } | ProcessEvent::StoppedByProbe { thread } => Some(thread),
+                _ => None,
+            };
+            inferior.queued().any(|event| of(event) == Some(thread))
+        };
+        let place = |thread: Tid| Some((thread, ProcAddr(inferior.general_registers(thread).ok()?.pc()?)));
+        let threads = inferior.threads().into_iter();
+        threads
+            .filter(|thread| !(self.standing.contains_key(thread) || waits(*thread)))
+            .filter_map(place)
+            .filter(|(_, addr)| is_single(*addr))
+            .collect()
+    }
+
+    /// Has threads come to the breakpoints at which they stand; answers whether that stops the program.
+    fn meet(&mut self, threads: &[(Tid, ProcAddr)]) -> bool {
+        self.standing.clear();
+        let mut stopped = None;
+        for (thread, addr) in threads {
+            if let Some(reason) = self.judge_at_stop(*thread, *addr) {
+                stopped.get_or_insert((*thread, reason));
+            }
+        }
+        let Some((thread, reason)) = stopped else {
+            return false;
+        };
+        self.seen.forget();
+        let whose = self.whose(thread);
+        self.tell_stop(Stop {
+            reason,
+            whose,
+            step_interrupted: false,
+        });
+        true
+    }
+
     /// Whether something that is set must be able to stop the program, by a tracer.
     pub(super) fn needs_tracer(&self) -> bool {
-        !self.sites.is_empty()
+        // An int3 of the program's own kills it when it is untraced. The linker leaves the function with the instruction out of programs that do not call
+        // `runtime.Breakpoint`; where that is a function, a probe sees it (`watch_exceptions`), and where it was inlined nothing does.
+        let is_there = |name| self.binary.function_named(name).is_some();
+        let is_hidden = self.was_launched && is_there("runtime.breakpoint") && !is_there(BREAKPOINT);
+        !self.sites.is_empty() || is_hidden
     }
 
     /// Lets all threads go on.
     pub(super) fn go_on(&mut self) -> Result<(), DebugError> {
         self.stop = None;
         self.seen.forget();
+        self.standing.clear();
         self.phase = Phase::Running;
         match self.inferior.as_mut() {
             Some(inferior) => inferior.resume_all().map_err(failed),

@@ -117,6 +117,9 @@ impl Evaluator<'_> {
                     EvalError::Refused(format!("invalid argument {argument} (type {ty}) to {}", builtin.name()))
                 };
                 let value = self.scalar(x)?.ok_or_else(refuse)?;
+                if let (Builtin::Real, Const::Int(_)) = (builtin, &value) {
+                    return Ok(Operand::constant(value));
+                }
                 let part = match (builtin, value) {
                     (Builtin::Real, Const::Complex(re, _)) => re,
                     (Builtin::Imag, Const::Complex(_, im)) => im,

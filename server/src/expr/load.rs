@@ -7,7 +7,7 @@ use spelunk_dwarf::{Kind, ProcAddr};
 use super::constant::Const;
 use super::eval::Evaluator;
 use super::operand::{Operand, What, default_type, plain_type};
-use crate::value::{Content, Value};
+use crate::value::{Content, Traits, Value};
 
 /// Parts whose bounds are written as numbers are loaded whole, but not beyond this.
 const MAX_EXACT: i64 = 1 << 16;
@@ -22,6 +22,11 @@ impl Evaluator<'_> {
         };
         let mut value = Value::not_loaded(Arc::clone(&ty), ProcAddr(0));
         name.clone_into(&mut value.name);
+        let is_constant = matches!((&x.ty, &x.what), (None, What::Const(_)) | (_, What::Declared(_)));
+        value.traits = value
+            .traits
+            .with_if(is_constant, Traits::CONSTANT)
+            .with_if(x.ty.is_none(), Traits::UNTYPED);
         match &x.what {
             What::Place(addr) => return self.loader.load_typed(name, ty, *addr),
             What::MapFrom { addr, skip } => return self.loader.load_map_from(name, ty, *addr, *skip),
@@ -31,7 +36,9 @@ impl Evaluator<'_> {
                     let wanted = u32::try_from((*len).clamp(0, MAX_EXACT)).unwrap_or(0);
                     loader.config.max_array_values = loader.config.max_array_values.max(wanted);
                 }
-                return loader.load_slice(name, ty, *base, *len, *cap);
+                let part = loader.load_slice(name, ty, *base, *len, *cap);
+                let traits = part.traits.with_if(*exact, Traits::WHOLE);
+                return Value { traits, ..part };
             }
             What::Unreadable(why) => value.unreadable = Some(why.clone()),
             What::Const(constant) | What::Declared(constant) => {
@@ -50,7 +57,7 @@ impl Evaluator<'_> {
             What::Pointer(address) => {
                 value.content = match ty.kind {
                     Kind::Pointer { elem } => match self.loader.binary.type_info(elem) {
-                        Ok(elem) => Content::Pointer(Box::new(Value::not_loaded(elem, ProcAddr(*address)))),
+                        Ok(elem) => Content::Pointer(Box::new(self.loader.outline(elem, ProcAddr(*address)))),
                         Err(error) => {
                             value.unreadable = Some(error.to_string());
                             Content::NotLoaded
@@ -81,6 +88,10 @@ impl Evaluator<'_> {
                 };
             }
             What::Function { name, .. } => {
+                if let Some(function) = self.loader.binary.function_named(name) {
+                    value.addr = self.loader.bias.to_proc(function.entry);
+                    value.head.base = value.addr.0;
+                }
                 value.content = Content::Func {
                     name: name.to_string(),
                     captured: Vec::new(),

@@ -174,7 +174,32 @@ impl Binary {
     }
 }
 
+/// An expression that only names a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlainName<'e> {
+    /// A variable of the function or of its package.
+    Own(&'e str),
+    /// A variable of a package.
+    Qualified(&'e str, &'e str),
+}
+
 impl Expr {
+    /// The variable that the expression only names, in parentheses or not.
+    pub(crate) fn plain_name(&self) -> Option<PlainName<'_>> {
+        match self.bare() {
+            Expr::Name(name) => Some(PlainName::Own(name)),
+            Expr::Field(package, name) => match &**package {
+                Expr::Name(package) => Some(PlainName::Qualified(package, name)),
+                _ => None,
+            },
+            Expr::Dereference(inside) => match inside.bare() {
+                Expr::Unary(Unary::Address, variable) => variable.plain_name(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// The expression inside of parentheses.
     pub(crate) fn bare(&self) -> &Expr {
         let mut at = self;

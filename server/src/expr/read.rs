@@ -36,8 +36,8 @@ impl Evaluator<'_> {
         }
     }
 
-    /// The address in a pointer.
-    pub(super) fn pointer(&self, x: &Operand) -> Result<u64, EvalError> {
+    /// The address in a pointer, or in what is one: a channel.
+    pub(crate) fn pointer(&self, x: &Operand) -> Result<u64, EvalError> {
         match &x.what {
             What::Pointer(address) => Ok(*address),
             What::Place(addr) => Ok(self.loader.memory.read_uint(*addr, 8)?),

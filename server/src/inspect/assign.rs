@@ -34,6 +34,11 @@ impl FrameScope<'_> {
         let evaluator = self.evaluator(&loader);
         let (what_parsed, to_parsed) = (parse(what)?, parse(to)?);
         let value = evaluator.evaluate(&to_parsed)?;
+        if let (None, What::Const(Const::Text(text))) = (&value.ty, &value.what)
+            && !text.is_empty()
+        {
+            return Err(no_room_for_string());
+        }
         let target = evaluator.operand(&what_parsed)?;
         let (ty, addr) = match (&target.ty, &target.what) {
             (Some(ty), What::Place(addr)) => (ty, *addr),
@@ -235,11 +240,14 @@ fn scalar_bytes(constant: &Const, ty: &Type) -> Result<Vec<u8>, EvalError> {
         }
         (Kind::String, Const::Text(bytes)) if bytes.is_empty() => vec![0; 16],
         (Kind::String, Const::Text(_)) => {
-            return Err(EvalError::Refused(
-                "literal string can not be allocated because function calls are not allowed without using 'call'"
-                    .to_owned(),
-            ));
+            return Err(no_room_for_string());
         }
         _ => return Err(refuse()),
     })
+}
+
+/// Nothing but the program itself can make room for a string.
+fn no_room_for_string() -> EvalError {
+    let why = "literal string can not be allocated because function calls are not allowed without using 'call'";
+    EvalError::Refused(why.to_owned())
 }

@@ -3,7 +3,9 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 
-use spelunk_dwarf::{Binary, DwarfReg, LoadBias, PieceKind, ProcAddr, ScopedVariable, Variable};
+use spelunk_dwarf::{
+    Binary, DwarfReg, FunctionInfo, LoadBias, LocationError, PieceKind, ProcAddr, ScopedVariable, Variable,
+};
 
 use super::Frame;
 use crate::trace::{may_be_a_part, may_be_overwritten, placed};
@@ -107,7 +109,8 @@ impl<'a> FrameMemory<'a> {
         }
         let location = match self.binary.location(info, variable, self.frame.lookup_pc) {
             Ok(location) => location,
-            Err(error) => return Place::Nowhere(error.to_string()),
+            // Delve looks behind the call, and says so.
+            Err(error) => return Place::Nowhere(self.behind_call(info, variable).unwrap_or(error).to_string()),
         };
         if may_be_overwritten(self.binary, info, variable, &location) {
             return Place::Nowhere("optimized out: the function does not use it".to_owned());
@@ -146,7 +149,23 @@ impl<'a> FrameMemory<'a> {
         if parts.is_empty() && location.pieces.iter().any(|piece| piece.size != 0) {
             return Place::Nowhere("the pieces it is in do not make up its type".to_owned());
         }
+        let is_lost = |part: &Part| matches!(part.source, Source::Missing(_));
+        if !parts.is_empty()
+            && parts.iter().all(is_lost)
+            && let Some(error) = self.behind_call(info, variable)
+        {
+            return Place::Nowhere(error.to_string());
+        }
         Place::Parts(self.made_up(number.unwrap_or(MAX_VARIABLES - 1)), parts)
+    }
+
+    /// Why a variable of a frame that has called is nowhere behind the call; `None` where it is somewhere, or the frame has not called.
+    fn behind_call(&self, info: &FunctionInfo, variable: &Variable) -> Option<LocationError> {
+        let behind = self.bias.to_file(self.frame.pc);
+        if behind == self.frame.lookup_pc {
+            return None;
+        }
+        self.binary.location(info, variable, behind).err()
     }
 
     /// A captured variable at the entry of a closure: DWARF gives the place it will be copied to, but until then it is in the closure, to which DX points.

@@ -268,10 +268,12 @@ impl<'p> Survey<'p> {
             addr: g.addr,
             thread: running.map(|(thread, _)| *thread),
             status: GoroutineStatus::of(g.status),
+            status_number: g.status,
             wait_reason: match g.status {
                 WAITING | LEAKED => self.wait_reason(g),
                 _ => Arc::from(""),
             },
+            wait_reason_number: g.wait_reason,
             wait_since: g.wait_since,
             stack_hi: ProcAddr(g.stack_hi),
             current,
@@ -317,6 +319,7 @@ impl<'p> Survey<'p> {
             goroutine: Some(g),
             m: g.m,
             registers,
+            changes_stacks: true,
         };
         let mut walk = Walk::new(&self.places, &memory, start);
         for _ in 0..USER_FRAMES {

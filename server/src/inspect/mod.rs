@@ -3,11 +3,16 @@
 //! Everything here looks through [`Stopped`], which a process under ptrace implements, and a core file can. Nothing here knows ptrace or a protocol,
 //! and nothing here moves the program.
 
+mod ancestors;
 mod assign;
+mod channel_waiters;
+mod deferred;
+mod defers;
 mod frame_memory;
 mod g;
 mod goroutine;
 mod labels;
+mod libraries;
 mod package_variables;
 mod places;
 mod registers;
@@ -17,17 +22,23 @@ mod stack_window;
 mod start_function;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod unwind;
 mod wait_reason;
 mod walk;
 
+pub(crate) use ancestors::{Ancestor, ancestors};
 pub(crate) use assign::Write;
+pub(crate) use deferred::{Deferred, deferred_by_frame};
+pub(crate) use defers::{DeferLayout, deferred_calls};
 pub(crate) use g::{RunningGoroutine, load_bias, running_goroutine};
 pub(crate) use goroutine::{goroutine, goroutines, is_users};
-pub(crate) use package_variables::package_variables;
+pub(crate) use libraries::{Library, libraries};
+pub(crate) use package_variables::{all_package_variables, package_variables};
 pub(crate) use registers::Registers;
 pub(crate) use scope::{FrameScope, GoroutineContext};
-pub(crate) use stack::{stack, unwind};
+pub(crate) use stack::{StackOptions, stack, stack_with, unwind};
+pub(crate) use threads::{ThreadState, threads};
 
 use std::sync::Arc;
 
@@ -132,8 +143,12 @@ pub(crate) struct Goroutine {
     pub(crate) thread: Option<Tid>,
     /// What it does.
     pub(crate) status: GoroutineStatus,
+    /// The same as the runtime's number, without the scan bit.
+    pub(crate) status_number: u32,
     /// Why it waits, in the runtime's own words (`runtime.waitReasonStrings`); empty when it does not wait.
     pub(crate) wait_reason: Arc<str>,
+    /// The same as the runtime's number (`g.waitreason`), which means something only while it waits.
+    pub(crate) wait_reason_number: u8,
     /// Since when it waits, in the runtime's nanoseconds (`g.waitsince`); 0 when unknown.
     pub(crate) wait_since: i64,
     /// The upper end of its stack, from which stack depths are measured.
@@ -187,6 +202,8 @@ pub(crate) struct Stack {
     pub(crate) complete: bool,
     /// Why unwinding ended early.
     pub(crate) error: Option<String>,
+    /// The address that could not be read, if that is why.
+    pub(crate) unreadable_at: Option<ProcAddr>,
 }
 
 /// A frame of a stack by its number, 0 the innermost.
@@ -196,6 +213,8 @@ pub(crate) struct FrameRef {
     pub(crate) whose: Whose,
     /// Which frame.
     pub(crate) frame: usize,
+    /// The number of a deferred call of that frame, the next one to be made being 1; 0 for the frame itself.
+    pub(crate) deferred: usize,
 }
 
 /// A variable of a frame with its value.

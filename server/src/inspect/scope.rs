@@ -6,10 +6,11 @@ use std::sync::Arc;
 use spelunk_dwarf::{Binary, Kind, LoadBias, ProcAddr, Type, TypeId, Variable};
 
 use super::frame_memory::{FrameMemory, Place};
+use super::package_variables::origin_of_global;
 use super::{Frame, ScopedValue, Tid};
-use crate::expr::{Const, EvalError, Evaluator, Expr, Operand, Scope, find_global, parse};
+use crate::expr::{Const, EvalError, Evaluator, Expr, Operand, PlainName, Scope, Unary, find_global, parse};
 use crate::trace::package_of;
-use crate::value::{Content, LoadConfig, Loader, Memory, Value};
+use crate::value::{Content, LoadConfig, Loader, Memory, Origin, Traits, Value, is_made_up};
 
 /// What the compiler calls the dictionary of a generic function.
 const DICTIONARY: &str = ".dict";
@@ -65,10 +66,11 @@ impl<'a> FrameScope<'a> {
         for (number, scoped) in self.memory.variables.iter().enumerate() {
             let variable = scoped.variable;
             let name = variable.display_name();
-            let value = match self.operand(variable, self.memory.place(number)) {
+            let mut value = match self.operand(variable, self.memory.place(number)) {
                 Ok(operand) => self.evaluator(&loader).load(&operand, name),
                 Err(error) => unreadable(name, variable.ty, &error.to_string()),
             };
+            self.describe(&mut value, number);
             found.push(ScopedValue {
                 value,
                 is_parameter: variable.is_param && !variable.is_result,
@@ -87,7 +89,122 @@ impl<'a> FrameScope<'a> {
         let loader = self.loader(config);
         let evaluator = self.evaluator(&loader);
         let operand = evaluator.evaluate(&parsed)?;
-        Ok(evaluator.load(&operand, expr))
+        let mut value = evaluator.load(&operand, expr);
+        match parsed.plain_name() {
+            Some(PlainName::Own(name)) => {
+                if let Some(number) = self.number_of(name) {
+                    name.clone_into(&mut value.name);
+                    self.describe(&mut value, number);
+                } else {
+                    if let Some(package) = self.own_package() {
+                        self.describe_global(&mut value, package, name);
+                    }
+                    // Registers come after all other names.
+                    if value.origin.is_none() && value.addr.0 == 0 && self.register(name).is_some() {
+                        name.trim_start_matches('_').clone_into(&mut value.name);
+                        value.traits = Traits::REGISTER;
+                    }
+                }
+            }
+            Some(PlainName::Qualified(package, name)) => self.describe_global(&mut value, package, name),
+            None => self.describe_derived(&mut value, &parsed),
+        }
+        Ok(value)
+    }
+
+    /// Adds to the value of an expression what it takes over from the variable that it is about: a pointer to it knows it, a conversion to its own type is
+    /// the variable itself, and a part of it is where it is.
+    fn describe_derived(&self, value: &mut Value, parsed: &Expr) {
+        let number_of = |expr: &Expr| match expr.plain_name()? {
+            PlainName::Own(name) => Some((self.number_of(name)?, name.to_owned())),
+            PlainName::Qualified(..) => None,
+        };
+        match parsed.bare() {
+            Expr::Unary(Unary::Address, inner) => {
+                if let (Some((number, name)), Content::Pointer(pointee)) = (number_of(inner), &mut value.content) {
+                    self.describe(pointee, number);
+                    pointee.name = name;
+                }
+            }
+            Expr::Call(_, arguments) => {
+                if let [argument] = arguments.as_slice()
+                    && let Some((number, name)) = number_of(argument)
+                    && matches!(self.memory.place(number), Place::Memory(addr) | Place::Parts(addr, _) if addr == value.addr)
+                    && value.addr.0 != 0
+                {
+                    self.describe(value, number);
+                    value.name = name;
+                }
+            }
+            Expr::Slice(base, ..) => {
+                if let Some((number, _)) = number_of(base) {
+                    let mut whole = Value::not_loaded(Arc::clone(&value.ty), ProcAddr(0));
+                    if let Place::Parts(addr, _) = self.memory.place(number) {
+                        whole.addr = addr;
+                    }
+                    self.describe(&mut whole, number);
+                    value.traits = value.traits.with(whole.traits);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds to a value what the function's description says of the variable of that number.
+    fn describe(&self, value: &mut Value, number: usize) {
+        let Some(scoped) = self.memory.variables.get(number) else {
+            return;
+        };
+        let variable = scoped.variable;
+        let behind = self.bias.to_file(self.frame.pc);
+        let mut location = self.binary.location_text(variable, behind, self.frame.pc.0);
+        if location.is_empty() && value.unreadable.is_none() {
+            // The call is the last instruction for which the place is known.
+            location = self
+                .binary
+                .location_text(variable, self.frame.lookup_pc, self.frame.pc.0);
+        }
+        if variable.escaped() && !location.is_empty() {
+            location.push_str(" (escaped)");
+        }
+        value.traits = value
+            .traits
+            .with_if(variable.escaped(), Traits::ESCAPED)
+            .with_if(scoped.shadowed, Traits::SHADOWED)
+            .with_if(variable.is_param && !variable.is_result, Traits::ARGUMENT)
+            .with_if(variable.is_result, Traits::RESULT)
+            .with_if(is_made_up(value.addr), Traits::MADE_UP);
+        value.origin = Some(Origin {
+            location: location.into(),
+            decl_line: variable.decl_line,
+        });
+    }
+
+    /// Adds to the value of a package's variable what its description says.
+    fn describe_global(&self, value: &mut Value, package: &str, name: &str) {
+        let at = self.bias.to_file(value.addr);
+        let ends = |full: &str| {
+            let rest = full.strip_suffix(name).and_then(|rest| rest.strip_suffix('.'));
+            rest.is_some_and(|path| path == package || path.ends_with(&format!("/{package}")))
+        };
+        let mut globals = self.binary.globals().iter();
+        if let Some(global) = globals.find(|global| global.addr == at && ends(&global.name)) {
+            value.origin = Some(origin_of_global(self.binary, global));
+        }
+    }
+
+    /// The number of the innermost variable of a name.
+    fn number_of(&self, name: &str) -> Option<usize> {
+        let mut variables = self.memory.variables.iter().enumerate().rev();
+        let found = variables.find(|(_, scoped)| scoped.variable.display_name() == name);
+        found.map(|(number, _)| number)
+    }
+
+    /// The package of the frame's function.
+    fn own_package(&self) -> Option<&str> {
+        let function = self.frame.location.function.as_deref();
+        let function = function.or(self.frame.info.as_deref().map(|info| &*info.name));
+        function.map(package_of)
     }
 
     /// Whether a condition holds here.
@@ -235,19 +352,16 @@ impl<'a> FrameScope<'a> {
 impl Scope for FrameScope<'_> {
     fn variable(&self, name: &str) -> Result<Option<Operand>, EvalError> {
         // Inner variables come last and shadow the outer ones.
-        let mut variables = self.memory.variables.iter().enumerate().rev();
-        match variables.find(|(_, scoped)| scoped.variable.display_name() == name) {
+        let number = self.number_of(name);
+        let scoped = number.and_then(|number| Some((number, self.memory.variables.get(number)?)));
+        match scoped {
             Some((number, scoped)) => self.operand(scoped.variable, self.memory.place(number)).map(Some),
             None => Ok(None),
         }
     }
 
     fn global(&self, package: Option<&str>, name: &str) -> Result<Option<Operand>, EvalError> {
-        let function = self.frame.location.function.as_deref();
-        let own = function
-            .or(self.frame.info.as_deref().map(|info| &*info.name))
-            .map(package_of);
-        match package.or(own) {
+        match package.or(self.own_package()) {
             Some(package) => find_global(self.binary, self.bias, package, name),
             None => Ok(None),
         }

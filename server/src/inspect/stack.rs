@@ -8,9 +8,10 @@ use super::g::{Work, thread_g};
 use super::goroutine::{find, work_of};
 use super::places::Places;
 use super::stack_window::StackWindow;
+use super::unwind::UnwindError;
 use super::walk::{Call, Start, Walk, saved_registers};
 use super::{Frame, InspectError, Location, Registers, Stack, Stopped, Whose};
-use crate::value::Memory;
+use crate::value::{Memory, ReadError};
 
 /// More frames than this are not given, whatever was asked for: a gigabyte of stack, which is where Go's runtime gives up, has fewer of any useful kind.
 const MAX_FRAMES: usize = 1 << 20;
@@ -20,14 +21,33 @@ const FRAME_SIZE: u64 = 512;
 /// The most bytes of a stack that are read before they are known to be needed.
 const MAX_WINDOW: u64 = 16 << 10;
 
+/// How a stack is walked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StackOptions {
+    /// Stay on the stack that the registers are on: do not go from a system stack to the goroutine's.
+    pub(crate) same_stack: bool,
+    /// Begin where the runtime last parked the goroutine (`g.sched`), although a thread may run it.
+    pub(crate) from_saved: bool,
+}
+
 /// The innermost `depth` frames of a stack. That of a goroutine which runs is its thread's; if the thread is on a system stack, its frames come first.
 pub(crate) fn stack(p: &dyn Stopped, whose: Whose, depth: usize) -> Result<Stack, InspectError> {
+    stack_with(p, whose, depth, StackOptions::default())
+}
+
+/// The same in another way.
+pub(crate) fn stack_with(
+    p: &dyn Stopped,
+    whose: Whose,
+    depth: usize,
+    options: StackOptions,
+) -> Result<Stack, InspectError> {
     let layout = p.binary().runtime_layout();
     let (work, registers) = match whose {
         Whose::Thread(thread) => (work_of(p, thread)?, p.registers(thread)?),
         Whose::Goroutine(id) => {
             let (goroutine, thread) = find(p, id)?;
-            let registers = match thread {
+            let registers = match thread.filter(|_| !options.from_saved) {
                 Some(thread) => p.registers(thread)?,
                 None => saved_registers(goroutine.sched),
             };
@@ -42,6 +62,7 @@ pub(crate) fn stack(p: &dyn Stopped, whose: Whose, depth: usize) -> Result<Stack
         m: work.m,
         goroutine: work.goroutine.as_ref(),
         registers,
+        changes_stacks: !options.same_stack,
     };
     Ok(collect(&places, p.memory(), start, depth))
 }
@@ -66,6 +87,7 @@ pub(crate) fn unwind(
         goroutine: work.goroutine.as_ref(),
         m: work.m,
         registers: registers.clone(),
+        changes_stacks: true,
     };
     collect(&places, memory, start, depth)
 }
@@ -97,6 +119,10 @@ fn collect(places: &Places<'_>, memory: &dyn Memory, start: Start<'_>, depth: us
         frames,
         complete: walk.is_complete() && !cut,
         error: walk.error().filter(|_| !cut).map(ToString::to_string),
+        unreadable_at: match walk.error().filter(|_| !cut) {
+            Some(UnwindError::Memory(ReadError::Fault(addr))) => Some(*addr),
+            _ => None,
+        },
     }
 }
 

@@ -79,8 +79,9 @@ fn by_description(
     let at = |offset: i64| cfa.offset(offset).ok_or(UnwindError::Overflow(pc));
     let mut caller = Registers::default();
     caller.set_general(DwarfReg::RSP, Some(cfa.0));
-    let rbp = caller_frame_pointer(memory, registers, cfa)?;
-    caller.set_general(DwarfReg::RBP, rbp);
+    // The return address comes first: where it cannot be read, that is what is to be said.
+    let rbp = caller_frame_pointer(memory, registers, cfa);
+    caller.set_general(DwarfReg::RBP, rbp.as_ref().ok().copied().flatten());
     if !place.is_go {
         for register in KEPT_BY_C {
             caller.set_general(register, registers.general(register));
@@ -110,6 +111,7 @@ fn by_description(
             caller.set_general(*register, value);
         }
     }
+    rbp?;
     Ok(Step {
         cfa,
         caller: has_caller.then_some(caller),

@@ -82,6 +82,7 @@ pub(super) struct Walk<'p, 'b> {
     /// The last frame address on the goroutine's stack and on the system stack: they must grow, or damaged memory would be walked in circles.
     last_cfa: [Option<u64>; 2],
     signal_frames: u32,
+    changes_stacks: bool,
     end: Option<End>,
 }
 
@@ -95,6 +96,8 @@ pub(super) struct Start<'p> {
     pub(super) m: ProcAddr,
     /// The registers to begin with.
     pub(super) registers: Registers,
+    /// Whether the walk goes from a system stack to the goroutine's, and through C.
+    pub(super) changes_stacks: bool,
 }
 
 /// The registers of a goroutine that does not run.
@@ -121,6 +124,7 @@ impl<'p, 'b> Walk<'p, 'b> {
             on_system_stack: true,
             last_cfa: [None; 2],
             signal_frames: 0,
+            changes_stacks: start.changes_stacks,
             end: None,
         };
         walk.look_where_we_are();
@@ -219,7 +223,11 @@ impl<'p, 'b> Walk<'p, 'b> {
 
     /// Where the function at `place` was called from, or what comes in place of that.
     fn caller(&mut self, place: &Place<'b>, found: Result<Step, UnwindError>) -> Result<Caller, UnwindError> {
-        match place.role {
+        let role = match place.role {
+            Role::SystemStack | Role::Mcall | Role::CallsC | Role::CalledByC if !self.changes_stacks => Role::Ordinary,
+            role => role,
+        };
+        match role {
             Role::GoroutineEnd | Role::ThreadEnd => return Ok(None),
             Role::SystemStack | Role::Mcall if self.on_system_stack => {
                 return Ok(self.goroutine.map(|goroutine| self.on_the_goroutine(goroutine.sched)));

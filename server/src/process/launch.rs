@@ -8,8 +8,9 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crossbeam_channel::Receiver;
@@ -46,6 +47,11 @@ pub(crate) struct Launch {
     pub(crate) output: Output,
     /// Whether the program reads the debugger's standard input; else it reads an empty one.
     pub(crate) inherit_stdin: bool,
+    /// Whether the program, where it reads a terminal, gets a process group of its own in the terminal's foreground: who types there means the program, and
+    /// not the debugger.
+    pub(crate) foreground: bool,
+    /// A terminal for standard input, output and error, in place of all else. The program gets a session of its own, controlled by that terminal.
+    pub(crate) terminal: Option<PathBuf>,
     /// Files for standard input, output and error in place of what they would be; the latter two are created, or emptied.
     pub(crate) redirect: [Option<PathBuf>; 3],
     /// Whether the kernel is to lay the program out the same way each time (`ADDR_NO_RANDOMIZE` of personality(2)).
@@ -77,19 +83,13 @@ impl Launch {
         let (failure, report_failure) = pipe2(OFlag::O_CLOEXEC)?;
         let (out_read, out_write) = captured(self.output)?;
         let (err_read, err_write) = captured(self.output)?;
-        let [stdin, stdout, stderr] = &self.redirect;
-        let stdin = match stdin {
-            Some(path) => Some(opened(path, OpenOptions::new().read(true))?),
-            None if self.inherit_stdin => None,
-            None => Some(opened(Path::new("/dev/null"), OpenOptions::new().read(true))?),
+        let spawn = if let Some(path) = &self.terminal {
+            Spawn::new(&self, terminal(path)?)?.in_session()
+        } else {
+            let spawn = Spawn::new(&self, self.standard(out_write, err_write)?)?;
+            let reads_terminal = self.foreground && self.inherit_stdin && io::stdin().is_terminal();
+            if reads_terminal { spawn.in_foreground() } else { spawn }
         };
-        let redirected = |path: &Option<PathBuf>, captured: Option<OwnedFd>| match path {
-            Some(path) => opened(path, OpenOptions::new().write(true).create(true).truncate(true)).map(Some),
-            None => Ok(captured),
-        };
-        let stdout = redirected(stdout, out_write)?;
-        let stderr = redirected(stderr, err_write)?;
-        let spawn = Spawn::new(&self, [stdin, stdout, stderr])?;
         let pid = spawn.fork(&held, &hold, &report_failure)?;
         // The child's end alone is to be left.
         drop(report_failure);
@@ -110,6 +110,39 @@ impl Launch {
             failure,
         })
     }
+
+    /// What replaces standard input, output and error. The pipes are those for captured output.
+    fn standard(&self, stdout_pipe: Option<OwnedFd>, stderr_pipe: Option<OwnedFd>) -> io::Result<[Option<OwnedFd>; 3]> {
+        let [stdin, stdout, stderr] = &self.redirect;
+        let stdin = match stdin {
+            Some(path) => Some(opened(path, OpenOptions::new().read(true))?),
+            None if self.inherit_stdin => None,
+            None => Some(opened(Path::new("/dev/null"), OpenOptions::new().read(true))?),
+        };
+        let redirected = |path: &Option<PathBuf>, captured: Option<OwnedFd>| match path {
+            Some(path) => opened(path, OpenOptions::new().write(true).create(true).truncate(true)).map(Some),
+            None => Ok(captured),
+        };
+        let stdout = redirected(stdout, stdout_pipe)?;
+        let stderr = redirected(stderr, stderr_pipe)?;
+        Ok([stdin, stdout, stderr])
+    }
+}
+
+/// A terminal, three times.
+fn terminal(path: &Path) -> io::Result<[Option<OwnedFd>; 3]> {
+    let options = || {
+        let mut options = OpenOptions::new();
+        // It is to control the program's session, and never ours.
+        options.read(true).write(true).custom_flags(libc::O_NOCTTY);
+        options
+    };
+    let first = opened(path, &options())?;
+    if !first.is_terminal() {
+        return Err(io::Error::other(format!("{} is not a terminal", path.display())));
+    }
+    let (second, third) = (first.try_clone()?, first.try_clone()?);
+    Ok([Some(first), Some(second), Some(third)])
 }
 
 fn opened(path: &Path, options: &OpenOptions) -> io::Result<OwnedFd> {

@@ -142,3 +142,15 @@ pub(super) fn tgkill(pid: i32, tid: Tid, signal: c_int) -> Result<(), Errno> {
     let done = unsafe { libc::syscall(libc::SYS_tgkill, pid, tid.0, signal) };
     if done == -1 { Err(Errno::last()) } else { Ok(()) }
 }
+
+/// The whole area of XSAVE, in the standard format, as far as it fits into `area`; gives how many bytes of it were filled.
+pub(super) fn xsave(tid: Tid, area: &mut [u8]) -> Result<usize, Errno> {
+    /// `NT_X86_XSTATE` in the kernel's `include/uapi/linux/elf.h`.
+    const NT_X86_XSTATE: usize = 0x202;
+    let mut vector = libc::iovec {
+        iov_base: area.as_mut_ptr().cast(),
+        iov_len: area.len(),
+    };
+    request(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, (&raw mut vector).cast())?;
+    Ok(vector.iov_len.min(area.len()))
+}

@@ -18,6 +18,19 @@ pub(super) struct Spawn {
     /// What replaces standard input, output and error.
     standard: [Option<OwnedFd>; 3],
     disable_aslr: bool,
+    place: Place,
+}
+
+/// Which session and process group the program belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// The debugger's.
+    #[default]
+    Ours,
+    /// A group of its own, in the foreground of the terminal that is its standard input.
+    Foreground,
+    /// A session of its own, controlled by that terminal.
+    Session,
 }
 
 fn c_string(bytes: Vec<u8>) -> io::Result<CString> {
@@ -78,7 +91,20 @@ impl Spawn {
                 .transpose()?,
             standard,
             disable_aslr: launch.disable_aslr,
+            place: Place::default(),
         })
+    }
+
+    /// The program is to have a process group of its own, in the foreground of the terminal that it reads.
+    pub(super) fn in_foreground(mut self) -> Spawn {
+        self.place = Place::Foreground;
+        self
+    }
+
+    /// The program is to have a session of its own, controlled by the terminal that it reads.
+    pub(super) fn in_session(mut self) -> Spawn {
+        self.place = Place::Session;
+        self
     }
 
     /// Forks. The child prepares itself, writes a zero to `failure`, waits until a byte can be read from `held`, whose other end is `hold`, and executes the
@@ -176,6 +202,22 @@ impl Child<'_> {
                     && libc::dup2(stream.as_raw_fd(), number) == -1
                 {
                     return errno();
+                }
+            }
+            match self.spawn.place {
+                Place::Ours => {}
+                Place::Foreground => {
+                    // Who is not in the foreground may only go there if it does not care for SIGTTOU (tcsetpgrp(3)). That the terminal is another session's
+                    // is no reason not to start.
+                    libc::setpgid(0, 0);
+                    libc::signal(libc::SIGTTOU, libc::SIG_IGN);
+                    libc::tcsetpgrp(libc::STDIN_FILENO, libc::getpid());
+                    libc::signal(libc::SIGTTOU, libc::SIG_DFL);
+                }
+                Place::Session => {
+                    if libc::setsid() == -1 || libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) == -1 {
+                        return errno();
+                    }
                 }
             }
             if let Some(cwd) = &self.spawn.cwd

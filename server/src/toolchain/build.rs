@@ -163,6 +163,21 @@ impl Build {
         self.outcome(status, String::new()).map(|()| binary)
     }
 
+    /// Builds into the place of what was built before, as [`Build::run_quietly`]. The old file stays in use until its process is gone. The error is what the
+    /// client of a restart should read.
+    pub(crate) async fn rebuild_quietly(&self) -> Result<(), String> {
+        let mut beside = self.clone();
+        beside.output.as_mut_os_string().push(".new");
+        match beside.run_quietly().await {
+            Ok(_binary) => std::fs::rename(&beside.output, &self.output)
+                .map_err(|error| format!("could not replace {}: {error}", self.output.display())),
+            Err(BuildError::Failed { output, status, .. }) => {
+                Err(format!("could not rebuild process: {status}\n{}", output.trim()))
+            }
+            Err(error) => Err(format!("could not rebuild process: {error}")),
+        }
+    }
+
     /// Builds without blocking the caller's thread, and keeps the compiler's messages for [`BuildError::Failed`].
     /// A build that is dropped is killed.
     pub(crate) async fn run_quietly(&self) -> Result<Binary, BuildError> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use spelunk_bpf::RecordView;
-use spelunk_dwarf::{Abi, Binary, FileAddr, Function, FunctionInfo};
+use spelunk_dwarf::{Abi, Binary, FileAddr, Function, FunctionInfo, LoadBias, ProcAddr};
 
 use super::abi::Convention;
 use super::capture::PlanBuilder;
@@ -156,11 +156,39 @@ impl LogSite {
         self.site.holds(binary, record, live)
     }
 
+    /// An address in the process that a record is of.
+    pub(crate) fn in_process(&self, addr: FileAddr, record: &RecordView<'_>) -> ProcAddr {
+        LoadBias::between(self.site.addr, ProcAddr(record.ip())).to_proc(addr)
+    }
+
     /// Whether its records say the same as those of another site.
     fn reads_as(&self, other: &LogSite) -> bool {
         let (a, b) = (&self.site, &other.site);
         (&a.plan, &a.variables, a.cfa_offset, &self.parts, &self.names)
             == (&b.plan, &b.variables, b.cfa_offset, &other.parts, &other.names)
+    }
+
+    /// The values of the expressions of a record, in order, each with the reason where it has none; the limits of each are those of `configs`, at most
+    /// [`LoadConfig::DAP`].
+    pub(crate) fn values(
+        &self,
+        binary: &Binary,
+        record: &RecordView<'_>,
+        configs: &[LoadConfig],
+    ) -> Vec<Result<Value, String>> {
+        let scope = RecordScope::new(binary, &self.site, (&self.site.variables, &self.names), record, None);
+        let load = |(part, config): (&LogPart, &LoadConfig)| match part {
+            LogPart::Text(text) => Err(text.clone()),
+            LogPart::Error(why) => Err(why.clone()),
+            LogPart::Value(expr) => {
+                let evaluator = scope.evaluator(*config);
+                match evaluator.operand(expr) {
+                    Ok(operand) => Ok(evaluator.load(&operand, &expr.to_string())),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+        };
+        self.parts.iter().zip(configs).map(load).collect()
     }
 
     /// The message of a record; with `live`, of one that was made at a stop.

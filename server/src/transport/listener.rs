@@ -1,8 +1,9 @@
 //! Listening for clients, and calling the one that listens.
 
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, os::fd::AsRawFd};
 
 use nix::errno::Errno;
+use nix::sys::socket::{Shutdown, shutdown};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::{Address, Connection, same_user};
@@ -124,6 +125,16 @@ impl Listener {
                 .map_or_else(|_| "unknown".to_owned(), |address| address.to_string()),
             Listener::Unix(_, path) => path.0.display().to_string(),
         }
+    }
+
+    /// Listens no longer, whoever else has the socket: a program that was forked and is held before it is executed has it too.
+    pub(crate) fn close(self) {
+        let socket = match &self {
+            Listener::Tcp(listener) => listener.as_raw_fd(),
+            Listener::Unix(listener, _) => listener.as_raw_fd(),
+        };
+        // Where it fails, it is closed for us all the same.
+        let _ = shutdown(socket, Shutdown::Both);
     }
 
     /// Whether other machines can reach it.
@@ -295,6 +306,21 @@ mod tests {
             assert_eq!(&bytes, b"hello");
         }
         assert!(!path.exists(), "the socket's file is removed with the listener");
+    }
+
+    #[tokio::test]
+    async fn a_closed_listener_is_closed_for_all_who_have_it() {
+        let listener = Listener::bind(&Address::parse("127.0.0.1:0"))
+            .await
+            .expect("a free port");
+        let address = Address::parse(&listener.local_address());
+        let Listener::Tcp(socket) = &listener else {
+            panic!("no TCP")
+        };
+        let copy = std::os::fd::AsFd::as_fd(socket).try_clone_to_owned().expect("a copy");
+        listener.close();
+        assert!(dial(&address).await.is_err());
+        drop(copy);
     }
 
     #[tokio::test]

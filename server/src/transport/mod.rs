@@ -2,12 +2,14 @@
 
 mod address;
 mod listener;
+mod protocol;
 mod same_user;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use address::Address;
-pub(crate) use listener::{Listener, dial};
+pub(crate) use listener::{Listener, TransportError, dial};
+pub(crate) use protocol::{Protocol, recognise};
 
 /// A stream of bytes to and from one client.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}

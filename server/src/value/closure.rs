@@ -7,7 +7,7 @@ use std::sync::Arc;
 use spelunk_dwarf::{Field, Kind, ProcAddr, Scope, TypeId};
 
 use super::limits::Level;
-use super::{Content, Loader, Value};
+use super::{Content, Head, Loader, Traits, Value};
 
 impl Loader<'_> {
     /// The fields of the closure behind the function value at `addr` and where it is; `None` for a nil function and for one that captured nothing.
@@ -40,7 +40,7 @@ impl Loader<'_> {
     }
 
     /// What is shown of a function value that is `object`.
-    pub(super) fn function(&self, object: u64, level: Level<'_>) -> Result<Content, String> {
+    pub(super) fn function(&self, object: u64, level: Level<'_>, head: &mut Head) -> Result<Content, String> {
         let mut content = Content::Func {
             name: String::new(),
             captured: Vec::new(),
@@ -52,6 +52,7 @@ impl Loader<'_> {
         let pc = ProcAddr(self.uint(ProcAddr(object), 8)?);
         let function = self.binary.function_at(self.bias.to_file(pc));
         let function = function.ok_or_else(|| format!("could not find function for {pc}"))?;
+        head.base = self.bias.to_proc(function.entry).0;
         let ty = self.closure_type(pc).and_then(|ty| self.type_or_error(ty).ok());
         if let Content::Func { name, captured, len } = &mut content {
             *name = function.name.to_string();
@@ -83,7 +84,11 @@ impl Loader<'_> {
             Err((ty, why)) => return self.load_of(name, ty, Some(why), at, level),
         };
         match self.uint(at, 8) {
-            Ok(target) => self.load_at(name, elem, ProcAddr(target), level),
+            Ok(target) => {
+                let value = self.load_at(name, elem, ProcAddr(target), level);
+                let traits = value.traits.with(Traits::ESCAPED);
+                Value { traits, ..value }
+            }
             Err(why) => {
                 let ty = self.type_or_error(elem).unwrap_or_else(|(ty, _)| ty);
                 self.load_of(name, ty, Some(why), at, level)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use spelunk_dwarf::{Binary, Field, FileAddr, Kind, LoadBias, ProcAddr, Type, TypeId};
 
 use super::limits::{Level, budget};
-use super::{Content, MapWalk, Memory, Value, go_time, map};
+use super::{Content, Head, MapWalk, Memory, Traits, Value, go_time, map};
 
 /// How much of a value is loaded; the fields and their meaning are those of Delve's `LoadConfig` (service/api/types.go).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,13 @@ impl Loader<'_> {
             content: Content::NotLoaded,
             constant: None,
             unreadable: broken,
+            head: Head::default(),
+            traits: Traits::default(),
+            origin: None,
         };
+        if let Kind::Array { len, .. } = value.ty.kind {
+            value.head = array_head(addr, len);
+        }
         if value.unreadable.is_some() || addr == ProcAddr(0) {
             return value;
         }
@@ -135,15 +141,21 @@ impl Loader<'_> {
             value.unreadable = Some("nested too deeply".to_owned());
             return value;
         }
-        match self.content(&value, level) {
+        let mut head = value.head;
+        let content = self.content(&value, level, &mut head);
+        value.head = head;
+        match content {
             Ok(content) => value.content = content,
             Err(why) => value.unreadable = Some(why),
+        }
+        if matches!(value.content, Content::UnsafePointer(_)) && !self.config.follow_pointers {
+            value.traits = value.traits.with(Traits::ONLY_ADDRESS);
         }
         value.constant = self.constant_of(&value);
         value
     }
 
-    fn content(&self, value: &Value, level: Level<'_>) -> Result<Content, String> {
+    fn content(&self, value: &Value, level: Level<'_>, head: &mut Head) -> Result<Content, String> {
         let ty = &value.ty;
         let addr = value.addr;
         let word = |offset: u64| self.word(addr, offset);
@@ -164,6 +176,11 @@ impl Loader<'_> {
             ),
             Kind::String => {
                 let (base, len) = (word(0)?, word(8)?);
+                *head = Head {
+                    base,
+                    len: len as i64,
+                    cap: 0,
+                };
                 let loaded = len.min(u64::from(self.config.max_string_len));
                 if !level.spend(u32::try_from(loaded).unwrap_or(u32::MAX) / STRING_PER_VALUE) {
                     return Err(TOO_MUCH.to_owned());
@@ -172,6 +189,7 @@ impl Loader<'_> {
             }
             Kind::Slice { elem } => {
                 let (base, len, cap) = (word(0)?, word(8)? as i64, word(16)? as i64);
+                *head = Head { base, len, cap };
                 let stride = self.type_or_error(*elem).map_err(|(_, why)| why)?.size;
                 let elements = self.elements(*elem, stride, base, len, level)?;
                 Content::Slice {
@@ -193,8 +211,11 @@ impl Loader<'_> {
             Kind::UnsafePointer => Content::UnsafePointer(word(0)?),
             Kind::Interface { empty } => self.interface(addr, *empty, level)?,
             Kind::Map { .. } => self.map(ty, addr, 0, level)?,
-            Kind::Chan { .. } => self.chan(ty, addr, word(0)?, level)?,
-            Kind::Func => self.function(word(0)?, level)?,
+            Kind::Chan { .. } => {
+                head.base = word(0)?;
+                self.chan(ty, addr, head.base, level)?
+            }
+            Kind::Func => self.function(word(0)?, level, head)?,
             Kind::Void => return Err("a value without a type".to_owned()),
             Kind::Other(what) => return Err(format!("unknown or unsupported kind: {what}")),
         })
@@ -343,7 +364,8 @@ impl Loader<'_> {
             .take(wanted)
             .map(|field| self.field(value.addr, field, level.inside()))
             .collect();
-        let summary = if &*value.ty.name == "time.Time" && opened {
+        // It is made of the first two fields.
+        let summary = if &*value.ty.name == "time.Time" && wanted >= 2 {
             self.time(value.addr, fields)
         } else {
             None
@@ -411,7 +433,38 @@ impl Loader<'_> {
                 },
             );
         }
-        Value::not_loaded(ty, ProcAddr(target))
+        self.outline(ty, ProcAddr(target))
+    }
+
+    /// A value of which only the place and the head are known, because the limits do not let it be loaded.
+    pub(crate) fn outline(&self, ty: Arc<Type>, addr: ProcAddr) -> Value {
+        let mut value = Value::not_loaded(ty, addr);
+        value.traits = Traits::ONLY_ADDRESS;
+        if let Kind::Array { len, .. } = value.ty.kind {
+            value.head = array_head(addr, len);
+        }
+        if addr == ProcAddr(0) {
+            return value;
+        }
+        let word = |at: u64| self.word(addr, at);
+        let head = match &value.ty.kind {
+            Kind::String => word(0).and_then(|base| {
+                let len = word(8)? as i64;
+                Ok(Head { base, len, cap: 0 })
+            }),
+            Kind::Slice { .. } => word(0).and_then(|base| {
+                let (len, cap) = (word(8)? as i64, word(16)? as i64);
+                Ok(Head { base, len, cap })
+            }),
+            Kind::Chan { .. } => word(0).map(|base| Head {
+                base,
+                ..Head::default()
+            }),
+            _ => Ok(value.head),
+        };
+        // What cannot be read says so when somebody asks for it.
+        value.head = head.unwrap_or_default();
+        value
     }
 
     /// What an interface holds: its first word leads to the runtime type (through the itab unless the interface is empty; Go's internal/abi/iface.go),
@@ -452,7 +505,7 @@ impl Loader<'_> {
             return Ok(Content::Interface(Box::new(held)));
         }
         let ty = self.type_or_error(concrete).unwrap_or_else(|(ty, _)| ty);
-        Ok(Content::Interface(Box::new(Value::not_loaded(ty, place))))
+        Ok(Content::Interface(Box::new(self.outline(ty, place))))
     }
 
     /// The `Type` of an itab, its second word.
@@ -487,6 +540,13 @@ impl Loader<'_> {
         }
         (n != 0 && rest == 0).then(|| names.join("|"))
     }
+}
+
+/// What is known of an array by its type alone.
+fn array_head(addr: ProcAddr, len: u64) -> Head {
+    let len = i64::try_from(len).unwrap_or(i64::MAX);
+    let base = addr.0;
+    Head { base, len, cap: len }
 }
 
 /// Whether values of the runtime type at `runtime_type` stand in an interface themselves, rather than behind a pointer.

@@ -13,12 +13,14 @@ mod memory;
 mod parts;
 mod print;
 mod quote;
+mod traits;
 
 pub(crate) use load::{LoadConfig, Loader, is_direct_in_interface};
 pub(crate) use map::MapWalk;
 pub(crate) use memory::{BulkRead, Memory, ReadError, is_made_up, made_up_address};
 pub(crate) use print::{Style, shorten_type};
 pub(crate) use quote::push_quoted;
+pub(crate) use traits::{Origin, Traits};
 
 use std::sync::Arc;
 
@@ -39,6 +41,23 @@ pub(crate) struct Value {
     pub(crate) constant: Option<String>,
     /// Why it could not be read, as a clause that reads well behind "unreadable".
     pub(crate) unreadable: Option<String>,
+    /// What is known of it without its elements.
+    pub(crate) head: Head,
+    /// What is special about it.
+    pub(crate) traits: Traits,
+    /// Of a variable that was asked for by its name: where it comes from.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// What is known of a value although its elements, or what it leads to, were not loaded. All zero where there is no such thing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Where the bytes of a string or the elements of a slice or array are, the runtime's structure behind a channel, the entry of a function.
+    pub(crate) base: u64,
+    /// The length of a string, slice or array.
+    pub(crate) len: i64,
+    /// The capacity of a slice; the length of an array.
+    pub(crate) cap: i64,
 }
 
 /// What was read of a value.
@@ -147,6 +166,9 @@ impl Value {
             content: Content::NotLoaded,
             constant: None,
             unreadable: None,
+            head: Head::default(),
+            traits: Traits::default(),
+            origin: None,
         }
     }
 

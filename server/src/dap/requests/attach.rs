@@ -1,13 +1,12 @@
 //! `attach`: debug a process that runs already. It goes on running.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use dap::{
     events::{CapabilitiesEventBody, Event as DapEvent},
     types::{Capabilities, OutputEventCategory},
 };
 
-use super::launch::check_backend;
 use crate::dap::{
     config::AttachConfig,
     debuggee::{Debuggee, Origin},
@@ -17,7 +16,8 @@ use crate::dap::{
     session::{Phase, Session},
     substitute_path::SubstitutePath,
 };
-use crate::debugger::ClientPaths;
+use crate::debugger::{ClientPaths, check_backend};
+use crate::process::{existing, process_with_prefix};
 
 /// How often the list of processes is looked through for one that is waited for.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -41,11 +41,9 @@ impl Session {
         }
         match config.mode.as_str() {
             "local" => {}
-            "remote" if self.debuggee().is_none() => return Err("no debugger found".to_owned()),
             "remote" => {
-                return Err(
-                    "attaching to the session of another client is not available in this version of spelunk".to_owned(),
-                );
+                self.attach_remote(&config).await?;
+                return self.finish_attach(request, config).await;
             }
             other => {
                 return Err(format!(
@@ -53,7 +51,7 @@ impl Session {
                 ));
             }
         }
-        if self.debuggee().is_some() {
+        if self.debuggee().is_some() || self.host.is_some() {
             return Err(format!(
                 "debug session already in progress at {} - use remote mode to connect to a server with an active debug session",
                 self.address
@@ -90,11 +88,6 @@ impl Session {
         self.phase = Phase::Debugging(Box::new(debuggee));
         self.settings.configure(&config.common);
         self.limit_probes().await?;
-        if let Some(client) = config.guess_substitute_path
-            && config.common.substitute_path.rules().is_empty()
-        {
-            self.settings.paths = SubstitutePath::new(self.guess_paths(client).await?);
-        }
         // The user chooses at the end whether the process ends with the session.
         let capabilities = Capabilities {
             support_terminate_debuggee: Some(true),
@@ -102,6 +95,16 @@ impl Session {
         };
         self.out
             .event(&DapEvent::Capabilities(CapabilitiesEventBody { capabilities }));
+        self.finish_attach(request, config).await
+    }
+
+    /// Lets the client configure the session.
+    async fn finish_attach(&mut self, request: &Request, config: AttachConfig) -> Result<(), String> {
+        if let Some(client) = config.guess_substitute_path
+            && config.common.substitute_path.rules().is_empty()
+        {
+            self.settings.paths = SubstitutePath::new(self.guess_paths(client).await?);
+        }
         self.out.event(&DapEvent::Initialized);
         self.out.respond(request, NO_BODY);
         Ok(())
@@ -119,7 +122,7 @@ impl Session {
     /// Waits until there is a process whose command line begins with `prefix`, or the client has hung up.
     async fn wait_for(&mut self, prefix: &str) -> Result<i32, String> {
         loop {
-            if let Some(pid) = process_with_prefix(Path::new("/proc"), prefix) {
+            if let Some(pid) = process_with_prefix(prefix) {
                 return Ok(pid);
             }
             tokio::select! {
@@ -127,46 +130,5 @@ impl Session {
                 () = self.gone.cancelled() => return Err("the client hung up while waiting for a process".to_owned()),
             }
         }
-    }
-}
-
-/// The process of that number, if there is one.
-fn existing(pid: i64) -> Option<i32> {
-    let pid = i32::try_from(pid).ok()?;
-    Path::new("/proc").join(pid.to_string()).exists().then_some(pid)
-}
-
-/// The first process, other than this one, whose command line (arguments joined by spaces) begins with `prefix`.
-fn process_with_prefix(proc: &Path, prefix: &str) -> Option<i32> {
-    let own = std::process::id();
-    std::fs::read_dir(proc).ok()?.flatten().find_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let mut line = std::fs::read(entry.path().join("cmdline")).ok()?;
-        for byte in &mut line {
-            if *byte == 0 {
-                *byte = b' ';
-            }
-        }
-        (pid != own && line.starts_with(prefix.as_bytes())).then(|| i32::try_from(pid).ok())?
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn processes_are_found_by_how_their_command_line_begins() {
-        let proc = tempfile::tempdir().expect("a scratch directory");
-        for (pid, line) in [
-            ("7", &b"/bin/server\0--port\x0080\0"[..]),
-            ("8", b""),
-            ("self", b"/bin/server\0"),
-        ] {
-            std::fs::create_dir(proc.path().join(pid)).expect("a directory");
-            std::fs::write(proc.path().join(pid).join("cmdline"), line).expect("a file");
-        }
-        assert_eq!(process_with_prefix(proc.path(), "/bin/server --port"), Some(7));
-        assert_eq!(process_with_prefix(proc.path(), "/bin/servers"), None);
     }
 }

@@ -24,12 +24,26 @@ impl Session {
                 DisconnectArguments::default()
             }
         };
+        let leaves = arguments.terminate_debuggee != Some(true) && self.may_leave();
         match &self.phase {
             Phase::Idle => {
                 self.out.respond(request, NO_BODY);
                 self.tell_terminated();
             }
             Phase::NoDebug(_) => self.disconnect_no_debug(request).await,
+            Phase::Debugging(_) if leaves => {
+                if arguments.suspend_debuggee == Some(true) {
+                    self.suspend().await;
+                }
+                self.say_how_it_is_left();
+                self.leave().await;
+                self.out.respond(request, NO_BODY);
+                if let Some(State::Exited(Some(status))) = self.debuggee().map(|debuggee| debuggee.state) {
+                    self.tell_exit(Some(status));
+                } else {
+                    self.tell_terminated();
+                }
+            }
             Phase::Debugging(debuggee) => {
                 let kill = !debuggee.is_attached() || arguments.terminate_debuggee == Some(true);
                 let how = if kill { EndWith::Kill } else { EndWith::Detach };
@@ -71,6 +85,11 @@ impl Session {
 
     /// Ends the session because the client hung up or a signal came.
     pub(in crate::dap) async fn shut_down(&mut self, by_signal: bool) {
+        if self.may_leave() {
+            self.leave().await;
+            self.phase = Phase::Idle;
+            return;
+        }
         match &mut self.phase {
             Phase::Idle => {}
             Phase::NoDebug(process) => process.kill(),
@@ -106,6 +125,39 @@ impl Session {
             EndWith::Kill => "Detaching and terminating target process",
             EndWith::Detach => "Detaching without terminating target process",
         });
+    }
+
+    /// Stops the program, which is to stand still when the client has gone (DAP specification, `suspendDebuggee`).
+    async fn suspend(&mut self) {
+        let halted = self
+            .call(|target| target.as_ref().map_or(Ok(()), |target| target.halt()))
+            .await;
+        match halted {
+            Ok(Ok(())) => {
+                if let Some(debuggee) = self.debuggee()
+                    && debuggee.state == State::Running
+                {
+                    debuggee.state = State::Stopped;
+                }
+            }
+            Ok(Err(why)) => tracing::warn!("the program could not be stopped: {why}"),
+            Err(gone) => tracing::warn!("the program could not be stopped: {gone}"),
+        }
+    }
+
+    /// What Delve writes when others may go on.
+    fn say_how_it_is_left(&mut self) {
+        let address = self.address.clone();
+        let Some(debuggee) = self.debuggee() else { return };
+        let status = match debuggee.state {
+            State::Exited(_) => "exited",
+            State::Running => "running",
+            State::Configuring if debuggee.runs_meanwhile => "running",
+            _ => "halted",
+        };
+        self.out.console(&format!(
+            "Closing client session, but leaving multi-client DAP server at {address} with debuggee {status}"
+        ));
     }
 
     /// Ends the debugger's session. What the program logged and wrote until then reaches the client first; its exit

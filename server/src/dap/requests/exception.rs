@@ -95,7 +95,15 @@ fn exception(at: &Look<'_>, id: i64, failure: Option<&str>) -> Result<Value, Str
 fn look_up(at: &Look<'_>, whose: Whose, expression: &str) -> Result<String, String> {
     let value = at
         .target
-        .evaluate(FrameRef { whose, frame: 0 }, expression, at.settings.load_config())
+        .evaluate(
+            FrameRef {
+                whose,
+                frame: 0,
+                deferred: 0,
+            },
+            expression,
+            at.settings.load_config(),
+        )
         .map_err(|error| error.to_string())?;
     match (constant_text(&value), value.unreadable) {
         (Some(text), _) => Ok(text),

@@ -19,7 +19,7 @@ impl Session {
         let stop_on_entry = state == State::Configuring && debuggee.is_some_and(|debuggee| debuggee.stop_on_entry);
         let mut held = stop_on_entry;
         if stop_on_entry {
-            if self.debuggee().is_some_and(|debuggee| debuggee.is_attached()) {
+            if self.debuggee().is_some_and(|debuggee| debuggee.runs_meanwhile) {
                 held = self.stop_attached().await;
             }
             self.out.event_with(
@@ -35,7 +35,7 @@ impl Session {
                 self.release_events().await;
             }
             State::Exited(status) => self.tell_exit(status),
-            _ if self.debuggee().is_some_and(|debuggee| debuggee.is_attached()) => self.let_attached_run().await,
+            _ if self.debuggee().is_some_and(|debuggee| debuggee.runs_meanwhile) => self.let_attached_run().await,
             _ => self.resume().await,
         }
     }
@@ -120,7 +120,7 @@ impl Session {
     }
 
     /// The program moves from here on.
-    pub(super) fn let_run(&mut self) {
+    pub(in crate::dap) fn let_run(&mut self) {
         if let Some(debuggee) = self.debuggee() {
             debuggee.state = State::Running;
             debuggee.pause_requested = false;

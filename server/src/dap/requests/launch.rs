@@ -1,10 +1,6 @@
 //! `launch`: build the program if need be, and start it.
 
-use std::{
-    fs::File,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use dap::{
     events::{Event as DapEvent, ProcessEventBody},
@@ -21,7 +17,7 @@ use crate::{
         outgoing::NO_BODY,
         session::{Phase, Session},
     },
-    debugger::LaunchSpec,
+    debugger::{LaunchSpec, check_backend, check_launch, go_reason},
     toolchain::{self, Build, BuildError, BuildKind, Toolchain},
 };
 
@@ -42,7 +38,7 @@ impl From<String> for LaunchFailure {
 impl Session {
     /// Answers `launch`.
     pub(super) async fn on_launch(&mut self, request: &Request) {
-        if self.debuggee().is_some() {
+        if self.debuggee().is_some() || self.host.is_some() {
             let text = format!(
                 "debug session already in progress at {} - use remote attach mode to connect to a server with an active debug session",
                 self.address
@@ -103,7 +99,7 @@ impl Session {
             capture_output: remote_output,
             redirect: [&config.stdin_from, &config.stdout_to, &config.stderr_to]
                 .map(|file| (!file.is_empty()).then(|| self.directory.join(file))),
-            disable_aslr: false,
+            ..LaunchSpec::default()
         };
 
         if config.no_debug {
@@ -118,7 +114,7 @@ impl Session {
         if let Some(debuggee) = self.debuggee() {
             debuggee.stop_on_entry = config.common.stop_on_entry;
             debuggee.origin = Origin::Launched {
-                spec: spec.clone(),
+                spec: Box::new(spec.clone()),
                 build: build.map(Box::new),
             };
         }
@@ -225,19 +221,7 @@ impl Session {
 
     /// Starts a program, held before its first instruction.
     pub(super) async fn start(&mut self, spec: &LaunchSpec) -> Result<(), LaunchFailure> {
-        check_executable(&spec.program).map_err(could_not_launch)?;
-        if let Some(cwd) = &spec.cwd
-            && let Err(error) = std::fs::read_dir(cwd)
-        {
-            let text = format!(
-                "fork/exec {}: {} (working directory {})",
-                spec.program.display(),
-                go_reason(&error),
-                cwd.display()
-            );
-            return Err(could_not_launch(text));
-        }
-        check_redirects(&spec.redirect).map_err(could_not_launch)?;
+        check_launch(spec).map_err(could_not_launch)?;
         let sender = self.events.connect();
         let (launcher, wanted) = (self.launcher.clone(), spec.clone());
         let launched = self
@@ -255,7 +239,7 @@ impl Session {
             Err(gone) => return Err(could_not_launch(gone)),
         };
         let origin = Origin::Launched {
-            spec: spec.clone(),
+            spec: Box::new(spec.clone()),
             build: None,
         };
         self.phase = Phase::Debugging(Box::new(Debuggee::new(pid, origin)));
@@ -306,15 +290,6 @@ fn check_mode(config: &LaunchConfig) -> Result<(), LaunchFailure> {
     }
 }
 
-/// Which backends there are.
-pub(super) fn check_backend(backend: &str) -> Result<(), String> {
-    match backend {
-        "default" | "native" => Ok(()),
-        "lldb" | "rr" => Err("backend unavailable".to_owned()),
-        other => Err(format!("unknown backend {other:?}")),
-    }
-}
-
 /// A directory to work in, or why not, in Delve's words.
 fn change_directory(from: &Path, to: &str) -> Result<PathBuf, String> {
     let wanted = from.join(to);
@@ -322,38 +297,6 @@ fn change_directory(from: &Path, to: &str) -> Result<PathBuf, String> {
     let directory = wanted.canonicalize().map_err(|error| failed(&error))?;
     std::fs::read_dir(&directory).map_err(|error| failed(&error))?;
     Ok(directory)
-}
-
-/// Refuses what cannot be run, in Delve's words. What the file holds is for the debugger to say.
-fn check_executable(path: &Path) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("open {}: {}", path.display(), go_reason(&error));
-    let data = std::fs::metadata(path).map_err(failed)?;
-    if !data.is_file() || data.permissions().mode() & 0o111 == 0 {
-        return Err("not an executable file".to_owned());
-    }
-    Ok(())
-}
-
-/// Refuses files for input and output that cannot be opened, in Delve's words. Those for output are emptied, as they will be.
-fn check_redirects(files: &[Option<PathBuf>; 3]) -> Result<(), String> {
-    for (number, file) in files.iter().enumerate() {
-        let Some(file) = file else { continue };
-        let opened = if number == 0 {
-            File::open(file)
-        } else {
-            File::create(file)
-        };
-        opened.map_err(|error| format!("open {}: {}", file.display(), go_reason(&error)))?;
-    }
-    Ok(())
-}
-
-/// The system's words as Go prints them.
-pub(super) fn go_reason(error: &std::io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => nix::errno::Errno::from_raw(number).desc().to_lowercase(),
-        None => error.to_string(),
-    }
 }
 
 /// The program and its arguments, as the process event names them.

@@ -19,6 +19,8 @@ mod stepping;
 mod threads;
 mod variables;
 
+pub(super) use restart::launch_arguments;
+
 use super::{
     debuggee::State,
     errors::{NO_DEBUG, NO_SESSION},

@@ -13,7 +13,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::launch::go_reason;
 use crate::{
     dap::{
         config::LaunchConfig,
@@ -22,7 +21,7 @@ use crate::{
         outgoing::NO_BODY,
         session::{Phase, Session},
     },
-    debugger::{Event, EventSender, LaunchSpec},
+    debugger::{Event, EventSender, LaunchSpec, go_reason},
 };
 
 /// How long the end of a killed program is waited for.

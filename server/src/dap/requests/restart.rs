@@ -14,7 +14,7 @@ use crate::{
         session::Session,
     },
     debugger::EndWith,
-    toolchain::{Build, BuildError},
+    toolchain::Build,
 };
 
 impl Session {
@@ -24,6 +24,9 @@ impl Session {
         let Some(debuggee) = self.debuggee() else {
             return self.out.refuse(request, NOTHING_TO_RESTART, "Debugger is not running");
         };
+        if let Origin::Remote { attached: false } = debuggee.origin {
+            return self.on_restart_remote(request).await;
+        }
         let Origin::Launched { spec, build } = &debuggee.origin else {
             return self
                 .out
@@ -117,25 +120,15 @@ impl Session {
 
     /// Builds into the place of the running binary. The old file stays in use until its process is gone.
     async fn rebuild(&mut self, build: &Build) -> Result<(), String> {
-        let mut beside = build.clone();
-        beside.output.as_mut_os_string().push(".new");
-        let built = tokio::select! {
-            built = beside.run_quietly() => built,
-            () = self.gone.cancelled() => return Err("the client hung up during the build".to_owned()),
-        };
-        match built {
-            Ok(_binary) => std::fs::rename(&beside.output, &build.output)
-                .map_err(|error| format!("could not replace {}: {error}", build.output.display())),
-            Err(BuildError::Failed { output, status, .. }) => {
-                Err(format!("could not rebuild process: {status}\n{}", output.trim()))
-            }
-            Err(error) => Err(format!("could not rebuild process: {error}")),
+        tokio::select! {
+            built = build.rebuild_quietly() => built,
+            () = self.gone.cancelled() => Err("the client hung up during the build".to_owned()),
         }
     }
 }
 
 /// The launch configuration that came with the request, if one did.
-fn launch_arguments(arguments: &Value) -> Option<&Value> {
+pub(in crate::dap) fn launch_arguments(arguments: &Value) -> Option<&Value> {
     let inner = arguments.get("arguments")?;
     (inner.get("request").and_then(Value::as_str) == Some("launch")).then_some(inner)
 }

@@ -64,7 +64,11 @@ fn trace(at: &mut Look<'_>, arguments: &Arguments) -> Result<Value, String> {
         .skip(start)
         .take(levels)
         .map(|(number, frame)| {
-            let id = at.frames.create(FrameRef { whose, frame: number });
+            let id = at.frames.create(FrameRef {
+                whose,
+                frame: number,
+                deferred: 0,
+            });
             describe(at, id, frame, system)
         })
         .collect();

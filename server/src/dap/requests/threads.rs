@@ -28,7 +28,7 @@ impl Session {
     /// the placeholders that Delve sends.
     pub(super) async fn on_threads(&mut self, request: &Request, state: State) {
         let running = matches!(state, State::Running | State::Ending)
-            || state == State::Configuring && self.debuggee().is_some_and(|debuggee| debuggee.is_attached());
+            || state == State::Configuring && self.debuggee().is_some_and(|debuggee| debuggee.runs_meanwhile);
         let threads = match state {
             _ if running => vec![json!({"id": -1, "name": "Current"})],
             State::Exited(_) => vec![dummy()],

@@ -169,6 +169,7 @@ impl Target for ScriptedTarget {
             frames: frames.into_iter().take(depth).collect(),
             complete,
             error: None,
+            unreadable_at: None,
         })
     }
 
@@ -313,7 +314,9 @@ pub(super) fn goroutine(id: i64) -> Goroutine {
         addr: ProcAddr(1),
         thread: (id == 1).then_some(Tid(PID)),
         status: GoroutineStatus::Running,
+        status_number: 2,
         wait_reason: "".into(),
+        wait_reason_number: 0,
         wait_since: 0,
         stack_hi: ProcAddr(2),
         current: place.clone(),

@@ -8,4 +8,5 @@ mod exceptions;
 mod interrupted;
 mod program;
 mod returns;
+mod single;
 mod steps;

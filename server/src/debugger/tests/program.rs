@@ -220,8 +220,9 @@ impl Debugged {
                 Event::Backlog(messages) => log.extend(messages.into_iter().map(|message| message.text)),
                 Event::Suppressed(left_out) => panic!("{left_out:?}"),
                 Event::Notice(text) | Event::Warning(text) => eprintln!("notice: {text}"),
+                Event::Traced(pass) => eprintln!("passed: {pass:?}"),
                 Event::BreakpointChanged(state) => eprintln!("changed: {state:?}"),
-                Event::Stdout(_) | Event::Stderr(_) => {}
+                Event::Stdout(_) | Event::Stderr(_) | Event::Resumed => {}
             }
         }
     }
@@ -265,6 +266,7 @@ impl Debugged {
         let frame = FrameRef {
             whose: stop.whose,
             frame: 0,
+            deferred: 0,
         };
         match self.session.evaluate(frame, expression, LoadConfig::DAP) {
             Ok(value) => value.text(Style::default()),

@@ -1,0 +1,230 @@
+//! Breakpoints as clients look at them.
+
+use std::sync::PoisonError;
+
+use spelunk_dwarf::FileAddr;
+
+use super::BreakpointId;
+use super::breakpoints::{Carrier, Exception, Logical, Origin, wanted_exceptions};
+use super::control::{Control, Phase};
+use super::request::{BreakpointTerms, BreakpointView, PhysicalView, Shown, Tally};
+use crate::inspect::Tid;
+
+/// What clients have made of one of the debugger's own breakpoints, and how often it was hit.
+#[derive(Debug, Default)]
+pub(super) struct OwnBreakpoint {
+    /// Its terms, where a client has changed them.
+    pub(super) terms: Option<BreakpointTerms>,
+    /// Whether a client has taken it away.
+    pub(super) is_cleared: bool,
+    /// Its hits.
+    pub(super) hits: Tally,
+}
+
+impl Exception {
+    /// What Delve calls its breakpoint (`pkg/proc/breakpoints.go`).
+    fn name(self) -> &'static str {
+        match self {
+            Exception::UnrecoveredPanic => "unrecovered-panic",
+            Exception::FatalThrow => "runtime-fatal-throw",
+        }
+    }
+
+    /// What is evaluated where it is hit (`pkg/proc/target.go`).
+    fn variables(self) -> Vec<String> {
+        match self {
+            Exception::UnrecoveredPanic => vec!["runtime.curg._panic.arg".to_owned()],
+            Exception::FatalThrow => Vec::new(),
+        }
+    }
+}
+
+impl Control {
+    /// As [`super::Session::breakpoints`].
+    pub(super) fn breakpoint_views(&self) -> Vec<BreakpointView> {
+        let own = Exception::ALL
+            .into_iter()
+            .rev()
+            .filter_map(|exception| self.exception_view(exception));
+        own.chain(self.breakpoints.shown().map(|logical| self.view_of(logical)))
+            .collect()
+    }
+
+    /// One of them.
+    pub(super) fn breakpoint_view(&self, id: BreakpointId) -> Option<BreakpointView> {
+        let own = Exception::ALL.into_iter().find(|exception| exception.id() == id);
+        match own {
+            Some(exception) => self.exception_view(exception),
+            None => self
+                .breakpoints
+                .shown()
+                .find(|logical| logical.id == id)
+                .map(|logical| self.view_of(logical)),
+        }
+    }
+
+    /// The one of a name.
+    pub(super) fn breakpoint_named(&self, name: &str) -> Option<BreakpointView> {
+        self.breakpoint_views().into_iter().find(|view| view.terms.name == name)
+    }
+
+    fn is_gone(&self) -> bool {
+        matches!(self.phase, Phase::Exited | Phase::Released)
+    }
+
+    fn exception_view(&self, exception: Exception) -> Option<BreakpointView> {
+        let own = self.own.get(&exception.id());
+        if own.is_some_and(|own| own.is_cleared) {
+            return None;
+        }
+        let places = exception.places(&self.binary);
+        let enabled = wanted_exceptions(self.exceptions).any(|wanted| wanted == exception);
+        if places.is_empty() {
+            return None;
+        }
+        Some(BreakpointView {
+            id: exception.id(),
+            terms: own
+                .and_then(|own| own.terms.clone())
+                .unwrap_or_else(|| BreakpointTerms {
+                    name: exception.name().to_owned(),
+                    variables: exception.variables(),
+                    ..BreakpointTerms::default()
+                }),
+            at: self.shown(&places),
+            addresses: if enabled { self.addresses(&places) } else { Vec::new() },
+            expression: String::new(),
+            enabled,
+            hits: own.map(|own| own.hits.clone()).unwrap_or_default(),
+        })
+    }
+
+    /// One of a client's.
+    pub(super) fn view_of(&self, logical: &Logical) -> BreakpointView {
+        let is_single = logical.origin == Origin::Single;
+        let is_there = !matches!(logical.carrier, Carrier::Nothing);
+        let expression = logical.placed.as_ref().and_then(|placed| placed.expression.as_ref());
+        let condition = logical.parsed.condition.as_ref();
+        let hit_condition = logical.parsed.hit_condition.as_ref();
+        BreakpointView {
+            id: logical.id,
+            terms: BreakpointTerms {
+                name: if is_single {
+                    logical.extra.name.clone()
+                } else {
+                    group_name(&logical.origin, logical.terms.log_message.is_some())
+                },
+                condition: condition.map(ToString::to_string).unwrap_or_default(),
+                hit_condition: hit_condition.map(ToString::to_string).unwrap_or_default(),
+                hits_per_goroutine: logical.extra.hits_per_goroutine && hit_condition.is_some(),
+                tracepoint: logical.extra.tracepoint || !logical.stops(),
+                ..logical.extra.clone()
+            },
+            at: if is_single {
+                logical.shown.clone()
+            } else {
+                self.shown(&logical.places)
+            },
+            addresses: if is_there {
+                self.addresses(&logical.places)
+            } else {
+                Vec::new()
+            },
+            expression: expression.map(|expression| expression.text.clone()).unwrap_or_default(),
+            enabled: logical.enabled && logical.switched_off.is_none(),
+            hits: Tally {
+                total: self.hits_of(logical),
+                by_goroutine: logical
+                    .by_goroutine
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .clone(),
+            },
+        }
+    }
+
+    /// One of a client's as it is when it lies in the program.
+    pub(super) fn view_to_be(&self, logical: &Logical) -> BreakpointView {
+        BreakpointView {
+            addresses: self.addresses(&logical.places),
+            ..self.view_of(logical)
+        }
+    }
+
+    fn addresses(&self, places: &[FileAddr]) -> Vec<(spelunk_dwarf::ProcAddr, String)> {
+        if self.is_gone() {
+            return Vec::new();
+        }
+        let function = |addr: FileAddr| self.binary.function_at(addr).map(|function| function.name.to_string());
+        places
+            .iter()
+            .map(|addr| (self.to_proc(*addr), function(*addr).unwrap_or_default()))
+            .collect()
+    }
+
+    /// What something at these places is called by where it lies.
+    fn shown(&self, places: &[FileAddr]) -> Shown {
+        let mut shown = Shown::default();
+        self.name_by_places(&mut shown, places);
+        shown
+    }
+
+    /// As [`super::Session::physical_breakpoints`].
+    pub(super) fn physical_views(&self) -> Vec<PhysicalView> {
+        if self.is_gone() {
+            return Vec::new();
+        }
+        let mut all = Vec::new();
+        for owner in self.breakpoint_views() {
+            for (addr, function) in &owner.addresses {
+                all.push(PhysicalView {
+                    addr: *addr,
+                    function: function.clone(),
+                    original: self.original_byte(self.bias.to_file(*addr)),
+                    owner: Some(owner.clone()),
+                });
+            }
+        }
+        for addr in self.sites.addresses() {
+            let users = self.sites.users(addr);
+            if users.is_some_and(|users| users.breakpoints.is_empty()) {
+                all.push(PhysicalView {
+                    addr: self.to_proc(addr),
+                    function: String::new(),
+                    original: self.original_byte(addr),
+                    owner: None,
+                });
+            }
+        }
+        all
+    }
+
+    fn original_byte(&self, addr: FileAddr) -> Option<u8> {
+        self.binary.code(addr, 1)?.first().copied()
+    }
+
+    /// As [`super::Session::threads_at_breakpoints`].
+    pub(super) fn threads_at_breakpoints(&self) -> Vec<(Tid, BreakpointView)> {
+        let mut all: Vec<_> = self
+            .standing
+            .iter()
+            .filter_map(|(thread, ids)| {
+                let view = ids.iter().find_map(|id| self.breakpoint_view(*id))?;
+                Some((*thread, view))
+            })
+            .collect();
+        all.sort_by_key(|(thread, _)| *thread);
+        all
+    }
+}
+
+/// What Delve's DAP server calls the breakpoints of its groups (`service/dap/server.go`), for those who look at them from elsewhere.
+fn group_name(origin: &Origin, logs: bool) -> String {
+    match origin {
+        Origin::Line(file, line) if logs => format!("logpoint Path={file:?} Line={line}"),
+        Origin::Line(file, line) => format!("sourceBp Path={file:?} Line={line} Column=0"),
+        Origin::Function(name) => format!("functionBp Name={name}"),
+        Origin::Instruction(addr) => format!("instructionBp Addr={addr:#x}"),
+        Origin::Single => String::new(),
+    }
+}

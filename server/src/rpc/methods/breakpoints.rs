@@ -1,0 +1,577 @@
+//! Breakpoints, tracepoints, and the places that they may lie at.
+
+use spelunk_dwarf::ProcAddr;
+
+use super::variables::variables_of;
+use super::{Methods, RpcError, goroutines, scope};
+use crate::debugger::{
+    AskedLoad, BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, CallEnd,
+    LocationExpression, LocationQuery, Pass, Session, StackWish,
+};
+use crate::host::{Host, HostError, Origin, Rest};
+use crate::inspect::{FrameRef, StackOptions, Tid, Whose};
+use crate::location::{LocationError, LocationSpec, Place};
+use crate::rpc::go_json::{Slice, wire};
+use crate::rpc::wire::{
+    Breakpoint, BreakpointInfo, EvalScope, LoadConfig as WireLoadConfig, Location, Stackframe, Thread,
+    TracepointResult, Variable, WatchType,
+};
+use crate::value::{LoadConfig, Traits, Value, is_made_up};
+
+wire! { "rpc2";
+    /// Asks for a breakpoint.
+    pub(crate) struct CreateBreakpointIn {
+        /// What it is to be like. Its place is, in this order, `addr` of a `traceReturn`, `file` and `line`, `functionName` and `line`, `addrs`, or `addr`.
+        breakpoint: Breakpoint = "Breakpoint",
+        /// Where none of these is given: a location expression. The breakpoint follows what it means.
+        loc_expr: String = "LocExpr",
+        /// How the client calls the directories of the sources: pairs of a prefix in the binary and one of the client's.
+        substitute_path_rules: Slice<[String; 2]> = "SubstitutePathRules",
+        /// Whether it may wait for code that is not there yet.
+        suspended: bool = "Suspended",
+    }
+
+    /// The breakpoint.
+    pub(crate) struct CreateBreakpointOut {
+        /// As it was made.
+        breakpoint: Breakpoint = "Breakpoint",
+    }
+
+    /// Asks for a change of a breakpoint.
+    pub(crate) struct AmendBreakpointIn {
+        /// As it is to be; known by its id.
+        breakpoint: Breakpoint = "Breakpoint",
+    }
+
+    /// Says that it is done.
+    pub(crate) struct AmendBreakpointOut {}
+
+    /// Names a breakpoint to be switched off, or on.
+    pub(crate) struct ToggleBreakpointIn {
+        /// Its number, where no name is given.
+        id: isize = "Id",
+        /// Its name.
+        name: String = "Name",
+    }
+
+    /// The breakpoint.
+    pub(crate) struct ToggleBreakpointOut {
+        /// As it was, but for the switch.
+        breakpoint: Option<Box<Breakpoint>> = "Breakpoint",
+    }
+
+    /// Names a breakpoint to be taken away.
+    pub(crate) struct ClearBreakpointIn {
+        /// Its number, where no name is given.
+        id: isize = "Id",
+        /// Its name.
+        name: String = "Name",
+    }
+
+    /// The breakpoint.
+    pub(crate) struct ClearBreakpointOut {
+        /// As it was.
+        breakpoint: Option<Box<Breakpoint>> = "Breakpoint",
+    }
+
+    /// Names a breakpoint.
+    pub(crate) struct GetBreakpointIn {
+        /// Its number, where no name is given.
+        id: isize = "Id",
+        /// Its name.
+        name: String = "Name",
+    }
+
+    /// The breakpoint.
+    pub(crate) struct GetBreakpointOut {
+        /// As it is.
+        breakpoint: Breakpoint = "Breakpoint",
+    }
+
+    /// Asks for all breakpoints.
+    pub(crate) struct ListBreakpointsIn {
+        /// Whether one is wanted for each address, a step's included.
+        all: bool = "All",
+    }
+
+    /// All breakpoints.
+    pub(crate) struct ListBreakpointsOut {
+        /// In the order of their numbers.
+        breakpoints: Slice<Option<Box<Breakpoint>>> = "Breakpoints",
+    }
+
+    /// Asks what a location expression means.
+    pub(crate) struct FindLocationIn {
+        /// The frame that lines and expressions are counted from.
+        scope: EvalScope = "Scope",
+        /// The expression.
+        loc: String = "Loc",
+        /// Whether lines without code are told, too.
+        include_non_executable_lines: bool = "IncludeNonExecutableLines",
+        /// How the client calls the directories of the sources: pairs of a prefix in the binary and one of the client's.
+        substitute_path_rules: Slice<[String; 2]> = "SubstitutePathRules",
+    }
+
+    /// What it means.
+    pub(crate) struct FindLocationOut {
+        /// The places.
+        locations: Slice<Location> = "Locations",
+        /// If not empty: the expression for a breakpoint in place of the one that was asked for.
+        substitute_loc_expr: String = "SubstituteLocExpr",
+    }
+
+    /// Asks to give up a step.
+    pub(crate) struct CancelNextIn {}
+
+    /// Says that it is done.
+    pub(crate) struct CancelNextOut {}
+
+    /// Asks for a function's calls and returns to be recorded.
+    pub(crate) struct CreateEBPFTracepointIn {
+        /// Its whole name.
+        function_name: String = "FunctionName",
+    }
+
+    /// Says that it is done.
+    pub(crate) struct CreateEBPFTracepointOut {
+        /// Always empty.
+        breakpoint: Breakpoint = "Breakpoint",
+    }
+
+    /// Asks for what was recorded.
+    pub(crate) struct GetBufferedTracepointsIn {
+        /// How far to load parameters and results; as a short line shows them without it.
+        load_config: Option<Box<WireLoadConfig>> = "LoadCfg",
+    }
+
+    /// What was recorded.
+    pub(crate) struct GetBufferedTracepointsOut {
+        /// Since it was asked for last, in order; `null` for nothing.
+        tracepoint_results: Slice<TracepointResult> = "TracepointResults",
+    }
+
+    /// Asks to watch a variable.
+    pub(crate) struct CreateWatchpointIn {
+        /// In which frame the expression is evaluated.
+        scope: EvalScope = "Scope",
+        /// The variable.
+        expr: String = "Expr",
+        /// What to watch for.
+        watch_type: WatchType = "Type",
+    }
+}
+
+/// Adds them.
+pub(super) fn register(methods: &mut Methods) {
+    methods.add(
+        "RPCServer.CreateBreakpoint",
+        "Makes a breakpoint, or a tracepoint. Works while the target runs.",
+        create_breakpoint,
+    );
+    methods.add(
+        "RPCServer.AmendBreakpoint",
+        "Changes what is said of a breakpoint, and switches it on or off.",
+        amend_breakpoint,
+    );
+    methods.add(
+        "RPCServer.ToggleBreakpoint",
+        "Switches a breakpoint off, or on.",
+        toggle_breakpoint,
+    );
+    methods.add(
+        "RPCServer.ClearBreakpoint",
+        "Takes a breakpoint away.",
+        clear_breakpoint,
+    );
+    methods.add("RPCServer.GetBreakpoint", "One breakpoint.", get_breakpoint);
+    methods.add("RPCServer.ListBreakpoints", "All breakpoints.", list_breakpoints);
+    methods.add(
+        "RPCServer.FindLocation",
+        "The places that a location expression means: where a breakpoint would lie.",
+        find_location,
+    );
+    methods.add(
+        "RPCServer.CancelNext",
+        "Gives up the step that a breakpoint has interrupted.",
+        cancel_next,
+    );
+    methods.add(
+        "RPCServer.CreateEBPFTracepoint",
+        "Has kernel probes record the calls and returns of a function, without stopping the target.",
+        create_ebpf_tracepoint,
+    );
+    methods.add(
+        "RPCServer.GetBufferedTracepoints",
+        "The calls and returns that were recorded since it was called last.",
+        get_buffered_tracepoints,
+    );
+    methods.add(
+        "RPCServer.CreateWatchpoint",
+        "Watches a variable: not available.",
+        create_watchpoint,
+    );
+}
+
+/// Says of threads at a stop which breakpoints they have come to; with `with_info` also what these collect.
+pub(super) fn mark_threads(rest: &Rest, threads: &mut [Thread], with_info: bool) -> Result<(), RpcError> {
+    let pid = rest.session.pid();
+    for (tid, view) in rest.session.threads_at_breakpoints()? {
+        let Some(thread) = threads.iter_mut().find(|thread| thread.id == tid.0 as isize) else {
+            continue;
+        };
+        thread.breakpoint = Some(Box::new(Breakpoint::of(&view, pid)));
+        if with_info {
+            let info = collect(rest, thread.goroutine_id, tid, &view.terms);
+            if view.terms.trace_return {
+                add_results(&mut thread.return_values, &info.arguments);
+            }
+            thread.breakpoint_info = Some(Box::new(info));
+        }
+    }
+    Ok(())
+}
+
+/// A thread that has passed a tracepoint, as it was then.
+pub(crate) fn thread_of_pass(session: &Session, pass: &Pass) -> Result<Thread, RpcError> {
+    let program = session.program()?;
+    let pid = session.pid();
+    let at = Location::of_place(&program, &Place::Address(pass.pc), pid);
+    let view = BreakpointView {
+        hits: pass.tally(),
+        ..BreakpointView::clone(&pass.tracepoint)
+    };
+    let breakpoint = Some(Box::new(Breakpoint::of(&view, pid)));
+    let variable = |(name, value): &(String, Result<Value, String>)| match value {
+        Ok(value) => Variable {
+            name: name.clone(),
+            ..Variable::of(value)
+        },
+        Err(why) => unevaluated(name, why),
+    };
+    let arguments = Slice::nil_if_empty(variables_of(&pass.arguments));
+    let mut return_values = Slice::default();
+    if view.terms.trace_return {
+        add_results(&mut return_values, &arguments);
+    }
+    Ok(Thread {
+        id: pass.thread.0 as isize,
+        pc: at.pc,
+        file: at.file,
+        line: at.line,
+        function: at.function,
+        goroutine_id: pass.goroutine,
+        breakpoint,
+        breakpoint_info: Some(Box::new(BreakpointInfo {
+            variables: Slice::nil_if_empty(pass.variables.iter().map(variable).collect()),
+            arguments,
+            ..BreakpointInfo::default()
+        })),
+        return_values,
+        ..Thread::default()
+    })
+}
+
+/// Adds what a traced function returns, which is collected among its arguments, to what its thread returns.
+fn add_results(returned: &mut Slice<Variable>, arguments: &Slice<Variable>) {
+    let is_result = |variable: &&Variable| variable.flags.0 & Traits::RESULT.number() != 0;
+    let results: Vec<Variable> = arguments.0.iter().flatten().filter(is_result).cloned().collect();
+    if !results.is_empty() {
+        returned.0.get_or_insert_default().extend(results);
+    }
+}
+
+/// An expression that has no value where it was to be evaluated.
+fn unevaluated(expression: &str, why: &str) -> Variable {
+    Variable {
+        name: expression.to_owned(),
+        unreadable: format!("eval error: {why}"),
+        ..Variable::default()
+    }
+}
+
+/// What a breakpoint collects where a thread has come to it.
+fn collect(rest: &Rest, goroutine: i64, thread: Tid, terms: &BreakpointTerms) -> BreakpointInfo {
+    let whose = match goroutine {
+        0 => Whose::Thread(thread),
+        id => Whose::Goroutine(id),
+    };
+    let mut info = BreakpointInfo::default();
+    if terms.goroutine {
+        info.goroutine = goroutines::goroutine_of(rest, whose).map(Box::new);
+    }
+    let frame = FrameRef {
+        whose,
+        frame: 0,
+        deferred: 0,
+    };
+    let session = &rest.session;
+    if let Some(depth) = usize::try_from(terms.stacktrace).ok().filter(|depth| *depth > 0) {
+        let wish = StackWish {
+            depth: depth.saturating_add(1),
+            skip: 0,
+            options: StackOptions::default(),
+            deferred: false,
+            variables: None,
+        };
+        if let (Ok(stack), Ok(program)) = (session.stack_trace(whose, wish), session.program()) {
+            info.stacktrace = Stackframe::of_stack(&program, &stack).into();
+        }
+    }
+    let evaluate = |expression: &String| match session.evaluate(frame, expression, LoadConfig::FULL) {
+        Ok(value) => Variable::of(&value),
+        Err(error) => unevaluated(expression, &error.to_string()),
+    };
+    info.variables = Slice::nil_if_empty(terms.variables.iter().map(evaluate).collect());
+    let load = |config: &AskedLoad, parameters: bool| {
+        let variables = session.frame_variables(frame, config.config()).unwrap_or_default();
+        let wanted = variables
+            .iter()
+            .filter(|scoped| (scoped.is_parameter || scoped.is_result) == parameters);
+        Slice::nil_if_empty(wanted.map(|scoped| Variable::of(&scoped.value)).collect())
+    };
+    if let Some(config) = &terms.load_args {
+        info.arguments = load(config, true);
+    }
+    if let Some(config) = &terms.load_locals {
+        info.locals = load(config, false);
+    }
+    info
+}
+
+/// A name is made of letters and digits, and is no number (`ValidBreakpointName` in `service/api/types.go`).
+fn check_name(name: &str) -> Result<(), RpcError> {
+    let digits = name.strip_prefix(['+', '-']).unwrap_or(name);
+    if !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()) && name.parse::<i64>().is_ok() {
+        return Err("breakpoint name can not be a number".into());
+    }
+    match name.chars().find(|character| !character.is_alphanumeric()) {
+        Some(character) => Err(format!("invalid character in breakpoint name '{character}'").into()),
+        None => Ok(()),
+    }
+}
+
+fn rules(pairs: &Slice<[String; 2]>) -> Vec<(String, String)> {
+    let pairs = pairs.0.iter().flatten();
+    pairs.map(|[from, to]| (from.clone(), to.clone())).collect()
+}
+
+/// The path that the target was started by; empty for one that was there before.
+fn program(host: &Host) -> String {
+    match host.recipe().origin {
+        Origin::Launch { spec, .. } => spec.program.to_string_lossy().into_owned(),
+        Origin::Attach { .. } => String::new(),
+    }
+}
+
+fn place(asked: &Breakpoint) -> BreakpointPlace {
+    let line = asked.line as i64;
+    let addresses: Vec<ProcAddr> = asked.addrs.0.iter().flatten().map(|addr| ProcAddr(*addr)).collect();
+    if asked.trace_return {
+        BreakpointPlace::Addresses(vec![ProcAddr(asked.addr)])
+    } else if !asked.file.is_empty() {
+        BreakpointPlace::Line(asked.file.clone(), line)
+    } else if !asked.function_name.is_empty() {
+        BreakpointPlace::Function(asked.function_name.clone(), line)
+    } else if !addresses.is_empty() {
+        BreakpointPlace::Addresses(addresses)
+    } else if asked.addr != 0 {
+        BreakpointPlace::Addresses(vec![ProcAddr(asked.addr)])
+    } else {
+        BreakpointPlace::Nowhere
+    }
+}
+
+fn create_breakpoint(host: &Host, asked: &CreateBreakpointIn) -> Result<CreateBreakpointOut, RpcError> {
+    check_name(&asked.breakpoint.name)?;
+    let session = host.last_session()?;
+    let expression = if asked.loc_expr.is_empty() {
+        None
+    } else {
+        Some(LocationExpression {
+            spec: LocationSpec::parse(&asked.loc_expr).map_err(|error| error.to_string())?,
+            text: asked.loc_expr.clone(),
+            rules: rules(&asked.substitute_path_rules),
+            program: program(host),
+        })
+    };
+    let view = session.create_breakpoint(BreakpointRequest {
+        id: asked.breakpoint.id as i64,
+        place: place(&asked.breakpoint),
+        expression,
+        suspended: asked.suspended,
+        terms: asked.breakpoint.terms(),
+    })?;
+    Ok(CreateBreakpointOut {
+        breakpoint: Breakpoint::of(&view, session.pid()),
+    })
+}
+
+fn amend_breakpoint(host: &Host, asked: &AmendBreakpointIn) -> Result<AmendBreakpointOut, RpcError> {
+    let asked = &asked.breakpoint;
+    check_name(&asked.name)?;
+    let id = BreakpointId(asked.id as i64);
+    host.last_session()?
+        .amend_breakpoint(id, asked.terms(), !asked.disabled)?;
+    Ok(AmendBreakpointOut {})
+}
+
+/// The breakpoint that is meant by a name, or by a number where that is empty.
+fn named(session: &Session, id: isize, name: &str) -> Result<BreakpointView, RpcError> {
+    let mut all = session.breakpoints()?.into_iter();
+    if name.is_empty() {
+        all.find(|view| view.id.0 == id as i64)
+            .ok_or_else(|| format!("no breakpoint with id {id}").into())
+    } else {
+        all.find(|view| view.terms.name == name)
+            .ok_or_else(|| format!("no breakpoint with name {name}").into())
+    }
+}
+
+fn toggle_breakpoint(host: &Host, asked: &ToggleBreakpointIn) -> Result<ToggleBreakpointOut, RpcError> {
+    let session = host.last_session()?;
+    let view = named(&session, asked.id, &asked.name)?;
+    let mut breakpoint = Breakpoint::of(&view, session.pid());
+    breakpoint.disabled = !breakpoint.disabled;
+    check_name(&breakpoint.name)?;
+    session.amend_breakpoint(view.id, view.terms, !breakpoint.disabled)?;
+    Ok(ToggleBreakpointOut {
+        breakpoint: Some(Box::new(breakpoint)),
+    })
+}
+
+fn clear_breakpoint(host: &Host, asked: &ClearBreakpointIn) -> Result<ClearBreakpointOut, RpcError> {
+    let session = host.last_session()?;
+    let view = named(&session, asked.id, &asked.name)?;
+    let cleared = session.clear_breakpoint(view.id)?;
+    Ok(ClearBreakpointOut {
+        breakpoint: Some(Box::new(Breakpoint::of(&cleared, session.pid()))),
+    })
+}
+
+fn get_breakpoint(host: &Host, asked: &GetBreakpointIn) -> Result<GetBreakpointOut, RpcError> {
+    let session = host.last_session()?;
+    let view = named(&session, asked.id, &asked.name)?;
+    Ok(GetBreakpointOut {
+        breakpoint: Breakpoint::of(&view, session.pid()),
+    })
+}
+
+fn list_breakpoints(host: &Host, asked: &ListBreakpointsIn) -> Result<ListBreakpointsOut, RpcError> {
+    let session = host.last_session()?;
+    let pid = session.pid();
+    let breakpoints: Vec<Breakpoint> = if asked.all {
+        let all = session.physical_breakpoints()?;
+        all.iter()
+            .map(|physical| Breakpoint::of_address(physical, pid))
+            .collect()
+    } else {
+        let all = session.breakpoints()?;
+        all.iter().map(|view| Breakpoint::of(view, pid)).collect()
+    };
+    Ok(ListBreakpointsOut {
+        breakpoints: breakpoints
+            .into_iter()
+            .map(|breakpoint| Some(Box::new(breakpoint)))
+            .collect(),
+    })
+}
+
+fn find_location(host: &Host, asked: &FindLocationIn) -> Result<FindLocationOut, RpcError> {
+    let rest = host.at_rest()?;
+    let query = LocationQuery {
+        text: asked.loc.clone(),
+        lines_without_code: asked.include_non_executable_lines,
+        rules: rules(&asked.substitute_path_rules),
+        program: program(host),
+    };
+    // Most expressions mean the same wherever the program stands.
+    let here = scope::frame(&rest, &asked.scope).ok();
+    let found = rest.session.find_location(here, query)?;
+    if found.places.is_empty() {
+        let error = LocationError::NotFound(asked.loc.clone());
+        return Err(error.to_string().into());
+    }
+    let program = rest.session.program()?;
+    let pid = rest.session.pid();
+    Ok(FindLocationOut {
+        locations: found
+            .places
+            .iter()
+            .map(|place| Location::of_place(&program, place, pid))
+            .collect(),
+        substitute_loc_expr: found.substitute,
+    })
+}
+
+fn cancel_next(host: &Host, _: &CancelNextIn) -> Result<CancelNextOut, RpcError> {
+    match host.at_rest() {
+        Ok(rest) => rest.session.cancel_step()?,
+        // Nothing that has ended steps.
+        Err(HostError::Exited { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(CancelNextOut {})
+}
+
+fn create_ebpf_tracepoint(host: &Host, asked: &CreateEBPFTracepointIn) -> Result<CreateEBPFTracepointOut, RpcError> {
+    host.session()?.record_function(&asked.function_name)?;
+    Ok(CreateEBPFTracepointOut::default())
+}
+
+fn get_buffered_tracepoints(
+    host: &Host,
+    asked: &GetBufferedTracepointsIn,
+) -> Result<GetBufferedTracepointsOut, RpcError> {
+    // What Delve loads where nobody says (`service/debugger/debugger.go`).
+    let short = WireLoadConfig {
+        max_string_len: 64,
+        max_struct_fields: 3,
+        ..WireLoadConfig::default()
+    };
+    let config = asked.load_config.as_deref().unwrap_or(&short).limits();
+    let fetched = host.fetch_recorded();
+    if fetched.is_empty() {
+        return Ok(GetBufferedTracepointsOut::default());
+    }
+    let program = host.last_session()?.program()?;
+    let result = |pass: &Pass| {
+        let end = pass.recorded.as_ref().map(|recorded| recorded.end);
+        let values = Slice::nil_if_empty(variables_of(&pass.parameters(program.binary(), config)));
+        let function = program.function_at(pass.pc);
+        let at = program.binary().line_at(program.bias().to_file(pass.pc));
+        let (file, line) = at.map_or_else(Default::default, |(file, line)| (file.to_string(), line as isize));
+        let is_ret = end == Some(CallEnd::Return);
+        let (input_params, return_params) = if is_ret {
+            (Slice::default(), values)
+        } else {
+            (values, Slice::default())
+        };
+        TracepointResult {
+            file,
+            line,
+            is_ret,
+            function_name: function.map(|function| function.name.to_string()).unwrap_or_default(),
+            goroutine_id: isize::try_from(pass.goroutine).unwrap_or_default(),
+            input_params,
+            return_params,
+            ..TracepointResult::default()
+        }
+    };
+    Ok(GetBufferedTracepointsOut {
+        tracepoint_results: fetched.iter().map(|pass| result(pass)).collect(),
+    })
+}
+
+fn create_watchpoint(host: &Host, asked: &CreateWatchpointIn) -> Result<CreateBreakpointOut, RpcError> {
+    let rest = host.at_rest()?;
+    let (reads, writes) = (asked.watch_type.0 & 1 != 0, asked.watch_type.0 & 2 != 0);
+    if !(reads || writes) {
+        return Err("at least one of read and write must be set for watchpoint".into());
+    }
+    let frame = scope::frame(&rest, &asked.scope)?;
+    let value = rest.session.evaluate(frame, &asked.expr, LoadConfig::FULL)?;
+    if value.addr.0 == 0 || is_made_up(value.addr) {
+        return Err(format!("can not watch {:?}", asked.expr).into());
+    }
+    Err("watchpoints are not available in this version of spelunk".into())
+}

@@ -1,0 +1,622 @@
+//! Moving the target on, and saying where it stands.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Answer, CallContext, Methods, RpcError, goroutines, threads, variables};
+use crate::debugger::{Pass, StepKind, StopReason};
+use crate::host::{Advance, Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
+use crate::inspect::{Tid, Whose};
+use crate::rpc::go_json::{Slice, StringMap, wire};
+use crate::rpc::wire::{
+    Breakpoint, BreakpointInfo, DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig,
+    Location, Target, Thread,
+};
+use crate::value::push_quoted;
+
+wire! { "rpc2";
+    /// Asks where the target stands.
+    pub(crate) struct StateIn {
+        /// Whether to answer at once although the target runs.
+        non_blocking: bool = "NonBlocking",
+    }
+
+    /// Says where the target stands.
+    pub(crate) struct StateOut {
+        /// Where.
+        state: Option<Box<DebuggerState>> = "State",
+    }
+
+    /// Says where the target has come to.
+    pub(crate) struct CommandOut {
+        /// Where.
+        state: DebuggerState = "State",
+    }
+
+    /// Asks for what has happened during commands with `WithEvents`.
+    pub(crate) struct GetEventsIn {}
+
+    /// Tells it.
+    pub(crate) struct GetEventsOut {
+        /// In order.
+        events: Slice<Event> = "Events",
+    }
+
+    /// Asks for the same target once more.
+    pub(crate) struct RestartIn {
+        /// Where in a recording; there are none.
+        position: String = "Position",
+        /// Whether the arguments and redirections here replace those before.
+        reset_args: bool = "ResetArgs",
+        /// Arguments without the program's own name.
+        new_args: Slice<String> = "NewArgs",
+        /// Whether to record anew; there are no recordings.
+        rerecord: bool = "Rerecord",
+        /// Whether to build it again.
+        rebuild: bool = "Rebuild",
+        /// Files for standard input, output and error.
+        new_redirects: [String; 3] = "NewRedirects",
+    }
+
+    /// Says what a restart left out.
+    pub(crate) struct RestartOut {
+        /// Breakpoints that have no place any more.
+        discarded_breakpoints: Slice<DiscardedBreakpoint> = "DiscardedBreakpoints",
+    }
+
+    /// Asks to let the target go.
+    pub(crate) struct DetachIn {
+        /// Whether to end it, too. What the server has started is ended in any case.
+        kill: bool = "Kill",
+    }
+
+    /// Says that it is done.
+    pub(crate) struct DetachOut {}
+
+    /// Asks for the process id.
+    pub(crate) struct ProcessPidIn {}
+
+    /// Tells it.
+    pub(crate) struct ProcessPidOut {
+        /// The target's process id.
+        pid: isize = "Pid",
+    }
+
+    /// Asks when the program was built.
+    pub(crate) struct LastModifiedIn {}
+
+    /// Tells it.
+    pub(crate) struct LastModifiedOut {
+        /// When its file was changed last, as in RFC 3339.
+        time: String = "Time",
+    }
+
+    /// Asks what is debugged.
+    pub(crate) struct ListTargetsIn {}
+
+    /// Tells it.
+    pub(crate) struct ListTargetsOut {
+        /// The processes: one, or none when it is gone.
+        targets: Slice<Target> = "Targets",
+    }
+
+    /// Asks to debug what the target executes, too.
+    pub(crate) struct FollowExecIn {
+        /// Whether to.
+        enable: bool = "Enable",
+        /// Which command lines.
+        regex: String = "Regex",
+    }
+
+    /// Says that it is done.
+    pub(crate) struct FollowExecOut {}
+
+    /// Asks whether what the target executes is debugged, too.
+    pub(crate) struct FollowExecEnabledIn {}
+
+    /// Answers it.
+    pub(crate) struct FollowExecEnabledOut {
+        /// Whether it is.
+        enabled: bool = "Enabled",
+    }
+}
+
+/// The flag of a value that a function has returned (`VariableReturnArgument` in Delve's `service/api/types.go`).
+const RETURNED: u16 = 1 << 4;
+
+/// Adds them.
+pub(super) fn register(methods: &mut Methods) {
+    methods.add_asynchronous(
+        "RPCServer.State",
+        "Where the target stands: its threads, the selected goroutine. Waits for a target that runs, unless asked not to.",
+        state,
+    );
+    methods.add_asynchronous(
+        "RPCServer.Command",
+        "Moves the target on, stops it, or selects a goroutine or thread. Answers when the target stands still again.",
+        command,
+    );
+    methods.add_asynchronous(
+        "RPCServer.GetEvents",
+        "What has happened during commands with `WithEvents`. Waits until there is something.",
+        get_events,
+    );
+    methods.add_asynchronous(
+        "RPCServer.Restart",
+        "Ends the target and starts it again, held before its first instruction, with its breakpoints.",
+        restart,
+    );
+    methods.add(
+        "RPCServer.Detach",
+        "Lets the target go, or ends it, and ends the server.",
+        detach,
+    );
+    methods.add("RPCServer.ProcessPid", "The target's process id.", process_pid);
+    methods.add("RPCServer.LastModified", "When the program was built.", last_modified);
+    methods.add("RPCServer.ListTargets", "The processes under debug.", list_targets);
+    methods.add(
+        "RPCServer.FollowExec",
+        "Debugging what the target executes: not available.",
+        follow_exec,
+    );
+    methods.add(
+        "RPCServer.FollowExecEnabled",
+        "Whether what the target executes is debugged.",
+        follow_exec_enabled,
+    );
+}
+
+fn get_events(host: Arc<Host>, _: GetEventsIn, call: CallContext) -> Answer<GetEventsOut> {
+    call.set_up.notify_one();
+    Box::pin(async move {
+        let movements = tokio::select! {
+            movements = host.movements().fetch() => movements,
+            () = call.gone.cancelled() => return Err("the client has gone".into()),
+        };
+        let events = movements.into_iter().map(|movement| Event {
+            kind: match movement {
+                Movement::Resumed => 0,
+                Movement::Stopped => 1,
+            },
+        });
+        Ok(GetEventsOut {
+            events: events.collect(),
+        })
+    })
+}
+
+fn restart(host: Arc<Host>, asked: RestartIn, call: CallContext) -> Answer<RestartOut> {
+    call.set_up.notify_one();
+    Box::pin(async move {
+        if !host.is_launched() {
+            return Err("cannot restart process spelunk did not create".into());
+        }
+        if !asked.position.is_empty() {
+            return Err("not a recording".into());
+        }
+        tokio::select! {
+            () = host.quiet() => {}
+            () = call.gone.cancelled() => return Err("the client has gone".into()),
+        }
+        let reset = asked.reset_args.then(|| {
+            let files = asked.new_redirects.map(|file| (!file.is_empty()).then(|| file.into()));
+            (asked.new_args.0.unwrap_or_default(), files)
+        });
+        let again = Again {
+            reset,
+            rebuild: asked.rebuild,
+        };
+        let discarded = host.restart(again).await?;
+        let discarded = discarded.iter().map(|(view, why)| DiscardedBreakpoint::of(view, why));
+        Ok(RestartOut {
+            discarded_breakpoints: discarded.collect(),
+        })
+    })
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "methods can fail")]
+fn detach(host: &Host, asked: &DetachIn) -> Result<DetachOut, RpcError> {
+    host.detach_here(asked.kill);
+    Ok(DetachOut {})
+}
+
+fn process_pid(host: &Host, _: &ProcessPidIn) -> Result<ProcessPidOut, RpcError> {
+    Ok(ProcessPidOut {
+        pid: host.last_session()?.pid() as isize,
+    })
+}
+
+fn last_modified(host: &Host, _: &LastModifiedIn) -> Result<LastModifiedOut, RpcError> {
+    let file = match host.recipe().origin {
+        Origin::Launch { spec, .. } => spec.program,
+        Origin::Attach { pid } => format!("/proc/{pid}/exe").into(),
+    };
+    let changed = std::fs::metadata(&file)
+        .and_then(|data| data.modified())
+        .map_err(|error| RpcError(format!("{}: {error}", file.display())))?;
+    let time = jiff::Timestamp::try_from(changed).map_err(|error| RpcError(error.to_string()))?;
+    let zoned = time.to_zoned(jiff::tz::TimeZone::system());
+    // Go writes a zone without an offset as `Z`.
+    let offset = match zoned.offset().seconds() {
+        0 => "Z".to_owned(),
+        _ => zoned.strftime("%:z").to_string(),
+    };
+    Ok(LastModifiedOut {
+        time: format!("{}{offset}", zoned.datetime()),
+    })
+}
+
+fn list_targets(host: &Host, _: &ListTargetsIn) -> Result<ListTargetsOut, RpcError> {
+    let rest = match host.at_rest() {
+        Ok(rest) => rest,
+        Err(HostError::Exited { .. }) => {
+            return Ok(ListTargetsOut {
+                targets: Vec::new().into(),
+            });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut threads = threads::threads_of(&rest)?;
+    super::breakpoints::mark_threads(&rest, &mut threads, false)?;
+    let current = current_thread(host, &rest, &threads).cloned();
+    Ok(ListTargetsOut {
+        targets: vec![Target {
+            pid: rest.session.pid() as isize,
+            cmd_line: command_line(&rest),
+            current_thread: current.map(Box::new),
+        }]
+        .into(),
+    })
+}
+
+fn follow_exec(_: &Host, asked: &FollowExecIn) -> Result<FollowExecOut, RpcError> {
+    if asked.enable {
+        return Err("follow exec is not available in this version of spelunk".into());
+    }
+    Ok(FollowExecOut {})
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "methods can fail")]
+fn follow_exec_enabled(_: &Host, _: &FollowExecEnabledIn) -> Result<FollowExecEnabledOut, RpcError> {
+    Ok(FollowExecEnabledOut { enabled: false })
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "methods take what they are asked with")]
+fn state(host: Arc<Host>, asked: StateIn, call: CallContext) -> Answer<StateOut> {
+    call.set_up.notify_one();
+    Box::pin(async move {
+        if !asked.non_blocking {
+            settle(&host, &call).await?;
+        }
+        let state = on_a_thread(move || {
+            let rest = if asked.non_blocking {
+                host.at_rest_now()?
+            } else {
+                Some(host.at_rest()?)
+            };
+            match rest {
+                Some(rest) => state_of(&host, &rest, None, false),
+                None => Ok(DebuggerState {
+                    running: true,
+                    ..DebuggerState::default()
+                }),
+            }
+        })
+        .await?;
+        Ok(StateOut {
+            state: Some(Box::new(state)),
+        })
+    })
+}
+
+fn command(host: Arc<Host>, asked: DebuggerCommand, call: CallContext) -> Answer<CommandOut> {
+    Box::pin(async move {
+        if asked.with_events && moves(&asked.name) {
+            host.movements().note(Movement::Resumed);
+        }
+        let under_way = host.command();
+        let done = obey(&host, &asked, &call).await;
+        drop(under_way);
+        if asked.with_events && moves(&asked.name) {
+            host.movements().note(Movement::Stopped);
+        }
+        let state = done?;
+        Ok(CommandOut { state })
+    })
+}
+
+/// Waits until the target does not run, as a task: a thread that waited would be held as long as the target runs, also for a client that has gone.
+async fn settle(host: &Host, call: &CallContext) -> Result<(), RpcError> {
+    tokio::select! {
+        // How it has ended is for whoever looks at it next.
+        _ = host.arrival() => Ok(()),
+        () = call.gone.cancelled() => Err("the client has gone".into()),
+    }
+}
+
+/// Commands that let the target run.
+fn moves(name: &str) -> bool {
+    !matches!(name, "halt" | "switchThread" | "switchGoroutine")
+}
+
+async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> Result<DebuggerState, RpcError> {
+    let kind = match asked.name.as_str() {
+        "next" => Some(StepKind::Over),
+        "step" => Some(StepKind::Into),
+        "stepOut" => Some(StepKind::Out),
+        "stepInstruction" => Some(StepKind::IntoInstruction),
+        "nextInstruction" => Some(StepKind::OverInstruction),
+        _ => None,
+    };
+    let passage = match (asked.name.as_str(), kind) {
+        (_, Some(kind)) => {
+            settle(host, call).await?;
+            let waiting = Arc::clone(host);
+            // The target is given back before it is moved.
+            let looked = on_a_thread(move || {
+                let rest = waiting.at_rest()?;
+                Ok((rest.selected, rest.stop.step_interrupted))
+            })
+            .await;
+            let (selected, is_interrupted) = match (looked, host.status()) {
+                (_, Status::Exited { pid, status }) => return Ok(exited(pid, status)),
+                (looked, _) => looked?,
+            };
+            let by_instruction = matches!(kind, StepKind::IntoInstruction | StepKind::OverInstruction);
+            if is_interrupted && !by_instruction {
+                return Err("next while nexting".into());
+            }
+            let step = Walk::Step(selected, kind);
+            host.advance(step, &call.gone, || call.set_up.notify_one()).await
+        }
+        ("continue" | "directionCongruentContinue", _) => {
+            host.advance(Walk::Continue, &call.gone, || call.set_up.notify_one())
+                .await
+        }
+        ("halt", _) => {
+            call.set_up.notify_one();
+            host.halt().await.map(Advance::Arrived)
+        }
+        (
+            "rewind"
+            | "reverseNext"
+            | "reverseStep"
+            | "reverseStepOut"
+            | "reverseStepInstruction"
+            | "reverseNextInstruction",
+            _,
+        ) => {
+            return Err("not a recording".into());
+        }
+        ("call", _) => {
+            return Err("functions of the target cannot be called in this version of spelunk".into());
+        }
+        ("switchThread" | "switchGoroutine", _) => {
+            let (host, asked) = (Arc::clone(host), asked.clone());
+            return on_a_thread(move || {
+                select(&host, &asked)?;
+                state_at_rest(&host, None, false)
+            })
+            .await;
+        }
+        // Delve takes a command that it does not know for none, and says where the target stands.
+        _ => host.arrival().await.map(Advance::Arrived),
+    };
+    match passage {
+        Ok(Advance::Arrived(Passage::Exited { pid, status })) | Err(HostError::Exited { pid, status }) => {
+            return Ok(exited(pid, status));
+        }
+        Ok(Advance::Passed(pass)) => {
+            let host = Arc::clone(host);
+            return on_a_thread(move || state_in_passing(&host, &pass, kind.is_some())).await;
+        }
+        Ok(Advance::Arrived(Passage::Stopped)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let with_info = asked.name != "halt";
+    let (host, config) = (Arc::clone(host), asked.return_info_load_config.clone());
+    let is_unattended = call.gone.is_cancelled();
+    on_a_thread(move || {
+        if let StopReason::Failed(why) = host.at_rest()?.stop.reason.clone() {
+            return Err(RpcError(why));
+        }
+        if is_unattended && let Some(text) = unattended(&host.at_rest()?) {
+            eprint!("{text}");
+        }
+        state_at_rest(&host, config.as_deref(), with_info)
+    })
+    .await
+}
+
+/// What a client is told of a target that is gone.
+fn exited(pid: i32, status: i32) -> DebuggerState {
+    DebuggerState {
+        pid: pid as isize,
+        exited: true,
+        exit_status: status as isize,
+        ..DebuggerState::default()
+    }
+}
+
+/// Makes a thread or a goroutine the one that is meant where none is named.
+fn select(host: &Host, asked: &DebuggerCommand) -> Result<(), RpcError> {
+    let rest = host.at_rest()?;
+    if asked.name == "switchGoroutine" {
+        if asked.goroutine_id == -1 {
+            return Ok(());
+        }
+        let goroutine = rest.session.goroutine(asked.goroutine_id)?;
+        host.select(Whose::Goroutine(goroutine.id), goroutine.thread.or(rest.thread));
+        return Ok(());
+    }
+    let all = threads::threads_of(&rest)?;
+    let found = all.iter().find(|thread| thread.id == asked.thread_id);
+    let thread = found.ok_or_else(|| RpcError(format!("thread {} does not exist", asked.thread_id)))?;
+    let tid = Tid(i32::try_from(thread.id).unwrap_or_default());
+    let whose = match thread.goroutine_id {
+        0 => Whose::Thread(tid),
+        id => Whose::Goroutine(id),
+    };
+    host.select(whose, Some(tid));
+    Ok(())
+}
+
+/// The target at rest, as clients are told of it.
+pub(super) fn state_at_rest(
+    host: &Host,
+    returns: Option<&LoadConfig>,
+    with_info: bool,
+) -> Result<DebuggerState, RpcError> {
+    state_of(host, &host.at_rest()?, returns, with_info)
+}
+
+fn state_of(
+    host: &Host,
+    rest: &Rest,
+    returns: Option<&LoadConfig>,
+    with_info: bool,
+) -> Result<DebuggerState, RpcError> {
+    let mut threads = threads::threads_of(rest)?;
+    if let Some(config) = returns {
+        let values = rest
+            .session
+            .return_values(rest.selected, variables::load_config(Some(config)))?;
+        if !values.is_empty()
+            && let Some(thread) = threads.iter_mut().find(|thread| of(thread) == rest.selected)
+        {
+            let mut values = variables::variables_of(&values);
+            for value in &mut values {
+                value.flags.0 |= RETURNED;
+            }
+            thread.return_values = values.into();
+        }
+    }
+    super::breakpoints::mark_threads(rest, &mut threads, with_info)?;
+    if rest.stop.reason == StopReason::HardcodedBreakpoint
+        && let Some(thread) = threads.iter_mut().find(|thread| of(thread) == rest.selected)
+        && thread.breakpoint.is_none()
+    {
+        // Delve's clients see an instruction of the program's own as a breakpoint without a number.
+        thread.breakpoint = Some(Box::new(Breakpoint {
+            name: "hardcoded-breakpoint".to_owned(),
+            hit_count: StringMap(Some(BTreeMap::new())),
+            disabled: true,
+            ..Breakpoint::default()
+        }));
+        thread.breakpoint_info = with_info.then(Box::<BreakpointInfo>::default);
+    }
+    let current = current_thread(host, rest, &threads);
+    Ok(DebuggerState {
+        pid: rest.session.pid() as isize,
+        target_command_line: command_line(rest),
+        current_thread: current.map(|thread| Box::new(thread.clone())),
+        selected_goroutine: goroutines::goroutine_of(rest, rest.selected).map(Box::new),
+        threads: threads.into(),
+        next_in_progress: rest.stop.step_interrupted,
+        stop_reason: reason(host, rest).to_owned(),
+        ..DebuggerState::default()
+    })
+}
+
+/// What a client is told when a tracepoint was passed: what Delve would say if the target stood there.
+fn state_in_passing(host: &Host, pass: &Pass, is_step: bool) -> Result<DebuggerState, RpcError> {
+    let session = host.last_session()?;
+    let thread = super::breakpoints::thread_of_pass(&session, pass)?;
+    let at = Location {
+        pc: thread.pc,
+        file: thread.file.clone(),
+        line: thread.line,
+        function: thread.function.clone(),
+        ..Location::default()
+    };
+    let goroutine = (pass.goroutine != 0).then(|| {
+        Box::new(Goroutine {
+            id: pass.goroutine,
+            current_loc: at.clone(),
+            user_current_loc: at,
+            thread_id: thread.id,
+            // It ran: `_Grunning` in Go's runtime/runtime2.go.
+            status: 2,
+            ..Goroutine::default()
+        })
+    });
+    Ok(DebuggerState {
+        pid: session.pid() as isize,
+        target_command_line: match (command_line_of(session.pid()), host.recipe().origin) {
+            // It may be gone by now.
+            (text, Origin::Launch { spec, .. }) if text.is_empty() => {
+                let program = spec.program.to_string_lossy().into_owned();
+                std::iter::once(program).chain(spec.args).collect::<Vec<_>>().join(" ")
+            }
+            (text, _) => text,
+        },
+        current_thread: Some(Box::new(thread.clone())),
+        selected_goroutine: goroutine,
+        threads: vec![thread].into(),
+        next_in_progress: is_step,
+        stop_reason: "breakpoint".to_owned(),
+        ..DebuggerState::default()
+    })
+}
+
+/// Whose stack a thread shows.
+fn of(thread: &Thread) -> Whose {
+    match thread.goroutine_id {
+        0 => Whose::Thread(Tid(i32::try_from(thread.id).unwrap_or_default())),
+        id => Whose::Goroutine(id),
+    }
+}
+
+/// The thread that is meant where none is named: that of the selected goroutine, else the last that was.
+fn current_thread<'a>(host: &Host, rest: &Rest, threads: &'a [Thread]) -> Option<&'a Thread> {
+    let by_number = |tid: Tid| threads.iter().find(move |thread| thread.id == tid.0 as isize);
+    let current = threads
+        .iter()
+        .find(|thread| of(thread) == rest.selected)
+        .or_else(|| rest.thread.and_then(by_number))
+        .or_else(|| by_number(Tid(rest.session.pid())))
+        .or(threads.first())?;
+    host.select(rest.selected, i32::try_from(current.id).ok().map(Tid));
+    Some(current)
+}
+
+/// Why the target stands still, in Delve's words (`pkg/proc/target.go`, `StopReason`).
+fn reason(host: &Host, rest: &Rest) -> &'static str {
+    match &rest.stop.reason {
+        StopReason::Entry => "launched",
+        StopReason::Breakpoint(_) | StopReason::UnrecoveredPanic { .. } | StopReason::FatalThrow { .. } => "breakpoint",
+        StopReason::Step => "next finished",
+        StopReason::Pause if host.was_just_attached() => "attached",
+        StopReason::Pause => "manual",
+        StopReason::HardcodedBreakpoint => "hardcoded breakpoint",
+        StopReason::Failed(_) => "unknown",
+    }
+}
+
+/// The command line of the target, its arguments parted by spaces.
+fn command_line(rest: &Rest) -> String {
+    command_line_of(rest.session.pid())
+}
+
+fn command_line_of(pid: i32) -> String {
+    let read = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let read = read.strip_suffix(b"\0").unwrap_or(&read);
+    let arguments = read.split(|byte| *byte == 0).map(|argument| {
+        let mut text = String::new();
+        if argument.contains(&b' ') {
+            push_quoted(&mut text, argument);
+        } else {
+            text.push_str(&String::from_utf8_lossy(argument));
+        }
+        text
+    });
+    arguments.collect::<Vec<_>>().join(" ")
+}
+
+async fn on_a_thread<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, RpcError> + Send + 'static,
+) -> Result<R, RpcError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| RpcError(error.to_string()))?
+}
