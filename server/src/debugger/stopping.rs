@@ -87,7 +87,10 @@ impl Control {
 
     /// Has threads come to the breakpoints at which they stand; answers whether that stops the program.
     fn meet(&mut self, threads: &[(Tid, ProcAddr)]) -> bool {
-        self.standing.clear();
+        // The others have been told of, and are not again: nobody moves meanwhile.
+        for ids in self.standing.values_mut() {
+            ids.clear();
+        }
         let mut stopped = None;
         for (thread, addr) in threads {
             if let Some(reason) = self.judge_at_stop(*thread, *addr) {

@@ -131,6 +131,18 @@ impl<'b> Places<'b> {
         place
     }
 
+    /// Whether the instruction in front of an address calls a function by its address, as all do that leave a goroutine's stack for a system stack.
+    pub(super) fn is_behind_call(&self, addr: FileAddr) -> bool {
+        let call = addr.offset(-5).and_then(|at| self.binary.code(at, 5));
+        let Some([0xe8, distance @ ..]) = call else {
+            return false;
+        };
+        let target = <[u8; 4]>::try_from(distance)
+            .ok()
+            .and_then(|distance| addr.offset(i64::from(i32::from_le_bytes(distance))));
+        target.is_some_and(|target| self.binary.function_at(target).is_some_and(|called| called.entry == target))
+    }
+
     /// The description of the function at a place; `None` where there is none, as in C libraries.
     pub(super) fn info(&self, place: &Place<'b>) -> Option<Arc<FunctionInfo>> {
         let read = || self.binary.function_info(place.function?).ok();

@@ -83,6 +83,8 @@ pub(super) struct Walk<'p, 'b> {
     last_cfa: [Option<u64>; 2],
     signal_frames: u32,
     changes_stacks: bool,
+    /// The goroutine is being moved to another stack, which is called its own already (`runtime.copystack`), and the walk is on the one it leaves.
+    on_left_stack: bool,
     end: Option<End>,
 }
 
@@ -125,6 +127,7 @@ impl<'p, 'b> Walk<'p, 'b> {
             last_cfa: [None; 2],
             signal_frames: 0,
             changes_stacks: start.changes_stacks,
+            on_left_stack: false,
             end: None,
         };
         walk.look_where_we_are();
@@ -194,7 +197,8 @@ impl<'p, 'b> Walk<'p, 'b> {
 
     fn look_where_we_are(&mut self) {
         let sp = self.registers.sp().unwrap_or(0);
-        self.on_system_stack = !self.goroutine.is_some_and(|goroutine| goroutine.owns(sp));
+        let owned = self.goroutine.is_some_and(|goroutine| goroutine.owns(sp));
+        self.on_system_stack = !(owned || self.on_left_stack);
     }
 
     /// The place to look a program counter up at: a call may be the last instruction of its line, or of its function.
@@ -230,7 +234,11 @@ impl<'p, 'b> Walk<'p, 'b> {
         match role {
             Role::GoroutineEnd | Role::ThreadEnd => return Ok(None),
             Role::SystemStack | Role::Mcall if self.on_system_stack => {
-                return Ok(self.goroutine.map(|goroutine| self.on_the_goroutine(goroutine.sched)));
+                let Some(goroutine) = self.goroutine else {
+                    return Ok(None);
+                };
+                self.on_left_stack = goroutine.sched.sp != 0 && !goroutine.owns(goroutine.sched.sp);
+                return Ok(Some(self.on_the_goroutine(goroutine.sched)));
             }
             Role::CallsC if self.on_system_stack && !self.innermost => {
                 if let Some(caller) = self.caller_of_c(place)? {
@@ -383,6 +391,7 @@ impl<'p, 'b> Walk<'p, 'b> {
             return Ok(None);
         };
         self.on_system_stack = true;
+        self.on_left_stack = false;
         self.check_growth(found.cfa, ProcAddr(self.registers.pc().unwrap_or(0)))?;
         Ok(Some((caller, Stands::BehindCall)))
     }
@@ -409,11 +418,12 @@ impl<'p, 'b> Walk<'p, 'b> {
 
     /// Where a goroutine stands that has left its stack for a system stack.
     fn on_the_goroutine(&self, saved: Saved) -> (Registers, Stands) {
-        let place = self.places.at(self.places.bias().to_file(ProcAddr(saved.pc)));
-        // One that has not run yet stands at the beginning of its function.
-        let stands = match place.function {
-            Some(function) if function.entry == place.addr => Stands::Exactly,
-            _ => Stands::BehindCall,
+        // One that has not run yet stands at the beginning of its function, and one that recovers from a panic where the panicking function returns from:
+        // `runtime.recovery` sets that in `g.sched`, since Go 1.22 or later without a call in front of it, where the rows for unwinding are others.
+        let stands = if self.places.is_behind_call(self.places.bias().to_file(ProcAddr(saved.pc))) {
+            Stands::BehindCall
+        } else {
+            Stands::Exactly
         };
         (saved_registers(saved), stands)
     }

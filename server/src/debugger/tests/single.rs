@@ -415,3 +415,35 @@ fn one_that_is_made_where_a_thread_stands_is_come_to_once() {
     assert_eq!(debugged.exited(), Some(0));
     assert_eq!(named(&debugged, "here").hits.total, 1);
 }
+
+#[test]
+fn who_came_to_one_is_not_told_again_when_others_come_to_theirs() {
+    let Some(debugged) = Debugged::launch(Build::Debug, &[]) else {
+        return;
+    };
+    create(&debugged, function("main.loop"), called("first")).expect("it can be set");
+    debugged.go();
+    let stop = debugged.stopped();
+    assert!(is_breakpoint(&stop));
+    let standing = debugged.session.threads_at_breakpoints().expect("it is stopped");
+    let [(thread, _)] = standing[..] else {
+        panic!("one thread stands there: {standing:?}");
+    };
+    // One of the runtime's own threads, wherever it is.
+    let others = debugged.session.threads().expect("it is stopped");
+    let place = others
+        .into_iter()
+        .filter(|other| other.tid != thread)
+        .find_map(|other| Some(other.location?.pc))
+        .expect("the runtime has several threads");
+    let made =
+        create(&debugged, BreakpointPlace::Addresses(vec![place]), called("others")).expect("it can be set");
+    debugged.go();
+    assert!(is_breakpoint(&debugged.stopped()));
+    let standing = debugged.session.threads_at_breakpoints().expect("it is stopped");
+    assert!(standing.iter().all(|(_, view)| view.id == made.id), "{standing:?}");
+    debugged.session.clear_breakpoint(made.id).expect("it is there");
+    debugged.go();
+    assert_eq!(debugged.exited(), Some(0));
+    assert_eq!(named(&debugged, "first").hits.total, 1);
+}
