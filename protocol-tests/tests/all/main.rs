@@ -12,6 +12,7 @@ mod dap_vscode_replay;
 mod first_day_errors;
 mod follow_children;
 mod front_door;
+mod headless_flags;
 mod hostile;
 mod peer_rpc;
 mod probe_accounting;
