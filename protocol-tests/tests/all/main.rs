@@ -10,6 +10,7 @@ mod dap_session;
 mod dap_stopping;
 mod dap_vscode_replay;
 mod first_day_errors;
+mod floods;
 mod follow_children;
 mod front_door;
 mod headless_flags;

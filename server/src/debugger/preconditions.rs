@@ -48,7 +48,10 @@ fn check_terminal(path: Option<&Path>) -> Result<(), String> {
     let Some(path) = path else { return Ok(()) };
     let mut options = File::options();
     // It is to control the program's session, and never ours.
-    options.read(true).write(true).custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK);
+    options
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK);
     let file = options
         .open(path)
         .map_err(|error| format!("open {}: {}", path.display(), go_reason(&error)))?;
