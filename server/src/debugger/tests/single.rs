@@ -436,8 +436,7 @@ fn who_came_to_one_is_not_told_again_when_others_come_to_theirs() {
         .filter(|other| other.tid != thread)
         .find_map(|other| Some(other.location?.pc))
         .expect("the runtime has several threads");
-    let made =
-        create(&debugged, BreakpointPlace::Addresses(vec![place]), called("others")).expect("it can be set");
+    let made = create(&debugged, BreakpointPlace::Addresses(vec![place]), called("others")).expect("it can be set");
     debugged.go();
     assert!(is_breakpoint(&debugged.stopped()));
     let standing = debugged.session.threads_at_breakpoints().expect("it is stopped");
