@@ -22,7 +22,13 @@ pub struct Layout {
     pub size: u32,
     /// The words that lead further.
     pub edges: Vec<Edge>,
+    /// Whether the first [`RECHECKED`] bytes are read again when everything else has been captured. A chunk that is not the same any more, or shorter, gets
+    /// [`crate::Status::Changed`]: what was found behind it need not belong together.
+    pub rechecked: bool,
 }
+
+/// How many bytes are compared of what is read again: a map's header in all of Go's layouts.
+pub const RECHECKED: u32 = 48;
 
 /// One word (or pair of words) of a layout that leads further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +70,34 @@ pub enum EdgeKind {
         /// Which of the runtime type's layouts applies to the value: 0 to 3.
         level: u8,
     },
+    /// A pointer to as many elements as follow from a number elsewhere in the same element. Eight bytes from that number on must lie in the element.
+    Counted {
+        /// Layout of the elements; `None` copies them and follows nothing in them.
+        target: Option<LayoutId>,
+        /// Bytes from one element to the next.
+        elem_size: u32,
+        /// The most elements to copy.
+        max_elems: u32,
+        /// Where the number is, in bytes from the element's start.
+        count_at: u32,
+        /// How many there are by that number.
+        count: Count,
+    },
+}
+
+/// How many elements there are, by a number `n`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Count {
+    /// `n`, of 8 bytes.
+    Itself,
+    /// `n + 1`, of 8 bytes.
+    PlusOne,
+    /// One if `n`, of 8 bytes, is 0, and otherwise none.
+    OneIfZero,
+    /// 2 to the power of `n`, of one byte.
+    PowerOfTwo,
+    /// Half as many, and none if `n` is 0.
+    HalfPowerOfTwo,
 }
 
 /// What the kernel knows about one concrete type that interfaces can hold.
@@ -90,7 +124,8 @@ pub(crate) struct LayoutEntry {
     /// The entry with further edges, or 0.
     pub(crate) next: u32,
     pub(crate) edge_count: u32,
-    pub(crate) padding: u32,
+    /// Whether it is read again at the end.
+    pub(crate) rechecked: u32,
     pub(crate) edges: [EdgeEntry; EDGES_PER_ENTRY],
 }
 
@@ -107,13 +142,19 @@ pub(crate) struct EdgeEntry {
     pub(crate) elem_size: u32,
     /// The most elements.
     pub(crate) max: u32,
-    pub(crate) padding: u32,
+    /// Where their number is.
+    pub(crate) count_at: u32,
 }
 
 pub(crate) const EDGE_POINTER: u32 = 0;
 pub(crate) const EDGE_STRING: u32 = 1;
 pub(crate) const EDGE_SLICE: u32 = 2;
 pub(crate) const EDGE_INTERFACE: u32 = 3;
+pub(crate) const EDGE_COUNT: u32 = 4;
+pub(crate) const EDGE_COUNT_PLUS_ONE: u32 = 5;
+pub(crate) const EDGE_COUNT_ONE_IF_ZERO: u32 = 6;
+pub(crate) const EDGE_COUNT_POWER: u32 = 7;
+pub(crate) const EDGE_COUNT_HALF_POWER: u32 = 8;
 
 // SAFETY: plain integers without padding between them, so any bytes are a value.
 unsafe impl aya::Pod for LayoutEntry {}
@@ -172,6 +213,25 @@ impl Edge {
                 entry.elem_size = u32::from(non_empty);
                 entry.max = 1;
             }
+            EdgeKind::Counted {
+                target,
+                elem_size,
+                max_elems,
+                count_at,
+                count,
+            } => {
+                entry.kind = match count {
+                    Count::Itself => EDGE_COUNT,
+                    Count::PlusOne => EDGE_COUNT_PLUS_ONE,
+                    Count::OneIfZero => EDGE_COUNT_ONE_IF_ZERO,
+                    Count::PowerOfTwo => EDGE_COUNT_POWER,
+                    Count::HalfPowerOfTwo => EDGE_COUNT_HALF_POWER,
+                };
+                entry.target = number(target);
+                entry.elem_size = elem_size;
+                entry.max = max_elems;
+                entry.count_at = count_at;
+            }
         }
         entry
     }
@@ -194,6 +254,7 @@ pub(crate) fn entries(
             size: layout.size,
             next,
             edge_count: part.len() as u32,
+            rechecked: u32::from(layout.rechecked),
             ..LayoutEntry::default()
         };
         for (slot, edge) in entry.edges.iter_mut().zip(part) {
@@ -220,6 +281,7 @@ mod tests {
                     kind: EdgeKind::Pointer { target: None, size: 8 },
                 })
                 .collect(),
+            rechecked: false,
         }
     }
 

@@ -41,7 +41,7 @@ pub use gate::{
     CallEnd, Comparison, Condition, CounterId, Gate, Goroutines, HitCount, HitTest, LimiterId, MAX_COMPARED,
     MAX_CONDITION_DEPTH, MAX_CONDITION_NODES, MAX_LITERAL, Mark, Operation, RateLimit, Term, Text,
 };
-pub use layout::{Edge, EdgeKind, Layout, LayoutId, RuntimeTypeEntry};
+pub use layout::{Count, Edge, EdgeKind, Layout, LayoutId, RECHECKED, RuntimeTypeEntry};
 pub use link::{Link, Target};
 pub use moment::{Moment, Shown};
 pub use plan::{

@@ -330,10 +330,10 @@ impl Plan {
         (HEADER_SIZE as u32).saturating_add(self.roots_size())
     }
 
-    /// One word for each level of nesting, and the chase's two.
+    /// One word for each level of nesting, and the chase's three.
     fn scratch_size(&self) -> u32 {
         let levels = depth(&self.follows) as u32;
-        8 * (levels + if self.chases() { 2 } else { 0 })
+        8 * (levels + if self.chases() { 3 } else { 0 })
     }
 
     /// Where the chase keeps its place.
@@ -380,7 +380,7 @@ impl Plan {
         if follows > MAX_FOLLOWS {
             return Err(PlanError::TooManyFollows(follows));
         }
-        if total + u64::from(HEADER_SIZE as u32) + 8 * (MAX_DEPTH as u64 + 2) > largest {
+        if total + u64::from(HEADER_SIZE as u32) + 8 * (MAX_DEPTH as u64 + 3) > largest {
             return Err(PlanError::RootsTooLarge(total));
         }
         let roots = self.roots_size();

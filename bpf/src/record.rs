@@ -114,6 +114,8 @@ pub enum Status {
     OutOfRange = 4,
     /// An interface's concrete type is not in the table: its first bytes, at most 64.
     UnknownType = 5,
+    /// It was read again when all was captured, and was not the same any more. The bytes are those that were read first.
+    Changed = 6,
 }
 
 /// What a chunk was copied for.
@@ -369,6 +371,7 @@ impl Status {
             3 => Status::Truncated,
             4 => Status::OutOfRange,
             5 => Status::UnknownType,
+            6 => Status::Changed,
             _ => return None,
         })
     }

@@ -15,6 +15,7 @@ fn edge(at: u32, kind: EdgeKind) -> Edge {
 /// A layout of one string of at most 64 bytes.
 fn string_layout(set: &mut ProbeSet) -> LayoutId {
     set.add_layout(&Layout {
+        rechecked: false,
         size: 16,
         edges: vec![edge(0, EdgeKind::String { max: 64 })],
     })
@@ -26,6 +27,7 @@ fn node_layout(set: &mut ProbeSet) -> LayoutId {
     let tags = string_layout(set);
     let node = set.reserve_layout().expect("room");
     let layout = Layout {
+        rechecked: false,
         size: 56,
         edges: vec![
             edge(8, EdgeKind::String { max: 64 }),
@@ -207,6 +209,7 @@ fn layouts_with_many_edges_are_followed_to_the_last() {
     let edges = (0..20).map(|at| edge(16 * at, EdgeKind::String { max: 64 }));
     let layout = set
         .add_layout(&Layout {
+            rechecked: false,
             size: 320,
             edges: edges.collect(),
         })
@@ -240,6 +243,7 @@ fn set_types(set: &mut ProbeSet, fixture: &Fixture) -> (LayoutId, LayoutId) {
     let node = node_layout(set);
     let big = set
         .add_layout(&Layout {
+            rechecked: false,
             size: 32,
             edges: vec![edge(16, EdgeKind::String { max: 64 })],
         })
@@ -370,6 +374,7 @@ fn interfaces_within_what_is_chased_are_followed() {
     let kind = |non_empty| EdgeKind::Interface { non_empty, level: 0 };
     let holder = set
         .add_layout(&Layout {
+            rechecked: false,
             size: 32,
             edges: vec![edge(0, kind(false)), edge(16, kind(true))],
         })

@@ -4,6 +4,7 @@
 //! and an end, and no process outlives the test that started it ([`child`]). The same scenario played with Delve ([`scenarios`], [`transcripts`]) shows where the two differ ([`differential`]).
 
 pub mod begin_and_end;
+pub mod captured;
 pub mod child;
 pub mod consumer_cost;
 pub mod container;

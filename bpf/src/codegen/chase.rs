@@ -3,17 +3,23 @@
 //! The loop is a callback of `bpf_loop`, which takes one edge of one element in each step. All of
 //! its state is in the record, behind the roots, and so unknown to the verifier: it sees the same
 //! callback state in the second step as in the first, and stops there.
+//!
+//! Where something is to be read again (`recheck`), a second pass over the chunks follows the first.
 
 use super::append::status_word;
 use super::{Generator, slot};
 use crate::asm::{Label, MapRef};
 use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Width};
-use crate::layout::{EDGE_INTERFACE, EDGE_POINTER, EDGE_SLICE, EDGE_STRING, EDGES_PER_ENTRY, EdgeEntry, LayoutEntry};
+use crate::layout::{
+    EDGE_COUNT, EDGE_INTERFACE, EDGE_POINTER, EDGE_SLICE, EDGE_STRING, EDGES_PER_ENTRY, EdgeEntry, LayoutEntry,
+};
 use crate::record::{CHASE_FOLLOW, CHUNK_HEADER_SIZE, ChunkKind, Flags, Status, chunk, header};
 use std::mem::{offset_of, size_of};
 
-/// The most steps of one hit: edges of elements, and chunks entered.
-const STEPS: i32 = 4096;
+/// The most steps of one hit: edges of elements, and chunks entered in each pass.
+const STEPS: i32 = 5120;
+/// Steps that are kept for the second pass: one for each chunk that the greatest record can have.
+const KEPT_STEPS: i32 = 1024;
 
 const CHUNK_HEADER: i32 = CHUNK_HEADER_SIZE as i32;
 
@@ -22,6 +28,12 @@ const CURRENT: i16 = 0;
 const ENTRY: i16 = 4;
 const ELEMENT: i16 = 8;
 const EDGE: i16 = 12;
+const PASS: i16 = 16;
+
+/// What stands in `PASS`: nothing is to be read again, something is, and it is being done.
+const RECHECK_NOTHING: i32 = 0;
+const RECHECK_LATER: i32 = 1;
+const RECHECK_NOW: i32 = 2;
 
 impl Generator<'_> {
     /// Calls the loop; its body is at the label returned.
@@ -39,6 +51,7 @@ impl Generator<'_> {
             .store_imm(Width::Word, R7, place + CURRENT, chunks_at.cast_signed());
         self.asm.store_imm(Width::Word, R7, place + ELEMENT, 0);
         self.asm.store_imm(Width::Word, R7, place + EDGE, 0);
+        self.asm.store_imm(Width::Word, R7, place + PASS, RECHECK_NOTHING);
         self.asm.load(Width::Word, R1, R7, first + chunk::LAYOUT);
         self.asm.store(Width::Word, R7, place + ENTRY, R1);
         self.asm.store(Width::Double, FP, slot::RECORD, R7);
@@ -62,23 +75,40 @@ impl Generator<'_> {
         let have_edge = self.asm.label();
         let further_entry = self.asm.label();
         let append = self.asm.label();
+        let recheck = self.asm.label();
+        let in_time = self.asm.label();
+        let end = self.asm.label();
         let place = self.plan.chase_at() as i16;
         let last_header = self.class - CHUNK_HEADER;
 
         self.asm.bind_subprogram(body);
         self.asm.load(Width::Double, R7, R2, 0);
+        self.asm.load(Width::Word, R9, R7, place + PASS);
+        self.asm.jump_if_imm(R9, Cond::Equal, RECHECK_NOW, in_time);
+        let late = STEPS - KEPT_STEPS;
+        self.asm.jump_if_imm(R1, Cond::Less, late, in_time);
+        self.flag(Flags::CHASE_CUT);
+        self.asm.jump(stop);
+        self.asm.bind(in_time);
         self.asm.load(Width::Word, R1, R7, header::USED);
         self.asm.load(Width::Word, R8, R7, place + CURRENT);
         self.asm.jump_if(R8, Cond::GreaterOrEqual, R1, stop);
         self.asm.jump_if_imm(R8, Cond::Greater, last_header, stop);
         self.asm.mov(R6, R7);
         self.asm.alu(Alu::Add, R6, R8);
+        self.asm.jump_if_imm(R9, Cond::Equal, RECHECK_NOW, recheck);
 
         self.asm.load(Width::Word, R1, R7, place + ENTRY);
         self.asm.jump_if_imm(R1, Cond::Equal, 0, next_chunk);
         self.asm.store(Width::Word, FP, slot::KEY, R1);
         self.asm.lookup(MapRef::Layouts, slot::KEY);
         self.asm.jump_if_imm(R0, Cond::Equal, 0, next_chunk);
+        let settled = self.asm.label();
+        self.asm
+            .load(Width::Word, R1, R0, offset_of!(LayoutEntry, rechecked) as i16);
+        self.asm.jump_if_imm(R1, Cond::Equal, 0, settled);
+        self.asm.store_imm(Width::Word, R7, place + PASS, RECHECK_LATER);
+        self.asm.bind(settled);
         self.asm.load(Width::Word, R1, R7, place + EDGE);
         self.asm
             .load(Width::Word, R2, R0, offset_of!(LayoutEntry, edge_count) as i16);
@@ -110,10 +140,23 @@ impl Generator<'_> {
         self.asm.bind(append);
         self.append_dynamic(go_on, stop);
 
+        // The first pass ends here, and the second begins, if there is to be one.
+        self.asm.bind(stop);
+        self.asm.load(Width::Word, R1, R7, place + PASS);
+        self.asm.jump_if_imm(R1, Cond::NotEqual, RECHECK_LATER, end);
+        self.asm.store_imm(Width::Word, R7, place + PASS, RECHECK_NOW);
+        let chunks_at = self.plan.chunks_at().cast_signed();
+        self.asm.store_imm(Width::Word, R7, place + CURRENT, chunks_at);
+        self.asm.jump(go_on);
+
+        self.asm.bind(recheck);
+        self.recheck();
+        self.asm.store(Width::Word, R7, place + CURRENT, R8);
+
         self.asm.bind(go_on);
         self.asm.mov_imm(R0, 0);
         self.asm.exit();
-        self.asm.bind(stop);
+        self.asm.bind(end);
         self.asm.mov_imm(R0, 1);
         self.asm.exit();
     }
@@ -150,6 +193,7 @@ impl Generator<'_> {
         let counted = self.asm.label();
         let bounded = self.asm.label();
         let two_words = self.asm.label();
+        let elsewhere = self.asm.label();
         let kind = |kind| status_word(Status::Captured, kind, CHASE_FOLLOW);
         let field = |offset: usize| (offset_of!(LayoutEntry, edges) + offset) as i16;
 
@@ -194,7 +238,16 @@ impl Generator<'_> {
         self.asm.mov_imm(R6, 1);
         self.asm.jump(counted);
 
+        self.asm.bind(elsewhere);
+        self.asm.load(Width::Word, R1, R0, field(offset_of!(EdgeEntry, at)));
+        self.asm
+            .load(Width::Word, R3, R0, field(offset_of!(EdgeEntry, count_at)));
+        self.counted(go_on);
+        self.asm.jump(slice);
+
         self.asm.bind(two_words);
+        self.asm
+            .jump_if_imm(R5, Cond::GreaterOrEqual, EDGE_COUNT.cast_signed(), elsewhere);
         self.asm.alu_imm(Alu::Add, R3, 8);
         self.asm.jump_if(R3, Cond::Greater, R4, go_on);
         self.asm.jump_if_imm(R8, Cond::Greater, self.class - 16, go_on);

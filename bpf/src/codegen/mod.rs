@@ -17,11 +17,13 @@
 
 mod append;
 mod chase;
+mod counted;
 mod dispatcher;
 mod follow;
 mod gate;
 mod goroutine;
 mod interface;
+mod recheck;
 mod roots;
 #[cfg(test)]
 mod tests;
@@ -101,6 +103,8 @@ pub(crate) mod slot {
     pub(super) const NON_EMPTY: i16 = -96;
     /// u64: key of a lookup in the runtime-type table.
     pub(super) const TYPE_KEY: i16 = -104;
+    /// What is read again of a chunk.
+    pub(super) const AGAIN: i16 = -160;
 }
 
 /// `BPF_RB_NO_WAKEUP` and `BPF_RB_FORCE_WAKEUP` of `include/uapi/linux/bpf.h`.

@@ -328,6 +328,8 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
                 },
                 target,
             ),
+            // It follows from a number in a header, which is behind a pointer.
+            EdgeKind::Counted { .. } => return None,
             EdgeKind::Interface { non_empty, level } => {
                 let first = area(at)?;
                 if area(at + 8)? != first + 8 {

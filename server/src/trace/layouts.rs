@@ -10,13 +10,13 @@ use spelunk_dwarf::{Binary, Kind, TypeId};
 use crate::value::LoadConfig;
 
 /// Values of types nested deeper than this are not followed.
-const MAX_DEPTH: u32 = 12;
+pub(super) const MAX_DEPTH: u32 = 12;
 /// The most bytes of one pointee or element that are copied.
-const MAX_EXTENT: u64 = 8 << 10;
+pub(super) const MAX_EXTENT: u64 = 8 << 10;
 /// The most words of one value that are followed.
-const MAX_EDGES: usize = 64;
+pub(super) const MAX_EDGES: usize = 64;
 /// The most layouts one set of probes makes; types beyond are not followed.
-const MAX_LAYOUTS: usize = 20_000;
+pub(super) const MAX_LAYOUTS: usize = 20_000;
 /// `time.Location` begins with its name (Go's time/zoneinfo.go).
 const LOCATION_HEAD: u32 = 16;
 /// The levels that a runtime type's entry tells apart.
@@ -25,8 +25,10 @@ const LEVELS: u32 = 4;
 /// Makes layouts, each once.
 pub(crate) struct Layouts<'a> {
     binary: &'a Binary,
-    config: LoadConfig,
+    pub(super) config: LoadConfig,
     known: HashMap<(TypeId, u32, u32), Option<(LayoutId, u32)>>,
+    /// The headers of map types, by level: layout, size, and the bytes that all behind it may take.
+    pub(super) maps: HashMap<(TypeId, u32), Option<(LayoutId, u32, u32)>>,
     add: &'a mut dyn FnMut(&Layout) -> Option<LayoutId>,
     interfaces: bool,
 }
@@ -40,6 +42,19 @@ pub(crate) struct Lead {
     pub(crate) bytes: u32,
 }
 
+impl Lead {
+    /// A pointer, at the start of a value, to `size` bytes in which nothing leads further.
+    pub(crate) fn pointer(size: u32) -> Lead {
+        Lead {
+            edge: Edge {
+                at: 0,
+                kind: EdgeKind::Pointer { target: None, size },
+            },
+            bytes: spelunk_bpf::CHUNK_HEADER_SIZE as u32 + size.next_multiple_of(8),
+        }
+    }
+}
+
 impl<'a> Layouts<'a> {
     /// `add` puts a layout into the kernel's table; it answers nothing when there is no room.
     pub(crate) fn new(
@@ -51,6 +66,7 @@ impl<'a> Layouts<'a> {
             binary,
             config,
             known: HashMap::new(),
+            maps: HashMap::new(),
             add,
             interfaces: false,
         }
@@ -108,7 +124,7 @@ impl<'a> Layouts<'a> {
         }
     }
 
-    fn collect(&mut self, ty: TypeId, at: u64, level: u32, depth: u32, leads: &mut Vec<Lead>) {
+    pub(super) fn collect(&mut self, ty: TypeId, at: u64, level: u32, depth: u32, leads: &mut Vec<Lead>) {
         let Ok(info) = self.binary.type_info(ty) else { return };
         let Ok(place) = u32::try_from(at) else { return };
         if depth > MAX_DEPTH || at > MAX_EXTENT || leads.len() >= MAX_EDGES {
@@ -188,8 +204,16 @@ impl<'a> Layouts<'a> {
             }
             // Elements in the buffer, and its size.
             Kind::Chan { .. } => Self::push(leads, place, plain(16), 16, 0, 1),
-            // The number of entries; the function's address.
-            Kind::Map { .. } | Kind::Func => Self::push(leads, place, plain(8), 8, 0, 1),
+            Kind::Map { key, elem, header } => {
+                let (id, size, behind) = match self.map(*key, *elem, *header, level, depth) {
+                    Some((id, size, behind)) => (Some(id), size, behind),
+                    // The number of entries.
+                    None => (None, 8, 0),
+                };
+                Self::push(leads, place, EdgeKind::Pointer { target: id, size }, size, behind, 1);
+            }
+            // The function's address.
+            Kind::Func => Self::push(leads, place, plain(8), 8, 0, 1),
             _ => {}
         }
     }
@@ -227,6 +251,7 @@ impl<'a> Layouts<'a> {
                 at: 0,
                 kind: EdgeKind::String { max: 64 },
             }],
+            rechecked: false,
         };
         let Some(target) = (self.add)(&name) else { return };
         let kind = EdgeKind::Pointer {
@@ -236,7 +261,7 @@ impl<'a> Layouts<'a> {
         Self::push(leads, (at + loc.offset) as u32, kind, LOCATION_HEAD, 128, 1);
     }
 
-    fn push(leads: &mut Vec<Lead>, at: u32, kind: EdgeKind, size: u32, behind: u32, count: u32) {
+    pub(super) fn push(leads: &mut Vec<Lead>, at: u32, kind: EdgeKind, size: u32, behind: u32, count: u32) {
         if leads.len() < MAX_EDGES && size != 0 {
             let bytes = spelunk_bpf::CHUNK_HEADER_SIZE as u32
                 + size.saturating_add(behind).saturating_mul(count).next_multiple_of(8);
@@ -247,8 +272,21 @@ impl<'a> Layouts<'a> {
         }
     }
 
+    /// Puts a layout into the table.
+    pub(super) fn add(&mut self, layout: &Layout) -> Option<LayoutId> {
+        (self.add)(layout)
+    }
+
+    /// The layout of so many bytes in which nothing leads further.
+    fn add_plain(&mut self, size: u32) -> Option<LayoutId> {
+        self.add(&Layout {
+            size,
+            ..Layout::default()
+        })
+    }
+
     /// The layout of a pointee or element and the bytes that all behind it may take, if anything in it leads further.
-    fn layout(&mut self, ty: TypeId, level: u32, depth: u32, size: u32) -> Option<(LayoutId, u32)> {
+    pub(super) fn layout(&mut self, ty: TypeId, level: u32, depth: u32, size: u32) -> Option<(LayoutId, u32)> {
         if let Some(known) = self.known.get(&(ty, level, size)) {
             return *known;
         }
@@ -261,6 +299,7 @@ impl<'a> Layouts<'a> {
         let layout = Layout {
             size,
             edges: leads.iter().map(|lead| lead.edge).collect(),
+            rechecked: false,
         };
         let made = if layout.edges.is_empty() {
             None
@@ -306,18 +345,16 @@ impl<'a> Layouts<'a> {
                     } => Some(target),
                     _ => (self.add)(&Layout {
                         size,
-                        edges: Vec::new(),
+                        ..Layout::default()
                     }),
                 }
             }
-            Kind::Map { .. } | Kind::Func => (self.add)(&Layout {
-                size: 8,
-                edges: Vec::new(),
-            }),
-            Kind::Chan { .. } => (self.add)(&Layout {
-                size: 16,
-                edges: Vec::new(),
-            }),
+            Kind::Map { key, elem, header } => match self.map(*key, *elem, *header, level, 1) {
+                Some((id, ..)) => Some(id),
+                None => self.add_plain(8),
+            },
+            Kind::Func => self.add_plain(8),
+            Kind::Chan { .. } => self.add_plain(16),
             // A struct or array of one pointer-shaped field: what it holds is one level in.
             Kind::Struct { fields } if level <= self.config.max_variable_recurse => fields
                 .iter()

@@ -17,6 +17,7 @@ mod layouts;
 mod line;
 mod logpoint;
 mod lower;
+mod map_layouts;
 mod order;
 mod pairing;
 mod passing;

@@ -8,6 +8,7 @@ use spelunk_dwarf::{Binary, FileAddr, FunctionInfo, Kind, LoadBias, LocationErro
 use super::capture::{Captured, Home, PlanBuilder};
 use super::function::{location_home, may_be_a_part};
 use super::growth::may_be_overwritten;
+use super::layouts::Lead;
 use crate::expr::{Const, EvalError, Expr, Literal, Unary, What, field_path, find_global, is_type};
 
 /// The most bytes of an array that are copied so that a variable can index it.
@@ -174,17 +175,16 @@ impl Building<'_, '_, '_> {
         let path = self.path(expr)?;
         let info = self.binary.type_info(path.ty)?;
         match info.kind {
-            Kind::Map { .. } | Kind::Chan { .. } => {
-                let leads = self.builder.layouts().leads(path.ty, 0);
-                self.capture_path(&path, 8, &leads)
-            }
+            // Both begin with the number of elements; a channel's capacity comes next.
+            Kind::Map { .. } => self.capture_path(&path, 8, &[Lead::pointer(8)]),
+            Kind::Chan { .. } => self.capture_path(&path, 8, &[Lead::pointer(16)]),
             Kind::String | Kind::Slice { .. } => self.capture_path(&path, info.size as u32, &[]),
             _ => Ok(()),
         }
     }
 
     /// Captures `size` bytes at the end of a path and what leads further from there.
-    fn capture_path(&mut self, path: &Path, size: u32, leads: &[super::layouts::Lead]) -> Result<(), EvalError> {
+    fn capture_path(&mut self, path: &Path, size: u32, leads: &[Lead]) -> Result<(), EvalError> {
         let bytes: u32 = leads.iter().map(|lead| lead.bytes).fold(0, u32::saturating_add);
         let Some((first, inner)) = path.hops.split_first() else {
             self.materialise(path.variable, path.offset, u64::from(size));

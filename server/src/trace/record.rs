@@ -69,7 +69,7 @@ impl<'r> RecordMemory<'r> {
             gaps: SmallVec::new(),
         };
         for chunk in record.chunks() {
-            if !chunk.bytes.is_empty() {
+            if !chunk.bytes.is_empty() && chunk.status != Status::Changed {
                 memory.chunks.push(Range {
                     start: chunk.addr,
                     bytes: Cow::Borrowed(chunk.bytes),
@@ -80,6 +80,7 @@ impl<'r> RecordMemory<'r> {
             let why = match chunk.status {
                 Status::Fault => ReadError::Fault(addr),
                 Status::NoRoom => ReadError::NoRoom(addr),
+                Status::Changed => ReadError::Changing(addr),
                 _ => continue,
             };
             memory.gaps.push(Gap {
@@ -203,6 +204,10 @@ fn unknown(gaps: &[Gap], addr: u64) -> Option<ReadError> {
 }
 
 impl Memory for RecordMemory<'_> {
+    fn was_moving(&self) -> bool {
+        true
+    }
+
     fn read(&self, addr: ProcAddr, buf: &mut [u8]) -> Result<(), ReadError> {
         let mut done = 0;
         while done < buf.len() {

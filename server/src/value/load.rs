@@ -295,7 +295,7 @@ impl Loader<'_> {
         };
         let mut walk = match MapWalk::new(self, ty, addr) {
             Ok(walk) => walk.limited(steps),
-            // A record holds the length, with which every map begins (see `map`), and nothing else.
+            // A record may hold the length, with which every map begins (see `map`), and nothing else.
             Err(error) if error.is_not_captured() => {
                 let base = self.uint(addr, 8)?;
                 let len = self.uint(ProcAddr(base), 8)? as i64;

@@ -58,20 +58,107 @@ pub(crate) struct MapWalk<'a> {
 }
 
 /// Where keys and values are in a group or bucket.
-struct Slots {
+pub(crate) struct Slots {
     /// Offset of the control bytes or top hashes.
     marks: u64,
-    count: u64,
-    key: Place,
-    elem: Place,
+    /// How many there are.
+    pub(crate) count: u64,
+    /// The keys.
+    pub(crate) key: Place,
+    /// The values.
+    pub(crate) elem: Place,
 }
 
 /// Where the n-th key or value is.
-struct Place {
-    offset: u64,
-    stride: u64,
+pub(crate) struct Place {
+    /// Where the first is, in bytes from the group's start.
+    pub(crate) offset: u64,
+    /// Bytes from one to the next.
+    pub(crate) stride: u64,
     /// It is too large to stand in the slot, which has a pointer to it.
-    indirect: bool,
+    pub(crate) indirect: bool,
+}
+
+/// Where everything is in a map, by its type alone. Offsets and sizes are in bytes.
+pub(crate) struct Shape {
+    /// The size of the header.
+    pub(crate) header: u64,
+    /// Where the entries are in a group or bucket.
+    pub(crate) slots: Slots,
+    /// The size of a group or bucket.
+    pub(crate) group: u64,
+    /// How they are reached.
+    pub(crate) groups: Groups,
+}
+
+/// How the groups or buckets of a map are reached from its header.
+pub(crate) enum Groups {
+    /// Through a directory of tables; without tables it is the only group.
+    Swiss {
+        /// In the header: the directory and its length.
+        directory: u64,
+        /// As above.
+        length: u64,
+        /// The size of a table.
+        table: u64,
+        /// In a table: the groups and their number less one.
+        data: u64,
+        /// As above.
+        mask: u64,
+    },
+    /// As an array, each with a chain of further ones.
+    Buckets {
+        /// In the header: the buckets, those that a map has not emptied yet while it grows, and the logarithm of their number.
+        buckets: u64,
+        /// As above.
+        old: u64,
+        /// As above.
+        log: u64,
+        /// In a bucket: the next one of the chain.
+        overflow: u64,
+    },
+}
+
+impl Shape {
+    /// The shape of maps with this header.
+    pub(crate) fn of(binary: &Binary, key: TypeId, elem: TypeId, header: TypeId) -> Result<Shape, MapError> {
+        let fields = fields_of(binary, header)?;
+        let size = |ty: TypeId| -> Result<u64, MapError> { Ok(binary.type_info(ty)?.size) };
+        let at = |name: &str| need(&fields, name).map(|field| field.offset);
+        if field(&fields, "dirPtr").is_some() {
+            let table = pointee(binary, pointee(binary, need(&fields, "dirPtr")?.ty)?)?;
+            let in_table = fields_of(binary, table)?;
+            let groups = need(&in_table, "groups")?;
+            let reference = fields_of(binary, groups.ty)?;
+            let data = need(&reference, "data")?;
+            let group = pointee(binary, data.ty)?;
+            return Ok(Shape {
+                header: size(header)?,
+                slots: swiss_slots(binary, &fields_of(binary, group)?, key, elem)?,
+                group: size(group)?,
+                groups: Groups::Swiss {
+                    directory: at("dirPtr")?,
+                    length: at("dirLen")?,
+                    table: size(table)?,
+                    data: groups.offset.wrapping_add(data.offset),
+                    mask: groups.offset.wrapping_add(need(&reference, "lengthMask")?.offset),
+                },
+            });
+        }
+        let bucket = pointee(binary, need(&fields, "buckets")?.ty)?;
+        let in_bucket = fields_of(binary, bucket)?;
+        Ok(Shape {
+            header: size(header)?,
+            slots: bucket_slots(binary, &in_bucket, key, elem)?,
+            group: size(bucket)?,
+            groups: Groups::Buckets {
+                buckets: at("buckets")?,
+                old: at("oldbuckets")?,
+                log: at("B")?,
+                overflow: need(&in_bucket, "overflow")?.offset,
+            },
+        })
+    }
 }
 
 impl Place {
@@ -191,6 +278,9 @@ impl<'a> MapWalk<'a> {
             base,
             fields: &fields,
         };
+        if memory.was_moving() && head.is_being_written()? {
+            return Err(ReadError::Changing(ProcAddr(base)).into());
+        }
         if field(&fields, "dirPtr").is_some() {
             walk.len = head.uint("used")? as i64;
             walk.layout = Layout::Swiss(head.swiss(key, elem)?);
@@ -259,6 +349,18 @@ impl Head<'_> {
             .read_uint(ProcAddr(self.base.wrapping_add(field.offset)), size)?)
     }
 
+    /// Whether a goroutine is in the middle of a change.
+    fn is_being_written(&self) -> Result<bool, MapError> {
+        /// runtime/map.go, hashWriting: a goroutine is writing to the map.
+        const WRITING: u64 = 4;
+        match (field(self.fields, "writing"), field(self.fields, "flags")) {
+            // internal/runtime/maps/map.go: set while there is a writer.
+            (Some(_), _) => Ok(self.uint("writing")? != 0),
+            (None, Some(_)) => Ok(self.uint("flags")? & WRITING != 0),
+            (None, None) => Ok(false),
+        }
+    }
+
     fn swiss(&self, key: TypeId, elem: TypeId) -> Result<Swiss, MapError> {
         let binary = self.binary;
         let table = pointee(binary, pointee(binary, need(self.fields, "dirPtr")?.ty)?)?;
@@ -302,31 +404,13 @@ impl Head<'_> {
         let binary = self.binary;
         let bucket = pointee(binary, need(self.fields, "buckets")?.ty)?;
         let fields = fields_of(binary, bucket)?;
-        let (marks, _, count, _) = array(binary, need(&fields, "tophash")?)?;
-        let (key_at, stored_key, keys, key_stride) = array(binary, need(&fields, "keys")?)?;
-        let (elem_at, stored_elem, elems, elem_stride) = array(binary, need(&fields, "values")?)?;
-        if keys != count || (elem_stride != 0 && elems != count) {
-            return Err(MapError::Type("inconsistent array length in bucket".to_owned()));
-        }
+        let slots = bucket_slots(binary, &fields, key, elem)?;
         // 2 to the power of B buckets; no machine has more than 2^48 of them.
         let log = u32::try_from(self.uint("B")?).unwrap_or(u32::MAX);
         let count_of_buckets = 1u64.checked_shl(log).filter(|_| log < 48).ok_or(MapError::Endless)?;
         let same_size = self.uint("flags")? & SAME_SIZE_GROW != 0;
         Ok(Buckets {
-            slots: Slots {
-                marks,
-                count,
-                key: Place {
-                    offset: key_at,
-                    stride: key_stride,
-                    indirect: is_indirect(binary, stored_key, key)?,
-                },
-                elem: Place {
-                    offset: elem_at,
-                    stride: elem_stride,
-                    indirect: is_indirect(binary, stored_elem, elem)?,
-                },
-            },
+            slots,
             size: binary.type_info(bucket)?.size,
             overflow: need(&fields, "overflow")?.offset,
             current: self.uint("buckets")?,
@@ -341,6 +425,30 @@ impl Head<'_> {
             chained: 0,
         })
     }
+}
+
+/// The slots of a bucket: all keys, then all values.
+fn bucket_slots(binary: &Binary, bucket: &[Field], key: TypeId, elem: TypeId) -> Result<Slots, MapError> {
+    let (marks, _, count, _) = array(binary, need(bucket, "tophash")?)?;
+    let (key_at, stored_key, keys, key_stride) = array(binary, need(bucket, "keys")?)?;
+    let (elem_at, stored_elem, elems, elem_stride) = array(binary, need(bucket, "values")?)?;
+    if keys != count || (elem_stride != 0 && elems != count) {
+        return Err(MapError::Type("inconsistent array length in bucket".to_owned()));
+    }
+    Ok(Slots {
+        marks,
+        count,
+        key: Place {
+            offset: key_at,
+            stride: key_stride,
+            indirect: is_indirect(binary, stored_key, key)?,
+        },
+        elem: Place {
+            offset: elem_at,
+            stride: elem_stride,
+            indirect: is_indirect(binary, stored_elem, elem)?,
+        },
+    })
 }
 
 /// Slots of key and value side by side, or, where the compiler was asked to split them, all keys and then all values.

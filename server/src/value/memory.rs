@@ -33,6 +33,11 @@ pub(crate) trait Memory {
         Ok(u64::from_le_bytes(raw))
     }
 
+    /// Whether the program went on while the memory was read, so that what another goroutine is in the middle of changing may be half done.
+    fn was_moving(&self) -> bool {
+        false
+    }
+
     /// Does many reads; what became of each is in it. A process can do them in few system calls, so whoever knows beforehand what it will need asks this way.
     fn read_many(&self, reads: &mut [BulkRead]) {
         for read in reads {
@@ -97,6 +102,9 @@ pub(crate) enum ReadError {
     /// The record had no room left.
     #[error("no room in the record for memory at {0}")]
     NoRoom(ProcAddr),
+    /// The map there was not the same any more when all of it had been read.
+    #[error("the map at {0} is being changed")]
+    Changing(ProcAddr),
     /// An interface holds a type that the binary's debug information does not describe.
     #[error("runtime type {0} is not known")]
     UnknownType(ProcAddr),

@@ -16,7 +16,7 @@ mod quote;
 mod traits;
 
 pub(crate) use load::{LoadConfig, Loader, is_direct_in_interface};
-pub(crate) use map::MapWalk;
+pub(crate) use map::{Groups, MapWalk, Place as SlotPlace, Shape as MapShape, Slots as MapSlots};
 pub(crate) use memory::{BulkRead, Memory, ReadError, is_made_up, made_up_address};
 pub(crate) use print::{Style, shorten_type};
 pub(crate) use quote::push_quoted;

@@ -1,0 +1,96 @@
+//! Values that probes capture are those of a stopped program, or say why they are not.
+
+use std::collections::HashSet;
+
+use protocol_tests::captured::{Outcome, compare_all, places, report};
+use protocol_tests::dap_client::{DapClient, Message, SourceBreakpoint};
+use protocol_tests::failure::Result;
+use protocol_tests::paths;
+use protocol_tests::toolchain::{Build, fixture};
+use serde_json::json;
+
+#[test]
+fn captured_values_are_those_of_a_stopped_program() -> Result<()> {
+    let mut programs = places::programs(false)?;
+    programs.retain(|program| program.name.starts_with("captured/"));
+    assert!(!programs.is_empty());
+    let outcomes = compare_all(&programs, &[2, 4], 2);
+    assert_eq!(report::complaints(&outcomes, 20), "");
+    let sums = |of: fn(&Outcome) -> usize| outcomes.iter().map(of).sum::<usize>();
+    let (equal, unread) = (
+        sums(|outcome| outcome.all().equal),
+        sums(|outcome| outcome.all().unread()),
+    );
+    assert!(
+        equal >= 60 && unread * 10 <= equal,
+        "{equal} equal, {unread} could not be read"
+    );
+    Ok(())
+}
+
+/// The entries of a `map[int]int` as a log message shows it: those that are there, and how many more there are.
+fn entries(text: &str) -> Option<(Vec<(u64, u64)>, usize)> {
+    let inside = text.strip_prefix("map[int]int [")?.strip_suffix(']')?;
+    let (shown, more) = match inside.split_once("...+") {
+        Some((shown, more)) => (shown, more.strip_suffix(" more")?.parse().ok()?),
+        None => (inside, 0),
+    };
+    let entry = |part: &str| {
+        let (key, value) = part.split_once(": ")?;
+        Some((key.trim().parse().ok()?, value.parse().ok()?))
+    };
+    let shown = shown.split(',').map(str::trim).filter(|part| !part.is_empty());
+    Some((shown.map(entry).collect::<Option<_>>()?, more))
+}
+
+#[test]
+fn entries_of_maps_are_right_whatever_their_size_and_while_they_change() -> Result<()> {
+    let built = fixture("captured_maps", Build::NoOpt)?;
+    let mut client = DapClient::start(&paths::spelunk()?)?;
+    client.launch(json!({"request": "launch", "mode": "exec", "program": built.program}))?;
+    let logpoints = [
+        SourceBreakpoint::log(built.line("main.go", "// a map that grows")?, "grown {n}|{m}"),
+        SourceBreakpoint::log(
+            built.line("main.go", "// a map that changes")?,
+            "changing {n}|{main.changing}",
+        ),
+    ];
+    client.set_breakpoints(&built.source("main.go"), &logpoints)?;
+    client.configuration_done()?;
+    client.event("terminated")?;
+    let (mut grown, mut read, mut refused) = (0, 0, 0);
+    for message in client.received() {
+        let Message::Event(event) = message else { continue };
+        let Some(text) = event.body["output"].as_str() else {
+            continue;
+        };
+        let Some((what, value)) = text
+            .trim_end()
+            .split_once("]: ")
+            .and_then(|(_, said)| said.split_once('|'))
+        else {
+            continue;
+        };
+        let shown = entries(value);
+        if let Some((shown, _)) = &shown {
+            let keys: HashSet<u64> = shown.iter().map(|(key, _)| *key).collect();
+            assert_eq!(keys.len(), shown.len(), "a key twice: {text}");
+            assert!(shown.iter().all(|(key, value)| key * key == *value), "{text}");
+        }
+        if let Some(n) = what.strip_prefix("grown ") {
+            let n: usize = n.parse().expect("a number");
+            let (shown, more) = shown.unwrap_or_else(|| panic!("{text}"));
+            assert_eq!((shown.len(), shown.len() + more), (n.min(64), n), "{text}");
+            grown += 1;
+        } else if shown.is_some() {
+            read += 1;
+        } else {
+            assert!(value.contains("unreadable"), "{text}");
+            refused += 1;
+        }
+    }
+    println!("{grown} maps that grow; of one that changes {read} times its entries, {refused} times none");
+    assert!(grown >= 30 && read + refused >= 100, "{grown} {read} {refused}");
+    client.disconnect(json!(null))?;
+    Ok(())
+}
