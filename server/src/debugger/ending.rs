@@ -145,6 +145,20 @@ impl Control {
             self.phase = Phase::Released;
             return;
         }
+        self.kill();
+    }
+
+    /// As [`super::Session::kill`].
+    pub(super) fn end_for_another(&mut self) {
+        if matches!(self.phase, Phase::Exited | Phase::Released) {
+            return;
+        }
+        self.kill();
+        // It has not failed: Delve's clients are told of a program that makes room for the next one that it has exited with 0.
+        self.exited_with = Some(0);
+    }
+
+    fn kill(&mut self) {
         let status = if let Some(inferior) = self.drop_inferior() {
             inferior.kill()
         } else {
