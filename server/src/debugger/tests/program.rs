@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -97,6 +98,32 @@ pub(super) fn build(flags: Build) -> Option<PathBuf> {
     path
 }
 
+/// A program's file for one test alone. The kernel keeps probes by file, and one of a session can swallow a breakpoint of another in the same file.
+pub(super) struct Copy(pub(super) PathBuf);
+
+impl Copy {
+    pub(super) fn of(program: &Path) -> Copy {
+        static COPIES: AtomicUsize = AtomicUsize::new(0);
+        let number = COPIES.fetch_add(1, Ordering::Relaxed);
+        let copy = program.with_extension(number.to_string());
+        // Another process writes it: what another thread starts meanwhile would hold this one's descriptor, and the kernel executes no file that is open for
+        // writing (`ETXTBSY`).
+        let copied = Command::new("cp").arg(program).arg(&copy).status();
+        assert!(
+            copied.is_ok_and(|status| status.success()),
+            "{} can be copied",
+            program.display()
+        );
+        Copy(copy)
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 fn folder(flags: Build) -> PathBuf {
     let name = if flags == Build::Range {
         "range_program"
@@ -126,6 +153,8 @@ pub(super) fn line_of(text: &str) -> u32 {
 pub(super) struct Debugged {
     pub(super) session: Session,
     pub(super) events: EventReceiver,
+    /// What was launched; it goes last.
+    _program: Option<Copy>,
 }
 
 /// What ends a run.
@@ -138,8 +167,9 @@ pub(super) enum Ended {
 impl Debugged {
     /// Launches the program, held.
     pub(super) fn launch(flags: Build, args: &[&str]) -> Option<Debugged> {
+        let program = Copy::of(&build(flags)?);
         let spec = LaunchSpec {
-            program: build(flags)?,
+            program: program.0.clone(),
             args: args.iter().map(ToString::to_string).collect(),
             capture_output: true,
             ..LaunchSpec::default()
@@ -148,6 +178,7 @@ impl Debugged {
         Some(Debugged {
             session: Session::launch(&spec, events).expect("the program launches"),
             events: receiver,
+            _program: Some(program),
         })
     }
 
@@ -157,6 +188,7 @@ impl Debugged {
         Debugged {
             session: Session::attach(pid.cast_signed(), events).expect("the program can be attached to"),
             events: receiver,
+            _program: None,
         }
     }
 
