@@ -24,7 +24,13 @@ impl Control {
     pub(super) fn set_breakpoints(&mut self, group: &Group, wanted: &[Wanted]) -> Vec<BreakpointState> {
         // What is gone must not act any more when this is answered, what is new must not wait for it.
         let unwanted = self.breakpoints.unwanted(group, wanted);
+        self.withdraw(&unwanted);
         self.remove_breakpoints(&unwanted);
+        let before: Vec<_> = self
+            .breakpoints
+            .iter()
+            .map(|known| (known.id, known.terms.clone()))
+            .collect();
         let mut states = Vec::with_capacity(wanted.len());
         for (index, one) in wanted.iter().enumerate() {
             let is_first = !wanted[..index].iter().any(|earlier| earlier.origin == one.origin);
@@ -36,6 +42,14 @@ impl Control {
                 None => self.create(one),
             });
         }
+        let is_known = |logical: &&Logical| {
+            before
+                .iter()
+                .any(|(id, terms)| *id == logical.id && *terms == logical.terms)
+        };
+        let changed = self.breakpoints.iter().filter(|logical| !is_known(logical));
+        let changed: Vec<_> = changed.map(|logical| logical.id).collect();
+        self.spread(&changed);
         self.guard_probes();
         if !self.sites.is_empty()
             && let Err(error) = self.trace()
@@ -71,10 +85,7 @@ impl Control {
             Ok(places) => places,
             Err(why) => return refused(id, why),
         };
-        let at = places
-            .first()
-            .and_then(|addr| self.binary.line_at(*addr))
-            .map(|(file, line)| (file.to_string(), line));
+        let at = self.line_of_places(&places);
         let mut logical = Logical {
             id,
             origin: wanted.origin.clone(),
@@ -102,6 +113,12 @@ impl Control {
             }
             Err(why) => refused(id, why),
         }
+    }
+
+    /// The file and line of the first of these places.
+    pub(super) fn line_of_places(&self, places: &[FileAddr]) -> Option<(String, u32)> {
+        let (file, line) = self.binary.line_at(*places.first()?)?;
+        Some((file.to_string(), line))
     }
 
     fn amend(&mut self, id: BreakpointId, wanted: &Wanted) -> BreakpointState {
@@ -182,7 +199,10 @@ impl Control {
         logical.evaluated_at_stops = false;
         logical.switched_off = None;
         let is_site = logical.places.iter().any(|addr| self.sites.users(*addr).is_some());
-        if logical.gains_by_probes() && !is_site {
+        // Kernel probes see the process only that the session began with.
+        if !self.group.is_first_in_focus() && logical.gains_by_probes() {
+            logical.evaluated_at_stops = true;
+        } else if logical.gains_by_probes() && !is_site {
             let why = match self.plant(logical) {
                 Ok(()) => return Ok(()),
                 Err(why) => why,
@@ -422,6 +442,7 @@ impl Control {
         }
         if self.inferior.is_some() {
             self.set_exceptions();
+            self.for_others(Control::set_exceptions);
         } else if self.exception_probes.is_some()
             && let Err(why) = self.watch_exceptions()
         {

@@ -1,0 +1,260 @@
+//! Following children: what a target executes in a new process becomes a target of the session, where its command line is wanted.
+//!
+//! The facts are Delve's (`pkg/proc/target_group.go`, Delve 1.27.1). A child is looked at where it has executed a program: one that is not wanted, or whose
+//! program says nothing about itself, is let go as if nobody had looked. One that is followed gets the session's breakpoints, as int3s: kernel probes see only
+//! the process that the session began with, so what they decide there, conditions and hit conditions, is decided here at stops.
+
+use std::sync::Arc;
+
+use regex::Regex;
+use spelunk_dwarf::Binary;
+
+use super::breakpoints::{Logical, Origin, find_places};
+use super::control::{Control, Phase, failed};
+use super::group::Parked;
+use super::{BreakpointId, BreakpointView, DebugError, Event};
+use crate::inspect::Tid;
+use crate::location::pattern;
+use crate::process::{Identity, Inferior, ProcessEvent, command_line};
+
+/// Which children are followed.
+#[derive(Clone, Debug)]
+pub(crate) struct Follow {
+    /// What their command line must match; `None`: all are.
+    wanted: Option<Regex>,
+}
+
+impl Follow {
+    /// By a regular expression; an empty one means all. The error is Go's.
+    pub(crate) fn matching(regex: &str) -> Result<Follow, DebugError> {
+        let wanted = if regex.is_empty() {
+            None
+        } else {
+            Some(pattern::compile(regex).map_err(failed)?)
+        };
+        Ok(Follow { wanted })
+    }
+
+    fn wants(&self, command_line: &str) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.is_match(command_line))
+    }
+}
+
+impl Control {
+    /// Says which children are followed from now on; those that are followed already stay.
+    pub(super) fn set_follow(&mut self, follow: Option<Follow>) -> Result<(), DebugError> {
+        let holds = follow.is_some();
+        self.group.follow = follow;
+        if holds && self.phase == Phase::Running {
+            // Nobody sees the children of a process that is not traced.
+            self.trace()?;
+        }
+        self.hold_children();
+        self.for_others(Control::hold_children);
+        Ok(())
+    }
+
+    /// Has the target's children held where they execute a program, if any are followed.
+    pub(super) fn hold_children(&mut self) {
+        let holds = self.group.follow.is_some();
+        if let Some(inferior) = self.inferior.as_mut() {
+            inferior.hold_executed(holds);
+        }
+    }
+
+    /// A child of the target in focus has executed a program, and is held.
+    pub(super) fn on_child_executed(&mut self, child: Tid) {
+        let text = command_line(child.0);
+        let follows = self.group.follow.as_ref().is_some_and(|follow| follow.wants(&text));
+        if follows && let Err(why) = self.follow_child(child) {
+            tracing::info!("process {} ({text}) is not followed: {why}", child.0);
+        }
+        if let Some(inferior) = self.inferior.as_mut() {
+            // Whoever was taken is not held any more.
+            inferior.release_child(child);
+        }
+        if self.group.follow.is_some() {
+            let _ = self.events.send(Event::Spawned {
+                pid: child.0,
+                command_line: text,
+                is_wanted: follows,
+            });
+        }
+    }
+
+    fn follow_child(&mut self, child: Tid) -> Result<(), DebugError> {
+        let binary = self.binary_of(child.0)?;
+        let Some(inferior) = self.inferior.as_mut() else {
+            return Ok(());
+        };
+        let taken = inferior.take_child(child).map_err(failed)?;
+        self.adopt(taken, binary);
+        Ok(())
+    }
+
+    /// What a process executes; the same as another target's where it is the same file.
+    fn binary_of(&self, pid: i32) -> Result<Arc<Binary>, DebugError> {
+        let process = Identity::attached(pid).map_err(failed)?;
+        let running = process.build_id().map_err(failed)?;
+        let others = self.group.others().map(|parked| &parked.binary);
+        let known = others.chain([&self.binary]).find(|known| known.build_id() == running);
+        let binary = match known {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(Binary::open(process.name()).map_err(failed)?),
+        };
+        process.confirm().map_err(failed)?;
+        Ok(binary)
+    }
+
+    /// Makes a process that is stopped at the beginning of its program a target, with the session's breakpoints. It goes on if the others run.
+    fn adopt(&mut self, inferior: Inferior, binary: Arc<Binary>) {
+        let phase = self.phase;
+        let here = self.group.focus();
+        let serial = self.park(Parked::new(inferior, binary));
+        self.look_at(serial);
+        self.find_bias();
+        self.set_exceptions();
+        for id in self.breakpoints.ids() {
+            let was_nowhere = self.is_nowhere(id);
+            match self.place_here(id) {
+                Ok(()) => {
+                    if was_nowhere && let Some(logical) = self.breakpoints.get(id).filter(|at| at.is_placed()) {
+                        let view = BreakpointView {
+                            addresses: Vec::new(),
+                            ..self.view_of(logical)
+                        };
+                        let _ = self.events.send(Event::Materialized(Arc::new(view), logical.state()));
+                    }
+                }
+                Err(why) => tracing::debug!("breakpoint {} is not in process {}: {why}", id.0, self.pid),
+            }
+        }
+        self.phase = phase;
+        if phase == Phase::Running
+            && let Some(inferior) = self.inferior.as_mut()
+            && let Err(error) = inferior.resume_all()
+        {
+            tracing::error!("process {} could not be resumed: {error}", self.pid);
+        }
+        self.look_at(here);
+    }
+
+    /// Whether a breakpoint lies in no target at all.
+    pub(super) fn is_nowhere(&self, id: BreakpointId) -> bool {
+        let here = self.breakpoints.get(id).is_some_and(Logical::is_placed);
+        !here && self.group.others().all(|parked| parked.placement(id).is_none())
+    }
+
+    /// Puts a breakpoint into the target in focus anew, as it is now.
+    pub(super) fn place_here(&mut self, id: BreakpointId) -> Result<(), DebugError> {
+        let Some(mut logical) = self.breakpoints.remove(id) else {
+            return Ok(());
+        };
+        self.disarm(&mut logical);
+        let mut done = Ok(());
+        if logical.enabled && logical.recorded.is_none() {
+            done = match &logical.origin {
+                Origin::Single => self.switch_on(&mut logical),
+                // Those of one process mean nothing in another.
+                Origin::Instruction(_) => Ok(()),
+                origin => match find_places(&self.binary, origin) {
+                    Ok(places) => {
+                        logical.at = self.line_of_places(&places);
+                        logical.places = places;
+                        self.arm(&mut logical).map_err(failed)
+                    }
+                    Err(why) => Err(failed(why)),
+                },
+            };
+        }
+        self.breakpoints.put_back(logical);
+        done
+    }
+
+    /// Brings breakpoints that have been made or changed in the target in focus to the others.
+    pub(super) fn spread(&mut self, ids: &[BreakpointId]) {
+        self.for_others(|control| {
+            for id in ids {
+                if let Err(why) = control.place_here(*id) {
+                    tracing::debug!("breakpoint {} is not in process {}: {why}", id.0, control.pid);
+                }
+            }
+        });
+    }
+
+    /// Takes breakpoints out of all targets but the one in focus.
+    pub(super) fn withdraw(&mut self, ids: &[BreakpointId]) {
+        self.for_others(|control| {
+            for id in ids {
+                let Some(mut logical) = control.breakpoints.remove(*id) else {
+                    continue;
+                };
+                control.disarm(&mut logical);
+                control.breakpoints.put_back(logical);
+                for standing in control.standing.values_mut() {
+                    standing.retain(|at| at != id);
+                }
+            }
+        });
+    }
+
+    /// The target in focus has executed another program, and stands before its first instruction. Answers whether it goes on as a target.
+    pub(super) fn follow_own_exec(&mut self) -> bool {
+        let text = command_line(self.pid);
+        if !self.group.follow.as_ref().is_some_and(|follow| follow.wants(&text)) {
+            return false;
+        }
+        let binary = match self.binary_of(self.pid) {
+            Ok(binary) => binary,
+            Err(why) => {
+                tracing::info!("what process {} executes ({text}) is not followed: {why}", self.pid);
+                return false;
+            }
+        };
+        let Some(inferior) = self.inferior.take() else {
+            return false;
+        };
+        self.memory = None;
+        self.forget_all();
+        self.adopt(inferior, binary);
+        // Its former self has ended, without an end that anybody is told of.
+        self.phase = Phase::Exited;
+        self.end_probes_of_first();
+        self.leave_ended();
+        true
+    }
+
+    /// Takes what the threads of a target that is not the one that stopped have come to, while it was being stopped, into the stop.
+    pub(super) fn take_queued_hits(&mut self) {
+        // What makes a stop of its own stays where it is, and is told when the targets go on.
+        let is_taken = |event: ProcessEvent| {
+            !matches!(
+                event,
+                ProcessEvent::HardcodedBreakpoint { .. } | ProcessEvent::Stepped { .. }
+            )
+        };
+        while let Some(inferior) = self.inferior.as_mut()
+            && inferior.queued().next().is_some_and(is_taken)
+        {
+            match inferior.next_event() {
+                Ok(ProcessEvent::Site { thread, addr }) => {
+                    self.judge_at_stop(thread, addr);
+                }
+                Ok(ProcessEvent::StoppedByProbe { thread }) => {
+                    self.judge_probe_stop(thread);
+                }
+                Ok(
+                    ProcessEvent::Kicked
+                    | ProcessEvent::ThreadBorn(_)
+                    | ProcessEvent::ThreadGone(_)
+                    | ProcessEvent::HardcodedBreakpoint { .. }
+                    | ProcessEvent::Stepped { .. },
+                ) => {}
+                Ok(ProcessEvent::ChildExecuted(child)) => self.on_child_executed(child),
+                Ok(ProcessEvent::Exec) => self.on_exec(),
+                Ok(ProcessEvent::Exited(status)) => self.on_exit(status),
+                Err(error) => self.on_lost(&error.to_string()),
+            }
+        }
+    }
+}
