@@ -238,7 +238,7 @@ impl Control {
                 return Ok(());
             }
         }
-        if !self.group.is_alone() {
+        if !self.group.is_one_process() {
             self.serve_group();
             return Ok(());
         }

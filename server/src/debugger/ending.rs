@@ -116,6 +116,7 @@ impl Control {
             self.end_probes_of_first();
             return;
         }
+        self.leave_passed(EndWith::Detach);
         // All that the target logged and wrote comes before the news of its end.
         std::mem::take(&mut self.outputs).finish();
         self.forget_all();
@@ -152,6 +153,7 @@ impl Control {
     /// Ends the session.
     pub(super) fn end(&mut self, how: EndWith) {
         self.ended = true;
+        self.leave_passed(if self.was_launched { EndWith::Kill } else { how });
         // Children come after their parents in the list, and end before them.
         for pid in self.processes().into_iter().rev() {
             self.with_process(pid, |control| control.end_target(how));

@@ -1,7 +1,7 @@
 //! Following children: what a target executes in a new process becomes a target of the session, where its command line is wanted.
 //!
-//! The facts are Delve's (`pkg/proc/target_group.go`, Delve 1.27.1). A child is looked at where it has executed a program: one that is not wanted, or whose
-//! program says nothing about itself, is let go as if nobody had looked. One that is followed gets the session's breakpoints, as int3s: kernel probes see only
+//! The facts are Delve's (`pkg/proc/target_group.go`, Delve 1.27.1). A child is looked at where it has executed a program: one that is not wanted is let
+//! go as if nobody had looked; one whose program says nothing about itself is traced for the sake of its own children, and does not stop with the others. One that is followed gets the session's breakpoints, as int3s: kernel probes see only
 //! the process that the session began with, so what they decide there, conditions and hit conditions, is decided here at stops.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use spelunk_dwarf::Binary;
 use super::breakpoints::{Logical, Origin, find_places};
 use super::control::{Control, Phase, failed};
 use super::group::Parked;
-use super::{BreakpointId, BreakpointView, DebugError, Event};
+use super::{BreakpointId, BreakpointView, DebugError, EndWith, Event};
 use crate::inspect::Tid;
 use crate::location::pattern;
 use crate::process::{Identity, Inferior, ProcessEvent, command_line};
@@ -40,6 +40,39 @@ impl Follow {
     }
 }
 
+/// What becomes of a process that has executed a program.
+enum Fate {
+    /// It goes on as if nobody had looked.
+    LetGo,
+    /// It becomes a target.
+    Target(Arc<Binary>),
+    /// It cannot be debugged, but its children may be.
+    PassedThrough,
+}
+
+/// Takes a held child, or lets it go.
+fn take(inferior: &mut Inferior, child: Tid, fate: &Fate) -> Option<Inferior> {
+    if matches!(fate, Fate::LetGo) {
+        inferior.release_child(child);
+        return None;
+    }
+    match inferior.take_child(child) {
+        Ok(taken) => Some(taken),
+        Err(why) => {
+            tracing::info!("process {} is not followed: {why}", child.0);
+            inferior.release_child(child);
+            None
+        }
+    }
+}
+
+fn let_go(inferior: Inferior) {
+    let pid = inferior.pid();
+    if let Err(error) = inferior.detach() {
+        tracing::warn!("process {pid} could not be let go: {error}");
+    }
+}
+
 impl Control {
     /// Says which children are followed from now on; those that are followed already stay.
     pub(super) fn set_follow(&mut self, follow: Option<Follow>) -> Result<(), DebugError> {
@@ -51,6 +84,9 @@ impl Control {
         }
         self.hold_children();
         self.for_others(Control::hold_children);
+        for inferior in &mut self.group.passed {
+            inferior.hold_executed(holds);
+        }
         Ok(())
     }
 
@@ -64,46 +100,131 @@ impl Control {
 
     /// A child of the target in focus has executed a program, and is held.
     pub(super) fn on_child_executed(&mut self, child: Tid) {
-        let text = command_line(child.0);
-        let follows = self.group.follow.as_ref().is_some_and(|follow| follow.wants(&text));
-        if follows && let Err(why) = self.follow_child(child) {
-            tracing::info!("process {} ({text}) is not followed: {why}", child.0);
-        }
+        let (fate, text) = self.fate_of(child.0);
         if let Some(inferior) = self.inferior.as_mut() {
-            // Whoever was taken is not held any more.
-            inferior.release_child(child);
+            let taken = take(inferior, child, &fate);
+            self.settle_child(taken, fate);
         }
-        if self.group.follow.is_some() {
+        self.tell_spawned(child, text);
+    }
+
+    /// What becomes of a process that has executed a program, and its command line.
+    fn fate_of(&self, pid: i32) -> (Fate, String) {
+        let text = command_line(pid);
+        let is_wanted = self.group.follow.as_ref().is_some_and(|follow| follow.wants(&text));
+        let fate = match is_wanted.then(|| self.binary_of(pid)) {
+            None => Fate::LetGo,
+            Some(Ok(Some(binary))) => Fate::Target(binary),
+            Some(Ok(None)) => Fate::PassedThrough,
+            Some(Err(why)) => {
+                tracing::info!("process {pid} ({text}) is not followed: {why}");
+                Fate::LetGo
+            }
+        };
+        (fate, text)
+    }
+
+    fn settle_child(&mut self, taken: Option<Inferior>, fate: Fate) {
+        match (taken, fate) {
+            (Some(inferior), Fate::Target(binary)) => self.adopt(inferior, binary),
+            (Some(inferior), Fate::PassedThrough) => self.pass_through(inferior),
+            _ => {}
+        }
+    }
+
+    fn tell_spawned(&self, child: Tid, command_line: String) {
+        if let Some(follow) = &self.group.follow {
+            let is_wanted = follow.wants(&command_line);
             let _ = self.events.send(Event::Spawned {
                 pid: child.0,
-                command_line: text,
-                is_wanted: follows,
+                command_line,
+                is_wanted,
             });
         }
     }
 
-    fn follow_child(&mut self, child: Tid) -> Result<(), DebugError> {
-        let binary = self.binary_of(child.0)?;
-        let Some(inferior) = self.inferior.as_mut() else {
-            return Ok(());
-        };
-        let taken = inferior.take_child(child).map_err(failed)?;
-        self.adopt(taken, binary);
-        Ok(())
-    }
-
-    /// What a process executes; the same as another target's where it is the same file.
-    fn binary_of(&self, pid: i32) -> Result<Arc<Binary>, DebugError> {
+    /// What a process executes, if that says enough about itself to be debugged; the same as another target's where it is the same file.
+    fn binary_of(&self, pid: i32) -> Result<Option<Arc<Binary>>, DebugError> {
         let process = Identity::attached(pid).map_err(failed)?;
-        let running = process.build_id().map_err(failed)?;
-        let others = self.group.others().map(|parked| &parked.binary);
-        let known = others.chain([&self.binary]).find(|known| known.build_id() == running);
-        let binary = match known {
-            Some(known) => Arc::clone(known),
-            None => Arc::new(Binary::open(process.name()).map_err(failed)?),
+        let binary = match process.build_id() {
+            Ok(running) => {
+                let others = self.group.others().map(|parked| &parked.binary);
+                let known = others.chain([&self.binary]).find(|known| known.build_id() == running);
+                match known {
+                    Some(known) => Ok(Arc::clone(known)),
+                    None => Binary::from_file(process.file(), process.name()).map(Arc::new),
+                }
+            }
+            Err(why) => Err(why),
         };
         process.confirm().map_err(failed)?;
-        Ok(binary)
+        match binary {
+            Ok(binary) => Ok(Some(binary)),
+            Err(why) => {
+                tracing::info!("process {pid} cannot be debugged, only its children: {why}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Keeps a process whose program says nothing about itself under trace for the sake of its children: a shell, or a tool that starts what is to be debugged.
+    fn pass_through(&mut self, mut inferior: Inferior) {
+        if let Err(error) = inferior.resume_all() {
+            tracing::error!("process {} could not be resumed: {error}", inferior.pid());
+        }
+        self.group.passed.push(inferior);
+    }
+
+    /// Something has happened in a process that is traced for its children only.
+    pub(super) fn on_event_of_passed(&mut self, index: usize, event: ProcessEvent) {
+        let Some(inferior) = self.group.passed.get_mut(index) else {
+            return;
+        };
+        match event {
+            ProcessEvent::ChildExecuted(child) => {
+                let (fate, text) = self.fate_of(child.0);
+                let taken = self
+                    .group
+                    .passed
+                    .get_mut(index)
+                    .and_then(|inferior| take(inferior, child, &fate));
+                self.settle_child(taken, fate);
+                self.tell_spawned(child, text);
+            }
+            ProcessEvent::Exec => {
+                let inferior = self.group.passed.remove(index);
+                let child = Tid(inferior.pid());
+                let (fate, text) = self.fate_of(child.0);
+                if matches!(fate, Fate::LetGo) {
+                    let_go(inferior);
+                } else {
+                    self.settle_child(Some(inferior), fate);
+                }
+                self.tell_spawned(child, text);
+            }
+            ProcessEvent::Exited(_) => drop(self.group.passed.remove(index)),
+            ProcessEvent::Site { thread, .. }
+            | ProcessEvent::Stepped { thread }
+            | ProcessEvent::HardcodedBreakpoint { thread }
+            | ProcessEvent::StoppedByProbe { thread } => {
+                if let Err(error) = inferior.resume(thread, false) {
+                    tracing::error!("process {} could not be resumed: {error}", inferior.pid());
+                }
+            }
+            ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_) => {}
+        }
+    }
+
+    /// The session has no target any more, or is over: those that were traced for their children are killed, or let go.
+    pub(super) fn leave_passed(&mut self, how: EndWith) {
+        for inferior in std::mem::take(&mut self.group.passed) {
+            match how {
+                EndWith::Kill => {
+                    inferior.kill();
+                }
+                EndWith::Detach => let_go(inferior),
+            }
+        }
     }
 
     /// Makes a process that is stopped at the beginning of its program a target, with the session's breakpoints. It goes on if the others run.
@@ -121,6 +242,7 @@ impl Control {
                     if was_nowhere && let Some(logical) = self.breakpoints.get(id).filter(|at| at.is_placed()) {
                         let view = BreakpointView {
                             addresses: Vec::new(),
+                            expression: String::new(),
                             ..self.view_of(logical)
                         };
                         let _ = self.events.send(Event::Materialized(Arc::new(view), logical.state()));
@@ -200,16 +322,8 @@ impl Control {
 
     /// The target in focus has executed another program, and stands before its first instruction. Answers whether it goes on as a target.
     pub(super) fn follow_own_exec(&mut self) -> bool {
-        let text = command_line(self.pid);
-        if !self.group.follow.as_ref().is_some_and(|follow| follow.wants(&text)) {
+        let (Fate::Target(binary), _) = self.fate_of(self.pid) else {
             return false;
-        }
-        let binary = match self.binary_of(self.pid) {
-            Ok(binary) => binary,
-            Err(why) => {
-                tracing::info!("what process {} executes ({text}) is not followed: {why}", self.pid);
-                return false;
-            }
         };
         let Some(inferior) = self.inferior.take() else {
             return false;

@@ -66,6 +66,8 @@ pub(super) struct Group {
     next: Serial,
     /// The other targets.
     others: Vec<Parked>,
+    /// Processes that are no targets, and are traced for their children.
+    pub(super) passed: Vec<Inferior>,
     /// For who asks from elsewhere.
     selected: Arc<Selected>,
     /// The process that the session began with.
@@ -153,6 +155,7 @@ impl Group {
             focus: 0,
             next: 1,
             others: Vec::new(),
+            passed: Vec::new(),
             selected,
             first: pid,
         }
@@ -161,6 +164,11 @@ impl Group {
     /// Whether there is one target only.
     pub(super) fn is_alone(&self) -> bool {
         self.others.is_empty()
+    }
+
+    /// Whether no other process is traced.
+    pub(super) fn is_one_process(&self) -> bool {
+        self.others.is_empty() && self.passed.is_empty()
     }
 
     /// The target in focus.
@@ -186,6 +194,14 @@ impl Group {
     fn serials(&self) -> Vec<Serial> {
         self.others.iter().map(|parked| parked.serial).collect()
     }
+}
+
+/// Which process an event is of.
+enum Whose {
+    /// A target.
+    Target(Serial),
+    /// One that is traced for its children, by its index.
+    Passed(usize),
 }
 
 impl Control {
@@ -340,15 +356,20 @@ impl Control {
     pub(super) fn serve_group(&mut self) {
         let selected = self.group.focus;
         match self.next_of_group() {
-            Ok(Some((serial, event))) => {
+            Ok(Some((Whose::Target(serial), event))) => {
                 self.look_at(serial);
                 self.on_event(event);
             }
+            Ok(Some((Whose::Passed(index), event))) => self.on_event_of_passed(index, event),
             Ok(None) => {}
-            Err((serial, error)) => {
+            Err((Whose::Target(serial), error)) => {
                 tracing::error!("a target cannot be waited for: {error}");
                 self.look_at(serial);
                 self.on_lost(&error.to_string());
+            }
+            Err((Whose::Passed(index), error)) => {
+                tracing::error!("a process cannot be waited for: {error}");
+                drop(self.group.passed.remove(index));
             }
         }
         // Where it has stopped them all, the selected one is the one that has.
@@ -359,7 +380,7 @@ impl Control {
     }
 
     /// The next event of any target, and whose it is; `None` after a kick.
-    fn next_of_group(&mut self) -> Result<Option<(Serial, ProcessEvent)>, (Serial, ProcessError)> {
+    fn next_of_group(&mut self) -> Result<Option<(Whose, ProcessEvent)>, (Whose, ProcessError)> {
         let focus = self.group.focus;
         loop {
             if self.inferior.as_ref().is_some_and(Inferior::was_kicked) {
@@ -371,19 +392,26 @@ impl Control {
             let others = others.map(|parked| (parked.serial, &mut parked.waiting, parked.inferior.as_mut()));
             for (serial, waiting, inferior) in std::iter::once(here).chain(others) {
                 if let Some(event) = waiting.pop_front() {
-                    return Ok(Some((serial, event)));
+                    return Ok(Some((Whose::Target(serial), event)));
                 }
                 let Some(inferior) = inferior else { continue };
                 match inferior.poll() {
-                    Ok(Some(event)) => return Ok(Some((serial, event))),
+                    Ok(Some(event)) => return Ok(Some((Whose::Target(serial), event))),
                     Ok(None) => {}
-                    Err(error) => return Err((serial, error)),
+                    Err(error) => return Err((Whose::Target(serial), error)),
+                }
+            }
+            for (index, inferior) in self.group.passed.iter_mut().enumerate() {
+                match inferior.poll() {
+                    Ok(Some(event)) => return Ok(Some((Whose::Passed(index), event))),
+                    Ok(None) => {}
+                    Err(error) => return Err((Whose::Passed(index), error)),
                 }
             }
             if let Some(inferior) = &self.inferior
                 && known == Some(inferior.news_of_others())
             {
-                inferior.await_news().map_err(|error| (focus, error))?;
+                inferior.await_news().map_err(|error| (Whose::Target(focus), error))?;
             }
         }
     }

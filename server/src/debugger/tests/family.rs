@@ -189,9 +189,41 @@ fn only_wanted_children_are_followed() {
     assert_eq!(debugged.exited(), Some(0));
 }
 
-/// A shell, and what that starts: they are let go, and say what they say without a debugger.
+/// What a shell starts, and what it becomes.
 #[test]
-fn programs_that_are_not_gos_are_let_go() {
+fn children_of_programs_that_are_not_gos_are_followed() {
+    for kills in [false, true] {
+        let Some(debugged) = launch("", &["shell"]) else {
+            return;
+        };
+        let session = &debugged.session;
+        session.set_function_breakpoints(&[function("member"), function("finish")]);
+        let parent = session.pid();
+        for name in ["\"first\"", "\"second\""] {
+            debugged.go();
+            debugged.stopped();
+            assert_eq!(debugged.value("name"), name);
+            let processes = session.processes().expect("they are stopped");
+            assert_eq!(processes, [parent, session.pid()]);
+            if kills {
+                let shell = std::fs::read_to_string(format!("/proc/{}/stat", session.pid())).expect("it is there");
+                let shell = shell.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+                session.end(EndWith::Kill);
+                assert!(shell.is_some_and(is_gone) && processes.into_iter().all(is_gone));
+                return;
+            }
+        }
+        debugged.go();
+        debugged.stopped();
+        assert!(debugged.place().starts_with("main.finish:"), "{}", debugged.place());
+        debugged.go();
+        assert_eq!(debugged.exited(), Some(0));
+    }
+}
+
+/// A shell, and what that starts: they say what they say without a debugger.
+#[test]
+fn programs_that_are_not_gos_go_on() {
     let Some(debugged) = launch("", &["foreign"]) else {
         return;
     };
@@ -214,7 +246,8 @@ fn programs_that_are_not_gos_are_let_go() {
         }
     }
     assert_eq!(String::from_utf8_lossy(&output), "42\n<nil>\n");
-    assert_eq!(spawned, [("/bin/sh -c \"/bin/echo $((6 * 7))\"".to_owned(), true)]);
+    let commands = ["/bin/sh -c \"/bin/echo $((6 * 7))\"", "/bin/echo 42"];
+    assert_eq!(spawned, commands.map(|command| (command.to_owned(), true)));
     debugged.kill();
 }
 

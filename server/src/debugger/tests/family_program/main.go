@@ -81,6 +81,13 @@ func main() {
 		out, err := exec.Command("/bin/sh", "-c", "/bin/echo $((6 * 7))").Output()
 		fmt.Printf("%s%v\n", out, err)
 		finish(0)
+	case "shell":
+		// A shell starts a member, and becomes one.
+		script := `"$0" member first; exec "$0" member second`
+		if err := exec.Command("/bin/sh", "-c", script, os.Args[0]).Run(); err != nil {
+			panic(err)
+		}
+		finish(0)
 	case "loops":
 		child := start("loop")
 		begin(1)
