@@ -36,6 +36,7 @@ pub(super) type Serial = u32;
 #[derive(Debug, Default)]
 pub(super) struct Selected {
     pid: AtomicI32,
+    first: AtomicI32,
     has_company: AtomicBool,
 }
 
@@ -43,6 +44,17 @@ impl Selected {
     /// The process id of the selected target.
     pub(super) fn pid(&self) -> i32 {
         self.pid.load(Ordering::SeqCst)
+    }
+
+    /// The process that the session began with.
+    pub(super) fn first(&self) -> i32 {
+        self.first.load(Ordering::SeqCst)
+    }
+
+    /// Of a session that begins with a process.
+    pub(super) fn begin(&self, pid: i32) {
+        self.first.store(pid, Ordering::SeqCst);
+        self.set(pid);
     }
 
     /// Makes a process the selected one.

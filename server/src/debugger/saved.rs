@@ -101,15 +101,17 @@ impl Control {
     }
 
     fn switch_on_again(&mut self, logical: &mut Logical) -> Result<(), DebugError> {
-        match (&logical.origin, &logical.placed) {
+        match (&logical.origin, &mut logical.placed) {
             (Origin::Single, Some(placed)) => {
                 // Addresses mean something else in the next process, and perhaps in the next build.
                 if matches!(
                     placed.place,
                     BreakpointPlace::Addresses(_) | BreakpointPlace::AddressesOf(_)
-                ) && placed.expression.is_none()
-                {
-                    return Err(failed(format!("breakpoint {} can not be enabled", logical.id.0)));
+                ) {
+                    if placed.expression.is_none() {
+                        return Err(failed(format!("breakpoint {} can not be enabled", logical.id.0)));
+                    }
+                    placed.place = BreakpointPlace::Nowhere;
                 }
             }
             (Origin::Instruction(_), _) => {

@@ -120,7 +120,7 @@ impl Session {
             .name("target".into())
             .spawn(move || match make(slot) {
                 Ok(start) => {
-                    its.set(start.pid);
+                    its.begin(start.pid);
                     let _ = made.send(Ok(()));
                     Control::new(start, its).run(&queue);
                 }
@@ -181,6 +181,11 @@ impl Session {
     /// The process id of the target; of several, of the selected one.
     pub(crate) fn pid(&self) -> i32 {
         self.process.unwrap_or_else(|| self.selected.pid())
+    }
+
+    /// The process id of the target that the session began with, which may have ended before others.
+    pub(crate) fn first_pid(&self) -> i32 {
+        self.selected.first()
     }
 
     /// The process ids of all targets, in the order in which they came; one that has ended is among them only if it was the last.

@@ -250,7 +250,9 @@ fn process_pid(host: &Host, _: &ProcessPidIn) -> Result<ProcessPidOut, RpcError>
 }
 
 fn last_modified(host: &Host, _: &LastModifiedIn) -> Result<LastModifiedOut, RpcError> {
+    let session = host.last_session()?;
     let file = match host.recipe().origin {
+        _ if session.pid() != session.first_pid() => format!("/proc/{}/exe", session.pid()).into(),
         Origin::Launch { spec, .. } => spec.program,
         Origin::Attach { pid } => format!("/proc/{pid}/exe").into(),
     };
