@@ -6,8 +6,9 @@
 use spelunk_dwarf::ProcAddr;
 
 use crate::debugger::{
-    BreakpointState, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters, FunctionBreakpoint,
-    InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session, SourceBreakpoint, StepKind, Stop,
+    BreakpointState, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters, FollowChildren,
+    FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session, SourceBreakpoint,
+    StepKind, Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
@@ -78,6 +79,12 @@ pub(crate) trait Target {
     fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError>;
     /// As [`Session::write_memory`].
     fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError>;
+    /// As [`Session::follow_children`].
+    fn follow_children(&self, follow: Option<FollowChildren>) -> Result<(), DebugError>;
+    /// As [`Session::processes`].
+    fn processes(&self) -> Result<Vec<i32>, DebugError>;
+    /// As [`Session::select_process`].
+    fn select_process(&self, pid: i32) -> Result<(), DebugError>;
     /// As [`Session::limit_probes`].
     fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError>;
     /// As [`Session::probe_accounts`].
@@ -202,6 +209,18 @@ impl Target for Session {
 
     fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
         Session::write_memory(self, addr, bytes)
+    }
+
+    fn follow_children(&self, follow: Option<FollowChildren>) -> Result<(), DebugError> {
+        Session::follow_children(self, follow)
+    }
+
+    fn processes(&self) -> Result<Vec<i32>, DebugError> {
+        Session::processes(self)
+    }
+
+    fn select_process(&self, pid: i32) -> Result<(), DebugError> {
+        Session::select_process(self, pid)
     }
 
     fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError> {

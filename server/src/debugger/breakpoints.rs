@@ -347,6 +347,14 @@ impl Logical {
         self.is_traced() || !self.stops() || self.parsed.condition.is_some() || self.parsed.hit_condition.is_some()
     }
 
+    /// What a client is told of one that waits for a program that has its place; in Delve's words.
+    pub(super) fn pending_state(&self) -> BreakpointState {
+        BreakpointState {
+            is_pending: true,
+            ..refused(self.id, "unable to set breakpoint".to_owned())
+        }
+    }
+
     /// What a client is told of it.
     pub(super) fn state(&self) -> BreakpointState {
         BreakpointState {
@@ -355,6 +363,7 @@ impl Logical {
             message: self.switched_off.clone().or_else(|| self.message.clone()),
             file: self.at.as_ref().map(|(file, _)| file.clone()),
             line: self.at.as_ref().map(|(_, line)| *line),
+            is_pending: false,
         }
     }
 }
@@ -367,6 +376,7 @@ pub(super) fn refused(id: BreakpointId, why: String) -> BreakpointState {
         message: Some(why),
         file: None,
         line: None,
+        is_pending: false,
     }
 }
 

@@ -19,20 +19,20 @@ use crate::process::{Identity, Inferior, ProcessEvent, command_line};
 
 /// Which children are followed.
 #[derive(Clone, Debug)]
-pub(crate) struct Follow {
+pub(crate) struct FollowChildren {
     /// What their command line must match; `None`: all are.
     wanted: Option<Regex>,
 }
 
-impl Follow {
+impl FollowChildren {
     /// By a regular expression; an empty one means all. The error is Go's.
-    pub(crate) fn matching(regex: &str) -> Result<Follow, DebugError> {
+    pub(crate) fn matching(regex: &str) -> Result<FollowChildren, DebugError> {
         let wanted = if regex.is_empty() {
             None
         } else {
             Some(pattern::compile(regex).map_err(failed)?)
         };
-        Ok(Follow { wanted })
+        Ok(FollowChildren { wanted })
     }
 
     fn wants(&self, command_line: &str) -> bool {
@@ -75,7 +75,7 @@ fn let_go(inferior: Inferior) {
 
 impl Control {
     /// Says which children are followed from now on; those that are followed already stay.
-    pub(super) fn set_follow(&mut self, follow: Option<Follow>) -> Result<(), DebugError> {
+    pub(super) fn set_follow(&mut self, follow: Option<FollowChildren>) -> Result<(), DebugError> {
         let holds = follow.is_some();
         self.group.follow = follow;
         if holds && self.phase == Phase::Running {

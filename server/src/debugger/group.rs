@@ -19,7 +19,7 @@ use super::BreakpointId;
 use super::breakpoints::{Placement, Planted};
 use super::code::CodeCache;
 use super::control::{Control, Phase};
-use super::following::Follow;
+use super::following::FollowChildren;
 use super::inspection::Seen;
 use super::landing::LineCache;
 use super::sites::Sites;
@@ -71,7 +71,7 @@ impl Selected {
 /// What a session knows of its targets beside the one in focus.
 pub(super) struct Group {
     /// Which children are followed; `None`: none.
-    pub(super) follow: Option<Follow>,
+    pub(super) follow: Option<FollowChildren>,
     /// The target in focus.
     focus: Serial,
     /// The number that the next target gets.
@@ -321,6 +321,10 @@ impl Control {
         let serial = serial.map_or(self.group.focus, |parked| parked.serial);
         self.look_at(serial);
         self.select_focus();
+        let whose = self.whose(self.thread_to_show());
+        if let Some(stop) = &mut self.stop {
+            stop.whose = whose;
+        }
         self.pid == pid
     }
 

@@ -58,7 +58,7 @@ mod tests;
 pub(crate) use accounts::{ProbeAccount, ProbeState};
 pub(crate) use disassembly::{Assembly, CodeRange};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
-pub(crate) use following::Follow;
+pub(crate) use following::FollowChildren;
 pub(crate) use locating::LocationQuery;
 pub(crate) use machine_list::RegisterText;
 pub(crate) use passes::Pass;
@@ -143,6 +143,8 @@ pub(crate) struct BreakpointState {
     pub(crate) file: Option<String>,
     /// The line it lies on.
     pub(crate) line: Option<u32>,
+    /// Whether it waits for a program that has its place, and its client hears of that.
+    pub(crate) is_pending: bool,
 }
 
 /// A log message that was gathered with others.

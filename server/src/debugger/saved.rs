@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::breakpoints::{Carrier, GoroutineHits, Hits, Logical, Origin, ParsedTerms, Placed, Terms, find_places};
 use super::control::{Control, Phase, failed};
 use super::request::{BreakpointPlace, BreakpointTerms, BreakpointView, Shown};
-use super::{BreakpointId, DebugError, ExceptionFilters, Follow};
+use super::{BreakpointId, DebugError, ExceptionFilters, FollowChildren};
 
 /// The breakpoints of a session, for the next one.
 #[derive(Clone, Default)]
@@ -14,7 +14,7 @@ pub(crate) struct SavedBreakpoints {
     last_id: i64,
     exceptions: ExceptionFilters,
     /// Which children are followed, which is kept as breakpoints are.
-    follow: Option<Follow>,
+    follow: Option<FollowChildren>,
 }
 
 /// One of them.

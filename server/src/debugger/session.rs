@@ -15,8 +15,9 @@ use super::probes::Probes;
 use super::program::Program;
 use super::{
     BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, ClientPaths, DebugError,
-    EndWith, Event, EventSender, ExceptionFilters, Follow, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec,
-    LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SavedBreakpoints, SourceBreakpoint, StepKind, Stop,
+    EndWith, Event, EventSender, ExceptionFilters, FollowChildren, FunctionBreakpoint, InstructionBreakpoint,
+    LaunchSpec, LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SavedBreakpoints, SourceBreakpoint, StepKind,
+    Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, Library, ScopedValue, Stack, ThreadState, Tid, Whose};
 use crate::location::Found;
@@ -215,12 +216,12 @@ impl Session {
     }
 
     /// Says which processes that the targets start become targets, too; `None`: none. Those that have become so stay.
-    pub(crate) fn follow_children(&self, follow: Option<Follow>) -> Result<(), DebugError> {
+    pub(crate) fn follow_children(&self, follow: Option<FollowChildren>) -> Result<(), DebugError> {
         self.ask(move |control| control.set_follow(follow))
     }
 
     /// Which are followed.
-    pub(crate) fn followed_children(&self) -> Result<Option<Follow>, DebugError> {
+    pub(crate) fn followed_children(&self) -> Result<Option<FollowChildren>, DebugError> {
         self.call(|control| control.group.follow.clone())
     }
 

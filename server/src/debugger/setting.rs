@@ -50,6 +50,14 @@ impl Control {
         let changed = self.breakpoints.iter().filter(|logical| !is_known(logical));
         let changed: Vec<_> = changed.map(|logical| logical.id).collect();
         self.spread(&changed);
+        self.for_others(|control| {
+            for state in states.iter_mut().filter(|state| !state.verified) {
+                let elsewhere = control.breakpoints.get(state.id).filter(|logical| logical.is_placed());
+                if let Some(logical) = elsewhere {
+                    *state = logical.state();
+                }
+            }
+        });
         self.guard_probes();
         if !self.sites.is_empty()
             && let Err(error) = self.trace()
@@ -81,8 +89,10 @@ impl Control {
         if let Some(why) = &self.refused {
             return refused(id, why.clone());
         }
-        let places = match found {
-            Ok(places) => places,
+        let (places, missing) = match found {
+            Ok(places) => (places, None),
+            // A child may have the place.
+            Err(why) if self.group.follow.is_some() || !self.group.is_alone() => (Vec::new(), Some(why)),
             Err(why) => return refused(id, why),
         };
         let at = self.line_of_places(&places);
@@ -105,6 +115,12 @@ impl Control {
             by_goroutine: GoroutineHits::default(),
             shown: Shown::default(),
         };
+        if let Some(why) = missing {
+            tracing::debug!("breakpoint {} waits for a program that has its place: {why}", id.0);
+            let state = logical.pending_state();
+            self.breakpoints.add(logical);
+            return state;
+        }
         match self.arm(&mut logical) {
             Ok(()) => {
                 let state = logical.state();
@@ -126,7 +142,11 @@ impl Control {
             return refused(id, "the breakpoint is gone".to_owned());
         };
         if logical.terms == wanted.terms {
-            return logical.state();
+            return if logical.places.is_empty() {
+                logical.pending_state()
+            } else {
+                logical.state()
+            };
         }
         let parsed = match ParsedTerms::of(&wanted.terms) {
             Ok(parsed) => parsed,
@@ -143,11 +163,15 @@ impl Control {
         self.disarm(&mut logical);
         logical.terms = wanted.terms.clone();
         logical.parsed = parsed;
-        let state = match self.arm(&mut logical) {
-            Ok(()) => logical.state(),
-            Err(why) => refused(id, why),
+        let state = if logical.places.is_empty() {
+            logical.pending_state()
+        } else {
+            match self.arm(&mut logical) {
+                Ok(()) => logical.state(),
+                Err(why) => refused(id, why),
+            }
         };
-        if state.verified {
+        if state.verified || state.is_pending {
             self.breakpoints.put_back(logical);
         }
         state
@@ -468,6 +492,7 @@ impl Control {
             message: None,
             file,
             line,
+            is_pending: false,
         }
     }
 }

@@ -72,11 +72,21 @@ fn children(play: &mut RpcPlay) -> Result<()> {
 fn conditions(play: &mut RpcPlay) -> Result<()> {
     let built = follow(play, &["children", "4"], &[])?;
     play.break_at(&built, "// member", json!({"Cond": "name == \"C1\""}))?;
-    play.break_at(&built, "// grows", json!({"hitCond": ">= 3", "variables": ["size", "name"]}))?;
+    play.break_at(
+        &built,
+        "// grows",
+        json!({"hitCond": ">= 3", "variables": ["size", "name"]}),
+    )?;
     play.command("continue")?;
     play.command("continue")?;
-    play.ask("AmendBreakpoint", json!({"Breakpoint": {"id": 2, "Cond": "len(name) > 7"}}))?;
-    play.ask("AmendBreakpoint", json!({"Breakpoint": {"id": 1, "tracepoint": true, "variables": ["name"]}}))?;
+    play.ask(
+        "AmendBreakpoint",
+        json!({"Breakpoint": {"id": 2, "Cond": "len(name) > 7"}}),
+    )?;
+    play.ask(
+        "AmendBreakpoint",
+        json!({"Breakpoint": {"id": 1, "tracepoint": true, "variables": ["name"]}}),
+    )?;
     play.command("continue")?;
     play.command("continue")?;
     play.ask("ListBreakpoints", json!({}))?;
@@ -86,7 +96,10 @@ fn conditions(play: &mut RpcPlay) -> Result<()> {
 fn some(play: &mut RpcPlay) -> Result<()> {
     play.serve("spawns", &["children", "4"])?;
     play.ask("FollowExec", json!({"Enable": true, "Regex": "member C[13]$"}))?;
-    play.ask("CreateBreakpoint", json!({"Breakpoint": {"functionName": "main.member"}}))?;
+    play.ask(
+        "CreateBreakpoint",
+        json!({"Breakpoint": {"functionName": "main.member"}}),
+    )?;
     play.command("continue")?;
     play.ask("Eval", json!({"Scope": here(), "Expr": "name", "Cfg": load()}))?;
     targets(play)?;
@@ -102,7 +115,10 @@ fn another(play: &mut RpcPlay) -> Result<()> {
     let program = walks.program.to_string_lossy().into_owned();
     follow(play, &["run", &program, "exit"], &["main.finish"])?;
     let line = format!("{}:{}", walks.source("main.go"), walks.line("main.go", "// twice")?);
-    play.ask("CreateBreakpoint", json!({"Breakpoint": {}, "LocExpr": line, "Suspended": true}))?;
+    play.ask(
+        "CreateBreakpoint",
+        json!({"Breakpoint": {}, "LocExpr": line, "Suspended": true}),
+    )?;
     play.ask(
         "CreateBreakpoint",
         json!({"Breakpoint": {"file": walks.source("main.go"), "line": walks.line("main.go", "// Add")?}}),
@@ -117,7 +133,10 @@ fn another(play: &mut RpcPlay) -> Result<()> {
     play.ask("ListFunctions", json!({"Filter": "^main\\."}))?;
     play.ask("ListSources", json!({"Filter": "main.go$"}))?;
     play.ask("ListTypes", json!({"Filter": "^main\\."}))?;
-    play.ask("CreateBreakpoint", json!({"Breakpoint": {"functionName": "main.nowhere"}}))?;
+    play.ask(
+        "CreateBreakpoint",
+        json!({"Breakpoint": {"functionName": "main.nowhere"}}),
+    )?;
     play.ask("ClearBreakpoint", json!({"Id": 2}))?;
     play.command("continue")?;
     play.command("continue")?;
@@ -142,7 +161,10 @@ fn several(play: &mut RpcPlay) -> Result<()> {
     for (name, id) in [("the parent", parent), ("the child", child.clone())] {
         let command = json!([{"name": "switchThread", "threadID": id}]);
         let state = play.ask_silently(0, "Command", Some(command))?;
-        play.note(&format!("a switch to {name}"), state["result"]["State"]["TargetCommandLine"].clone());
+        play.note(
+            &format!("a switch to {name}"),
+            state["result"]["State"]["TargetCommandLine"].clone(),
+        );
         play.ask("ProcessPid", json!({}))?;
         let one = play.ask_silently(0, "GetThread", Some(json!([{"Id": id}])))?;
         play.note("its thread", one["result"]["Thread"].is_object().into());
@@ -156,7 +178,10 @@ fn several(play: &mut RpcPlay) -> Result<()> {
     let at_addresses = json!([{"Breakpoint": {"addrs": addresses, "addrpid": pids}}]);
     let made = play.ask_silently(0, "CreateBreakpoint", Some(at_addresses))?;
     play.note("a breakpoint at addresses of processes", made["result"].clone());
-    play.ask("CreateBreakpoint", json!({"Breakpoint": {"traceReturn": true, "addr": 5_000_000}}))?;
+    play.ask(
+        "CreateBreakpoint",
+        json!({"Breakpoint": {"traceReturn": true, "addr": 5_000_000}}),
+    )?;
     play.ask("CreateEBPFTracepoint", json!({"FunctionName": "main.finish"}))?;
     play.command("next")?;
     play.command("stepInstruction")?;
@@ -186,7 +211,11 @@ fn shell(play: &mut RpcPlay) -> Result<()> {
     let built = play.stage().fixture("spawns", Build::FixedHeap)?;
     let program = built.program.to_string_lossy().into_owned();
     let script = "\"$0\" member first; true";
-    follow(play, &["run", "/bin/sh", "-c", script, &program], &["main.member", "main.finish"])?;
+    follow(
+        play,
+        &["run", "/bin/sh", "-c", script, &program],
+        &["main.member", "main.finish"],
+    )?;
     play.command("continue")?;
     play.ask("Eval", json!({"Scope": here(), "Expr": "name", "Cfg": load()}))?;
     targets(play)?;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::program::{Build, Debugged, Ended, build, is_breakpoint, source_of};
 use crate::debugger::{
-    BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointTerms, EndWith, Event, Follow, FunctionBreakpoint,
-    SourceBreakpoint, StepKind, StopReason,
+    BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointTerms, EndWith, Event, FollowChildren,
+    FunctionBreakpoint, SourceBreakpoint, StepKind, StopReason,
 };
 use crate::inspect::Whose;
 
@@ -20,7 +20,7 @@ fn launch(regex: &str, args: &[&str]) -> Option<Debugged> {
 }
 
 fn follow(debugged: &Debugged, regex: &str) {
-    let follow = Follow::matching(regex).expect("an expression");
+    let follow = FollowChildren::matching(regex).expect("an expression");
     debugged
         .session
         .follow_children(Some(follow))
@@ -207,7 +207,9 @@ fn children_of_programs_that_are_not_gos_are_followed() {
             assert_eq!(processes, [parent, session.pid()]);
             if kills {
                 let shell = std::fs::read_to_string(format!("/proc/{}/stat", session.pid())).expect("it is there");
-                let shell = shell.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+                let shell = shell
+                    .rsplit_once(')')
+                    .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
                 session.end(EndWith::Kill);
                 assert!(shell.is_some_and(is_gone) && processes.into_iter().all(is_gone));
                 return;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Answer, CallContext, Methods, RpcError, goroutines, threads, variables};
-use crate::debugger::{Follow, Pass, StepKind, StopReason};
+use crate::debugger::{FollowChildren, Pass, StepKind, StopReason};
 use crate::host::{Advance, Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
 use crate::process;
@@ -310,7 +310,10 @@ fn list_targets(host: &Host, _: &ListTargetsIn) -> Result<ListTargetsOut, RpcErr
 
 fn follow_exec(host: &Host, asked: &FollowExecIn) -> Result<FollowExecOut, RpcError> {
     wait_for_rest(host)?;
-    let follow = asked.enable.then(|| Follow::matching(&asked.regex)).transpose()?;
+    let follow = asked
+        .enable
+        .then(|| FollowChildren::matching(&asked.regex))
+        .transpose()?;
     host.last_session()?.follow_children(follow)?;
     Ok(FollowExecOut {})
 }
