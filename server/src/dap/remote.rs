@@ -19,7 +19,7 @@ use super::session::{Phase, Session};
 use super::target::Target;
 use crate::debugger::{
     self, BreakpointState, ClientPaths, DebugError, EndWith, ExceptionFilters, FollowChildren, FunctionBreakpoint,
-    InstructionBreakpoint, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
+    InstructionBreakpoint, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop, Surroundings,
 };
 use crate::host::{self, Again, Host, HostError, Status, Walk};
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
@@ -125,6 +125,7 @@ impl Target for Shared {
         fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError>;
         fn follow_children(&self, follow: Option<FollowChildren>) -> Result<(), DebugError>;
         fn processes(&self) -> Result<Vec<i32>, DebugError>;
+        fn disassemble_around(&self, addr: ProcAddr, offset: i64, count: usize) -> Result<Surroundings, DebugError>;
         fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError>;
         fn probe_accounts(&self) -> Result<Vec<ProbeAccount>, DebugError>;
         fn guess_paths(&self, client: &ClientPaths) -> Result<Vec<(String, String)>, DebugError>;

@@ -8,7 +8,7 @@ use spelunk_dwarf::ProcAddr;
 use crate::debugger::{
     BreakpointState, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters, FollowChildren,
     FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session, SourceBreakpoint,
-    StepKind, Stop,
+    StepKind, Stop, Surroundings,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
@@ -85,6 +85,8 @@ pub(crate) trait Target {
     fn processes(&self) -> Result<Vec<i32>, DebugError>;
     /// As [`Session::select_process`].
     fn select_process(&self, pid: i32) -> Result<(), DebugError>;
+    /// As [`Session::disassemble_around`].
+    fn disassemble_around(&self, addr: ProcAddr, offset: i64, count: usize) -> Result<Surroundings, DebugError>;
     /// As [`Session::limit_probes`].
     fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError>;
     /// As [`Session::probe_accounts`].
@@ -221,6 +223,10 @@ impl Target for Session {
 
     fn select_process(&self, pid: i32) -> Result<(), DebugError> {
         Session::select_process(self, pid)
+    }
+
+    fn disassemble_around(&self, addr: ProcAddr, offset: i64, count: usize) -> Result<Surroundings, DebugError> {
+        Session::disassemble_around(self, addr, offset, count)
     }
 
     fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError> {

@@ -72,6 +72,8 @@ impl Control {
     /// Forgets what breakpoints sit on, without touching the target. What they were is kept: clients look at it after the program's end, too.
     pub(super) fn forget_all(&mut self) {
         self.unwatch_exceptions();
+        // The kernel counts in one process, whoever else ends.
+        let counts_go = self.group.is_first_in_focus() || !self.has_company();
         for id in self.breakpoints.ids() {
             let Some(mut logical) = self.breakpoints.remove(id) else {
                 continue;
@@ -79,8 +81,12 @@ impl Control {
             if let Carrier::Probes(planted) = std::mem::replace(&mut logical.carrier, Carrier::Nothing) {
                 self.uproot(planted);
             }
-            // The kernel's table goes with the probes.
-            logical.hits = Hits::Here(self.hits_of(&logical));
+            if counts_go {
+                // The kernel's tables go with the probes.
+                let of_goroutines = self.hits_of_goroutines(&logical);
+                *logical.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner) = of_goroutines;
+                logical.hits = Hits::Here(self.hits_of(&logical));
+            }
             self.breakpoints.put_back(logical);
         }
         self.standing.clear();

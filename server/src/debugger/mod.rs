@@ -56,7 +56,7 @@ mod temporary;
 mod tests;
 
 pub(crate) use accounts::{ProbeAccount, ProbeState};
-pub(crate) use disassembly::{Assembly, CodeRange};
+pub(crate) use disassembly::{Assembly, CodeRange, Surroundings};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use following::FollowChildren;
 pub(crate) use locating::LocationQuery;

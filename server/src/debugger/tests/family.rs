@@ -146,6 +146,34 @@ fn conditions_and_hit_conditions_hold_in_children() {
     assert_eq!(debugged.exited(), Some(0));
 }
 
+/// Hits are counted in one place, whether the kernel sees them or we.
+#[test]
+fn hits_of_all_processes_are_counted_together() {
+    for (hits, name) in [("== 5", "\"C2\""), ("== 6", "")] {
+        let Some(debugged) = launch("", &["one-by-one", "4"]) else {
+            return;
+        };
+        let parent = debugged.session.pid();
+        // Each child passes once, and the parent after it.
+        debugged.session.set_function_breakpoints(&[FunctionBreakpoint {
+            hit_condition: Some(hits.to_owned()),
+            ..function("double")
+        }]);
+        debugged.go();
+        debugged.stopped();
+        assert_eq!(debugged.session.pid() == parent, name.is_empty(), "{hits}");
+        if name.is_empty() {
+            assert_eq!(debugged.value("n"), "2");
+        } else {
+            debugged.step(StepKind::Out);
+            debugged.stopped();
+            assert_eq!(debugged.value("name"), name);
+        }
+        debugged.go();
+        assert_eq!(debugged.exited(), Some(0));
+    }
+}
+
 #[test]
 fn logpoints_log_in_children() {
     let Some(debugged) = launch("", &["one-by-one", "3"]) else {

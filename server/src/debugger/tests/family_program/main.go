@@ -69,6 +69,7 @@ func main() {
 				all = append(all, child)
 			} else {
 				wait(child)
+				double(i)
 			}
 		}
 		for _, child := range all {
