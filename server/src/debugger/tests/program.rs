@@ -30,12 +30,14 @@ pub(super) enum Build {
     Pie,
     /// The program with loops over functions, nothing optimised.
     Range,
+    /// The program that starts others, nothing optimised.
+    Family,
 }
 
 impl Build {
     fn flags(self) -> &'static [&'static str] {
         match self {
-            Build::Debug | Build::Range => &["-gcflags=all=-N -l"],
+            Build::Debug | Build::Range | Build::Family => &["-gcflags=all=-N -l"],
             Build::Inlined => &["-gcflags=-N"],
             Build::Optimized => &[],
             Build::Pie => &["-gcflags=all=-N -l", "-buildmode=pie"],
@@ -125,10 +127,10 @@ impl Drop for Copy {
 }
 
 fn folder(flags: Build) -> PathBuf {
-    let name = if flags == Build::Range {
-        "range_program"
-    } else {
-        "steps_program"
+    let name = match flags {
+        Build::Range => "range_program",
+        Build::Family => "family_program",
+        _ => "steps_program",
     };
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("src/debugger/tests")
@@ -137,7 +139,12 @@ fn folder(flags: Build) -> PathBuf {
 
 /// The program's source file, as the binary names it.
 pub(super) fn source() -> String {
-    folder(Build::Debug).join("main.go").display().to_string()
+    source_of(Build::Debug)
+}
+
+/// The same for a program that is built otherwise.
+pub(super) fn source_of(flags: Build) -> String {
+    folder(flags).join("main.go").display().to_string()
 }
 
 /// The line of the source that contains a text; there must be one alone.
@@ -254,6 +261,8 @@ impl Debugged {
                 Event::Notice(text) | Event::Warning(text) => eprintln!("notice: {text}"),
                 Event::Traced(pass) => eprintln!("passed: {pass:?}"),
                 Event::BreakpointChanged(state) => eprintln!("changed: {state:?}"),
+                Event::Materialized(_, state) => eprintln!("materialized: {state:?}"),
+                Event::Spawned { command_line, .. } => eprintln!("spawned: {command_line}"),
                 Event::Stdout(_) | Event::Stderr(_) | Event::Resumed => {}
             }
         }
