@@ -63,7 +63,9 @@ impl Control {
             if let Carrier::Probes(planted) = std::mem::replace(&mut logical.carrier, Carrier::Nothing) {
                 self.uproot(planted);
             }
-            // The kernel's table goes with the probes.
+            // The kernel's tables go with the probes.
+            let of_goroutines = self.hits_of_goroutines(&logical);
+            *logical.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner) = of_goroutines;
             logical.hits = Hits::Here(self.hits_of(&logical));
             self.breakpoints.put_back(logical);
         }
@@ -143,6 +145,20 @@ impl Control {
             self.phase = Phase::Released;
             return;
         }
+        self.kill();
+    }
+
+    /// As [`super::Session::kill`].
+    pub(super) fn end_for_another(&mut self) {
+        if matches!(self.phase, Phase::Exited | Phase::Released) {
+            return;
+        }
+        self.kill();
+        // It has not failed: Delve's clients are told of a program that makes room for the next one that it has exited with 0.
+        self.exited_with = Some(0);
+    }
+
+    fn kill(&mut self) {
         let status = if let Some(inferior) = self.drop_inferior() {
             inferior.kill()
         } else {

@@ -440,6 +440,12 @@ impl Session {
         self.call(move |control| control.guess_paths(&client))
     }
 
+    /// Kills the target. The session goes on answering what it can about one that has ended.
+    pub(crate) fn kill(&self) {
+        // As for `end`.
+        let _ = self.call(Control::end_for_another);
+    }
+
     /// Ends the session. All events of the target have been sent when this returns. A launched target cannot be left behind: it ends with its debugger.
     pub(crate) fn end(&self, how: EndWith) {
         // An error means that the thread is gone, and with it the target.
