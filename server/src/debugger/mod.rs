@@ -79,6 +79,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use spelunk_dwarf::DebugDirectories;
+
 /// The number a client knows a logical breakpoint by; never used again within a session. Starts at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct BreakpointId(pub(crate) i64);
@@ -104,6 +106,8 @@ pub(crate) struct LaunchSpec {
     pub(crate) terminal: Option<PathBuf>,
     /// Whether the kernel should lay the program out the same way each time.
     pub(crate) disable_aslr: bool,
+    /// Where debug information is looked for that the executable lacks.
+    pub(crate) debug_directories: DebugDirectories,
 }
 
 /// One line breakpoint that a client asked for.

@@ -43,7 +43,7 @@ fn gone() -> DebugError {
 impl Session {
     /// Creates the target, held before its first instruction until [`Session::resume`].
     pub(crate) fn launch(spec: &LaunchSpec, events: EventSender) -> Result<Session, DebugError> {
-        let binary = Arc::new(Binary::open(&spec.program).map_err(failed)?);
+        let binary = Arc::new(Binary::open_with(&spec.program, &spec.debug_directories).map_err(failed)?);
         let launch = Launch {
             program: spec.program.clone(),
             args: spec.args.iter().map(Into::into).collect(),

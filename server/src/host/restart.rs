@@ -65,6 +65,7 @@ impl Host {
             spec.args = args;
             spec.redirect = redirect;
         }
+        spec.debug_directories = self.debug_directories();
         if again.rebuild {
             let Some(build) = &build else {
                 return Err(HostError::Failed("cannot rebuild a binary".to_owned()));
