@@ -19,6 +19,8 @@ pub enum Protocol {
     Rpc,
     /// The commands of `dlv connect`.
     Terminal,
+    /// Variables and expressions over either protocol, one by one ([`crate::values`]).
+    Values,
 }
 
 /// One entry of `explained-differences.toml`.
@@ -186,6 +188,18 @@ pub fn compare(protocol: Protocol, theirs: &[Value], ours: &[Value]) -> Comparis
     found
 }
 
+/// Where two answers differ that were given to the same question.
+pub fn parts(protocol: Protocol, message: &str, theirs: &Value, ours: &Value) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut parts = Parts {
+        message,
+        null_is_absent: protocol == Protocol::Dap,
+        found: &mut found,
+    };
+    parts.compare("", Some(theirs), Some(ours));
+    found
+}
+
 fn difference(message: &str, pointer: &str, theirs: &Value, ours: &Value) -> Difference {
     Difference {
         message: message.into(),
@@ -350,7 +364,7 @@ mod tests {
 
     #[test]
     fn every_explanation_has_a_reason() {
-        for protocol in [Protocol::Dap, Protocol::Rpc, Protocol::Terminal] {
+        for protocol in [Protocol::Dap, Protocol::Rpc, Protocol::Terminal, Protocol::Values] {
             for one in explained(protocol).expect("explained-differences.toml") {
                 assert!(one.reason.len() > 15, "{one:?}");
             }

@@ -32,3 +32,4 @@ pub mod toolchain;
 pub mod trace;
 pub mod trace_text;
 pub mod transcripts;
+pub mod values;

@@ -26,3 +26,4 @@ mod trace_stops;
 mod trace_verbosity;
 mod transcripts;
 mod unprivileged;
+mod values;

@@ -1,0 +1,234 @@
+//! What an editor is shown: scopes and their variables, opened to a depth and in portions, and expressions in each context.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::normalise::ValueNormaliser;
+use super::program::{Program, Ready, Stop};
+use super::{Observation, Observed};
+use crate::dap_client::{DapClient, Response, STEP, SourceBreakpoint};
+use crate::failure::{Attempt, Result};
+use crate::stage::Stage;
+
+/// How many levels below a variable are opened.
+const DEPTH: usize = 3;
+/// How many rows are looked at below one variable.
+const ROWS: usize = 120;
+/// Stops after which a program is not watched further.
+const STOPS: usize = 60;
+/// The contexts of the protocol, as they are called here and there.
+const CONTEXTS: [(&str, &str); 4] = [
+    ("DAP watch", "watch"),
+    ("DAP hover", "hover"),
+    ("DAP repl", "repl"),
+    ("DAP clipboard", "clipboard"),
+];
+
+struct Look<'a> {
+    client: DapClient,
+    normaliser: ValueNormaliser,
+    observed: &'a mut Vec<Observation>,
+    /// The number and name of the stop and the frame.
+    place: String,
+    frame: i64,
+}
+
+/// Looks at a program through a server.
+pub fn observe(server: &Path, program: &Program, ready: &Ready) -> Observed {
+    let mut observed = Observed::default();
+    observed.failed = session(server, program, ready, &mut observed.observations)
+        .err()
+        .map(|failure| format!("{failure:?}"));
+    observed
+}
+
+fn session(server: &Path, program: &Program, ready: &Ready, observed: &mut Vec<Observation>) -> Result<()> {
+    let mut stage = Stage::new()?;
+    let built = stage.copy(program.name, &ready.built)?;
+    let mut client = DapClient::start(server)?;
+    client.keep_no_transcript();
+    client.launch(json!({
+        "request": "launch", "mode": "exec", "program": built.program, "args": ready.args, "showGlobalVariables": true,
+        "stopOnEntry": false,
+    }))?;
+    let mut files: Vec<&str> = ready.stops.iter().map(|stop| stop.file.as_str()).collect();
+    files.sort_unstable();
+    files.dedup();
+    for file in files {
+        let lines: Vec<SourceBreakpoint> = ready
+            .stops
+            .iter()
+            .filter(|stop| stop.file == file)
+            .map(|stop| SourceBreakpoint::stop(stop.line))
+            .collect();
+        client.set_breakpoints(file, &lines)?;
+    }
+    client.configuration_done()?;
+    let mut look = Look {
+        client,
+        normaliser: ValueNormaliser::new(stage.paths()),
+        observed,
+        place: String::new(),
+        frame: 0,
+    };
+    for number in 1..=STOPS {
+        let event = look.client.event_where("a stop or the end", STEP, |event| {
+            matches!(event.event.as_str(), "stopped" | "terminated")
+        })?;
+        if event.event == "terminated" {
+            break;
+        }
+        let thread = event.body["threadId"].clone();
+        look.stop(number, &thread, program, ready)?;
+        look.client.request("continue", json!({"threadId": thread}))?;
+    }
+    look.client.request("disconnect", json!({}))?;
+    look.client.until_closed()
+}
+
+impl Look<'_> {
+    fn keep(&mut self, context: &'static str, what: &str, answer: Value) {
+        let title = self.normaliser.text(&format!("{}: {what}", self.place));
+        let answer = self.normaliser.answer(answer);
+        self.observed.push(Observation { context, title, answer });
+    }
+
+    fn stop(&mut self, number: usize, thread: &Value, program: &Program, ready: &Ready) -> Result<()> {
+        let arguments = json!({"threadId": thread, "startFrame": 0, "levels": program.frames});
+        let stack = self.client.request("stackTrace", arguments)?;
+        let frames = stack["stackFrames"].as_array().cloned().unwrap_or_default();
+        let line = frames.first().attempt("looking at the stack")?["line"].clone();
+        let stop = ready.stops.iter().find(|stop| line == stop.line);
+        for (depth, frame) in frames.iter().enumerate() {
+            let name = stop.map_or("?", |stop| &stop.name);
+            self.place = match depth {
+                0 => format!("{number} {name}"),
+                _ => format!("{number} {name}, frame {depth}"),
+            };
+            self.frame = frame["id"].as_i64().unwrap_or_default();
+            self.frame(depth, stop)?;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, depth: usize, stop: Option<&Stop>) -> Result<()> {
+        let scopes = self.client.request("scopes", json!({"frameId": self.frame}))?;
+        let mut names: Vec<String> = Vec::new();
+        for scope in scopes["scopes"].as_array().cloned().unwrap_or_default() {
+            let scope_name = scope["name"].as_str().unwrap_or_default().to_owned();
+            let is_global = scope_name.starts_with("Globals");
+            if is_global && (depth != 0 || !self.place.starts_with("1 ")) {
+                continue;
+            }
+            let context = if is_global { "DAP globals" } else { "DAP variables" };
+            let mut shown = scope.clone();
+            shown["variablesReference"] = true.into();
+            self.keep(context, &scope_name, shown);
+            let arguments = json!({"variablesReference": scope["variablesReference"]});
+            for variable in self.variables(&scope_name, arguments)? {
+                let name = variable["name"].as_str().unwrap_or_default().to_owned();
+                let mut rows = ROWS;
+                self.row(context, &name, &variable, DEPTH, &mut rows)?;
+                names.push(variable["evaluateName"].as_str().unwrap_or(&name).to_owned());
+            }
+        }
+        if let Some(stop) = stop.filter(|_| depth == 0) {
+            names.extend(stop.expressions.iter().cloned());
+        }
+        for name in names {
+            for (context, word) in CONTEXTS {
+                self.evaluate(context, word, &name, DEPTH - 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of a handle; a refusal is an observation of its own.
+    fn variables(&mut self, path: &str, arguments: Value) -> Result<Vec<Value>> {
+        let response = self.client.try_request("variables", arguments)?;
+        if !response.success {
+            self.keep("DAP variables, refused", path, answer(&response));
+        }
+        Ok(response.body["variables"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// A variable as it stands in a list, and what is in it.
+    fn row(
+        &mut self,
+        context: &'static str,
+        path: &str,
+        variable: &Value,
+        depth: usize,
+        rows: &mut usize,
+    ) -> Result<()> {
+        if *rows == 0 {
+            return Ok(());
+        }
+        *rows -= 1;
+        self.keep(context, path, variable.clone());
+        let reference = &variable["variablesReference"];
+        if reference.as_i64().unwrap_or(0) == 0 || depth == 0 {
+            return Ok(());
+        }
+        let indexed = variable["indexedVariables"].as_i64().unwrap_or(0);
+        let parts = self.variables(path, json!({"variablesReference": reference}))?;
+        for (index, part) in parts.iter().enumerate() {
+            // Maps have names that come from the entries; a number tells equal ones apart.
+            let name = part["name"].as_str().unwrap_or_default();
+            self.row(context, &format!("{path} > {index} {name}"), part, depth - 1, rows)?;
+        }
+        if indexed > 1 {
+            for (start, count) in [(1, 2), (indexed - 1, 5), (indexed + 3, 1)] {
+                let arguments =
+                    json!({"variablesReference": reference, "filter": "indexed", "start": start, "count": count});
+                let path = format!("{path} > {start}+{count}");
+                for part in self.variables(&path, arguments)? {
+                    let path = format!("{path} {}", part["name"].as_str().unwrap_or_default());
+                    self.keep("DAP variables, in portions", &path, part);
+                }
+            }
+            let arguments = json!({"variablesReference": reference, "filter": "named"});
+            for part in self.variables(path, arguments)? {
+                let path = format!("{path} > named {}", part["name"].as_str().unwrap_or_default());
+                self.keep("DAP variables, in portions", &path, part);
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&mut self, context: &'static str, word: &str, expression: &str, depth: usize) -> Result<()> {
+        let arguments = json!({"expression": expression, "frameId": self.frame, "context": word});
+        let response = self.client.try_request("evaluate", arguments)?;
+        self.keep(context, expression, answer(&response));
+        // Below an expression other names stand than below a variable.
+        if word == "watch" && response.success {
+            let mut rows = ROWS / 4;
+            let reference = &response.body["variablesReference"];
+            if reference.as_i64().unwrap_or(0) == 0 {
+                return Ok(());
+            }
+            for part in self.variables(expression, json!({"variablesReference": reference}))? {
+                let name = part["name"].as_str().unwrap_or_default().to_owned();
+                self.row(context, &format!("{expression} > {name}"), &part, depth - 1, &mut rows)?;
+                // The name that the server gives to evaluate it is evaluated.
+                if let Some(name) = part["evaluateName"].as_str()
+                    && rows > 0
+                {
+                    let arguments = json!({"expression": name, "frameId": self.frame, "context": "watch"});
+                    let response = self.client.try_request("evaluate", arguments)?;
+                    self.keep("DAP evaluateName", name, answer(&response));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a request was answered, be it done or refused.
+fn answer(response: &Response) -> Value {
+    match response.success {
+        true => response.body.clone(),
+        false => json!({"message": response.message, "error": response.body["error"]}),
+    }
+}
