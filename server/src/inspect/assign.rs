@@ -5,7 +5,7 @@ use std::sync::Arc;
 use spelunk_dwarf::{DwarfReg, Kind, ProcAddr, Type};
 
 use super::FrameScope;
-use super::frame_memory::Source;
+use super::frame_memory::{Source, whole_register};
 use crate::expr::{Const, EvalError, Operand, What, fits, fitted, parse};
 use crate::value::{LoadConfig, Memory as _, is_direct_in_interface, is_made_up};
 
@@ -151,6 +151,7 @@ impl FrameScope<'_> {
         }
         let nowhere = || EvalError::Refused("the variable is in a register of another frame".to_owned());
         let (start, parts) = self.memory.parts_at(addr).ok_or_else(nowhere)?;
+        let owner = self.memory.owner_at(addr).ok_or_else(nowhere)?;
         let end = start + bytes.len() as u64;
         let mut changes = Vec::new();
         for part in &parts {
@@ -165,11 +166,11 @@ impl FrameScope<'_> {
             changes.push(match &part.source {
                 Source::Memory(at) => Write::Memory(ProcAddr(at.0.wrapping_add(within as u64)), new.to_vec()),
                 Source::Register(register, _) => {
-                    let mut whole = self.memory.whole_register(*register).ok_or_else(nowhere)?;
+                    let mut whole = whole_register(owner, *register).ok_or_else(nowhere)?;
                     let slot = whole.get_mut(within..within + new.len()).ok_or_else(nowhere)?;
                     slot.copy_from_slice(new);
-                    // The register of an outer frame is not that of the thread.
-                    if !self.memory.is_innermost() {
+                    // The register of an outer frame is not that of the thread; that one's are all known, the flags too.
+                    if owner.registers.flags.is_none() {
                         return Err(EvalError::Refused("can not write registers".to_owned()));
                     }
                     Write::Register(*register, whole)

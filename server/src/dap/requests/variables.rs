@@ -121,7 +121,8 @@ fn portion(at: &Look<'_>, container: &Container, start: u64, count: u64) -> Resu
             _ => Err("index out of bounds".to_owned()),
         };
     }
-    let range = start..start.saturating_add(count).min(len);
+    // Lists within the elements are limited to as many as were asked for, be there fewer here or not.
+    let range = start..start.saturating_add(count);
     let mut config = at.settings.load_config();
     config.max_array_values = u32::try_from(count).unwrap_or(u32::MAX);
     let frame = container.frame.unwrap_or_else(|| at.selected_frame());
