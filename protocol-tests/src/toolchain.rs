@@ -88,6 +88,8 @@ pub enum Build {
     FixedHeap,
     /// As `go build` builds.
     Opt,
+    /// As `Opt`, with the heap where it was before Go 1.26.
+    OptFixedHeap,
     /// Optimised, position independent (`-buildmode=pie`).
     Pie,
     /// Not optimised, position independent.
@@ -102,7 +104,7 @@ impl Build {
     fn flags(self) -> &'static [&'static str] {
         match self {
             Build::NoOpt | Build::FixedHeap => &["-gcflags=all=-N -l"],
-            Build::Opt => &[],
+            Build::Opt | Build::OptFixedHeap => &[],
             Build::Pie => &["-buildmode=pie"],
             Build::PieNoOpt => &["-buildmode=pie", "-gcflags=all=-N -l"],
             Build::Cgo => &["-ldflags=-linkmode=external"],
@@ -186,7 +188,7 @@ impl Source {
                 .env("GOTOOLCHAIN", "local")
                 .env("GOFLAGS", "")
                 .env("GOWORK", "off");
-            if build == Build::FixedHeap && go.is_at_least(FIRST_WITH_RANDOM_HEAP) {
+            if matches!(build, Build::FixedHeap | Build::OptFixedHeap) && go.is_at_least(FIRST_WITH_RANDOM_HEAP) {
                 command.env("GOEXPERIMENT", "norandomizedheapbase64");
             }
             command.env("CGO_ENABLED", if build == Build::Cgo { "1" } else { "0" });

@@ -45,7 +45,11 @@ fn run() -> Result<bool> {
         .filter(|program| parts.is_empty() || parts.iter().any(|part| program.name.contains(part.as_str())))
         .copied()
         .collect();
-    let explained = if with_itself { Vec::new() } else { explained(Protocol::Values)? };
+    let explained = if with_itself {
+        Vec::new()
+    } else {
+        explained(Protocol::Values)?
+    };
     let whole = parts.is_empty() && !with_itself;
     let outcomes = compare(&programs, &dlv, &ours, &explained, jobs);
     let report = Report::new(&outcomes, &explained, whole);

@@ -107,9 +107,10 @@ fn side_by_side(outcome: &mut Outcome, theirs: &Observed, ours: &Observed, expla
         let (context, title, _) = key;
         let (left, right) = (theirs.answers.get(key), ours.answers.get(key));
         let message = format!("{context}, {title}");
-        let protocol = match context.starts_with("DAP") {
-            true => Protocol::Dap,
-            false => Protocol::Rpc,
+        let protocol = if context.starts_with("DAP") {
+            Protocol::Dap
+        } else {
+            Protocol::Rpc
         };
         let found = match (left, right) {
             (Some(left), Some(right)) => parts(protocol, &message, left, right),

@@ -45,7 +45,7 @@ pub fn observe(server: &Path, program: &Program, ready: &Ready) -> Observed {
 
 fn session(server: &Path, program: &Program, ready: &Ready, observed: &mut Vec<Observation>) -> Result<()> {
     let mut stage = Stage::new()?;
-    let built = stage.copy(program.name, &ready.built)?;
+    let built = stage.copy(program.folder, &ready.built)?;
     let mut client = DapClient::start(server)?;
     client.keep_no_transcript();
     client.launch(json!({
@@ -227,8 +227,9 @@ impl Look<'_> {
 
 /// What a request was answered, be it done or refused.
 fn answer(response: &Response) -> Value {
-    match response.success {
-        true => response.body.clone(),
-        false => json!({"message": response.message, "error": response.body["error"]}),
+    if response.success {
+        response.body.clone()
+    } else {
+        json!({"message": response.message, "error": response.body["error"]})
     }
 }

@@ -20,8 +20,33 @@ pub struct Program {
     pub frames: usize,
 }
 
+/// The one file of a program.
+const MAIN: &str = "main.go";
+/// Its module, of the oldest Go that Delve takes.
+const MODULE: &str = "module corpus\n\ngo 1.25\n";
+
 /// The whole corpus.
-pub const CORPUS: &[Program] = &[ours("kinds", "kinds", Build::FixedHeap)];
+pub const CORPUS: &[Program] = &[
+    ours("kinds", "kinds", Build::FixedHeap),
+    ours("numbers", "numbers", Build::FixedHeap),
+    ours("strings", "strings", Build::FixedHeap),
+    ours("structs", "structs", Build::FixedHeap),
+    ours("maps", "maps", Build::FixedHeap),
+    ours("interfaces", "interfaces", Build::FixedHeap),
+    ours("functions", "functions", Build::FixedHeap),
+    ours("cycles", "cycles", Build::FixedHeap),
+    ours("pointers", "pointers", Build::FixedHeap),
+    ours("channels", "channels", Build::FixedHeap),
+    ours("generics", "generics", Build::FixedHeap),
+    ours("scopes", "scopes", Build::FixedHeap),
+    ours("globals", "globals", Build::FixedHeap),
+    ours("library", "library", Build::FixedHeap),
+    ours("kinds, optimised", "kinds", Build::OptFixedHeap),
+    ours("structs, optimised", "structs", Build::OptFixedHeap),
+    ours("functions, optimised", "functions", Build::OptFixedHeap),
+    ours("generics, optimised", "generics", Build::OptFixedHeap),
+    ours("scopes, optimised", "scopes", Build::OptFixedHeap),
+];
 
 const fn ours(name: &'static str, folder: &'static str, build: Build) -> Program {
     Program {
@@ -61,19 +86,10 @@ impl Program {
     #[track_caller]
     pub fn prepare(&self) -> Result<Ready> {
         let dir = fixture_dir("values").join(self.folder);
-        let built = Source::folder(self.name, &dir)?.build(self.build)?;
-        let mut stops = Vec::new();
-        let mut files: Vec<_> = fs::read_dir(&dir)
-            .attempt(format_args!("reading {}", dir.display()))?
-            .flatten()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| name.ends_with(".go"))
-            .collect();
-        files.sort();
-        for file in files {
-            let text = fs::read_to_string(dir.join(&file)).attempt(format_args!("reading {file}"))?;
-            stops.extend(marked(&built.source(&file), &text));
-        }
+        let text = fs::read_to_string(dir.join(MAIN)).attempt(format_args!("reading {MAIN} of {}", dir.display()))?;
+        let files = [("go.mod", MODULE), (MAIN, &text)].map(|(name, text)| (name.to_owned(), text.to_owned()));
+        let built = Source::generated(self.folder, files.to_vec()).build(self.build)?;
+        let stops = marked(&built.source(MAIN), &text);
         Ok(Ready {
             built,
             stops,
@@ -113,6 +129,9 @@ mod tests {
         );
         assert_eq!(stops.len(), 2);
         assert_eq!((stops[0].line, stops[0].expressions.len()), (4, 2));
-        assert_eq!((stops[1].name.as_str(), stops[1].expressions[0].as_str()), ("second", "z"));
+        assert_eq!(
+            (stops[1].name.as_str(), stops[1].expressions[0].as_str()),
+            ("second", "z")
+        );
     }
 }

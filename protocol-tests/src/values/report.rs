@@ -49,7 +49,8 @@ impl<'a> Report<'a> {
             "# Values, spelunk's against Delve's\n\nWritten by `make values`; do not edit. {versions}\n\nEach observation is one variable, element, field or expression \
              as one of the two protocols shows it: text, type, flags, lengths, handles, names. The programs are in `tests/fixtures/values`, but for those that come from the Go module proxy.\n\n"
         );
-        page += "| program | context | observations | equal | explained | unexplained |\n|---|---|---:|---:|---:|---:|\n";
+        page +=
+            "| program | context | observations | equal | explained | unexplained |\n|---|---|---:|---:|---:|---:|\n";
         for outcome in self.outcomes {
             if let Some(why) = &outcome.skipped {
                 let _ = writeln!(page, "| {} | left out: {why} | | | | |", outcome.program);
@@ -66,8 +67,16 @@ impl<'a> Report<'a> {
             *sum = add(*sum, counts);
         }
         for (context, counts) in contexts {
-            let Counts { observations, equal, explained, unexplained } = counts;
-            let _ = writeln!(page, "| {context} | {observations} | {equal} | {explained} | {unexplained} |");
+            let Counts {
+                observations,
+                equal,
+                explained,
+                unexplained,
+            } = counts;
+            let _ = writeln!(
+                page,
+                "| {context} | {observations} | {equal} | {explained} | {unexplained} |"
+            );
         }
         page += "\n## Why they differ\n\n| observations | reason |\n|---:|---|\n";
         let mut reasons: BTreeMap<(bool, &str), usize> = BTreeMap::new();

@@ -44,7 +44,7 @@ pub fn observe(server: &Path, program: &Program, ready: &Ready) -> Observed {
 
 fn session(server: &Path, program: &Program, ready: &Ready, observed: &mut Vec<Observation>) -> Result<()> {
     let mut stage = Stage::new()?;
-    let built = stage.copy(program.name, &ready.built)?;
+    let built = stage.copy(program.folder, &ready.built)?;
     let path = built.program.to_string_lossy().into_owned();
     let mut words = vec![path.as_str(), "--"];
     words.extend(ready.args.iter().map(String::as_str));
@@ -57,8 +57,9 @@ fn session(server: &Path, program: &Program, ready: &Ready, observed: &mut Vec<O
     };
     for stop in &ready.stops {
         let breakpoint = json!({"file": stop.file, "line": stop.line});
-        look.client
-            .call("CreateBreakpoint", &json!({"Breakpoint": breakpoint}))?;
+        // The optimiser may have left nothing of a line.
+        let answer = look.ask("CreateBreakpoint", &json!({"Breakpoint": breakpoint}))?;
+        look.keep("RPC CreateBreakpoint", &stop.name, answer["error"].clone());
     }
     for number in 1..=STOPS {
         let answer = look.ask("Command", &json!({"name": "continue"}))?;
@@ -123,13 +124,7 @@ impl Look<'_> {
     }
 
     /// Variables of a frame, each an observation; answers their names.
-    fn list(
-        &mut self,
-        context: &'static str,
-        method: &str,
-        member: &str,
-        scope: &Value,
-    ) -> Result<Vec<String>> {
+    fn list(&mut self, context: &'static str, method: &str, member: &str, scope: &Value) -> Result<Vec<String>> {
         let mut names = Vec::new();
         for (limits, configuration) in limits() {
             let answer = self.ask(method, &json!({"Scope": scope, "Cfg": configuration}))?;

@@ -27,5 +27,9 @@ fn values_equal_dlvs_but_for_what_is_explained() -> Result<()> {
     if report.is_fine() {
         return Ok(());
     }
-    Err(Failure::new(format!("see {}\n{}", file.display(), report.complaints(PRINTED))))
+    Err(Failure::new(format!(
+        "see {}\n{}",
+        file.display(),
+        report.complaints(PRINTED)
+    )))
 }
