@@ -83,6 +83,11 @@ impl Explained {
             && says(&self.spelunk, &difference.ours)
     }
 
+    /// Whether it is about a scenario.
+    pub fn is_of(&self, scenario: &str) -> bool {
+        matches(&self.scenario, scenario)
+    }
+
     /// What it covers, in one line.
     pub fn title(&self) -> String {
         format!("{}: {} at {}", self.scenario, self.message, self.pointer)

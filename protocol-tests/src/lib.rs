@@ -14,6 +14,7 @@ pub mod executable;
 pub mod failure;
 pub mod headless;
 pub mod measure;
+pub mod module_program;
 pub mod moments;
 pub mod normalise;
 pub mod ordinary_user;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::program::Program;
 use super::{Observation, Observed, dap, rpc};
 use crate::differential::{Difference, Explained, Protocol, parts};
+use crate::peer;
 
 /// How many observations came out how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,7 +76,12 @@ fn one(program: &Program, theirs: &Path, ours: &Path, explained: &[Explained]) -
         ..Outcome::default()
     };
     let ready = match program.prepare() {
-        Ok(ready) => ready,
+        Ok(Ok(ready)) => ready,
+        Ok(Err(why)) => {
+            peer::skip(&format!("the comparison of values of {}", program.name), &why);
+            outcome.skipped = Some(why);
+            return outcome;
+        }
         Err(failure) => {
             outcome.broken.push(format!("building it: {failure:?}"));
             return outcome;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::normalise::ValueNormaliser;
+use super::normalise::{ValueNormaliser, is_unordered};
 use super::program::{Program, Ready, Stop};
 use super::{Observation, Observed};
 use crate::dap_client::{DapClient, Response, STEP, SourceBreakpoint};
@@ -15,8 +15,6 @@ use crate::stage::Stage;
 const DEPTH: usize = 3;
 /// How many rows are looked at below one variable.
 const ROWS: usize = 120;
-/// Stops after which a program is not watched further.
-const STOPS: usize = 60;
 /// The contexts of the protocol, as they are called here and there.
 const CONTEXTS: [(&str, &str); 4] = [
     ("DAP watch", "watch"),
@@ -45,7 +43,7 @@ pub fn observe(server: &Path, program: &Program, ready: &Ready) -> Observed {
 
 fn session(server: &Path, program: &Program, ready: &Ready, observed: &mut Vec<Observation>) -> Result<()> {
     let mut stage = Stage::new()?;
-    let built = stage.copy(program.folder, &ready.built)?;
+    let built = stage.copy(program.folder(), &ready.built)?;
     let mut client = DapClient::start(server)?;
     client.keep_no_transcript();
     client.launch(json!({
@@ -72,7 +70,7 @@ fn session(server: &Path, program: &Program, ready: &Ready, observed: &mut Vec<O
         place: String::new(),
         frame: 0,
     };
-    for number in 1..=STOPS {
+    for number in 1..=program.stops {
         let event = look.client.event_where("a stop or the end", STEP, |event| {
             matches!(event.event.as_str(), "stopped" | "terminated")
         })?;
@@ -168,7 +166,7 @@ impl Look<'_> {
         *rows -= 1;
         self.keep(context, path, variable.clone());
         let reference = &variable["variablesReference"];
-        if reference.as_i64().unwrap_or(0) == 0 || depth == 0 {
+        if reference.as_i64().unwrap_or(0) == 0 || depth == 0 || is_unordered(variable) {
             return Ok(());
         }
         let indexed = variable["indexedVariables"].as_i64().unwrap_or(0);
@@ -205,7 +203,7 @@ impl Look<'_> {
         if word == "watch" && response.success {
             let mut rows = ROWS / 4;
             let reference = &response.body["variablesReference"];
-            if reference.as_i64().unwrap_or(0) == 0 {
+            if reference.as_i64().unwrap_or(0) == 0 || is_unordered(&response.body) {
                 return Ok(());
             }
             for part in self.variables(expression, json!({"variablesReference": reference}))? {

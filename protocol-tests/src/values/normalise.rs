@@ -50,6 +50,7 @@ impl ValueNormaliser {
     }
 
     fn members(&mut self, members: &mut Map<String, Value>) {
+        settle_map(members);
         // Handles are numbered as they are given out; whether there is one is what a client sees.
         if let Some(reference) = members.get_mut("variablesReference") {
             *reference = (reference.as_i64().unwrap_or(0) != 0).into();
@@ -57,6 +58,30 @@ impl ValueNormaliser {
         for (name, member) in members {
             self.value(name, member);
         }
+    }
+}
+
+/// Whether a variable of either protocol is a map with entries that have an order, which differs from run to run.
+pub(super) fn is_unordered(variable: &Value) -> bool {
+    let number = |name: &str| variable[name].as_i64().unwrap_or(0);
+    let is_map = variable["type"].as_str().is_some_and(|name| name.starts_with("map["));
+    is_map && (number("indexedVariables") > 1 || number("len") > 1)
+}
+
+/// Of a map with several entries, only that they are there.
+fn settle_map(members: &mut Map<String, Value>) {
+    if !is_unordered(&Value::Object(members.clone())) {
+        return;
+    }
+    for name in ["value", "result"] {
+        if let Some(text) = members.get(name).and_then(Value::as_str)
+            && let Some((before, _)) = text.split_once(" [")
+        {
+            members.insert(name.to_owned(), format!("{before} [ENTRIES]").into());
+        }
+    }
+    if let Some(children) = members.get_mut("children") {
+        *children = children.as_array().map(Vec::len).into();
     }
 }
 
@@ -88,5 +113,16 @@ mod tests {
                 "children": [{"addr": "MADE UP", "value": "*0xADDRESS", "variablesReference": false}],
             })
         );
+    }
+
+    #[test]
+    fn entries_that_have_no_order_are_counted() {
+        let mut normaliser = ValueNormaliser::new(Vec::new());
+        let shown = normaliser.answer(json!({"value": "map[int]int [1: 2, 3: 4, ]", "type": "map[int]int", "indexedVariables": 2}));
+        assert_eq!(shown["value"], "map[int]int [ENTRIES]");
+        let single = json!({"value": "map[int]int [1: 2, ]", "type": "map[int]int", "indexedVariables": 1});
+        assert_eq!(normaliser.answer(single.clone()), single);
+        let listed = normaliser.answer(json!({"type": "map[int]int", "len": 2, "children": [{}, {}, {}, {}]}));
+        assert_eq!(listed["children"], 4);
     }
 }

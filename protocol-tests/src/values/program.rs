@@ -5,6 +5,7 @@
 use std::fs;
 
 use crate::failure::{Attempt, Result};
+use crate::module_program::ModuleProgram;
 use crate::toolchain::{Build, Built, Source, fixture_dir};
 
 /// A program of the corpus.
@@ -12,13 +13,75 @@ use crate::toolchain::{Build, Built, Source, fixture_dir};
 pub struct Program {
     /// What it is called in the report.
     pub name: &'static str,
-    /// The folder of `tests/fixtures/values` with its source.
-    pub folder: &'static str,
-    /// How it is built.
-    pub build: Build,
+    /// Where it comes from.
+    pub source: Origin,
     /// How many frames are looked at in each stop.
     pub frames: usize,
+    /// How many stops are looked at.
+    pub stops: usize,
 }
+
+/// Where a program comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin {
+    /// A folder of `tests/fixtures/values`, and how it is built.
+    Ours(&'static str, Build),
+    /// The module proxy.
+    Module(&'static Real),
+}
+
+/// A program that others have written and that people use.
+#[derive(Clone, Copy, Debug)]
+pub struct Real {
+    /// The program.
+    pub program: ModuleProgram,
+    /// Where it stops: what the stop is called, the file below the module, and a text in its line, the first such.
+    pub stops: &'static [(&'static str, &'static str, &'static str)],
+    /// What it is started with; `$FOLDER` is `tests/fixtures/values/real`.
+    pub args: &'static [&'static str],
+}
+
+const GOJQ: Real = Real {
+    program: ModuleProgram {
+        module: "github.com/itchyny/gojq",
+        version: "v0.12.17",
+        package: "cmd/gojq",
+    },
+    stops: &[
+        ("compile", "compiler.go", "c.builtinScope = c.newScope()"),
+        ("query", "compiler.go", "for _, fd := range e.FuncDefs {"),
+        ("call", "execute.go", "x, args := env.pop(), env.args[:argcnt]"),
+        ("compare", "compare.go", "return binopTypeSwitch(l, r,"),
+    ],
+    args: &[
+        "-n",
+        r#"{a: [1, 2.5, null, true, "s", {b: 123456789012345678901234567890}]} | .a | length, (.[5].b * 10), ([.[0:2][] | . + 1] | sort), (.[4] | test("^s$"))"#,
+    ],
+};
+
+const SHFMT: Real = Real {
+    program: ModuleProgram {
+        module: "mvdan.cc/sh/v3",
+        version: "v3.12.0",
+        package: "cmd/shfmt",
+    },
+    stops: &[
+        ("format", "cmd/shfmt/main.go", "var node syntax.Node"),
+        ("parse a call", "syntax/parser.go", "ce := p.call(w)"),
+        (
+            "print a statement",
+            "syntax/printer.go",
+            "startRedirs = p.command(s.Cmd, s.Redirs)",
+        ),
+        (
+            "print a command",
+            "syntax/printer.go",
+            "p.advanceLine(cmd.Pos().Line())",
+        ),
+    ],
+    // With an indentation given no files are looked for that set one.
+    args: &["-i", "2", "$FOLDER/script.sh"],
+};
 
 /// The one file of a program.
 const MAIN: &str = "main.go";
@@ -32,6 +95,7 @@ pub const CORPUS: &[Program] = &[
     ours("strings", "strings", Build::FixedHeap),
     ours("structs", "structs", Build::FixedHeap),
     ours("maps", "maps", Build::FixedHeap),
+    ours("maps before Go 1.24", "maps", Build::OldMaps),
     ours("interfaces", "interfaces", Build::FixedHeap),
     ours("functions", "functions", Build::FixedHeap),
     ours("cycles", "cycles", Build::FixedHeap),
@@ -46,14 +110,25 @@ pub const CORPUS: &[Program] = &[
     ours("functions, optimised", "functions", Build::OptFixedHeap),
     ours("generics, optimised", "generics", Build::OptFixedHeap),
     ours("scopes, optimised", "scopes", Build::OptFixedHeap),
+    real("gojq", &GOJQ),
+    real("shfmt", &SHFMT),
 ];
 
 const fn ours(name: &'static str, folder: &'static str, build: Build) -> Program {
     Program {
         name,
-        folder,
-        build,
+        source: Origin::Ours(folder, build),
         frames: 1,
+        stops: 60,
+    }
+}
+
+const fn real(name: &'static str, source: &'static Real) -> Program {
+    Program {
+        name,
+        source: Origin::Module(source),
+        frames: 2,
+        stops: 6,
     }
 }
 
@@ -82,19 +157,60 @@ pub struct Ready {
 }
 
 impl Program {
-    /// Builds it, unless that is done, and reads where it stops.
+    /// Builds it, unless that is done, and reads where it stops. `Err` within says why it has to be left out.
     #[track_caller]
-    pub fn prepare(&self) -> Result<Ready> {
-        let dir = fixture_dir("values").join(self.folder);
-        let text = fs::read_to_string(dir.join(MAIN)).attempt(format_args!("reading {MAIN} of {}", dir.display()))?;
-        let files = [("go.mod", MODULE), (MAIN, &text)].map(|(name, text)| (name.to_owned(), text.to_owned()));
-        let built = Source::generated(self.folder, files.to_vec()).build(self.build)?;
-        let stops = marked(&built.source(MAIN), &text);
-        Ok(Ready {
-            built,
-            stops,
-            args: Vec::new(),
-        })
+    pub fn prepare(&self) -> Result<std::result::Result<Ready, String>> {
+        match self.source {
+            Origin::Ours(folder, build) => match build.has_toolchain()? {
+                Ok(()) => prepare_ours(folder, build).map(Ok),
+                Err(why) => Ok(Err(why)),
+            },
+            Origin::Module(real) => real.prepare(),
+        }
+    }
+
+    /// The name of its folder in what is compared.
+    pub fn folder(&self) -> &'static str {
+        match self.source {
+            Origin::Ours(folder, _) => folder,
+            Origin::Module(real) => real.program.name(),
+        }
+    }
+}
+
+#[track_caller]
+fn prepare_ours(folder: &str, build: Build) -> Result<Ready> {
+    let dir = fixture_dir("values").join(folder);
+    let text = fs::read_to_string(dir.join(MAIN)).attempt(format_args!("reading {MAIN} of {}", dir.display()))?;
+    let files = [("go.mod", MODULE), (MAIN, &text)].map(|(name, text)| (name.to_owned(), text.to_owned()));
+    let built = Source::generated(folder, files.to_vec()).build(build)?;
+    let stops = marked(&built.source(MAIN), &text);
+    Ok(Ready {
+        built,
+        stops,
+        args: Vec::new(),
+    })
+}
+
+impl Real {
+    #[track_caller]
+    fn prepare(&self) -> Result<std::result::Result<Ready, String>> {
+        let built = match self.program.build()? {
+            Ok(built) => built,
+            Err(why) => return Ok(Err(why)),
+        };
+        let stops = self.stops.iter().map(|(name, file, text)| {
+            Ok(Stop {
+                name: (*name).to_owned(),
+                file: built.source(file),
+                line: built.line(file, text)?,
+                expressions: Vec::new(),
+            })
+        });
+        let stops = stops.collect::<Result<_>>()?;
+        let folder = fixture_dir("values").join("real").to_string_lossy().into_owned();
+        let args = self.args.iter().map(|arg| arg.replace("$FOLDER", &folder)).collect();
+        Ok(Ok(Ready { built, stops, args }))
     }
 }
 

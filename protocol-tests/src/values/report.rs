@@ -19,10 +19,14 @@ impl<'a> Report<'a> {
     /// A report; `whole` says whether it is of the whole corpus, so that unused explanations can be told.
     pub fn new(outcomes: &'a [Outcome], explained: &'a [Explained], whole: bool) -> Report<'a> {
         let used = |index: usize| outcomes.iter().any(|outcome| outcome.used.contains_key(&index));
+        let left_out = |one: &Explained| {
+            let mut skipped = outcomes.iter().filter(|outcome| outcome.skipped.is_some());
+            skipped.any(|outcome| one.is_of(&outcome.program))
+        };
         let unused = explained
             .iter()
             .enumerate()
-            .filter(|(index, one)| whole && !one.open && !used(*index))
+            .filter(|(index, one)| whole && !one.open && !used(*index) && !left_out(one))
             .map(|(_, one)| one.title())
             .collect();
         Report {

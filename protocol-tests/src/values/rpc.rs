@@ -13,8 +13,6 @@ use crate::headless::Headless;
 use crate::rpc_client::RpcClient;
 use crate::stage::Stage;
 
-/// Stops after which a program is not watched further.
-const STOPS: usize = 60;
 
 /// The limits: those of `dlv connect`, little, much.
 fn limits() -> [(&'static str, Value); 3] {
@@ -44,7 +42,7 @@ pub fn observe(server: &Path, program: &Program, ready: &Ready) -> Observed {
 
 fn session(server: &Path, program: &Program, ready: &Ready, observed: &mut Vec<Observation>) -> Result<()> {
     let mut stage = Stage::new()?;
-    let built = stage.copy(program.folder, &ready.built)?;
+    let built = stage.copy(program.folder(), &ready.built)?;
     let path = built.program.to_string_lossy().into_owned();
     let mut words = vec![path.as_str(), "--"];
     words.extend(ready.args.iter().map(String::as_str));
@@ -61,7 +59,7 @@ fn session(server: &Path, program: &Program, ready: &Ready, observed: &mut Vec<O
         let answer = look.ask("CreateBreakpoint", &json!({"Breakpoint": breakpoint}))?;
         look.keep("RPC CreateBreakpoint", &stop.name, answer["error"].clone());
     }
-    for number in 1..=STOPS {
+    for number in 1..=program.stops {
         let answer = look.ask("Command", &json!({"name": "continue"}))?;
         let state = &answer["State"];
         if state["exited"] == true || answer["error"].is_string() {
