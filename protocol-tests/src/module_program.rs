@@ -43,7 +43,7 @@ impl ModuleProgram {
         let bin = modules.join(format!("{}-{}-{}", self.name(), self.version, go.version));
         let program = bin.join(self.name());
         if !program.exists() {
-            let mut download = self.go(go, &cache);
+            let mut download = go_command(go, &cache);
             download.args(["mod", "download", &format!("{}@{}", self.module, self.version)]);
             let downloaded = child::run(&mut download, LIMIT)?;
             if !downloaded.status.success() {
@@ -58,7 +58,7 @@ impl ModuleProgram {
                     self.module, self.version
                 )));
             }
-            let mut install = self.go(go, &cache);
+            let mut install = go_command(go, &cache);
             install.arg("install").args(Build::FixedHeap.flags());
             install.arg(format!("{}/{}@{}", self.module, self.package, self.version));
             install.env("GOBIN", &bin);
@@ -77,18 +77,18 @@ impl ModuleProgram {
     pub fn name(&self) -> &'static str {
         self.package.rsplit('/').next().unwrap_or(self.package)
     }
+}
 
-    fn go(&self, go: &Go, cache: &Path) -> Command {
-        let mut command = Command::new(&go.program);
-        // What the module cache holds may be deleted with the rest of the target folder.
-        command
-            .current_dir(paths::target_dir())
-            .env("GOMODCACHE", cache)
-            .env("GOFLAGS", "-modcacherw")
-            .env("GOTOOLCHAIN", "local")
-            .env("GOWORK", "off")
-            .env("CGO_ENABLED", "0");
-        Build::FixedHeap.environment(go, &mut command);
-        command
-    }
+/// `go`, with the modules in the target folder: what is there may be deleted with the rest of it.
+fn go_command(go: &Go, cache: &Path) -> Command {
+    let mut command = Command::new(&go.program);
+    command
+        .current_dir(paths::target_dir())
+        .env("GOMODCACHE", cache)
+        .env("GOFLAGS", "-modcacherw")
+        .env("GOTOOLCHAIN", "local")
+        .env("GOWORK", "off")
+        .env("CGO_ENABLED", "0");
+    Build::FixedHeap.environment(go, &mut command);
+    command
 }

@@ -139,7 +139,44 @@ impl Look<'_> {
                 self.evaluate(context, word, &name, DEPTH - 1)?;
             }
         }
+        if let Some(stop) = stop.filter(|_| depth == 0) {
+            let scope = scopes["scopes"][0]["variablesReference"].clone();
+            for (to, value) in &stop.assignments {
+                self.assign(&scope, to, value)?;
+            }
+        }
         Ok(())
+    }
+
+    /// `setVariable`, of a variable of the scope, or of the part of another that the last field or index names.
+    fn assign(&mut self, scope: &Value, to: &str, value: &str) -> Result<()> {
+        let (reference, name) = match to.rfind(['.', '[']) {
+            Some(at) if !to.starts_with('*') => {
+                let reference = self.reference(&to[..at])?;
+                (reference, to[at..].trim_start_matches('.'))
+            }
+            _ => (scope.clone(), to),
+        };
+        let arguments = json!({"variablesReference": reference, "name": name, "value": value});
+        let set = self.client.try_request("setVariable", arguments)?;
+        let arguments = json!({"expression": to, "frameId": self.frame, "context": "watch"});
+        let after = self.client.try_request("evaluate", arguments)?;
+        let both = json!({"answer": answer(&set), "after": answer(&after)});
+        self.keep("DAP setVariable", &format!("{to} = {value}"), both);
+        Ok(())
+    }
+
+    /// The handle of what an expression means, or of what that points to.
+    fn reference(&mut self, expression: &str) -> Result<Value> {
+        let arguments = json!({"expression": expression, "frameId": self.frame, "context": "watch"});
+        let found = self.client.try_request("evaluate", arguments)?.body;
+        let is_pointer = found["type"].as_str().is_some_and(|name| name.starts_with('*'));
+        if !is_pointer || found["variablesReference"] == 0 {
+            return Ok(found["variablesReference"].clone());
+        }
+        let arguments = json!({"variablesReference": found["variablesReference"]});
+        let target = self.client.request("variables", arguments)?;
+        Ok(target["variables"][0]["variablesReference"].clone())
     }
 
     /// The rows of a handle; a refusal is an observation of its own.

@@ -1,6 +1,7 @@
 //! The programs whose values are compared, and where they stop.
 //!
-//! A program of ours says so itself: it stops at each line with `// stop NAME`, and what lines with `// eval EXPRESSION` say is evaluated at the next stop below them.
+//! A program of ours says so itself: it stops at each line with `// stop NAME`, what lines with `// eval EXPRESSION` say is evaluated at the next stop below them, and
+//! then what lines with `// set VARIABLE = VALUE` say is assigned there.
 
 use std::fs;
 
@@ -90,6 +91,9 @@ const MODULE: &str = "module corpus\n\ngo 1.25\n";
 
 /// The whole corpus.
 pub const CORPUS: &[Program] = &[
+    // These take longest.
+    real("shfmt", &SHFMT),
+    real("gojq", &GOJQ),
     ours("kinds", "kinds", Build::FixedHeap),
     ours("numbers", "numbers", Build::FixedHeap),
     ours("strings", "strings", Build::FixedHeap),
@@ -105,13 +109,12 @@ pub const CORPUS: &[Program] = &[
     ours("scopes", "scopes", Build::FixedHeap),
     ours("globals", "globals", Build::FixedHeap),
     ours("library", "library", Build::FixedHeap),
+    ours("assignments", "assignments", Build::FixedHeap),
     ours("kinds, optimised", "kinds", Build::OptFixedHeap),
     ours("structs, optimised", "structs", Build::OptFixedHeap),
     ours("functions, optimised", "functions", Build::OptFixedHeap),
     ours("generics, optimised", "generics", Build::OptFixedHeap),
     ours("scopes, optimised", "scopes", Build::OptFixedHeap),
-    real("gojq", &GOJQ),
-    real("shfmt", &SHFMT),
 ];
 
 const fn ours(name: &'static str, folder: &'static str, build: Build) -> Program {
@@ -128,7 +131,7 @@ const fn real(name: &'static str, source: &'static Real) -> Program {
         name,
         source: Origin::Module(source),
         frames: 2,
-        stops: 6,
+        stops: 5,
     }
 }
 
@@ -143,6 +146,8 @@ pub struct Stop {
     pub line: u32,
     /// What is evaluated there, besides the variables.
     pub expressions: Vec<String>,
+    /// What is assigned to, and which value.
+    pub assignments: Vec<(String, String)>,
 }
 
 /// A program that is built, and what is done with it.
@@ -167,6 +172,17 @@ impl Program {
             },
             Origin::Module(real) => real.prepare(),
         }
+    }
+
+    /// The program with fewer stops, if it is one that takes long.
+    #[must_use]
+    pub fn in_short(&self) -> Program {
+        const FEW: usize = 2;
+        let stops = match self.source {
+            Origin::Ours(..) => self.stops,
+            Origin::Module(_) => FEW,
+        };
+        Program { stops, ..*self }
     }
 
     /// The name of its folder in what is compared.
@@ -205,6 +221,7 @@ impl Real {
                 file: built.source(file),
                 line: built.line(file, text)?,
                 expressions: Vec::new(),
+                assignments: Vec::new(),
             })
         });
         let stops = stops.collect::<Result<_>>()?;
@@ -217,16 +234,19 @@ impl Real {
 /// The stops that a source file marks.
 fn marked(file: &str, text: &str) -> Vec<Stop> {
     let mut stops = Vec::new();
-    let mut expressions = Vec::new();
+    let (mut expressions, mut assignments) = (Vec::new(), Vec::new());
     for (line, text) in (1..).zip(text.lines()) {
         if let Some((_, expression)) = text.split_once("// eval ") {
             expressions.push(expression.trim().to_owned());
+        } else if let Some((to, value)) = text.split_once("// set ").and_then(|(_, rest)| rest.split_once(" = ")) {
+            assignments.push((to.trim().to_owned(), value.trim().to_owned()));
         } else if let Some((_, name)) = text.split_once("// stop ") {
             stops.push(Stop {
                 name: name.trim().to_owned(),
                 file: file.to_owned(),
                 line,
                 expressions: std::mem::take(&mut expressions),
+                assignments: std::mem::take(&mut assignments),
             });
         }
     }
@@ -241,7 +261,7 @@ mod tests {
     fn a_stop_has_the_expressions_above_it() {
         let stops = marked(
             "f.go",
-            "a()\n// eval x + 1\n// eval y\nb() // stop first\n// eval z\nc() // stop second",
+            "a()\n// eval x + 1\n// eval y\nb() // stop first\n// eval z\n// set x = y == 1\nc() // stop second",
         );
         assert_eq!(stops.len(), 2);
         assert_eq!((stops[0].line, stops[0].expressions.len()), (4, 2));

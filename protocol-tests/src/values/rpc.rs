@@ -13,7 +13,6 @@ use crate::headless::Headless;
 use crate::rpc_client::RpcClient;
 use crate::stage::Stage;
 
-
 /// The limits: those of `dlv connect`, little, much.
 fn limits() -> [(&'static str, Value); 3] {
     let limits = |follow: bool, recurse: i64, string: i64, array: i64, fields: i64| json!({"FollowPointers": follow, "MaxVariableRecurse": recurse, "MaxStringLen": string, "MaxArrayValues": array, "MaxStructFields": fields});
@@ -110,6 +109,16 @@ impl Look<'_> {
                     self.keep("RPC Eval", &format!("{expression}, {limits}"), answer);
                 }
             }
+        }
+        let here = json!({"GoroutineID": -1, "Frame": 0});
+        for (to, value) in stop.into_iter().flat_map(|stop| &stop.assignments) {
+            let answer = self.ask("Set", &json!({"Scope": here, "Symbol": to, "Value": value}))?;
+            let after = self.ask("Eval", &json!({"Scope": here, "Expr": to, "Cfg": limits()[0].1}))?;
+            self.keep(
+                "RPC Set",
+                &format!("{to} = {value}"),
+                json!({"answer": answer, "after": after}),
+            );
         }
         if number == 1 {
             for (limits, configuration) in limits() {

@@ -6,8 +6,8 @@ use spelunk_dwarf::{DwarfReg, Kind, ProcAddr, Type};
 
 use super::FrameScope;
 use super::frame_memory::{Source, whole_register};
-use crate::expr::{Const, EvalError, Operand, What, fits, fitted, parse};
-use crate::value::{LoadConfig, Memory as _, is_direct_in_interface, is_made_up};
+use crate::expr::{Const, EvalError, Operand, What, fits_into, fitted, parse};
+use crate::value::{LoadConfig, Memory as _, is_direct_in_interface, is_made_up, type_in_error};
 
 /// Values up to this size are copied, in bytes.
 const MAX_COPY: u64 = 1 << 20;
@@ -43,7 +43,7 @@ impl FrameScope<'_> {
         let (ty, addr) = match (&target.ty, &target.what) {
             (Some(ty), What::Place(addr)) => (ty, *addr),
             (_, What::Unreadable(why)) => return Err(EvalError::Unreadable(why.clone())),
-            (_, What::Function { name, .. }) => return Err(EvalError::Refused(format!("can not assign to {name}"))),
+            (_, What::Function { .. }) => return Err(EvalError::Refused(format!("can not assign to {what}"))),
             _ => return Err(EvalError::Refused(format!("can not assign to \"{what}\""))),
         };
         let bytes = self.bytes_of(&target, &value, to)?;
@@ -74,12 +74,15 @@ impl FrameScope<'_> {
         };
         if value.is_nil() {
             if !can_be_nil(&ty.kind) {
-                return Err(EvalError::Refused(format!("mismatched types nil and {}", ty.name)));
+                return Err(EvalError::Refused(format!(
+                    "mismatched types nil and {}",
+                    type_in_error(ty)
+                )));
             }
             return Ok(vec![0; ty.size.min(MAX_COPY) as usize]);
         }
         match &value.ty {
-            None => fits(value, ty)?,
+            None => fits_into(value, ty, &type_in_error(ty))?,
             Some(from) if same_type(self, from, ty, 0) => {}
             Some(from) if matches!(ty.kind, Kind::Interface { empty: true }) => return self.boxed(value, from, ty),
             Some(from) => return Err(mismatch(from, ty)),
@@ -186,7 +189,11 @@ impl FrameScope<'_> {
 }
 
 fn mismatch(from: &Type, to: &Type) -> EvalError {
-    EvalError::Refused(format!("can not convert value of type {} to {}", from.name, to.name))
+    EvalError::Refused(format!(
+        "can not convert value of type {} to {}",
+        from.name,
+        type_in_error(to)
+    ))
 }
 
 fn can_be_nil(kind: &Kind) -> bool {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use spelunk_dwarf::{Kind, ProcAddr};
+use spelunk_dwarf::{Kind, ProcAddr, Type};
 
 use super::float::{float32, float64};
 use super::{
@@ -448,6 +448,14 @@ fn lists_by_line(elements: &[Value]) -> bool {
     let Some(first) = elements.first() else { return false };
     let (end, through) = behind_pointers(first);
     is_composite(end) || (matches!(end.ty.kind, Kind::String) && (through || elements.iter().any(is_long_string)))
+}
+
+/// A type as the error about a value that it does not take names it: Delve's words, in which a struct is called one.
+pub(crate) fn type_in_error(ty: &Type) -> String {
+    match ty.kind {
+        Kind::Struct { .. } => format!("struct {}", ty.name),
+        _ => ty.name.to_string(),
+    }
 }
 
 /// Cuts the package paths in a type's name to the package's name: `[]example.org/a/b.T` becomes `[]b.T`. Names with anonymous types in them stay whole.
