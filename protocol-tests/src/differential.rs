@@ -23,7 +23,7 @@ pub enum Protocol {
     Values,
 }
 
-/// One entry of `explained-differences.toml`.
+/// One entry of `explained-differences.toml` or `explained-values.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Explained {
@@ -63,12 +63,17 @@ pub struct Difference {
 
 /// The differences that are known in what a protocol says.
 pub fn explained(protocol: Protocol) -> Result<Vec<Explained>> {
-    let path = paths::crate_dir().join("explained-differences.toml");
+    let values = protocol == Protocol::Values;
+    let path = paths::crate_dir().join(if values {
+        "explained-values.toml"
+    } else {
+        "explained-differences.toml"
+    });
     let text = std::fs::read_to_string(&path).attempt(format_args!("reading {}", path.display()))?;
     let mut all = toml::from_str::<ExplainedFile>(&text)
         .attempt(format_args!("reading {}", path.display()))?
         .difference;
-    all.retain(|one| one.protocol == protocol);
+    all.retain(|one| values || one.protocol == protocol);
     Ok(all)
 }
 

@@ -34,3 +34,4 @@ pub mod trace;
 pub mod trace_text;
 pub mod transcripts;
 pub mod values;
+pub mod web_socket;

@@ -2,6 +2,7 @@
 
 mod attaching;
 mod breakpoints;
+mod disassembling;
 mod ending;
 mod failing;
 mod goroutines;
@@ -28,6 +29,7 @@ fn dap() -> Vec<Scenario> {
         launching::SCENARIOS,
         breakpoints::SCENARIOS,
         stepping::SCENARIOS,
+        disassembling::SCENARIOS,
         failing::SCENARIOS,
         goroutines::SCENARIOS,
         values::SCENARIOS,

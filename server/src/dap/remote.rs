@@ -19,7 +19,7 @@ use super::session::{Phase, Session};
 use super::target::Target;
 use crate::debugger::{
     self, BreakpointState, ClientPaths, DebugError, EndWith, ExceptionFilters, FunctionBreakpoint,
-    InstructionBreakpoint, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
+    InstructionBreakpoint, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop, Surroundings,
 };
 use crate::host::{self, Again, Host, HostError, Status, Walk};
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
@@ -123,6 +123,7 @@ impl Target for Shared {
         fn set_variable(&self, frame: FrameRef, what: &str, to: &str) -> Result<(), DebugError>;
         fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError>;
         fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError>;
+        fn disassemble_around(&self, addr: ProcAddr, offset: i64, count: usize) -> Result<Surroundings, DebugError>;
         fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError>;
         fn probe_accounts(&self) -> Result<Vec<ProbeAccount>, DebugError>;
         fn guess_paths(&self, client: &ClientPaths) -> Result<Vec<(String, String)>, DebugError>;

@@ -8,6 +8,7 @@ use spelunk_dwarf::ProcAddr;
 use crate::debugger::{
     BreakpointState, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters, FunctionBreakpoint,
     InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session, SourceBreakpoint, StepKind, Stop,
+    Surroundings,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
@@ -78,6 +79,8 @@ pub(crate) trait Target {
     fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError>;
     /// As [`Session::write_memory`].
     fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError>;
+    /// As [`Session::disassemble_around`].
+    fn disassemble_around(&self, addr: ProcAddr, offset: i64, count: usize) -> Result<Surroundings, DebugError>;
     /// As [`Session::limit_probes`].
     fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError>;
     /// As [`Session::probe_accounts`].
@@ -202,6 +205,10 @@ impl Target for Session {
 
     fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
         Session::write_memory(self, addr, bytes)
+    }
+
+    fn disassemble_around(&self, addr: ProcAddr, offset: i64, count: usize) -> Result<Surroundings, DebugError> {
+        Session::disassemble_around(self, addr, offset, count)
     }
 
     fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError> {

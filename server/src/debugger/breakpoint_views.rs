@@ -1,7 +1,5 @@
 //! Breakpoints as clients look at them.
 
-use std::sync::PoisonError;
-
 use spelunk_dwarf::FileAddr;
 
 use super::BreakpointId;
@@ -134,11 +132,7 @@ impl Control {
             enabled: logical.enabled && logical.switched_off.is_none(),
             hits: Tally {
                 total: self.hits_of(logical),
-                by_goroutine: logical
-                    .by_goroutine
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone(),
+                by_goroutine: self.hits_of_goroutines(logical),
             },
         }
     }

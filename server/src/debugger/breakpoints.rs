@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use spelunk_bpf::{CounterId, Link, SiteId};
+use spelunk_bpf::{CounterId, Goroutines, Link, SiteId};
 use spelunk_dwarf::{Binary, FileAddr, Function, LoadBias};
 
 use super::function_location::find_function;
@@ -281,6 +281,8 @@ pub(super) struct Logical {
     pub(super) enabled: bool,
     /// How often each goroutine has hit it.
     pub(super) by_goroutine: GoroutineHits,
+    /// Whether the probes that carry it, or did so last, count the hits of each goroutine in the kernel's table; `by_goroutine` has what was counted elsewhere.
+    pub(super) told_apart: bool,
     /// What it is called by where it lies, of one that was made by itself.
     pub(super) shown: Shown,
 }
@@ -303,11 +305,23 @@ impl Logical {
 
     /// Whether the kernel can spare the program stops: where it logs, and where it does not act at each passing.
     pub(super) fn gains_by_probes(&self) -> bool {
-        if self.origin == Origin::Single && self.parsed.hit_condition.is_some() {
-            // The kernel does not tell which goroutines the hits are of that it lets pass, and the client asks for that.
+        if self.is_traced() && self.parsed.hit_condition.is_some() {
+            // A pass is told with its number among all hits, and a record does not have it.
             return false;
         }
         self.is_traced() || !self.stops() || self.parsed.condition.is_some() || self.parsed.hit_condition.is_some()
+    }
+
+    /// What the kernel counts of each goroutine. Clients of Delve's JSON-RPC ask for the hits of each; those that all stop the program are counted then.
+    pub(super) fn goroutines_told(&self) -> Goroutines {
+        match (
+            self.origin == Origin::Single && self.parsed.hit_condition.is_some(),
+            self.extra.hits_per_goroutine,
+        ) {
+            (false, _) => Goroutines::Together,
+            (true, false) => Goroutines::Told,
+            (true, true) => Goroutines::Apart,
+        }
     }
 
     /// What a client is told of it.

@@ -63,7 +63,9 @@ impl Control {
             if let Carrier::Probes(planted) = std::mem::replace(&mut logical.carrier, Carrier::Nothing) {
                 self.uproot(planted);
             }
-            // The kernel's table goes with the probes.
+            // The kernel's tables go with the probes.
+            let of_goroutines = self.hits_of_goroutines(&logical);
+            *logical.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner) = of_goroutines;
             logical.hits = Hits::Here(self.hits_of(&logical));
             self.breakpoints.put_back(logical);
         }

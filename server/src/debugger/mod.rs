@@ -54,7 +54,7 @@ mod temporary;
 mod tests;
 
 pub(crate) use accounts::{ProbeAccount, ProbeState};
-pub(crate) use disassembly::{Assembly, CodeRange};
+pub(crate) use disassembly::{Assembly, CodeRange, Surroundings};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use locating::LocationQuery;
 pub(crate) use machine_list::RegisterText;

@@ -75,6 +75,7 @@ impl Control {
                 enabled: one.enabled,
                 recorded: None,
                 by_goroutine: GoroutineHits::default(),
+                told_apart: false,
                 shown: Shown::default(),
             };
             let done = if logical.enabled {

@@ -50,7 +50,7 @@ impl Session {
                 Output::Inherit
             },
             inherit_stdin: spec.inherit_stdin,
-            foreground: true,
+            own_group: true,
             terminal: spec.terminal.clone(),
             redirect: spec.redirect.clone(),
             disable_aslr: spec.disable_aslr,

@@ -1,8 +1,10 @@
 //! Breakpoints into the program, and out of it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
+use spelunk_bpf::{CounterId, Goroutines};
 use spelunk_dwarf::{FileAddr, ProcAddr};
 
 use super::breakpoints::{
@@ -92,6 +94,7 @@ impl Control {
             enabled: true,
             recorded: None,
             by_goroutine: GoroutineHits::default(),
+            told_apart: false,
             shown: Shown::default(),
         };
         match self.arm(&mut logical) {
@@ -217,6 +220,8 @@ impl Control {
             Hits::Here(hits) => self.probes.add_counter(hits).map_err(NoProbes::Unavailable)?,
         };
         logical.hits = Hits::InKernel(counter);
+        self.hand_goroutines_over(logical, counter)
+            .map_err(NoProbes::Unavailable)?;
         // Who stands at the breakpoint has come to it already. Behind it, on a cheaper instruction, the probe would stop that thread once more.
         let standing = self.places_of_threads();
         // Clients of Delve's JSON-RPC are told where exactly a thread stands.
@@ -230,7 +235,21 @@ impl Control {
         if logical.stops_by_probes() {
             self.know_probes_at(&planted.addresses);
         }
+        logical.told_apart = logical.goroutines_told() != Goroutines::Together;
         logical.carrier = Carrier::Probes(planted);
+        Ok(())
+    }
+
+    /// Has the kernel go on from what was counted of each goroutine here, where it compares that.
+    fn hand_goroutines_over(&mut self, logical: &Logical, counter: CounterId) -> Result<(), String> {
+        if logical.goroutines_told() != Goroutines::Apart {
+            return Ok(());
+        }
+        let mut here = logical.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = |(goroutine, count): (&i64, &u64)| (goroutine.cast_unsigned(), *count);
+        let hits = here.iter().map(counted).collect();
+        self.probes.hand_over(counter, self.pid.cast_unsigned(), &hits)?;
+        here.clear();
         Ok(())
     }
 
@@ -266,6 +285,18 @@ impl Control {
             Hits::Here(hits) => hits,
             Hits::InKernel(counter) => self.probes.hits(counter),
         }
+    }
+
+    /// How often each goroutine has passed it.
+    pub(super) fn hits_of_goroutines(&self, logical: &Logical) -> BTreeMap<i64, u64> {
+        let here = logical.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hits = here.clone();
+        if let Hits::InKernel(counter) = logical.hits {
+            for (goroutine, count) in self.probes.goroutine_hits(counter) {
+                *hits.entry(goroutine.cast_signed()).or_default() += count;
+            }
+        }
+        hits
     }
 
     /// Whether a breakpoint will act again.

@@ -61,6 +61,7 @@ impl Control {
             enabled: true,
             recorded: None,
             by_goroutine: GoroutineHits::default(),
+            told_apart: false,
             shown: Shown::default(),
         };
         if let Some(expression) = logical.placed.as_ref().and_then(|placed| placed.expression.as_ref())

@@ -9,7 +9,8 @@ use spelunk_dwarf::ProcAddr;
 
 use crate::{
     dap::{
-        errors::{NO_DATA_BREAKPOINTS_NOW, UNABLE_TO_SET_BREAKPOINTS},
+        debuggee::State,
+        errors::{NO_DATA_BREAKPOINT_INFO, NO_DATA_BREAKPOINTS_NOW, UNABLE_TO_SET_BREAKPOINTS},
         message::Request,
         session::Session,
         substitute_path::SubstitutePath,
@@ -236,6 +237,14 @@ impl Session {
     pub(super) fn refuse_data_breakpoint(&mut self, request: &Request) {
         self.out
             .refuse(request, NO_DATA_BREAKPOINTS_NOW, NO_DATA_BREAKPOINTS_NOW.summary);
+    }
+
+    /// Refuses `dataBreakpointInfo`, which is not announced.
+    pub(super) fn refuse_data_breakpoint_info(&mut self, request: &Request, state: State) {
+        let why = self
+            .obituary(state)
+            .unwrap_or_else(|| "watching a variable is not available in this version of spelunk".to_owned());
+        self.out.refuse(request, NO_DATA_BREAKPOINT_INFO, &why);
     }
 
     /// Sets breakpoints in the program, if there still is one.

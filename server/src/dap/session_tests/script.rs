@@ -12,7 +12,7 @@ use crate::{
     debugger::{
         BreakpointId, BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters,
         FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, ProbeState, SourceBreakpoint,
-        StepKind, Stop, StopReason,
+        StepKind, Stop, StopReason, Surroundings,
     },
     inspect::{Frame, FrameRef, Goroutine, GoroutineStatus, Location, Registers, ScopedValue, Stack, Tid, Whose},
     value::{Content, LoadConfig, Value as GoValue},
@@ -230,6 +230,11 @@ impl Target for ScriptedTarget {
     fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
         self.0.note(format!("write {bytes:?} at {addr}"));
         Ok(())
+    }
+
+    fn disassemble_around(&self, addr: ProcAddr, offset: i64, count: usize) -> Result<Surroundings, DebugError> {
+        self.0.note(format!("disassemble {count} from {offset} at {addr}"));
+        Ok(Surroundings::default())
     }
 
     fn source_files(&self) -> Result<Vec<String>, DebugError> {
