@@ -23,6 +23,8 @@ pub(crate) struct Style {
     pub(crate) shorten_types: bool,
     /// Strings stand as they are, without quotes.
     pub(crate) raw_strings: bool,
+    /// Integers stand in hexadecimal; lengths and capacities do not.
+    pub(crate) hexadecimal: bool,
 }
 
 /// What of the style changes on the way down.
@@ -117,6 +119,11 @@ impl Printer<'_> {
             Content::NotLoaded if value.addr.0 == 0 => self.push("nil"),
             Content::NotLoaded => self.put(format_args!("(not loaded {})", value.addr)),
             Content::Bool(b) => self.put(format_args!("{b}")),
+            Content::Int(n) if at.style.hexadecimal => {
+                let sign = if *n < 0 { "-" } else { "" };
+                self.integer(value, format_args!("{sign}{:#x}", n.unsigned_abs()));
+            }
+            Content::Uint(n) if at.style.hexadecimal => self.integer(value, format_args!("{n:#x}")),
             Content::Int(n) => self.integer(value, format_args!("{n}")),
             Content::Uint(n) => self.integer(value, format_args!("{n}")),
             Content::Float32(x) => self.push(&float32(*x)),

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     dap::{
-        bench::Look,
+        bench::{Look, ValueFormat},
         container::{Container, Parts, Variable},
         errors::{Refusal, UNABLE_TO_LOOKUP_TO_SET, UNABLE_TO_LOOKUP_VARIABLE, UNABLE_TO_SET_VARIABLE},
         message::Request,
@@ -23,6 +23,7 @@ struct Arguments {
     filter: String,
     start: i64,
     count: i64,
+    format: ValueFormat,
 }
 
 #[derive(Deserialize, Default)]
@@ -71,6 +72,7 @@ impl Session {
 }
 
 fn variables(at: &mut Look<'_>, arguments: &Arguments) -> Result<Vec<Variable>, String> {
+    at.format = arguments.format;
     let reference = arguments.variables_reference;
     let mut container = at
         .containers
