@@ -170,6 +170,7 @@ impl Settings {
             newlines: false,
             shorten_types: true,
             raw_strings: self.show_raw_strings,
+            hexadecimal: false,
         }
     }
 

@@ -353,6 +353,7 @@ pub(super) fn goroutine(id: i64) -> Goroutine {
 
 pub(super) fn frame(function: &str) -> Frame {
     Frame {
+        enclosing: None,
         pc: ProcAddr(0x1000),
         lookup_pc: FileAddr(0x1000),
         location: location(function),
@@ -398,11 +399,14 @@ fn uint(number: u64) -> GoValue {
 
 /// A portion of a list of five tens.
 fn numbers(portion: Range<u64>) -> GoValue {
+    const LEN: u64 = 5;
     let content = Content::Slice {
         base: 0x4000,
-        len: 5,
+        len: LEN as i64,
         cap: 8,
-        elements: portion.map(|index| int(10 * index as i64)).collect(),
+        elements: (portion.start..portion.end.min(LEN))
+            .map(|index| int(10 * index as i64))
+            .collect(),
     };
     value("[]int", Kind::Slice { elem: TypeId::UNKNOWN }, 24, content)
 }
