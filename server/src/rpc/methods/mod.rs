@@ -15,6 +15,7 @@ mod scope;
 mod service;
 mod session;
 mod stack;
+mod targets;
 mod threads;
 mod variables;
 
@@ -113,6 +114,7 @@ impl Methods {
         breakpoints::register(&mut methods);
         threads::register(&mut methods);
         execution::register(&mut methods);
+        targets::register(&mut methods);
         goroutines::register(&mut methods);
         variables::register(&mut methods);
         stack::register(&mut methods);
