@@ -162,6 +162,10 @@ pub enum Absence {
     /// It has no description of a place.
     #[error("no location attribute Location")]
     NoAttribute,
+    /// What is described as the whole is a register that is too small for it: one component, of which nobody says which (see
+    /// [`crate::Variable::is_taken_apart`]).
+    #[error("optimized out but for a part of it")]
+    PartInRegister,
 }
 
 impl LocationError {

@@ -29,3 +29,4 @@ mod trace_stops;
 mod trace_verbosity;
 mod transcripts;
 mod unprivileged;
+mod values;
