@@ -18,6 +18,7 @@ mod hostile;
 mod peer_rpc;
 mod probe_accounting;
 mod queues;
+mod separate_debug_info;
 mod stress;
 mod stress_probes;
 mod trace_basic;
