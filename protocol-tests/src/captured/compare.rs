@@ -160,7 +160,8 @@ fn is_same(captured: &str, stopped: &str) -> bool {
 }
 
 fn without_addresses(text: &str) -> String {
-    let address = regex::Regex::new("0x[0-9a-f]{5,}").expect("a pattern");
+    // Integers may be addresses of the heap, too.
+    let address = regex::Regex::new(r"0x[0-9a-f]{5,}|\b8246\d{8}\b").expect("a pattern");
     address.replace_all(text, "0xADDRESS").into_owned()
 }
 
@@ -173,7 +174,10 @@ fn in_any_order(text: &str) -> Vec<&str> {
 
 /// Ways to say that something was not read, by how they begin, and the reason without what is particular.
 const NOT_READ: &[(&str, &str)] = &[
-    ("entries of maps are not captured", "entries of maps"),
+    (
+        "entries of maps are not captured",
+        "entries of a map of which nothing is captured",
+    ),
     ("was not captured", "memory beyond what is followed"),
     ("no room in the record", "no room in the record"),
     ("no memory at", "a page that nobody had touched"),
@@ -192,6 +196,9 @@ fn is_unread(text: &str) -> bool {
 fn not_read(captured: &str, stopped: &str) -> Option<String> {
     if is_unread(captured) && is_unread(stopped) {
         return Some("not there at a stop either".to_owned());
+    }
+    if captured.starts_with("{eval err: ") {
+        return Some("an expression that probes do not follow".to_owned());
     }
     let (at, why) = NOT_READ
         .iter()

@@ -17,6 +17,8 @@ pub(super) const MAX_EXTENT: u64 = 8 << 10;
 pub(super) const MAX_EDGES: usize = 64;
 /// The most layouts one set of probes makes; types beyond are not followed.
 pub(super) const MAX_LAYOUTS: usize = 20_000;
+/// What a value may take in a record is no longer added up beyond this: no record has as much.
+const MAX_BYTES: u32 = 1 << 20;
 /// `time.Location` begins with its name (Go's time/zoneinfo.go).
 const LOCATION_HEAD: u32 = 16;
 /// The levels that a runtime type's entry tells apart.
@@ -264,7 +266,11 @@ impl<'a> Layouts<'a> {
     pub(super) fn push(leads: &mut Vec<Lead>, at: u32, kind: EdgeKind, size: u32, behind: u32, count: u32) {
         if leads.len() < MAX_EDGES && size != 0 {
             let bytes = spelunk_bpf::CHUNK_HEADER_SIZE as u32
-                + size.saturating_add(behind).saturating_mul(count).next_multiple_of(8);
+                + size
+                    .saturating_add(behind)
+                    .saturating_mul(count)
+                    .min(MAX_BYTES)
+                    .next_multiple_of(8);
             leads.push(Lead {
                 edge: Edge { at, kind },
                 bytes,

@@ -57,7 +57,7 @@ impl Layouts<'_> {
         // The kernel's program sorts lengths by powers of two, and wants the room of the next one.
         let bytes = u32::try_from(behind)
             .unwrap_or(u32::MAX)
-            .saturating_add(groups.saturating_mul(group_size).checked_next_power_of_two()?);
+            .saturating_add(groups.checked_mul(group_size)?.checked_next_power_of_two()?);
         let group = |target: Option<LayoutId>, count_at: u64, count: Count, max_elems: u32| -> Option<EdgeKind> {
             Some(EdgeKind::Counted {
                 target,

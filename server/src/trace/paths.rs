@@ -94,12 +94,28 @@ impl Building<'_, '_, '_> {
                 _ => Err(EvalError::Call),
             },
             _ if Self::is_in_each_record(expr) || self.is_constant(expr)? => Ok(()),
-            _ => {
-                let path = self.path(expr)?;
-                let size = self.builder.layouts().extent(path.ty, 0);
-                let leads = self.builder.layouts().leads(path.ty, 0);
-                self.capture_path(&path, size, &leads)
+            _ => match self.path(expr) {
+                Ok(path) => {
+                    let size = self.builder.layouts().extent(path.ty, 0);
+                    let leads = self.builder.layouts().leads(path.ty, 0);
+                    self.capture_path(&path, size, &leads)
+                }
+                Err(error @ (EvalError::MapIndex(..) | EvalError::NeedsStop(_))) => self.capture_around(expr, error),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    /// What no path leads to, such as an entry of a map, is looked for by the evaluator in the value that it is part of, as far as that is captured; `error` is the answer where
+    /// it is part of none.
+    fn capture_around(&mut self, expr: &Expr, error: EvalError) -> Result<(), EvalError> {
+        match expr {
+            Expr::Field(base, _) | Expr::Dereference(base) => self.capture(base),
+            Expr::Index(base, indices) => {
+                self.capture(base)?;
+                indices.iter().try_for_each(|index| self.capture(index))
             }
+            _ => Err(error),
         }
     }
 
