@@ -154,4 +154,15 @@ impl Control {
         };
         self.on_exit(status);
     }
+
+    /// Ends the target, and keeps what is known of it: what the binary says, and the breakpoints.
+    pub(super) fn kill(&mut self) {
+        let has_exited = self.phase == Phase::Exited;
+        self.end(EndWith::Kill);
+        self.ended = false;
+        if !has_exited {
+            // The signal was ours: it says nothing about the program, and Delve tells clients a status of 0 then.
+            self.exited_with = Some(0);
+        }
+    }
 }

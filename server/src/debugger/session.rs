@@ -440,6 +440,11 @@ impl Session {
         self.call(move |control| control.guess_paths(&client))
     }
 
+    /// Ends a target that was launched. What its binary says and its breakpoints are still to be had, as after its end by itself.
+    pub(crate) fn kill(&self) -> Result<(), DebugError> {
+        self.call(Control::kill)
+    }
+
     /// Ends the session. All events of the target have been sent when this returns. A launched target cannot be left behind: it ends with its debugger.
     pub(crate) fn end(&self, how: EndWith) {
         // An error means that the thread is gone, and with it the target.

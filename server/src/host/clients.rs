@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::debugger::{Event, EventReceiver, SavedBreakpoints, Session, event_queue};
+use crate::debugger::{Event, EventReceiver, Session, event_queue};
 
 use super::passings::Passings;
 use super::recipe::{Origin, Recipe};
@@ -29,7 +29,6 @@ impl Host {
                 selected: None,
                 thread: None,
                 just_attached: false,
-                saved: SavedBreakpoints::default(),
                 leases: 0,
                 commands: 0,
                 passings: Passings::default(),

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::debugger::{DebugError, Event, EventSender, SavedBreakpoints, Session, Stop};
+use crate::debugger::{DebugError, Event, EventSender, Session, Stop};
 use crate::inspect::{Tid, Whose};
 
 pub(crate) use movements::{Movement, Movements};
@@ -137,8 +137,6 @@ struct Inner {
     thread: Option<Tid>,
     /// It was stopped by being attached to, and has not been moved since.
     just_attached: bool,
-    /// The breakpoints of the last target that was restarted.
-    saved: SavedBreakpoints,
     /// How many look at it.
     leases: usize,
     /// How many commands have not been answered.

@@ -47,18 +47,14 @@ impl Host {
         };
         self.tell_all();
         let mut saved = SavedBreakpoints::default();
-        if let Some(old) = old {
-            let exported = move || {
-                let saved = old.export_breakpoints();
-                old.end(EndWith::Kill);
-                saved
-            };
-            saved = match blocking(exported).await? {
-                Ok(saved) => saved,
-                // It has ended before, and what was to take its place could not be made.
-                Err(_) => self.lock().saved.clone(),
-            };
-            self.lock().saved.clone_from(&saved);
+        if let Some(old) = old.clone() {
+            // Nothing may take its place: then it is what clients ask about.
+            let exported = blocking(move || old.kill().and_then(|()| old.export_breakpoints())).await?;
+            saved = exported.unwrap_or_else(|error| {
+                // Its thread has panicked, and let its target go by that. A new one is all the more wanted.
+                tracing::error!("the breakpoints of the target before this one are lost: {error}");
+                SavedBreakpoints::default()
+            });
         }
         if let Some((args, redirect)) = again.reset {
             spec.args = args;
@@ -78,6 +74,10 @@ impl Host {
         }
         fit.map_err(|error| HostError::Failed(format!("could not launch process: {error}")))?;
         self.begin(false).await?;
+        if let Some(old) = old {
+            // Its thread is waited for where that may take its time.
+            blocking(move || old.end(EndWith::Kill)).await?;
+        }
         let session = self.session()?;
         let discarded = blocking(move || session.restore_breakpoints(saved)).await??;
         let stop = self.lock().stop.clone();
