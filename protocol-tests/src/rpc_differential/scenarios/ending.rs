@@ -9,7 +9,10 @@ use crate::transcripts::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("rpc ending: every call after the end", after_the_end),
-    scenario("rpc ending: every call after a restart that failed", after_a_failed_restart),
+    scenario(
+        "rpc ending: every call after a restart that failed",
+        after_a_failed_restart,
+    ),
     scenario("rpc ending: exit statuses", statuses),
     scenario("rpc ending: restarts", restarts),
     scenario("rpc ending: restart after the end", restart_after_the_end),
