@@ -4,6 +4,7 @@ mod arguments;
 mod breakpoints;
 mod codec;
 mod ending;
+mod following;
 mod inspecting;
 mod locations;
 mod moving;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Scenario> {
         inspecting::SCENARIOS,
         arguments::SCENARIOS,
         running::SCENARIOS,
+        following::SCENARIOS,
         ending::SCENARIOS,
     ]
     .concat()

@@ -19,6 +19,8 @@ pub fn of(protocol: Protocol) -> Vec<Scenario> {
         Protocol::Dap => dap(),
         Protocol::Rpc => crate::rpc_differential::all(),
         Protocol::Terminal => crate::terminal::all(),
+        // These are no sessions that are played.
+        Protocol::Values => Vec::new(),
     }
 }
 

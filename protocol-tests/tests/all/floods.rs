@@ -123,7 +123,6 @@ fn a_web_socket_that_waits_with_many_calls_does_not_make_the_server_grow() -> Re
     ] {
         let mut deaf = WebSocket::open(&server.address, "")?.expect("a WebSocket");
         let (taken, most) = flood(&mut deaf, &frame(&message), &|| memory(&server))?;
-        assert!(taken < ENOUGH, "{what}: all was taken");
         assert!(
             most < before + GROWTH,
             "{what}: {taken} bytes were taken, and memory went from {before} to {most}"

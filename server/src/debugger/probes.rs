@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use spelunk_bpf::{CounterId, Flags, HitCount, HitCounts, HitTest, LimiterId, RateLimit, RecordView, SiteId, Watch};
-use spelunk_dwarf::{Binary, FileAddr, Function, ProcAddr};
+use spelunk_dwarf::{Binary, FileAddr, Function};
 
 use super::accounts::{Accounts, ProbeAccount, ProbeState};
 use super::breakpoints::{Hits, Logical, Planted};
@@ -16,7 +16,7 @@ use super::hit_condition::HitCondition;
 use super::hits::Decided;
 use super::passes::{Backlog, Collection, PassOwner};
 use super::probe_stops::{Cause, ProbeStop};
-use super::request::BreakpointView;
+use super::request::{BreakpointAddress, BreakpointView};
 use super::{BreakpointId, Event, EventSender};
 use crate::trace::{
     Consumer, Engine, Installed, LogPlanner, LogSite, Place, Reader, SitePlan, StopPlanner, Terms, Unfit,
@@ -224,7 +224,7 @@ impl Probes {
                     runtime,
                     layouts,
                 };
-                let plan = |(addr, (in_process, _)): (&FileAddr, &(ProcAddr, String))| {
+                let plan = |(addr, BreakpointAddress { addr: in_process, .. }): (&FileAddr, &BreakpointAddress)| {
                     let function = function_at(*addr)?;
                     let collection = Collection::of(&binary, function, (*addr, *in_process), line, logical)?;
                     let site = planner.plan(id, function, *addr, line, &collection.template, terms)?;

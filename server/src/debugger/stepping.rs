@@ -74,7 +74,7 @@ impl Control {
     /// Moves the stopped target on by a step.
     pub(super) fn start_step(&mut self, whose: Whose, kind: StepKind) -> Result<(), DebugError> {
         self.require_stopped()?;
-        if self.step.is_some() {
+        if self.is_any_stepping() {
             return Err(DebugError::Failed(NEXT_WHILE_NEXTING.to_owned()));
         }
         let from = self.step_from(whose)?;

@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::debugger::{DebugError, Event, EventSender, Session, Stop};
+use crate::debugger::{DebugError, Event, EventSender, SavedBreakpoints, Session, Stop};
 use crate::inspect::{Tid, Whose};
 
 pub(crate) use movements::{Movement, Movements};
@@ -85,6 +85,21 @@ pub(crate) struct Rest {
     pub(crate) thread: Option<Tid>,
 }
 
+impl Rest {
+    /// The same for each target, in the order in which they came: its session is about that one.
+    pub(crate) fn targets(&self) -> Result<Vec<Rest>, HostError> {
+        let processes = self.session.processes()?;
+        if processes.len() == 1 {
+            return Ok(vec![self.clone()]);
+        }
+        let of = |pid: i32| Rest {
+            session: Arc::new(self.session.of_process(pid)),
+            ..self.clone()
+        };
+        Ok(processes.into_iter().map(of).collect())
+    }
+}
+
 /// Keeps the target from being moved by one client while another looks at it.
 struct Lease {
     host: Arc<Host>,
@@ -137,6 +152,8 @@ struct Inner {
     thread: Option<Tid>,
     /// It was stopped by being attached to, and has not been moved since.
     just_attached: bool,
+    /// The breakpoints of the last target that was restarted.
+    saved: SavedBreakpoints,
     /// How many look at it.
     leases: usize,
     /// How many commands have not been answered.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use crate::debugger::{BreakpointView, EndWith, SavedBreakpoints, check_launch};
+use crate::debugger::{BreakpointView, SavedBreakpoints, check_launch};
 
 use super::recipe::Origin;
 use super::run::blocking;
@@ -47,19 +47,25 @@ impl Host {
         };
         self.tell_all();
         let mut saved = SavedBreakpoints::default();
-        if let Some(old) = old.clone() {
-            // Nothing may take its place: then it is what clients ask about.
-            let exported = blocking(move || old.kill().and_then(|()| old.export_breakpoints())).await?;
-            saved = exported.unwrap_or_else(|error| {
-                // Its thread has panicked, and let its target go by that. A new one is all the more wanted.
-                tracing::error!("the breakpoints of the target before this one are lost: {error}");
-                SavedBreakpoints::default()
-            });
+        if let Some(old) = old {
+            let exported = move || {
+                let saved = old.export_breakpoints();
+                // If nothing comes in its place, it is still asked for what it had.
+                old.kill();
+                saved
+            };
+            saved = match blocking(exported).await? {
+                Ok(saved) => saved,
+                // It has ended before, and what was to take its place could not be made.
+                Err(_) => self.lock().saved.clone(),
+            };
+            self.lock().saved.clone_from(&saved);
         }
         if let Some((args, redirect)) = again.reset {
             spec.args = args;
             spec.redirect = redirect;
         }
+        spec.debug_directories = self.debug_directories();
         if again.rebuild {
             let Some(build) = &build else {
                 return Err(HostError::Failed("cannot rebuild a binary".to_owned()));
@@ -74,10 +80,6 @@ impl Host {
         }
         fit.map_err(|error| HostError::Failed(format!("could not launch process: {error}")))?;
         self.begin(false).await?;
-        if let Some(old) = old {
-            // Its thread is waited for where that may take its time.
-            blocking(move || old.end(EndWith::Kill)).await?;
-        }
         let session = self.session()?;
         let discarded = blocking(move || session.restore_breakpoints(saved)).await??;
         let stop = self.lock().stop.clone();

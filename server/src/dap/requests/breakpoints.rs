@@ -357,7 +357,7 @@ fn answer(place: Place, states: &Result<Vec<BreakpointState>, String>, paths: &S
     });
     Breakpoint {
         // A breakpoint that has no place has nothing that a later event could be about.
-        id: (state.verified || source.is_some()).then_some(state.id.0),
+        id: (state.verified || state.is_pending || source.is_some()).then_some(state.id.0),
         verified: state.verified,
         message: state.message.clone(),
         source,

@@ -57,7 +57,7 @@ impl Session {
     }
 }
 
-/// Delve's capabilities, without that of watching variables, which is refused here.
+/// Delve's capabilities, without that of watching variables, which is refused here, and with that of numbers in hexadecimal, which it does not have.
 fn capabilities() -> Capabilities {
     let filter = |filter: &str, label: &str| ExceptionBreakpointsFilter {
         filter: filter.to_owned(),
@@ -84,6 +84,7 @@ fn capabilities() -> Capabilities {
         supports_write_memory_request: Some(true),
         supports_disassemble_request: Some(true),
         supports_clipboard_context: Some(true),
+        supports_value_formatting_options: Some(true),
         supports_stepping_granularity: Some(true),
         supports_instruction_breakpoints: Some(true),
         ..Capabilities::default()

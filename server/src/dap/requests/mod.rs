@@ -2,6 +2,7 @@
 
 mod attach;
 mod breakpoints;
+mod children;
 mod console;
 mod disassemble;
 mod disconnect;

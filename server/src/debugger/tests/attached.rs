@@ -3,22 +3,22 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use super::program::{Build, Debugged, build, is_breakpoint, line_of, plain};
+use super::program::{Build, Copy, Debugged, build, is_breakpoint, line_of, plain};
 use crate::debugger::{EndWith, SourceBreakpoint, StepKind, StopReason};
 
 /// A program that counts for itself, and ends when it is dropped.
-struct Running(Child);
+struct Running(Child, #[allow(dead_code, reason = "deleted when it is dropped")] Copy);
 
 impl Running {
     fn start(argument: &str) -> Option<Running> {
-        let program = build(Build::Debug)?;
-        let child = Command::new(program)
+        let program = Copy::of(&build(Build::Debug)?);
+        let child = Command::new(&program.0)
             .arg(argument)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        Some(Running(child))
+        Some(Running(child, program))
     }
 
     /// The next line that it writes.

@@ -5,6 +5,7 @@ mod breakpoints;
 mod conditions;
 mod ends;
 mod exceptions;
+mod family;
 mod interrupted;
 mod program;
 mod returns;

@@ -122,7 +122,7 @@ fn two_of_them_never_share_an_address_or_a_name() {
     let taken = error(create(&debugged, function("main.add"), called("b")));
     assert_eq!(
         taken,
-        format!("Breakpoint exists at {file}:{line} at {:x}", first.addresses[0].0.0)
+        format!("Breakpoint exists at {file}:{line} at {:x}", first.addresses[0].addr.0)
     );
     let taken = error(create(&debugged, function("main.loop"), called("a")));
     assert_eq!(taken, "breakpoint name already exists");
@@ -244,7 +244,7 @@ fn a_restart_keeps_what_still_has_a_place() {
             create(&debugged, function("main.add"), called("gone"))
                 .expect("it can be set")
                 .addresses[0]
-                .0,
+                .addr,
         ]),
         called("address"),
     );
@@ -261,7 +261,7 @@ fn a_restart_keeps_what_still_has_a_place() {
         .session
         .clear_breakpoint(named(&debugged, "gone").id)
         .expect("it is there");
-    let place = BreakpointPlace::Addresses(vec![gone.addresses[0].0]);
+    let place = BreakpointPlace::Addresses(vec![gone.addresses[0].addr]);
     let by_address = create(&debugged, place, called("address")).expect("it can be set");
     debugged.go();
     debugged.stopped();

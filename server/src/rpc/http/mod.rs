@@ -83,7 +83,10 @@ impl HttpServer {
         }
         subscriptions::register(&mut module);
         let pages = service.methods().pages.iter();
-        let waiting = pages.filter(|(_, page)| page.is_asynchronous).map(|(name, _)| *name).collect();
+        let waiting = pages
+            .filter(|(_, page)| page.is_asynchronous)
+            .map(|(name, _)| *name)
+            .collect();
         HttpServer {
             calls: module.into(),
             config: ServerConfig::builder()
@@ -108,9 +111,10 @@ impl HttpServer {
         let accounts = Arc::clone(&flow);
         let service = ServerBuilder::with_config(self.config.clone())
             .to_service_builder()
-            .set_rpc_middleware(RpcServiceBuilder::new().layer_fn(move |service| {
-                Paced::new(service, Arc::clone(&accounts), Arc::clone(&waiting))
-            }))
+            .set_rpc_middleware(
+                RpcServiceBuilder::new()
+                    .layer_fn(move |service| Paced::new(service, Arc::clone(&accounts), Arc::clone(&waiting))),
+            )
             .connection_id(self.connections.fetch_add(1, Ordering::Relaxed))
             .build(self.calls.clone(), stop_handle);
         // A WebSocket goes on when the connection is no longer HTTP.
