@@ -15,6 +15,7 @@ mod scope;
 mod service;
 mod session;
 mod stack;
+mod state;
 mod threads;
 mod variables;
 
