@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{RpcError, goroutines, threads, variables};
+use super::{RpcError, goroutines, targets, threads, variables};
 use crate::debugger::{Pass, StopReason};
 use crate::host::{Host, Origin, Rest};
 use crate::inspect::{Tid, Whose};
@@ -69,7 +69,7 @@ pub(super) fn state_of(
         thread.breakpoint_info = with_info.then(Box::<BreakpointInfo>::default);
     }
     let current = current_thread(host, rest, &threads).cloned().map(Box::new);
-    let threads = with_other_targets(rest, selected, threads, with_info)?;
+    let threads = targets::with_other_targets(rest, selected, threads, with_info)?;
     Ok(DebuggerState {
         pid: selected as isize,
         target_command_line: command_line(rest),
@@ -80,33 +80,6 @@ pub(super) fn state_of(
         stop_reason: reason(host, rest).to_owned(),
         ..DebuggerState::default()
     })
-}
-
-/// The threads of all targets: those of the selected one are known.
-fn with_other_targets(
-    rest: &Rest,
-    selected: i32,
-    threads: Vec<Thread>,
-    with_info: bool,
-) -> Result<Vec<Thread>, RpcError> {
-    let targets = rest.targets()?;
-    if targets.len() == 1 {
-        return Ok(threads);
-    }
-    let mut known = Some(threads);
-    let mut all = Vec::new();
-    for target in targets {
-        if target.session.pid() == selected
-            && let Some(threads) = known.take()
-        {
-            all.extend(threads);
-            continue;
-        }
-        let mut threads = threads::threads_of(&target)?;
-        super::breakpoints::mark_threads(&target, &mut threads, with_info)?;
-        all.extend(threads);
-    }
-    Ok(all)
 }
 
 /// What a client is told when a tracepoint was passed: what Delve would say if the target stood there.
