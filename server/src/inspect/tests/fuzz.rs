@@ -38,7 +38,9 @@ fn odd(noise: &Noise, some: &[TypeId]) -> Arc<Type> {
         ty: any(which + 2),
         offset: size(which),
         embedded: number(which + 3) & 1 == 1,
-        bits: (number(which + 4) & 3 == 0).then(|| (size(which + 5), size(which + 6))),
+        bits: number(which + 4)
+            .is_multiple_of(4)
+            .then(|| (size(which + 5), size(which + 6))),
     };
     let kind = match number(1) % 11 {
         0 => Kind::Array {
@@ -110,15 +112,16 @@ fn values_of_any_memory() {
     );
 }
 
+/// Variables of the program, which go with the words.
+const NAMES: [&str; 16] = [
+    "n", "u8", "c128", "s", "p", "ppp", "arr", "sl", "m", "m2", "ch", "iface", "closure", "nested", "list", "main",
+];
+
 #[test]
 fn expressions_on_any_memory() {
     let Some(binary) = build("values", Build::Optimized) else {
         return;
     };
-    // The names of the program's own variables go with them.
-    const NAMES: [&str; 16] = [
-        "n", "u8", "c128", "s", "p", "ppp", "arr", "sl", "m", "m2", "ch", "iface", "closure", "nested", "list", "main",
-    ];
     let expression = || {
         (text_of(&WORDS), text_of(&NAMES), text_of(&WORDS)).prop_map(|(a, b, c)| match a.len() % 3 {
             0 => a,
