@@ -11,7 +11,12 @@ use super::values_hostile::{Noise, frame, mixed, noise};
 use crate::expr::fuzz::WORDS;
 use crate::fuzz::{check, input::text_of};
 use crate::inspect::{FrameScope, GoroutineContext};
-use crate::value::{LoadConfig, Loader, Style};
+use crate::value::{Content, LoadConfig, Loader, Memory, ReadError, Style};
+
+/// Names of the fixture's variables.
+const NAMES: [&str; 16] = [
+    "n", "u8", "c128", "s", "p", "ppp", "arr", "sl", "m", "m2", "ch", "iface", "closure", "nested", "list", "main",
+];
 
 /// Limits that a client may ask for.
 fn limits() -> impl Strategy<Value = LoadConfig> {
@@ -38,7 +43,7 @@ fn odd(noise: &Noise, some: &[TypeId]) -> Arc<Type> {
         ty: any(which + 2),
         offset: size(which),
         embedded: number(which + 3) & 1 == 1,
-        bits: (number(which + 4) & 3 == 0).then(|| (size(which + 5), size(which + 6))),
+        bits: (number(which + 4) % 4 == 0).then(|| (size(which + 5), size(which + 6))),
     };
     let kind = match number(1) % 11 {
         0 => Kind::Array {
@@ -115,10 +120,6 @@ fn expressions_on_any_memory() {
     let Some(binary) = build("values", Build::Optimized) else {
         return;
     };
-    // The names of the program's own variables go with them.
-    const NAMES: [&str; 16] = [
-        "n", "u8", "c128", "s", "p", "ppp", "arr", "sl", "m", "m2", "ch", "iface", "closure", "nested", "list", "main",
-    ];
     let expression = || {
         (text_of(&WORDS), text_of(&NAMES), text_of(&WORDS)).prop_map(|(a, b, c)| match a.len() % 3 {
             0 => a,
@@ -142,4 +143,60 @@ fn expressions_on_any_memory() {
             let _ = scope.assign(&what, &to, &mut |_| Ok(()));
         },
     );
+}
+
+/// Slices without end, one behind the other, whose elements are nowhere.
+struct Claims;
+
+impl Memory for Claims {
+    fn read(&self, addr: ProcAddr, buf: &mut [u8]) -> Result<(), ReadError> {
+        for (at, byte) in (addr.0..).zip(buf) {
+            // Where the elements begin, how many there are, and how many there could be.
+            let words = [0xdead_0000_u64, 1 << 40, 1 << 40];
+            let offset = at.checked_sub(START).filter(|offset| *offset < 1 << 20);
+            let offset = offset.ok_or(ReadError::Fault(ProcAddr(at)))?;
+            *byte = words[(offset / 8 % 3) as usize].to_le_bytes()[(offset % 8) as usize];
+        }
+        Ok(())
+    }
+}
+
+/// Where they are.
+const START: u64 = 0xc000_0000_0000;
+
+/// Room was once made for as many elements as a list claims to have: thousands of lists in one value took gigabytes.
+#[test]
+fn lists_take_as_much_as_they_have_whatever_they_claim() {
+    let Some(binary) = build("values", Build::Debug) else {
+        return;
+    };
+    let elem = binary.type_named("[]int").expect("every program has it");
+    let list = Arc::new(Type {
+        id: TypeId::UNKNOWN,
+        name: "[30000][]int".into(),
+        size: 30_000 * 24,
+        kind: Kind::Array {
+            elem,
+            len: 30_000,
+            stride: 24,
+        },
+        runtime_type: None,
+        dict_index: None,
+    });
+    check(&Just(()), |()| {
+        let loader = Loader {
+            binary: &binary,
+            bias: LoadBias::default(),
+            memory: &Claims,
+            config: LoadConfig {
+                max_array_values: u32::MAX,
+                ..LoadConfig::DAP
+            },
+        };
+        let value = loader.load_typed("x", Arc::clone(&list), ProcAddr(START));
+        let Content::Array { elements, .. } = value.content else {
+            panic!("it is an array");
+        };
+        assert!(elements.len() > 1000, "only {} lists", elements.len());
+    });
 }
