@@ -53,7 +53,7 @@ values: toolchain ## values and expressions of a corpus of programs with dlv and
 	@$(CARGO) build --workspace
 	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk $(TARGET)/debug/values
 
-bench: toolchain ## spelunk, dlv --ebpf and dlv in one run: sessions, traced calls, an HTTP service under load with traces and conditions; the way from the ring to text
+bench: toolchain ## spelunk, dlv --ebpf and dlv in one run: sessions, values, traced calls, an HTTP service under load with traces and conditions; the way from the ring to text
 	@$(CARGO) build --release -p spelunk -p protocol-tests
 	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/release/spelunk SPELUNK_LOAD=$$(sh $(SCRIPTS)/ensure-load.sh $(TARGET) $(GO)) \
 		$(TARGET)/release/bench

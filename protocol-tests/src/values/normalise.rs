@@ -118,7 +118,8 @@ mod tests {
     #[test]
     fn entries_that_have_no_order_are_counted() {
         let mut normaliser = ValueNormaliser::new(Vec::new());
-        let shown = normaliser.answer(json!({"value": "map[int]int [1: 2, 3: 4, ]", "type": "map[int]int", "indexedVariables": 2}));
+        let shown = normaliser
+            .answer(json!({"value": "map[int]int [1: 2, 3: 4, ]", "type": "map[int]int", "indexedVariables": 2}));
         assert_eq!(shown["value"], "map[int]int [ENTRIES]");
         let single = json!({"value": "map[int]int [1: 2, ]", "type": "map[int]int", "indexedVariables": 1});
         assert_eq!(normaliser.answer(single.clone()), single);

@@ -17,6 +17,7 @@ mod scope;
 mod service;
 mod session;
 mod stack;
+mod targets;
 mod threads;
 mod variables;
 
@@ -118,6 +119,7 @@ impl Methods {
         breakpoints::register(&mut methods);
         threads::register(&mut methods);
         execution::register(&mut methods);
+        targets::register(&mut methods);
         goroutines::register(&mut methods);
         variables::register(&mut methods);
         stack::register(&mut methods);
