@@ -133,7 +133,9 @@ impl Build {
         Ok(if answer.status.success() {
             Ok(())
         } else {
-            Err(format!("{LAST_WITH_OLD_MAPS} is not here and cannot be downloaded: {why}"))
+            Err(format!(
+                "{LAST_WITH_OLD_MAPS} is not here and cannot be downloaded: {why}"
+            ))
         })
     }
 

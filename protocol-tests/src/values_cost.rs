@@ -157,7 +157,7 @@ fn enough(variables: &Value, arguments: usize) -> Result<()> {
 /// So would wrong answers.
 fn right(expression: &str, number: Option<usize>, answer: &Value) -> Result<()> {
     match number {
-        Some(number) if *answer != number.to_string() => {
+        Some(number) if answer.as_str().and_then(|text| text.parse().ok()) != Some(number) => {
             Err(Failure::new(format!("{expression} is {number}, not {answer}")))
         }
         _ => Ok(()),
