@@ -115,9 +115,7 @@ impl Control {
             let deadline = Instant::now() + LINGERING;
             let put = loop {
                 match inferior.insert_site(bias.to_proc(*addr)) {
-                    Err(error)
-                        if error.is_occupied() && self.closing.has_left(*addr) && Instant::now() < deadline =>
-                    {
+                    Err(error) if error.is_occupied() && self.closing.has_left(*addr) && Instant::now() < deadline => {
                         thread::sleep(Duration::from_millis(1));
                     }
                     put => break put,

@@ -156,7 +156,13 @@ pub(crate) enum ProcessError {
 impl ProcessError {
     /// Whether somebody else's int3 lies where one was to be put.
     pub(crate) fn is_occupied(&self) -> bool {
-        matches!(self, ProcessError::Site { why: SiteError::Occupied, .. })
+        matches!(
+            self,
+            ProcessError::Site {
+                why: SiteError::Occupied,
+                ..
+            }
+        )
     }
 }
 
