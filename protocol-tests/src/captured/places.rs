@@ -43,7 +43,7 @@ pub struct Place {
     pub expressions: Vec<String>,
 }
 
-/// All programs, unoptimised ones and, where `optimised`, the same optimised.
+/// All programs, unoptimised ones and, where `optimised`, the same optimised; those with maps also with the maps that Go had before 1.24, where a Go that has them can be had.
 pub fn programs(optimised: bool) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for (folder, go) in FOLDERS {
@@ -63,6 +63,14 @@ pub fn programs(optimised: bool) -> Result<Vec<Program>> {
                 go,
                 build: Build::FixedHeap,
             });
+            if name == "maps" && Build::OldMaps.has_toolchain()?.is_ok() {
+                programs.push(Program {
+                    name: format!("{folder}, maps before Go 1.24"),
+                    folder: folder.clone(),
+                    go,
+                    build: Build::OldMaps,
+                });
+            }
             if optimised {
                 programs.push(Program {
                     name: format!("{folder}, optimised"),

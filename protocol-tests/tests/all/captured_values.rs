@@ -45,7 +45,22 @@ fn entries(text: &str) -> Option<(Vec<(u64, u64)>, usize)> {
 
 #[test]
 fn entries_of_maps_are_right_whatever_their_size_and_while_they_change() -> Result<()> {
-    let built = fixture("captured_maps", Build::NoOpt)?;
+    entries_are_right(Build::NoOpt)
+}
+
+#[test]
+fn entries_of_the_maps_before_go_1_24_are_right_too() -> Result<()> {
+    match Build::OldMaps.has_toolchain()? {
+        Ok(()) => entries_are_right(Build::OldMaps),
+        Err(why) => {
+            println!("skipped: {why}");
+            Ok(())
+        }
+    }
+}
+
+fn entries_are_right(build: Build) -> Result<()> {
+    let built = fixture("captured_maps", build)?;
     let mut client = DapClient::start(&paths::spelunk()?)?;
     client.launch(json!({"request": "launch", "mode": "exec", "program": built.program}))?;
     let logpoints = [

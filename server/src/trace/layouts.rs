@@ -17,6 +17,8 @@ pub(super) const MAX_EXTENT: u64 = 8 << 10;
 pub(super) const MAX_EDGES: usize = 64;
 /// The most layouts one set of probes makes; types beyond are not followed.
 pub(super) const MAX_LAYOUTS: usize = 20_000;
+/// The most bytes of a closure's object that are copied: its function and seven words of what it captured.
+const CLOSURE_BYTES: u32 = 64;
 /// What a value may take in a record is no longer added up beyond this: no record has as much.
 const MAX_BYTES: u32 = 1 << 20;
 /// `time.Location` begins with its name (Go's time/zoneinfo.go).
@@ -214,8 +216,14 @@ impl<'a> Layouts<'a> {
                 };
                 Self::push(leads, place, EdgeKind::Pointer { target: id, size }, size, behind, 1);
             }
-            // The function's address.
-            Kind::Func => Self::push(leads, place, plain(8), 8, 0, 1),
+            Kind::Func => {
+                // The function's address, and, where texts show it, what the closure captured. Which function it is, and so how much that is, is known when the record is read; the
+                // second may fail where the first does not.
+                Self::push(leads, place, plain(8), 8, 0, 1);
+                if self.config.max_variable_recurse > 1 && level <= self.config.max_variable_recurse {
+                    Self::push(leads, place, plain(CLOSURE_BYTES), CLOSURE_BYTES, 0, 1);
+                }
+            }
             _ => {}
         }
     }
