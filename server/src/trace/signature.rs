@@ -88,8 +88,8 @@ impl<'i> Signature<'i> {
             Convention::Stack
         };
         let (results, params): (Vec<_>, Vec<_>) = once_each(&info.params).partition(|variable| variable.is_result);
-        let results = described(binary, &results)?;
-        let params = described(binary, &params)?;
+        let results = described(binary, info, &results)?;
+        let params = described(binary, info, &params)?;
         let assigned = |params: Described<'i>| assign(binary, info, convention, params, results.clone());
         let mut signature = assigned(params.clone())?;
         if let Some(at) = place_of_dropped_dictionary(binary, &info.name, &params)
@@ -159,16 +159,28 @@ fn once_each(variables: &[Variable]) -> impl Iterator<Item = &Variable> {
     })
 }
 
-fn described<'i>(binary: &Binary, variables: &[&'i Variable]) -> Result<Described<'i>, DwarfError> {
+fn described<'i>(
+    binary: &Binary,
+    function: &FunctionInfo,
+    variables: &[&'i Variable],
+) -> Result<Described<'i>, DwarfError> {
     let one = |variable: &&'i Variable| {
         let info = binary.type_info(variable.ty)?;
         let ty = match info.kind {
-            Kind::Pointer { elem } if variable.escaped() => elem,
+            Kind::Pointer { elem } if variable.escaped() && !is_passed_by_pointer(binary, function, variable) => elem,
             _ => variable.ty,
         };
         Ok((Some(*variable), ty))
     };
     variables.iter().map(one).collect()
+}
+
+/// Whether the pointer to an escaped variable is itself what is passed, as to a closure that is called where it is written: it is in a register when the function begins. The
+/// pointer to a parameter that escapes is made later.
+fn is_passed_by_pointer(binary: &Binary, function: &FunctionInfo, variable: &Variable) -> bool {
+    binary
+        .location(function, variable, function.low_pc)
+        .is_ok_and(|location| matches!(&location.pieces[..], [piece] if matches!(piece.kind, PieceKind::Register(_))))
 }
 
 /// Where the dictionary stands among the parameters of a generic function whose DWARF does not name it: first, or behind the receiver.
