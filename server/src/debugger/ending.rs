@@ -71,6 +71,8 @@ impl Control {
         self.stopped_by_probe.clear();
         self.sites = Sites::default();
         self.step = None;
+        self.injections.clear();
+        self.call_traps.clear();
         self.stop = None;
         self.seen.forget();
     }

@@ -2,6 +2,7 @@
 
 mod attach;
 mod breakpoints;
+mod call;
 mod console;
 mod disconnect;
 mod evaluate;

@@ -181,6 +181,14 @@ impl Target for ScriptedTarget {
         Ok(Vec::new())
     }
 
+    fn call_expression(&self, _: Whose, _: &str, _: LoadConfig, _: bool) -> Result<(), DebugError> {
+        Err(DebugError::Failed("nothing is called here".to_owned()))
+    }
+
+    fn call_outcome(&self) -> Result<Option<CallOutcome>, DebugError> {
+        Ok(None)
+    }
+
     fn package_variables(&self, _package: &str, _config: LoadConfig) -> Result<Vec<GoValue>, DebugError> {
         Ok(Vec::new())
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Answer, CallContext, Methods, RpcError, goroutines, threads, variables};
-use crate::debugger::{Pass, StepKind, StopReason};
-use crate::host::{Advance, Again, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
+use crate::debugger::{CallOutcome, Pass, StepKind, StopReason};
+use crate::host::{Advance, Again, CallWish, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
 use crate::rpc::go_json::{Slice, StringMap, wire};
 use crate::rpc::wire::{
@@ -389,7 +389,9 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
             return Err("not a recording".into());
         }
         ("call", _) => {
-            return Err("functions of the target cannot be called in this version of spelunk".into());
+            let wish = call_wish(host, asked, call).await?;
+            host.advance(Walk::Call(wish), &call.gone, || call.set_up.notify_one())
+                .await
         }
         ("switchThread" | "switchGoroutine", _) => {
             let (host, asked) = (Arc::clone(host), asked.clone());
@@ -417,15 +419,44 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
     let (host, config) = (Arc::clone(host), asked.return_info_load_config.clone());
     let is_unattended = call.gone.is_cancelled();
     on_a_thread(move || {
-        if let StopReason::Failed(why) = host.at_rest()?.stop.reason.clone() {
+        let rest = host.at_rest()?;
+        if let StopReason::Failed(why) = rest.stop.reason.clone() {
             return Err(RpcError(why));
         }
+        if let Some(CallOutcome { values: Err(why), .. }) = rest.session.call_outcome()? {
+            return Err(RpcError(why));
+        }
+        drop(rest);
         if is_unattended && let Some(text) = unattended(&host.at_rest()?) {
             eprint!("{text}");
         }
         state_at_rest(&host, config.as_deref(), with_info)
     })
     .await
+}
+
+/// What is to be evaluated with calls, and where.
+async fn call_wish(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> Result<CallWish, RpcError> {
+    settle(host, call).await?;
+    let Some(config) = asked.return_info_load_config.as_deref() else {
+        return Err("can not call function with nil ReturnInfoLoadConfig".into());
+    };
+    let config = variables::load_config(Some(config));
+    let (waiting, asked_for) = (Arc::clone(host), asked.goroutine_id);
+    let whose = on_a_thread(move || {
+        let rest = waiting.at_rest()?;
+        if asked_for > 0 {
+            return Ok(Whose::Goroutine(rest.session.goroutine(asked_for)?.id));
+        }
+        Ok(rest.selected)
+    })
+    .await?;
+    Ok(CallWish {
+        whose,
+        expression: asked.expr.clone(),
+        config,
+        check_escape: !asked.unsafe_call,
+    })
 }
 
 /// What a client is told of a target that is gone.
@@ -489,6 +520,16 @@ fn state_of(
                 value.flags.0 |= RETURNED;
             }
             thread.return_values = values.into();
+        }
+    }
+    if let Some(outcome) = rest.session.call_outcome()?
+        && let Some(thread) = threads.iter_mut().find(|thread| thread.id == outcome.thread.0 as isize)
+    {
+        thread.call_return = true;
+        if returns.is_some()
+            && let Ok(values) = &outcome.values
+        {
+            thread.return_values = variables::variables_of(values).into();
         }
     }
     super::breakpoints::mark_threads(rest, &mut threads, with_info)?;
@@ -588,6 +629,7 @@ fn reason(host: &Host, rest: &Rest) -> &'static str {
         StopReason::Step => "next finished",
         StopReason::Pause if host.was_just_attached() => "attached",
         StopReason::Pause => "manual",
+        StopReason::CallReturned => "call returned",
         StopReason::HardcodedBreakpoint => "hardcoded breakpoint",
         StopReason::Failed(_) => "unknown",
     }
