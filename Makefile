@@ -9,7 +9,7 @@ SCRIPTS := protocol-tests/scripts
 # Evaluated once, when a target needs it.
 GO = $(eval GO := $$(shell sh $(SCRIPTS)/ensure-go.sh $(TARGET)))$(GO)
 
-.PHONY: help build install demo test test-go-versions transcripts test-editors vscode stress bench fuzz reference lint clean
+.PHONY: help build install demo test test-go-versions transcripts values test-editors vscode stress bench fuzz reference lint clean
 
 help: ## list what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -48,6 +48,10 @@ stress: toolchain ## what goes wrong, hundreds of times: kills, vanishing client
 transcripts: toolchain ## sessions with dlv and with spelunk side by side, message by message
 	@$(CARGO) build --workspace
 	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk $(TARGET)/debug/transcripts
+
+values: toolchain ## values and expressions of a corpus of programs with dlv and with spelunk, one by one; writes protocol-tests/VALUES.md
+	@$(CARGO) build --workspace
+	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk $(TARGET)/debug/values
 
 bench: toolchain ## spelunk, dlv --ebpf and dlv in one run: sessions, traced calls, an HTTP service under load with traces and conditions; the way from the ring to text
 	@$(CARGO) build --release -p spelunk -p protocol-tests

@@ -212,8 +212,20 @@ pub struct HitCount {
     pub counter: CounterId,
     /// How the number of this hit, counted from 1, is compared.
     pub test: HitTest,
-    /// Whether each goroutine is counted for itself.
-    pub per_goroutine: bool,
+    /// What is counted of each goroutine.
+    pub goroutines: Goroutines,
+}
+
+/// What is counted of each goroutine beside the hits of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Goroutines {
+    /// Nothing.
+    #[default]
+    Together,
+    /// Its hits, for [`crate::ProbeSet::goroutine_hits`]. The number that is compared is that of all.
+    Told,
+    /// Its hits, and the number of this one among them is compared.
+    Apart,
 }
 
 /// How the number of a hit is compared.

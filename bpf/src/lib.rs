@@ -38,8 +38,8 @@ pub use cost::SiteCosts;
 pub use error::{BTF_VARIABLE, BpfError};
 pub use features::{Feature, Features, Support, kernel_release};
 pub use gate::{
-    CallEnd, Comparison, Condition, CounterId, Gate, HitCount, HitTest, LimiterId, MAX_COMPARED, MAX_CONDITION_DEPTH,
-    MAX_CONDITION_NODES, MAX_LITERAL, Mark, Operation, RateLimit, Term, Text,
+    CallEnd, Comparison, Condition, CounterId, Gate, Goroutines, HitCount, HitTest, LimiterId, MAX_COMPARED,
+    MAX_CONDITION_DEPTH, MAX_CONDITION_NODES, MAX_LITERAL, Mark, Operation, RateLimit, Term, Text,
 };
 pub use layout::{Edge, EdgeKind, Layout, LayoutId, RuntimeTypeEntry};
 pub use link::{Link, Target};

@@ -56,7 +56,7 @@ pub(crate) struct CounterEntry {
 
 /// Key of the table in which hits are counted for each goroutine by itself.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct GoroutineKey {
     /// Number of the counter.
     pub(crate) counter: u32,

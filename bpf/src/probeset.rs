@@ -1,6 +1,6 @@
 //! A probe set: one ring, one set of tables, the dispatcher, and the programs of its plans.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -13,16 +13,17 @@ use crate::children::Family;
 use crate::codegen::{self, Environment};
 use crate::error::BpfError;
 use crate::features;
-use crate::gate::{CounterId, Gate, LimiterId};
+use crate::gate::{CounterId, Gate, Goroutines, LimiterId};
 use crate::layout::{self, Layout, LayoutId, RuntimeTypeEntry, TypeEntry};
 use crate::link::{self, Link, Target};
 use crate::loader::{Loader, kernel_has_btf};
-use crate::maps::{CounterEntry, LimiterEntry, Maps, SiteEntry, site_state};
+use crate::maps::{CounterEntry, GoroutineKey, LimiterEntry, Maps, SiteEntry, site_state};
 use crate::namespace::{Numbers, Structures};
 use crate::plan::{GoroutineSource, Plan, RECORD_CLASSES};
 use crate::plans::{self, MAX_PLANS, Plans};
 use crate::record::RecordView;
 use crate::ring::Ring;
+use crate::sys;
 use crate::watch::Watch;
 
 /// Names a plan of one [`ProbeSet`].
@@ -158,6 +159,8 @@ pub struct ProbeSet {
     /// The next free entry of the layout table; 0 stands for no layout.
     layouts: u32,
     hit_counters: u32,
+    /// Counters that have ever told goroutines apart.
+    tells_goroutines: BTreeSet<CounterId>,
     limiters: u32,
 }
 
@@ -250,6 +253,7 @@ impl ProbeSet {
             sites: 0,
             layouts: 1,
             hit_counters: 0,
+            tells_goroutines: BTreeSet::new(),
             limiters: 0,
         })
     }
@@ -271,6 +275,8 @@ impl ProbeSet {
             if rate.is_some_and(|rate| rate.limiter.0 >= self.limiters) {
                 return Err(BpfError::Foreign("a limiter"));
             }
+            let telling = hits.filter(|hits| hits.goroutines != Goroutines::Together);
+            self.tells_goroutines.extend(telling.map(|hits| hits.counter));
         }
         if plans.iter().any(|plan| plan.gate.mark.is_some()) {
             self.maps.require_marks()?;
@@ -314,7 +320,7 @@ impl ProbeSet {
         let one = |&(plan, id): &(&Plan, PlanId)| {
             let code = codegen::plan_program(plan, id.0, self.environment)?;
             let program = self.loader.load("spelunk_plan", &code, &self.maps)?;
-            crate::sys::set_program(self.maps.programs.as_fd(), id.place(), program.as_fd())
+            sys::set_program(self.maps.programs.as_fd(), id.place(), program.as_fd())
                 .map_err(|source| BpfError::system("adding a program to the dispatcher's", source))
         };
         let threads = std::thread::available_parallelism()
@@ -440,8 +446,78 @@ impl ProbeSet {
     }
 
     /// Has a counter count for another purpose, from `start` on. Nothing may be attached any more whose gate counts with it.
-    pub fn restart_counter(&self, counter: CounterId, start: u64) {
+    pub fn restart_counter(&mut self, counter: CounterId, start: u64) -> Result<(), BpfError> {
+        if self.tells_goroutines.remove(&counter) {
+            for (key, _) in self.goroutine_entries(counter)? {
+                sys::remove(self.maps.goroutine_hits.as_fd(), &key)
+                    .map_err(|source| BpfError::system("forgetting the hits of a goroutine", source))?;
+            }
+        }
         self.maps.hit_table.set(counter.0, start);
+        Ok(())
+    }
+
+    /// What a counter has counted of each goroutine so far, by `goid`, where gates do that ([`crate::Goroutines`]). One for which there was no room is
+    /// missing ([`Options::max_goroutine_hits`]).
+    pub fn goroutine_hits(&self, counter: CounterId) -> Result<BTreeMap<u64, u64>, BpfError> {
+        let mut hits = BTreeMap::new();
+        if self.tells_goroutines.contains(&counter) {
+            for (key, count) in self.goroutine_entries(counter)? {
+                *hits.entry(key.goroutine).or_default() += count;
+            }
+        }
+        Ok(hits)
+    }
+
+    /// The same of one goroutine of a process, as the pid namespace of this one numbers it.
+    pub fn hits_of_goroutine(&self, counter: CounterId, process: u32, goroutine: u64) -> Result<u64, BpfError> {
+        if !self.tells_goroutines.contains(&counter) {
+            return Ok(0);
+        }
+        let key = GoroutineKey {
+            counter: counter.0,
+            process,
+            goroutine,
+        };
+        sys::lookup(self.maps.goroutine_hits.as_fd(), &key)
+            .map(Option::unwrap_or_default)
+            .map_err(|source| BpfError::system("reading the hits of a goroutine", source))
+    }
+
+    /// Adds hits of goroutines of a process, as the pid namespace of this one numbers it, that others have counted. Nothing may be attached yet whose gate
+    /// counts with this counter.
+    pub fn add_goroutine_hits(
+        &mut self,
+        counter: CounterId,
+        process: u32,
+        hits: &BTreeMap<u64, u64>,
+    ) -> Result<(), BpfError> {
+        if hits.is_empty() {
+            return Ok(());
+        }
+        let so_far = self.goroutine_hits(counter)?;
+        self.tells_goroutines.insert(counter);
+        let keys: Vec<GoroutineKey> = hits
+            .keys()
+            .map(|goroutine| GoroutineKey {
+                counter: counter.0,
+                process,
+                goroutine: *goroutine,
+            })
+            .collect();
+        let sums: Vec<u64> = hits
+            .iter()
+            .map(|(goroutine, count)| count + so_far.get(goroutine).copied().unwrap_or(0))
+            .collect();
+        sys::update_batch(self.maps.goroutine_hits.as_fd(), &keys, &sums)
+            .map_err(|source| BpfError::system("setting the hits of goroutines", source))
+    }
+
+    fn goroutine_entries(&self, counter: CounterId) -> Result<Vec<(GoroutineKey, u64)>, BpfError> {
+        let mut entries = sys::entries::<GoroutineKey, u64>(self.maps.goroutine_hits.as_fd())
+            .map_err(|source| BpfError::system("reading the hits of goroutines", source))?;
+        entries.retain(|(key, _)| key.counter == counter.0);
+        Ok(entries)
     }
 
     /// What a counter has counted so far, all goroutines together.
@@ -532,7 +608,7 @@ impl ProbeSet {
             .map(|(address, entry)| (address, TypeEntry::from(entry)))
             .unzip();
         for (keys, values) in keys.chunks(BATCH).zip(values.chunks(BATCH)) {
-            crate::sys::update_batch(self.maps.types.as_fd(), keys, values).map_err(|source| {
+            sys::update_batch(self.maps.types.as_fd(), keys, values).map_err(|source| {
                 if source.raw_os_error() == Some(libc::E2BIG) {
                     BpfError::Full {
                         what: "runtime types",

@@ -12,12 +12,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use crate::insn::Insn;
 
 const BPF_MAP_CREATE: libc::c_long = 0;
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_PROG_LOAD: libc::c_long = 5;
 const BPF_PROG_TEST_RUN: libc::c_long = 10;
 const BPF_RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const BPF_BTF_LOAD: libc::c_long = 18;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 const BPF_LINK_CREATE: libc::c_long = 28;
 
@@ -70,9 +72,10 @@ struct MapUpdate {
     flags: u64,
 }
 
+/// The `batch` member of `union bpf_attr`, `include/uapi/linux/bpf.h`.
 #[repr(C)]
 #[derive(Default)]
-struct MapUpdateBatch {
+struct MapBatch {
     in_batch: u64,
     out_batch: u64,
     keys: u64,
@@ -250,6 +253,37 @@ pub(crate) fn remove_program(map: BorrowedFd<'_>, index: u32) -> io::Result<()> 
     unsafe { bpf(BPF_MAP_DELETE_ELEM, &mut attr) }.map(drop)
 }
 
+/// An entry of a map whose keys and values have the sizes of `K` and `V`.
+pub(crate) fn lookup<K: aya::Pod, V: aya::Pod + Default>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+    let mut value = V::default();
+    let mut attr = MapUpdate {
+        map_fd: number(map),
+        key: std::ptr::from_ref(key) as u64,
+        value: std::ptr::from_mut(&mut value) as u64,
+        ..MapUpdate::default()
+    };
+    // SAFETY: the callers make the map with the sizes of K and V, both live until the call is over, and any bytes are a value of V.
+    match unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &mut attr) } {
+        Ok(_) => Ok(Some(value)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Takes an entry out of a map whose keys have the size of `K`; one that is not there is no error.
+pub(crate) fn remove<K: aya::Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
+    let mut attr = MapUpdate {
+        map_fd: number(map),
+        key: std::ptr::from_ref(key) as u64,
+        ..MapUpdate::default()
+    };
+    // SAFETY: the callers make the map with keys of the size of K, and this one lives until the call is over; the command reads neither value nor flags.
+    match unsafe { bpf(BPF_MAP_DELETE_ELEM, &mut attr) } {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        done => done.map(drop),
+    }
+}
+
 /// Sets many entries of a map whose keys and values have the sizes of `K` and `V`. Says how many
 /// were set before an error.
 pub(crate) fn update_batch<K: aya::Pod, V: aya::Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> io::Result<()> {
@@ -257,16 +291,59 @@ pub(crate) fn update_batch<K: aya::Pod, V: aya::Pod>(map: BorrowedFd<'_>, keys: 
     if count == 0 {
         return Ok(());
     }
-    let mut attr = MapUpdateBatch {
+    let mut attr = MapBatch {
         keys: address(keys),
         values: address(values),
         count: u32::try_from(count).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?,
         map_fd: number(map),
-        ..MapUpdateBatch::default()
+        ..MapBatch::default()
     };
     // SAFETY: the callers make the map with the sizes of K and V, and both arrays have `count`
     // elements and outlive the call.
     unsafe { bpf(BPF_MAP_UPDATE_BATCH, &mut attr) }.map(drop)
+}
+
+/// Reads all entries of a hash map whose keys and values have the sizes of `K` and `V`, some thousands with each call. What is added meanwhile may be
+/// among them or not.
+pub(crate) fn entries<K: aya::Pod + Default, V: aya::Pod + Default>(map: BorrowedFd<'_>) -> io::Result<Vec<(K, V)>> {
+    /// A bucket must fit whole (`generic_map_lookup_batch` of `kernel/bpf/hashtab.c` answers `ENOSPC`), and hardly has more than a few.
+    const AT_ONCE: usize = 4096;
+    let mut keys = vec![K::default(); AT_ONCE];
+    let mut values = vec![V::default(); AT_ONCE];
+    let mut entries = Vec::new();
+    // Number of the bucket to go on with.
+    let mut bucket: u32 = 0;
+    let mut is_first = true;
+    loop {
+        let mut next: u32 = 0;
+        let mut attr = MapBatch {
+            in_batch: if is_first {
+                0
+            } else {
+                std::ptr::from_ref(&bucket) as u64
+            },
+            out_batch: std::ptr::from_mut(&mut next) as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: AT_ONCE as u32,
+            map_fd: number(map),
+            ..MapBatch::default()
+        };
+        // SAFETY: the callers make the map with the sizes of K and V, both arrays have `count` elements, any bytes are a value of theirs, and the kernel
+        // reads and writes 4 bytes for a place in a hash map.
+        let read = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attr) };
+        let count = (attr.count as usize).min(AT_ONCE);
+        let is_last = match read {
+            Ok(_) => false,
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
+        };
+        entries.extend(keys.iter().copied().zip(values.iter().copied()).take(count));
+        if is_last {
+            return Ok(entries);
+        }
+        (bucket, is_first) = (next, false);
+    }
 }
 
 /// Loads type information.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use common::{Fixture, Mode, OwnedRecord, probe_set, records, register, three_words};
 use spelunk_bpf::{
-    BpfError, Comparison, Condition, Flags, Gate, GoroutineSource, HitCount, HitTest, Operation, Options, Plan,
-    ProbeSet, RateLimit, Reg, Site, SiteCosts, SiteId, Term, Text,
+    BpfError, Comparison, Condition, Flags, Gate, GoroutineSource, Goroutines, HitCount, HitTest, Operation, Options,
+    Plan, ProbeSet, RateLimit, Reg, Site, SiteCosts, SiteId, Term, Text,
 };
 
 fn constant(number: i64) -> Term {
@@ -223,18 +223,18 @@ fn hits_are_counted_once_whoever_comes() {
         return;
     };
     let counter = set.add_counter(1000).expect("room for a counter");
-    let gate = |test, per_goroutine| Gate {
+    let gate = |test, goroutines| Gate {
         condition: None,
         hits: Some(HitCount {
             counter,
             test,
-            per_goroutine,
+            goroutines,
         }),
         rate: None,
         mark: None,
     };
     // Four goroutines on all CPUs: each number comes once.
-    let plan = gated(&fixture, gate(HitTest::Multiple(100), false));
+    let plan = gated(&fixture, gate(HitTest::Multiple(100), Goroutines::Together));
     let (site, link) = fixture.probe(&mut set, "main.work", &plan);
     fixture.run("spread 500");
     link.detach();
@@ -243,7 +243,10 @@ fn hits_are_counted_once_whoever_comes() {
     assert_eq!(set.count_hit(counter), 3001);
     check_sum(&set, site);
 
-    let plan = gated(&fixture, gate(HitTest::Compare(Comparison::Equal, 10), true));
+    let plan = gated(
+        &fixture,
+        gate(HitTest::Compare(Comparison::Equal, 10), Goroutines::Apart),
+    );
     let (site, link) = fixture.probe(&mut set, "main.work", &plan);
     fixture.run("spread 500");
     link.detach();
@@ -254,6 +257,25 @@ fn hits_are_counted_once_whoever_comes() {
     }
     assert_eq!(tenths.values().collect::<Vec<_>>(), [&1; 4], "{tenths:?}");
     assert_eq!(set.hits(counter), 5001, "all goroutines together");
+    check_sum(&set, site);
+    let apart = set.goroutine_hits(counter).expect("the table can be read");
+    assert_eq!(apart.values().collect::<Vec<_>>(), [&500; 4], "{apart:?}");
+
+    // Told, but compared together; and nothing of what was counted before.
+    set.restart_counter(counter, 7).expect("entries can be taken out");
+    assert_eq!(set.goroutine_hits(counter).expect("the table can be read").len(), 0);
+    let before = apart.keys().map(|goroutine| (*goroutine, 1)).chain([(1, 6)]).collect();
+    set.add_goroutine_hits(counter, fixture.pid(), &before)
+        .expect("there is room");
+    let plan = gated(&fixture, gate(HitTest::Multiple(100), Goroutines::Told));
+    let (site, link) = fixture.probe(&mut set, "main.work", &plan);
+    fixture.run("spread 500");
+    link.detach();
+    assert_eq!(records(&set, &plan).len(), 20);
+    assert_eq!(set.hits(counter), 2007);
+    let told = set.goroutine_hits(counter).expect("the table can be read");
+    let sum: u64 = told.values().sum();
+    assert_eq!((told.get(&1), sum), (Some(&6), 2010), "{told:?}");
     check_sum(&set, site);
 }
 
@@ -278,7 +300,7 @@ fn goroutines_that_find_no_room_pass_and_say_so() {
             hits: Some(HitCount {
                 counter,
                 test: HitTest::Compare(Comparison::Equal, 3),
-                per_goroutine: true,
+                goroutines: Goroutines::Apart,
             }),
             rate: None,
             mark: None,
@@ -358,7 +380,7 @@ fn every_hit_is_accounted_for_under_overload() {
             hits: Some(HitCount {
                 counter,
                 test: HitTest::Multiple(2),
-                per_goroutine: false,
+                goroutines: Goroutines::Together,
             }),
             rate: Some(RateLimit {
                 limiter,
@@ -455,7 +477,7 @@ fn foreign_counters_and_limiters_are_refused() {
         hits: Some(HitCount {
             counter,
             test: HitTest::Any,
-            per_goroutine: false,
+            goroutines: Goroutines::Together,
         }),
         ..Gate::default()
     };

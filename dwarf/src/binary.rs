@@ -18,7 +18,8 @@ use crate::functions::FunctionTable;
 use crate::inlined::InlinedIndex;
 use crate::lines::SourceFiles;
 use crate::runtime::RuntimeLayout;
-use crate::sections::Sections;
+use crate::sections::{Files, Sections};
+use crate::separate::{self, DebugDirectories, Separate};
 use crate::types::TypeCache;
 use crate::units::Units;
 use crate::unwind::FrameTables;
@@ -33,6 +34,8 @@ pub struct Binary {
     path: PathBuf,
     contents: Contents,
     elf: Elf,
+    /// Where the debug information is, if not in the program.
+    separate: Option<Separate>,
     pub(crate) sections: Sections,
     pub(crate) prefetched: OnceLock<()>,
     pub(crate) units: OnceLock<Result<Units, DwarfError>>,
@@ -113,23 +116,32 @@ impl OpenError {
 }
 
 impl Binary {
-    /// Opens the Go program at `path`.
+    /// Opens the Go program at `path`. If its debug information is in a file of its own, that is looked for where distributions put it.
     pub fn open(path: &Path) -> Result<Binary, OpenError> {
-        Binary::new(path.to_owned(), Contents::open(path)?)
+        Binary::open_with(path, &DebugDirectories::default())
+    }
+
+    /// Opens the Go program at `path`. If its debug information is in a file of its own, that is looked for beside the program and in these directories.
+    pub fn open_with(path: &Path, directories: &DebugDirectories) -> Result<Binary, OpenError> {
+        Binary::new(path.to_owned(), Contents::open(path)?, Some(directories))
     }
 
     /// Reads a program from a file that is already open, such as `/proc/PID/exe`; `name` is what [`Binary::path`] and
     /// messages call it.
     pub fn from_file(file: &File, name: &Path) -> Result<Binary, OpenError> {
-        Binary::new(name.to_owned(), Contents::map(file, name)?)
+        Binary::new(
+            name.to_owned(),
+            Contents::map(file, name)?,
+            Some(&DebugDirectories::default()),
+        )
     }
 
-    /// Reads a program from memory; `name` is what [`Binary::path`] and messages call it.
+    /// Reads a program from memory; `name` is what [`Binary::path`] and messages call it. Its debug information must be in it.
     pub fn from_bytes(bytes: Vec<u8>, name: &Path) -> Result<Binary, OpenError> {
-        Binary::new(name.to_owned(), Contents::Owned(bytes))
+        Binary::new(name.to_owned(), Contents::Owned(bytes), None)
     }
 
-    fn new(path: PathBuf, contents: Contents) -> Result<Binary, OpenError> {
+    fn new(path: PathBuf, contents: Contents, directories: Option<&DebugDirectories>) -> Result<Binary, OpenError> {
         let elf = Elf::parse(contents.bytes()).map_err(|error| OpenError::from_elf(&path, error))?;
         let has = |names: &[&str]| names.iter().any(|name| elf.section(name).is_some());
         if !has(&[
@@ -140,11 +152,21 @@ impl Binary {
         ]) {
             return Err(OpenError::NotGo { path });
         }
-        if !has(&[".debug_info", ".zdebug_info"]) {
-            return Err(OpenError::Stripped { path });
-        }
+        let separate = if separate::has_debug_information(&elf) {
+            None
+        } else {
+            let found = match directories {
+                Some(directories) => separate::find(&path, &elf, contents.bytes(), directories),
+                None => Err(Vec::new()),
+            };
+            Some(found.map_err(|looked| OpenError::Stripped {
+                path: path.clone(),
+                looked,
+            })?)
+        };
         Ok(Binary {
-            sections: Sections::new(&elf),
+            sections: Sections::new(&elf, separate.as_ref().map(|separate| &separate.elf)),
+            separate,
             path,
             contents,
             elf,
@@ -176,6 +198,21 @@ impl Binary {
     /// The whole file.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.contents.bytes()
+    }
+
+    /// The bytes of the program, and of the file that has its debug information.
+    pub(crate) fn bytes_of_files(&self) -> Files<'_> {
+        Files {
+            program: self.bytes(),
+            separate: self.separate.as_ref().map_or(&[], |separate| separate.contents.bytes()),
+        }
+    }
+
+    /// The headers and bytes of the files that may have a symbol table, the program first.
+    pub(crate) fn with_symbols(&self) -> impl Iterator<Item = (&Elf, &[u8])> {
+        let separate = self.separate.as_ref();
+        let separate = separate.map(|separate| (&separate.elf, separate.contents.bytes()));
+        std::iter::once((&self.elf, self.bytes())).chain(separate)
     }
 
     /// Whether the loader may place the program anywhere (`-buildmode=pie`): only then is a [`LoadBias`] not zero.

@@ -66,14 +66,17 @@ pub enum OpenError {
         /// The file asked for.
         path: PathBuf,
     },
-    /// A Go program without DWARF.
+    /// A Go program without DWARF, neither in it nor in a file of its own.
     #[error(
-        "{}: no debug information: the program was stripped; build it without -ldflags='-s -w' and do not run strip on it",
-        path.display()
+        "{}: no debug information: the program was stripped; build it without -ldflags='-s -w' and do not run strip on it{}",
+        path.display(),
+        looked_for(looked)
     )]
     Stripped {
         /// The file asked for.
         path: PathBuf,
+        /// The files that could have had it, and are not there or of another build.
+        looked: Vec<PathBuf>,
     },
     /// The file contradicts itself.
     #[error("{}: malformed ELF file: {what}", path.display())]
@@ -103,6 +106,15 @@ pub enum DwarfError {
     /// A type or field that the Go runtime should have is not described.
     #[error("the debug information does not describe {0}, which this Go version's runtime should have")]
     NoRuntime(String),
+}
+
+/// The end of a sentence that says where debug information is missing.
+fn looked_for(files: &[PathBuf]) -> String {
+    if files.is_empty() {
+        return String::new();
+    }
+    let files: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
+    format!("; none that is of this build is in {}", files.join(", "))
 }
 
 impl DwarfError {
@@ -150,6 +162,10 @@ pub enum Absence {
     /// It has no description of a place.
     #[error("no location attribute Location")]
     NoAttribute,
+    /// What is described as the whole is a register that is too small for it: one component, of which nobody says which (see
+    /// [`crate::Variable::is_taken_apart`]).
+    #[error("optimized out but for a part of it")]
+    PartInRegister,
 }
 
 impl LocationError {

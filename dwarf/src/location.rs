@@ -52,6 +52,8 @@ const MAX_STACK: usize = 256;
 pub struct Location {
     /// At least one piece. Their sizes add up to the size of the value.
     pub pieces: Vec<Piece>,
+    /// Whether the description says of each piece how large it is. One that does not is of the value as a whole, or should be.
+    pub is_divided: bool,
 }
 
 /// Some consecutive bytes of a value.
@@ -70,6 +72,8 @@ pub enum PieceKind {
     Register(DwarfReg),
     /// In memory, this many bytes above the canonical frame address, see [`Binary::cfa`].
     CfaOffset(i64),
+    /// In memory, where the pointer leads that lies this many bytes above the canonical frame address: results that escaped to the heap.
+    Behind(i64),
     /// In memory, this many bytes above where the register points. Only C compilers use it.
     RegisterOffset(DwarfReg, i64),
     /// In memory at a fixed place.
@@ -197,6 +201,8 @@ enum Symbol {
     Cfa(i64),
     Register(DwarfReg, i64),
     Address(u64),
+    /// What lies at an offset from the canonical frame address.
+    AtCfa(i64),
 }
 
 impl Symbol {
@@ -271,6 +277,13 @@ fn evaluate_expression(
                 let sum = stack.pop().zip(stack.pop()).and_then(|(a, b)| a.plus(b));
                 stack.push(sum.ok_or_else(|| malformed("an addition that makes no address"))?);
             }
+            Operation::Deref {
+                size: 8, space: false, ..
+            } if matches!(stack.last(), Some(Symbol::Cfa(_))) => {
+                if let Some(Symbol::Cfa(offset)) = stack.pop() {
+                    stack.push(Symbol::AtCfa(offset));
+                }
+            }
             Operation::Register { register } => described = Some(PieceKind::Register(DwarfReg(register.0))),
             Operation::ImplicitValue { data } => described = Some(PieceKind::Const(data.slice().to_vec())),
             Operation::StackValue => is_value = true,
@@ -301,6 +314,7 @@ fn evaluate_expression(
             describe(described, stack.pop(), is_value, size)?.ok_or(LocationError::OptimizedOut(Absence::Empty))?;
         return Ok(Location {
             pieces: vec![Piece { kind, size }],
+            is_divided: false,
         });
     }
     let repeats = filled > size;
@@ -320,32 +334,31 @@ fn evaluate_expression(
     if pieces.iter().all(|piece| piece.kind == PieceKind::Empty) && size > 0 {
         return Err(LocationError::OptimizedOut(Absence::Empty));
     }
-    Ok(Location { pieces: joined(pieces) })
+    let pieces = joined(&pieces).map_or(pieces, |whole| vec![whole]);
+    Ok(Location {
+        pieces,
+        is_divided: true,
+    })
 }
 
-/// Makes one piece of neighbours that lie side by side in memory, as the halves of a spilled string do.
-fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
-    let mut joined: Vec<Piece> = Vec::with_capacity(pieces.len());
-    for piece in pieces {
-        if let Some(last) = joined.last_mut() {
-            let size = i64::from(last.size);
-            let adjacent = match (&last.kind, &piece.kind) {
-                (PieceKind::CfaOffset(a), PieceKind::CfaOffset(b)) => a.checked_add(size) == Some(*b),
-                (PieceKind::RegisterOffset(r, a), PieceKind::RegisterOffset(q, b)) => {
-                    r == q && a.checked_add(size) == Some(*b)
-                }
-                (PieceKind::Addr(a), PieceKind::Addr(b)) => a.offset(size) == Some(*b),
-                (PieceKind::Empty, PieceKind::Empty) => true,
-                _ => false,
-            };
-            if let Some(sum) = last.size.checked_add(piece.size).filter(|_| adjacent) {
-                last.size = sum;
-                continue;
+/// The one piece that pieces make which all lie side by side in memory, as those of a spilled string do. Where one lies elsewhere they stay as they are: only then it
+/// can be told which component of the value each is.
+fn joined(pieces: &[Piece]) -> Option<Piece> {
+    let (first, rest) = pieces.split_first()?;
+    let mut whole = first.clone();
+    for piece in rest {
+        let size = i64::from(whole.size);
+        let is_next = match (&whole.kind, &piece.kind) {
+            (PieceKind::CfaOffset(a), PieceKind::CfaOffset(b)) => a.checked_add(size) == Some(*b),
+            (PieceKind::RegisterOffset(r, a), PieceKind::RegisterOffset(q, b)) => {
+                r == q && a.checked_add(size) == Some(*b)
             }
-        }
-        joined.push(piece);
+            (PieceKind::Addr(a), PieceKind::Addr(b)) => a.offset(size) == Some(*b),
+            _ => false,
+        };
+        whole.size = whole.size.checked_add(piece.size).filter(|_| is_next)?;
     }
-    joined
+    Some(whole)
 }
 
 /// Compilers before Go 1.22 list a part of a value several times when the value is taken apart several times, as in a
@@ -371,7 +384,7 @@ fn describe(
             }
             // A wider register of that number would be needed: xmm registers hold 16 bytes, the others 8.
             PieceKind::Register(register) if size > if register.is_xmm() { 16 } else { 8 } => {
-                Err(malformed("a value that is larger than its register"))
+                Err(LocationError::OptimizedOut(Absence::PartInRegister))
             }
             kind => Ok(Some(kind)),
         };
@@ -388,6 +401,7 @@ fn describe(
         (Some(_), true) => return Err(LocationError::Unsupported("a value computed from registers".to_owned())),
         (Some(Symbol::Number(address) | Symbol::Address(address)), false) => PieceKind::Addr(FileAddr(address)),
         (Some(Symbol::Cfa(offset)), false) => PieceKind::CfaOffset(offset),
+        (Some(Symbol::AtCfa(offset)), false) => PieceKind::Behind(offset),
         (Some(Symbol::Register(register, offset)), false) => PieceKind::RegisterOffset(register, offset),
     }))
 }
@@ -421,7 +435,7 @@ mod tests {
 
     #[test]
     fn single_places() {
-        use PieceKind::{Addr, CfaOffset, Const, Register, RegisterOffset};
+        use PieceKind::{Addr, Behind, CfaOffset, Const, Register, RegisterOffset};
         // DW_OP_reg3; DW_OP_regx 17; DW_OP_call_frame_cfa; DW_OP_fbreg -24
         assert_eq!(evaluate(&[0x53], 8), Ok(vec![(Register(DwarfReg(3)), 8)]));
         assert_eq!(evaluate(&[0x90, 17], 8), Ok(vec![(Register(DwarfReg(17)), 8)]));
@@ -437,6 +451,8 @@ mod tests {
             Ok(vec![(Addr(FileAddr(1)), 8)])
         );
         assert_eq!(evaluate(&[0xa1, 2], 8), Ok(vec![(Addr(FileAddr(0x1234)), 8)]));
+        // DW_OP_fbreg -24, DW_OP_deref, as Go describes a result that escaped
+        assert_eq!(evaluate(&[0x91, 0x68, 0x06], 24), Ok(vec![(Behind(-24), 24)]));
         // DW_OP_breg6 -20
         assert_eq!(
             evaluate(&[0x76, 0x6c], 4),
@@ -480,7 +496,12 @@ mod tests {
         // A slice whose pointer and length were spilled.
         assert_eq!(
             evaluate(&[0x91, 0, 0x93, 8, 0x91, 8, 0x93, 8, 0x53, 0x93, 8], 24),
-            Ok(vec![(CfaOffset(0), 16), (Register(DwarfReg(3)), 8)])
+            Ok(vec![(CfaOffset(0), 8), (CfaOffset(8), 8), (Register(DwarfReg(3)), 8)])
+        );
+        // All of it was.
+        assert_eq!(
+            evaluate(&[0x91, 0, 0x93, 8, 0x91, 8, 0x93, 8, 0x91, 16, 0x93, 8], 24),
+            Ok(vec![(CfaOffset(0), 24)])
         );
         assert_eq!(
             evaluate(&[0x93, 8, 0x93, 8], 16),
@@ -500,9 +521,9 @@ mod tests {
             evaluate(&[0xa3, 1, 0x55, 0x9f], 8),
             Err(LocationError::Unsupported(_))
         ));
-        // DW_OP_deref
+        // DW_OP_breg0 0, DW_OP_deref
         assert!(matches!(
-            evaluate(&[0x91, 0, 0x06], 8),
+            evaluate(&[0x70, 0, 0x06], 8),
             Err(LocationError::Unsupported(_))
         ));
         // DW_OP_breg0 0, DW_OP_stack_value
@@ -511,7 +532,10 @@ mod tests {
             Err(LocationError::Unsupported(_))
         ));
         assert!(matches!(evaluate(&[0x22], 8), Err(LocationError::Malformed(_))));
-        assert!(matches!(evaluate(&[0x53], 24), Err(LocationError::Malformed(_))));
+        assert_eq!(
+            evaluate(&[0x53], 24),
+            Err(LocationError::OptimizedOut(Absence::PartInRegister))
+        );
         assert!(matches!(evaluate(&[0x91], 8), Err(LocationError::Malformed(_))));
         assert!(matches!(evaluate(&[0xa1, 9], 8), Err(LocationError::Malformed(_))));
     }

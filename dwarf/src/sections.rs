@@ -33,28 +33,53 @@ const USED: [SectionId; 13] = [
     SectionId::EhFrame,
 ];
 
+/// The bytes of a program, and of the file that has its debug information, if that is another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Files<'data> {
+    pub(crate) program: &'data [u8],
+    pub(crate) separate: &'data [u8],
+}
+
+/// Which file a section is in.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    Program,
+    Separate,
+}
+
 /// The inflated sections; `None` in a slot means that the file's own bytes serve.
 #[derive(Debug)]
 pub(crate) struct Sections {
-    located: [Option<Section>; USED.len()],
+    located: [Option<(Owner, Section)>; USED.len()],
     inflated: [OnceLock<Result<Option<Vec<u8>>, DwarfError>>; USED.len()],
 }
 
 impl Sections {
-    pub(crate) fn new(elf: &Elf) -> Sections {
+    /// The sections of a program, and of the file that has what the program lacks: there a section without bytes stands for one of the program's.
+    pub(crate) fn new(program: &Elf, separate: Option<&Elf>) -> Sections {
+        let located = |id: SectionId| {
+            let own = find(program, id).map(|section| (Owner::Program, section));
+            let other = || Some((Owner::Separate, find(separate?, id)?));
+            let (owner, section) = own.filter(|(_, section)| section.file.is_some()).or_else(other)?;
+            Some((owner, section.clone()))
+        };
         Sections {
-            located: USED.map(|id| find(elf, id).cloned()),
+            located: USED.map(located),
             inflated: Default::default(),
         }
     }
 
     /// The contents of a section, empty when the file has no such section.
-    pub(crate) fn get<'a>(&'a self, data: &'a [u8], id: SectionId) -> Result<Reader<'a>, DwarfError> {
+    pub(crate) fn get<'a>(&'a self, files: Files<'a>, id: SectionId) -> Result<Reader<'a>, DwarfError> {
         let Some(slot) = USED.iter().position(|used| *used == id) else {
             return Ok(Reader::default());
         };
-        let Some(section) = &self.located[slot] else {
+        let Some((owner, section)) = &self.located[slot] else {
             return Ok(Reader::default());
+        };
+        let data = match owner {
+            Owner::Program => files.program,
+            Owner::Separate => files.separate,
         };
         let raw = section
             .file
@@ -70,13 +95,13 @@ impl Sections {
     }
 
     /// Inflates all of `ids` side by side, so that the following calls of [`Sections::get`] find them ready.
-    pub(crate) fn prefetch(&self, data: &[u8], ids: &[SectionId]) {
+    pub(crate) fn prefetch(&self, files: Files<'_>, ids: &[SectionId]) {
         in_pool(|| {
             rayon::scope(|scope| {
                 for id in USED.iter().filter(|id| ids.contains(id)) {
                     scope.spawn(move |_| {
                         // An error stays in the slot, for whoever asks for the section.
-                        let _ = self.get(data, *id);
+                        let _ = self.get(files, *id);
                     });
                 }
             });

@@ -27,15 +27,17 @@ impl Binary {
         values
     }
 
-    /// Calls `visit` for every symbol with its name; `None` when the file has no symbol table.
+    /// Calls `visit` for every symbol with its name; `None` when neither the program nor the file with its debug information has a symbol table.
     pub(crate) fn each_symbol(&self, mut visit: impl FnMut(&elf::Sym64<LittleEndian>, &[u8])) -> Option<()> {
-        let sections = &self.elf().sections;
-        let table = sections.iter().find(|s| s.kind == elf::SHT_SYMTAB)?;
+        let (sections, data, table) = self.with_symbols().find_map(|(headers, data)| {
+            let mut tables = headers.sections.iter().filter(|s| s.kind == elf::SHT_SYMTAB);
+            Some((&headers.sections, data, tables.find(|table| table.file.is_some())?))
+        })?;
         let names = sections
             .get(table.link)
-            .and_then(|s| self.bytes().get(s.file.clone()?))
+            .and_then(|s| data.get(s.file.clone()?))
             .unwrap_or_default();
-        let bytes = self.bytes().get(table.file.clone()?)?;
+        let bytes = data.get(table.file.clone()?)?;
         let count = bytes.len() / size_of::<elf::Sym64<LittleEndian>>();
         let (symbols, _) = object::slice_from_bytes::<elf::Sym64<LittleEndian>>(bytes, count).ok()?;
         for symbol in symbols {

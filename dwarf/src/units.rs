@@ -119,7 +119,7 @@ impl Binary {
     /// The sections that describe entries, without line programs and unwind tables.
     pub(crate) fn dwarf(&self) -> Result<gimli::Dwarf<Reader<'_>>, DwarfError> {
         self.prefetched
-            .get_or_init(|| self.sections.prefetch(self.bytes(), &CORE));
+            .get_or_init(|| self.sections.prefetch(self.bytes_of_files(), &CORE));
         let get = |id| self.section(id);
         Ok(gimli::Dwarf {
             debug_abbrev: get(SectionId::DebugAbbrev)?.into(),
@@ -142,7 +142,7 @@ impl Binary {
     }
 
     pub(crate) fn section(&self, id: SectionId) -> Result<Reader<'_>, DwarfError> {
-        self.sections.get(self.bytes(), id)
+        self.sections.get(self.bytes_of_files(), id)
     }
 
     pub(crate) fn units(&self) -> Result<&Units, DwarfError> {

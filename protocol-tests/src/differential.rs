@@ -19,9 +19,11 @@ pub enum Protocol {
     Rpc,
     /// The commands of `dlv connect`.
     Terminal,
+    /// Variables and expressions over either protocol, one by one ([`crate::values`]).
+    Values,
 }
 
-/// One entry of `explained-differences.toml`.
+/// One entry of `explained-differences.toml` or `explained-values.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Explained {
@@ -61,12 +63,17 @@ pub struct Difference {
 
 /// The differences that are known in what a protocol says.
 pub fn explained(protocol: Protocol) -> Result<Vec<Explained>> {
-    let path = paths::crate_dir().join("explained-differences.toml");
+    let values = protocol == Protocol::Values;
+    let path = paths::crate_dir().join(if values {
+        "explained-values.toml"
+    } else {
+        "explained-differences.toml"
+    });
     let text = std::fs::read_to_string(&path).attempt(format_args!("reading {}", path.display()))?;
     let mut all = toml::from_str::<ExplainedFile>(&text)
         .attempt(format_args!("reading {}", path.display()))?
         .difference;
-    all.retain(|one| one.protocol == protocol);
+    all.retain(|one| values || one.protocol == protocol);
     Ok(all)
 }
 
@@ -79,6 +86,11 @@ impl Explained {
             && pointer_matches(&self.pointer, &difference.pointer)
             && says(&self.dlv, &difference.theirs)
             && says(&self.spelunk, &difference.ours)
+    }
+
+    /// Whether it is about a scenario.
+    pub fn is_of(&self, scenario: &str) -> bool {
+        matches(&self.scenario, scenario)
     }
 
     /// What it covers, in one line.
@@ -183,6 +195,18 @@ pub fn compare(protocol: Protocol, theirs: &[Value], ours: &[Value]) -> Comparis
             found.differing.push(out);
         }
     }
+    found
+}
+
+/// Where two answers differ that were given to the same question.
+pub fn parts(protocol: Protocol, message: &str, theirs: &Value, ours: &Value) -> Vec<Difference> {
+    let mut found = Vec::new();
+    let mut parts = Parts {
+        message,
+        null_is_absent: protocol == Protocol::Dap,
+        found: &mut found,
+    };
+    parts.compare("", Some(theirs), Some(ours));
     found
 }
 
@@ -350,7 +374,7 @@ mod tests {
 
     #[test]
     fn every_explanation_has_a_reason() {
-        for protocol in [Protocol::Dap, Protocol::Rpc, Protocol::Terminal] {
+        for protocol in [Protocol::Dap, Protocol::Rpc, Protocol::Terminal, Protocol::Values] {
             for one in explained(protocol).expect("explained-differences.toml") {
                 assert!(one.reason.len() > 15, "{one:?}");
             }

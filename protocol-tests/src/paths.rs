@@ -30,6 +30,11 @@ pub fn target_dir() -> PathBuf {
     dir
 }
 
+/// Where Go keeps the modules and toolchains that are downloaded.
+pub fn module_cache() -> PathBuf {
+    target_dir().join("modules/cache")
+}
+
 /// The built `spelunk`: `SPELUNK_BIN` where it is set, else cargo brings the one beside this harness up to date, once per process.
 pub fn spelunk() -> Result<PathBuf> {
     static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();

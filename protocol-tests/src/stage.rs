@@ -44,10 +44,14 @@ impl Stage {
         self.paths.push((path, name.to_owned()));
     }
 
-    /// A fixture, whose folder is `$NAME` in what is compared. The play has a copy of the program for itself: a kernel probe in one process of a file swallows
-    /// breakpoints at its instruction in all others of that file, those of a play of the other debugger among them. The copy is as old as the original.
+    /// A fixture, whose folder is `$NAME` in what is compared. The play has a copy of the program for itself, see [`Stage::copy`].
     pub fn fixture(&mut self, name: &str, build: Build) -> Result<Built> {
-        let built = fixture(name, build)?;
+        self.copy(name, &fixture(name, build)?)
+    }
+
+    /// A copy of a program for one play alone: a kernel probe in one process of a file swallows breakpoints at its instruction in all others of that file, those of a
+    /// play of the other debugger among them. The copy is as old as the original.
+    pub fn copy(&mut self, name: &str, built: &Built) -> Result<Built> {
         let copies = tempfile::tempdir().attempt("making a folder for a copy of the program")?;
         let program = copies.path().join(name);
         // By another process: a child that some thread forks meanwhile would hold our file open for writing, and what is open so cannot be executed.
@@ -66,7 +70,10 @@ impl Stage {
             self.paths.push((dir, format!("${}", name.to_uppercase())));
         }
         self.copies.push(copies);
-        Ok(Built { program, ..built })
+        Ok(Built {
+            program,
+            ..built.clone()
+        })
     }
 
     /// Starts a program beside the session, which ends with it.

@@ -76,6 +76,9 @@ fn find() -> Result<Go> {
     )))
 }
 
+/// The last minor version of Go that has `GOEXPERIMENT=noswissmap`.
+const LAST_WITH_OLD_MAPS: &str = "go1.25.5";
+
 /// The minor version of Go since which the heap lies elsewhere in each run.
 const FIRST_WITH_RANDOM_HEAP: u32 = 26;
 
@@ -88,6 +91,10 @@ pub enum Build {
     FixedHeap,
     /// As `go build` builds.
     Opt,
+    /// As `Opt`, with the heap where it was before Go 1.26.
+    OptFixedHeap,
+    /// As `NoOpt`, with the maps that Go had before 1.24, by the last release that still can; see [`Build::has_toolchain`].
+    OldMaps,
     /// Optimised, position independent (`-buildmode=pie`).
     Pie,
     /// Not optimised, position independent.
@@ -99,14 +106,49 @@ pub enum Build {
 }
 
 impl Build {
-    fn flags(self) -> &'static [&'static str] {
+    /// What `go build` is told besides.
+    pub(crate) fn flags(self) -> &'static [&'static str] {
         match self {
-            Build::NoOpt | Build::FixedHeap => &["-gcflags=all=-N -l"],
-            Build::Opt => &[],
+            Build::NoOpt | Build::FixedHeap | Build::OldMaps => &["-gcflags=all=-N -l"],
+            Build::Opt | Build::OptFixedHeap => &[],
             Build::Pie => &["-buildmode=pie"],
             Build::PieNoOpt => &["-buildmode=pie", "-gcflags=all=-N -l"],
             Build::Cgo => &["-ldflags=-linkmode=external"],
             Build::Stripped => &["-ldflags=-s -w"],
+        }
+    }
+
+    /// Whether a Go toolchain is here, or can be had from the module proxy, that builds like this; the reason if not.
+    #[track_caller]
+    pub fn has_toolchain(self) -> Result<std::result::Result<(), String>> {
+        if self != Build::OldMaps {
+            return Ok(Ok(()));
+        }
+        let go = Go::find()?;
+        let mut command = Command::new(&go.program);
+        command.arg("version").env("GOTOOLCHAIN", LAST_WITH_OLD_MAPS);
+        command.env("GOMODCACHE", paths::module_cache());
+        let answer = child::run(&mut command, Duration::from_secs(300))?;
+        let why = answer.stderr.lines().next().unwrap_or_default();
+        Ok(if answer.status.success() {
+            Ok(())
+        } else {
+            Err(format!(
+                "{LAST_WITH_OLD_MAPS} is not here and cannot be downloaded: {why}"
+            ))
+        })
+    }
+
+    /// Sets the toolchain, and the experiments that put the heap where it was and bring old maps back.
+    pub(crate) fn environment(self, go: &Go, command: &mut Command) {
+        if self == Build::OldMaps {
+            command.env("GOTOOLCHAIN", LAST_WITH_OLD_MAPS);
+            command.env("GOMODCACHE", paths::module_cache());
+            command.env("GOFLAGS", "-modcacherw");
+            command.env("GOEXPERIMENT", "noswissmap");
+        }
+        if matches!(self, Build::FixedHeap | Build::OptFixedHeap) && go.is_at_least(FIRST_WITH_RANDOM_HEAP) {
+            command.env("GOEXPERIMENT", "norandomizedheapbase64");
         }
     }
 }
@@ -186,9 +228,7 @@ impl Source {
                 .env("GOTOOLCHAIN", "local")
                 .env("GOFLAGS", "")
                 .env("GOWORK", "off");
-            if build == Build::FixedHeap && go.is_at_least(FIRST_WITH_RANDOM_HEAP) {
-                command.env("GOEXPERIMENT", "norandomizedheapbase64");
-            }
+            build.environment(go, &mut command);
             command.env("CGO_ENABLED", if build == Build::Cgo { "1" } else { "0" });
             let built = child::run(&mut command, Duration::from_secs(300))?;
             if !built.status.success() {

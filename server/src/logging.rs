@@ -55,7 +55,7 @@ pub(crate) enum LogError {
     #[error("--log-output specified without --log")]
     OutputWithoutLog,
     /// The file of `--log-dest`.
-    #[error("could not create log file {path}: {source}")]
+    #[error("could not create log file: open {path}: {}", crate::debugger::go_reason(source))]
     Create {
         /// Its path.
         path: String,

@@ -233,6 +233,10 @@ impl Fixture {
         (words.next().expect("a result"), words.next().expect("a goroutine"))
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn target(&self) -> Target {
         let pid = self.child.id();
         Target {

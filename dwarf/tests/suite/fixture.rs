@@ -22,6 +22,8 @@ pub(crate) enum Build {
     Stripped,
     /// Source paths relative to the module.
     Trimpath,
+    /// Not optimised, with a GNU build id, whatever Go's version.
+    Identified,
 }
 
 impl Build {
@@ -42,6 +44,7 @@ impl Build {
             Build::Uncompressed => &["-gcflags=all=-N -l", "-ldflags=-compressdwarf=false"],
             Build::Stripped => &["-ldflags=-s -w"],
             Build::Trimpath => &["-trimpath"],
+            Build::Identified => &["-gcflags=all=-N -l", "-ldflags=-B 0x00112233445566778899aabbccddeeff"],
         }
     }
 }
@@ -57,6 +60,21 @@ pub(crate) fn open_cgo() -> Option<Binary> {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cgo");
     go_build(go, &source, &[], &path);
     Some(Binary::open(&path).expect("a fresh Go program opens"))
+}
+
+/// Runs GNU's `objcopy`; `false`, with a message, where there is none.
+pub(crate) fn objcopy(arguments: &[&str]) -> bool {
+    if !has("objcopy", "--version") {
+        skip("objcopy is not on the PATH, so programs and their debug information are not separated here");
+        return false;
+    }
+    let out = Command::new("objcopy").args(arguments).output().expect("it was there");
+    assert!(
+        out.status.success(),
+        "objcopy {arguments:?}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    true
 }
 
 fn has(command: &str, argument: &str) -> bool {

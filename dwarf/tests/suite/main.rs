@@ -6,3 +6,4 @@ mod errors;
 mod fixture;
 mod go_programs;
 mod lines_and_addresses;
+mod separate_files;

@@ -2,8 +2,10 @@
 
 mod arguments;
 mod breakpoints;
+mod calling;
 mod codec;
 mod ending;
+mod following;
 mod inspecting;
 mod locations;
 mod moving;
@@ -25,8 +27,10 @@ pub fn all() -> Vec<Scenario> {
         breakpoints::SCENARIOS,
         moving::SCENARIOS,
         inspecting::SCENARIOS,
+        calling::SCENARIOS,
         arguments::SCENARIOS,
         running::SCENARIOS,
+        following::SCENARIOS,
         ending::SCENARIOS,
     ]
     .concat()

@@ -20,6 +20,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("launch: wrong attributes", wrong_attributes),
     scenario("launch: requests out of order", out_of_order),
     scenario("launch: substitutePath", substitute_path),
+    scenario("launch: followExec", follow_exec),
+    scenario("launch: followExec with a wrong expression", follow_exec_mistakes),
 ];
 
 fn run_to_the_end(play: &mut Play) -> Result<()> {
@@ -281,5 +283,58 @@ fn substitute_path(play: &mut Play) -> Result<()> {
     play.evaluate("dlv config substitutePath /another/place /nowhere", 0, "repl")?;
     play.evaluate("dlv config substitutePath /somewhere/else", 0, "repl")?;
     play.stack(0, 2)?;
+    play.end(json!({}))
+}
+
+fn follow_exec(play: &mut Play) -> Result<()> {
+    let walks = play.fixture("walks", Build::FixedHeap)?;
+    let spawns = play.fixture("spawns", Build::FixedHeap)?;
+    play.launch(
+        &spawns,
+        json!({"args": ["run", walks.program], "stopOnEntry": true, "followExec": true, "followExecRegex": "walks"}),
+    )?;
+    // What only a child has.
+    play.stop_at(&walks, &["// twice"])?;
+    play.breakpoints_at("/no/such/main.go", &[json!({"line": 3})])?;
+    play.ask(
+        "setFunctionBreakpoints",
+        json!({"breakpoints": [{"name": "main.nowhere"}]}),
+    )?;
+    play.ask("setExceptionBreakpoints", json!({"filters": []}))?;
+    play.run()?;
+    play.threads()?;
+    play.go("continue")?;
+    play.threads()?;
+    play.stack(0, 20)?;
+    play.variables(0)?;
+    play.evaluate("n + 1", 0, "watch")?;
+    play.walk(&["next", "next", "stepOut", "stepIn"])?;
+    // What only the parent has, and what is in neither.
+    play.stop_at(&spawns, &["// finish"])?;
+    play.breakpoints_at("/no/such/main.go", &[json!({"line": 4})])?;
+    play.evaluate("dlv target follow-exec", 0, "repl")?;
+    play.evaluate("dlv target follow-exec -x", 0, "repl")?;
+    play.evaluate("dlv target follow-exec -off", 0, "repl")?;
+    play.evaluate("dlv target follow-exec", 0, "repl")?;
+    play.evaluate("dlv target follow-exec -on a b", 0, "repl")?;
+    play.evaluate("dlv target follow-exec -on (", 0, "repl")?;
+    play.evaluate("dlv target switch 1", 0, "repl")?;
+    play.evaluate("dlv target nothing", 0, "repl")?;
+    play.stop_at(&walks, &[])?;
+    play.go("continue")?;
+    play.stack(0, 20)?;
+    play.go("continue")?;
+    play.end(json!({}))
+}
+
+fn follow_exec_mistakes(play: &mut Play) -> Result<()> {
+    let spawns = play.fixture("spawns", Build::FixedHeap)?;
+    play.launch(
+        &spawns,
+        json!({"args": ["children", "2"], "followExec": true, "followExecRegex": "("}),
+    )?;
+    play.stop_at(&spawns, &["// member", "// finish"])?;
+    play.run()?;
+    play.go("continue")?;
     play.end(json!({}))
 }

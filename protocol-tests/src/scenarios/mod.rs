@@ -2,6 +2,7 @@
 
 mod attaching;
 mod breakpoints;
+mod disassembling;
 mod ending;
 mod failing;
 mod goroutines;
@@ -18,6 +19,8 @@ pub fn of(protocol: Protocol) -> Vec<Scenario> {
         Protocol::Dap => dap(),
         Protocol::Rpc => crate::rpc_differential::all(),
         Protocol::Terminal => crate::terminal::all(),
+        // These are no sessions that are played.
+        Protocol::Values => Vec::new(),
     }
 }
 
@@ -26,6 +29,7 @@ fn dap() -> Vec<Scenario> {
         launching::SCENARIOS,
         breakpoints::SCENARIOS,
         stepping::SCENARIOS,
+        disassembling::SCENARIOS,
         failing::SCENARIOS,
         goroutines::SCENARIOS,
         values::SCENARIOS,

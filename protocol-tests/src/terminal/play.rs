@@ -142,6 +142,8 @@ fn threads_blanked(text: &str) -> String {
             (r"\b([Tt]hread) \d+", "$1 TID"),
             (r"\b(PID|pid) \d+", "$1 PID"),
             (r"(?m)^(\*? +)\d+( +/)", "${1}PID$2"),
+            (r"(?m)^(Spawned new process '.*') \(\d+\)$", "$1 (PID)"),
+            (r"(?m)^(Switch target process) from \d+ to \d+", "$1 from PID to PID"),
             // Goroutines are numbered in the order in which they appear; the normaliser knows them by these words.
             (r"\bGoroutine (\d+)", "goroutine $1"),
             (r"\bgoroutine\((\d+)\):", "goroutine $1 :"),
@@ -211,6 +213,10 @@ mod tests {
                 "  goroutine 5 - User: main.go:1 main.f (0x1) [chan receive TIME]",
             ),
             ("    Rip = 0x00000000004bf1d6", "    Rip = ..."),
+            (
+                "Spawned new process '/a b c' (77)\nSwitch target process from 77 to 78 (/a b c)",
+                "Spawned new process '/a b c' (PID)\nSwitch target process from PID to PID (/a b c)",
+            ),
         ] {
             assert_eq!(threads_blanked(text), expected);
         }

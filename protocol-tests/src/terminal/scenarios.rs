@@ -27,6 +27,7 @@ pub fn all() -> Vec<Scenario> {
         ("connect: ends", ends),
         ("connect: a failing program", failing),
         ("connect: scripts", scripts),
+        ("connect: children", children),
     ];
     ALL.iter()
         .map(|(name, play)| Scenario {
@@ -176,13 +177,14 @@ fn conditions(play: &mut TerminalPlay) -> Result<()> {
             "print i",
             "condition -hitcount body > 3",
             "condition -per-g-hitcount body == 4",
-            "condition -hitcount body wrong",
             "condition -clear body",
             "breakpoints",
             "continue",
             "print i",
             "condition -hitcount body % 2",
             "continue",
+            "breakpoints",
+            "condition -hitcount body wrong",
             "breakpoints",
             "continue",
         ]),
@@ -664,6 +666,64 @@ def main():
             "help walk",
             "source /nowhere/at/all",
             "stack 1",
+        ]),
+    )
+}
+
+fn children(play: &mut TerminalPlay) -> Result<()> {
+    let walks = play.fixture("walks")?.program.to_string_lossy().into_owned();
+    play.session(
+        "spawns",
+        &["run", &walks],
+        &commands(&[
+            "target",
+            "target nothing",
+            "target follow-exec",
+            "target follow-exec -x",
+            "target follow-exec -off more",
+            "target follow-exec -on [",
+            "target follow-exec",
+            "target follow-exec -on walks",
+            "target follow-exec",
+            "target list",
+            // The question whether it is to wait for a child is answered on the next line.
+            "break main.twice\ny",
+            "break main.nowhere\nn",
+            "break main.finish",
+            "break main.nothing:7 if i == 1\ny",
+            "breakpoints",
+            "continue",
+            "target switch 1",
+            "args",
+            "stack",
+            "goroutine",
+            "next",
+            "up",
+            "down",
+            "stepout",
+            "breakpoints",
+            "break main.square",
+            "continue",
+            "clear 1",
+            "target follow-exec -off",
+            "continue",
+            "target list",
+            "continue",
+            "target list",
+            "restart",
+        ]),
+    )?;
+    play.session(
+        "spawns",
+        &["children", "2"],
+        &commands(&[
+            "target follow-exec -on member C1",
+            "break main.member",
+            "break main.finish",
+            "continue",
+            "restart",
+            "target follow-exec",
+            "continue",
         ]),
     )
 }

@@ -12,6 +12,7 @@ use protocol_tests::failure::{Attempt, Result};
 use protocol_tests::headless::Headless;
 use protocol_tests::ordinary_user::USER;
 use protocol_tests::toolchain::{Build, fixture};
+use protocol_tests::web_socket::WebSocket;
 use protocol_tests::{paths, peer};
 use serde_json::{Value, json};
 
@@ -53,98 +54,6 @@ fn post(address: &str, headers: &str, body: &Value) -> Result<(u16, String)> {
     Ok((status.unwrap_or(0), body.to_owned()))
 }
 
-/// A WebSocket (RFC 6455), as far as text goes.
-struct WebSocket {
-    stream: TcpStream,
-    reader: BufReader<TcpStream>,
-}
-
-impl WebSocket {
-    fn open(address: &str, headers: &str) -> Result<std::result::Result<WebSocket, u16>> {
-        let mut stream = connect(address)?;
-        let request = format!(
-            "GET / HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{headers}\r\n"
-        );
-        stream.write_all(request.as_bytes()).attempt("writing")?;
-        let mut reader = BufReader::new(stream.try_clone().attempt("cloning the connection")?);
-        let mut status = 0;
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).attempt("reading a header")?;
-            if let Some(first) = line.strip_prefix("HTTP/1.1 ") {
-                status = first
-                    .split(' ')
-                    .next()
-                    .and_then(|status| status.parse().ok())
-                    .unwrap_or(0);
-            }
-            if line.trim().is_empty() {
-                break;
-            }
-        }
-        Ok(if status == 101 {
-            Ok(WebSocket { stream, reader })
-        } else {
-            Err(status)
-        })
-    }
-
-    fn send(&mut self, message: &Value) -> Result<()> {
-        let text = message.to_string();
-        let mut frame = vec![0x81];
-        match u8::try_from(text.len()) {
-            Ok(length) if length < 126 => frame.push(0x80 | length),
-            _ => {
-                frame.push(0x80 | 0x7e);
-                let length = u16::try_from(text.len()).expect("messages are short");
-                frame.extend_from_slice(&length.to_be_bytes());
-            }
-        }
-        // With a mask of zeros, the text is its own masked form.
-        frame.extend_from_slice(&[0; 4]);
-        frame.extend_from_slice(text.as_bytes());
-        self.stream.write_all(&frame).attempt("writing")
-    }
-
-    /// The next text.
-    fn next(&mut self) -> Result<Value> {
-        loop {
-            let mut head = [0; 2];
-            self.reader.read_exact(&mut head).attempt("reading a frame")?;
-            let length = match head[1] & 0x7f {
-                126 => {
-                    let mut length = [0; 2];
-                    self.reader.read_exact(&mut length).attempt("reading a length")?;
-                    u64::from(u16::from_be_bytes(length))
-                }
-                127 => {
-                    let mut length = [0; 8];
-                    self.reader.read_exact(&mut length).attempt("reading a length")?;
-                    u64::from_be_bytes(length)
-                }
-                length => u64::from(length),
-            };
-            let mut payload = Vec::new();
-            (&mut self.reader)
-                .take(length)
-                .read_to_end(&mut payload)
-                .attempt("reading a payload")?;
-            if head[0] & 0x0f == 1 {
-                return serde_json::from_slice(&payload).attempt("reading JSON");
-            }
-        }
-    }
-
-    /// The first text that `wanted` takes.
-    fn until<T>(&mut self, mut wanted: impl FnMut(&Value) -> Option<T>) -> Result<T> {
-        loop {
-            if let Some(found) = wanted(&self.next()?) {
-                return Ok(found);
-            }
-        }
-    }
-}
-
 fn request(id: u32, method: &str, params: &Value) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
 }
@@ -173,7 +82,7 @@ fn one_port_speaks_all_languages() -> Result<()> {
     assert!(body.contains("unknown API version"), "{body}");
     let mut socket = WebSocket::open(address, "")?.expect("a WebSocket");
     socket.send(&request(8, "RPCServer.ProcessPid", &json!({})))?;
-    assert_eq!(socket.next()?["result"]["Pid"], pid);
+    assert_eq!(socket.text()?["result"]["Pid"], pid);
     let initialize = r#"{"seq":1,"type":"request","command":"initialize","arguments":{"adapterID":"go"}}"#;
     let mut dap = connect(address)?;
     write!(dap, "Content-Length: {}\r\n\r\n{initialize}", initialize.len()).attempt("writing")?;
@@ -213,7 +122,7 @@ fn subscribers_are_told_what_happens() -> Result<()> {
     let running = go.send("Command", &json!({"name": "continue"}))?;
     let (mut kinds, mut traced, mut written) = (Vec::new(), None, false);
     while kinds.is_empty() || traced.is_none() || !written {
-        let notice = socket.next()?;
+        let notice = socket.text()?;
         let result = &notice["params"]["result"];
         match notice["method"].as_str() {
             Some("Spelunk.State") => kinds.push(result["Kind"].clone()),

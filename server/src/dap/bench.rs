@@ -2,10 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use serde::Deserialize;
 use spelunk_dwarf::ProcAddr;
 
 use super::{container::Container, handles::Handles, settings::Settings, target::Target};
 use crate::inspect::{FrameRef, Tid, Whose};
+use crate::value::Style;
 
 /// What lies on the debugger's thread.
 #[derive(Default)]
@@ -32,6 +34,16 @@ pub(crate) struct Look<'a> {
     pub(crate) memory: &'a mut BTreeMap<String, (ProcAddr, i64)>,
     /// The user's choices.
     pub(crate) settings: &'a Settings,
+    /// How numbers are to be written in this answer.
+    pub(crate) format: ValueFormat,
+}
+
+/// How the client wants the values of one answer to be written (DAP, `ValueFormat`).
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ValueFormat {
+    /// Integers in hexadecimal.
+    pub(crate) hex: bool,
 }
 
 impl Bench {
@@ -50,11 +62,20 @@ impl Bench {
             containers: &mut self.containers,
             memory: &mut self.memory,
             settings,
+            format: ValueFormat::default(),
         })
     }
 }
 
 impl Look<'_> {
+    /// How values are written.
+    pub(crate) fn style(&self) -> Style {
+        Style {
+            hexadecimal: self.format.hex,
+            ..self.settings.style()
+        }
+    }
+
     /// The goroutine, or the thread without one, that is looked at where the client names none: that of the last stop.
     pub(crate) fn selected(&self) -> Whose {
         self.target

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    dap::message::Request,
     debugger::{
         BreakpointId, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, SourceBreakpoint,
     },
-    dap::message::Request,
     inspect::Whose,
     toolchain::Build,
 };

@@ -184,7 +184,11 @@ impl Session {
             Event::Resumed => self.on_resumed_by_another(),
             Event::Notice(text) => self.out.console(&text),
             Event::Warning(text) => self.out.output(OutputEventCategory::Important, format!("{text}\n")),
-            Event::BreakpointChanged(state) => self.tell_breakpoint(&state),
+            Event::Spawned { pid, command_line, .. } => {
+                let body = serde_json::json!({"name": command_line, "systemProcessId": pid, "isLocalProcess": true});
+                self.out.event_with("process", &body);
+            }
+            Event::BreakpointChanged(state) | Event::Materialized(_, state) => self.tell_breakpoint(&state),
             Event::Exited { pid, status } => {
                 let rest = self.events.stdout.finish();
                 self.program_output(OutputEventCategory::Stdout, rest);

@@ -4,7 +4,7 @@
 
 use spelunk_dwarf::ProcAddr;
 
-use crate::value::{Content, Value, is_made_up};
+use crate::value::{Content, Value, float32, float64, is_made_up};
 
 use super::{
     bench::Look,
@@ -67,8 +67,8 @@ impl Look<'_> {
                 .iter()
                 .map(|one| self.named_part(container, one, in_struct(whole, &one.name)))
                 .collect(),
-            Content::Complex64(re, im) => self.complex(&re.to_string(), &im.to_string(), "float32"),
-            Content::Complex128(re, im) => self.complex(&re.to_string(), &im.to_string(), "float64"),
+            Content::Complex64(re, im) => self.complex(&float32(*re), &float32(*im), "float32"),
+            Content::Complex128(re, im) => self.complex(&float64(*re), &float64(*im), "float64"),
             _ => Vec::new(),
         }
     }

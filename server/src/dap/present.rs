@@ -46,7 +46,7 @@ impl Look<'_> {
         frame: Option<FrameRef>,
         manner: Manner,
     ) -> Presented {
-        let mut text = value.text(self.settings.style());
+        let mut text = value.text(self.style());
         if value.unreadable.is_some() {
             return Presented { text, reference: 0 };
         }
@@ -61,7 +61,9 @@ impl Look<'_> {
         {
             text = format!("(loaded {loaded}/{len}) {text}");
         }
-        if let Content::Uint(number) = value.content {
+        if let Content::Uint(number) = value.content
+            && !self.format.hex
+        {
             text = format!("{text} = {number:#x}");
         }
         if !has_parts(value) {
@@ -102,7 +104,7 @@ impl Look<'_> {
                 value.constant = loaded.constant;
             }),
         };
-        let text = value.text(self.settings.style());
+        let text = value.text(self.style());
         match loaded {
             Ok(()) => text,
             Err(why) => format!("{text} - FAILED TO LOAD: {why}"),

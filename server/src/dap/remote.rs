@@ -18,8 +18,9 @@ use super::requests::launch_arguments;
 use super::session::{Phase, Session};
 use super::target::Target;
 use crate::debugger::{
-    self, BreakpointState, CallOutcome, ClientPaths, DebugError, EndWith, ExceptionFilters, FunctionBreakpoint,
-    InstructionBreakpoint, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
+    self, BreakpointState, CallOutcome, ClientPaths, DebugError, EndWith, ExceptionFilters, FollowChildren,
+    FunctionBreakpoint, InstructionBreakpoint, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
+    Surroundings,
 };
 use crate::host::{self, Again, CallWish, Host, HostError, Status, Walk};
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
@@ -140,9 +141,21 @@ impl Target for Shared {
         fn set_variable(&self, frame: FrameRef, what: &str, to: &str) -> Result<(), DebugError>;
         fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError>;
         fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError>;
+        fn follow_children(&self, follow: Option<FollowChildren>) -> Result<(), DebugError>;
+        fn processes(&self) -> Result<Vec<i32>, DebugError>;
+        fn disassemble_around(&self, addr: ProcAddr, offset: i64, count: usize) -> Result<Surroundings, DebugError>;
         fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError>;
         fn probe_accounts(&self) -> Result<Vec<ProbeAccount>, DebugError>;
         fn guess_paths(&self, client: &ClientPaths) -> Result<Vec<(String, String)>, DebugError>;
+    }
+
+    fn select_process(&self, pid: i32) -> Result<(), DebugError> {
+        let session = self.session()?;
+        session.select_process(pid)?;
+        if let Some(stop) = session.stop() {
+            self.host.select(stop.whose, None);
+        }
+        Ok(())
     }
 
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError> {

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use super::{config::CommonConfig, substitute_path::SubstitutePath};
 use crate::{
-    debugger::ProbeLimits,
+    debugger::{FollowChildren, ProbeLimits},
     value::{LoadConfig, Style},
 };
 
@@ -147,6 +147,13 @@ impl Settings {
         }
     }
 
+    /// Which of the processes that the program starts are followed.
+    pub(crate) fn follow(&self) -> Result<Option<FollowChildren>, String> {
+        let (follows, regex) = &self.follow_exec;
+        let follow = follows.then(|| FollowChildren::matching(regex));
+        follow.transpose().map_err(|error| error.to_string())
+    }
+
     /// How much of a value is loaded.
     pub(crate) fn load_config(&self) -> LoadConfig {
         let or = |chosen: u32, default: u32| if chosen > 0 { chosen } else { default };
@@ -163,6 +170,7 @@ impl Settings {
             newlines: false,
             shorten_types: true,
             raw_strings: self.show_raw_strings,
+            hexadecimal: false,
         }
     }
 
@@ -222,8 +230,11 @@ impl Settings {
             "allowStopForLogpoints" => self.probes.allow_stop_for_logpoints = Some(truth(name, value)?),
             "logpointRateLimit" => self.probes.logpoint_rate_limit = Some(number(name, value)?),
             "probeCpuLimit" => self.probes.probe_cpu_limit = percent(name, value)?,
-            "followExec" | "followExecRegex" => {
-                return Err("child processes are not followed by this version of spelunk".to_owned());
+            "followExec" => self.follow_exec.0 = truth(name, value)?,
+            "followExecRegex" => {
+                let regex = unquoted(value);
+                FollowChildren::matching(&regex).map_err(|error| error.to_string())?;
+                self.follow_exec.1 = regex;
             }
             _ => return Err(format!("{name:?} is not a configuration parameter")),
         }

@@ -6,8 +6,9 @@
 use spelunk_dwarf::ProcAddr;
 
 use crate::debugger::{
-    BreakpointState, CallOutcome, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters, FunctionBreakpoint,
-    InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session, SourceBreakpoint, StepKind, Stop,
+    BreakpointState, CallOutcome, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters, FollowChildren,
+    FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session, SourceBreakpoint,
+    StepKind, Stop, Surroundings,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
@@ -88,6 +89,14 @@ pub(crate) trait Target {
     fn read_memory(&self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError>;
     /// As [`Session::write_memory`].
     fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError>;
+    /// As [`Session::follow_children`].
+    fn follow_children(&self, follow: Option<FollowChildren>) -> Result<(), DebugError>;
+    /// As [`Session::processes`].
+    fn processes(&self) -> Result<Vec<i32>, DebugError>;
+    /// As [`Session::select_process`].
+    fn select_process(&self, pid: i32) -> Result<(), DebugError>;
+    /// As [`Session::disassemble_around`].
+    fn disassemble_around(&self, addr: ProcAddr, offset: i64, count: usize) -> Result<Surroundings, DebugError>;
     /// As [`Session::limit_probes`].
     fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError>;
     /// As [`Session::probe_accounts`].
@@ -226,6 +235,22 @@ impl Target for Session {
 
     fn write_memory(&self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
         Session::write_memory(self, addr, bytes)
+    }
+
+    fn follow_children(&self, follow: Option<FollowChildren>) -> Result<(), DebugError> {
+        Session::follow_children(self, follow)
+    }
+
+    fn processes(&self) -> Result<Vec<i32>, DebugError> {
+        Session::processes(self)
+    }
+
+    fn select_process(&self, pid: i32) -> Result<(), DebugError> {
+        Session::select_process(self, pid)
+    }
+
+    fn disassemble_around(&self, addr: ProcAddr, offset: i64, count: usize) -> Result<Surroundings, DebugError> {
+        Session::disassemble_around(self, addr, offset, count)
     }
 
     fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError> {

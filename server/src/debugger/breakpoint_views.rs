@@ -1,13 +1,12 @@
 //! Breakpoints as clients look at them.
 
-use std::sync::PoisonError;
-
-use spelunk_dwarf::FileAddr;
+use spelunk_dwarf::{Binary, FileAddr, LoadBias};
 
 use super::BreakpointId;
-use super::breakpoints::{Carrier, Exception, Logical, Origin, wanted_exceptions};
+use super::breakpoints::{Exception, Logical, Origin, wanted_exceptions};
 use super::control::{Control, Phase};
-use super::request::{BreakpointTerms, BreakpointView, PhysicalView, Shown, Tally};
+use super::group::Parked;
+use super::request::{BreakpointAddress, BreakpointTerms, BreakpointView, PhysicalView, Shown, Tally};
 use crate::inspect::Tid;
 
 /// What clients have made of one of the debugger's own breakpoints, and how often it was hit.
@@ -92,7 +91,11 @@ impl Control {
                     ..BreakpointTerms::default()
                 }),
             at: self.shown(&places),
-            addresses: if enabled { self.addresses(&places) } else { Vec::new() },
+            addresses: if enabled {
+                self.addresses_of_exception(exception, &places)
+            } else {
+                Vec::new()
+            },
             expression: String::new(),
             enabled,
             hits: own.map(|own| own.hits.clone()).unwrap_or_default(),
@@ -102,7 +105,6 @@ impl Control {
     /// One of a client's.
     pub(super) fn view_of(&self, logical: &Logical) -> BreakpointView {
         let is_single = logical.origin == Origin::Single;
-        let is_there = !matches!(logical.carrier, Carrier::Nothing);
         let expression = logical.placed.as_ref().and_then(|placed| placed.expression.as_ref());
         let condition = logical.parsed.condition.as_ref();
         let hit_condition = logical.parsed.hit_condition.as_ref();
@@ -125,20 +127,12 @@ impl Control {
             } else {
                 self.shown(&logical.places)
             },
-            addresses: if is_there {
-                self.addresses(&logical.places)
-            } else {
-                Vec::new()
-            },
+            addresses: self.addresses_of(logical),
             expression: expression.map(|expression| expression.text.clone()).unwrap_or_default(),
             enabled: logical.enabled && logical.switched_off.is_none(),
             hits: Tally {
                 total: self.hits_of(logical),
-                by_goroutine: logical
-                    .by_goroutine
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .clone(),
+                by_goroutine: self.hits_of_goroutines(logical),
             },
         }
     }
@@ -151,15 +145,42 @@ impl Control {
         }
     }
 
-    fn addresses(&self, places: &[FileAddr]) -> Vec<(spelunk_dwarf::ProcAddr, String)> {
+    /// Where places of the target in focus are.
+    fn addresses(&self, places: &[FileAddr]) -> Vec<BreakpointAddress> {
         if self.is_gone() {
             return Vec::new();
         }
-        let function = |addr: FileAddr| self.binary.function_at(addr).map(|function| function.name.to_string());
-        places
-            .iter()
-            .map(|addr| (self.to_proc(*addr), function(*addr).unwrap_or_default()))
-            .collect()
+        addresses_in(&self.binary, self.bias, self.pid, places).collect()
+    }
+
+    /// Where a breakpoint lies in all targets, in the order in which these came.
+    fn addresses_of(&self, logical: &Logical) -> Vec<BreakpointAddress> {
+        let here = if logical.is_placed() { &*logical.places } else { &[] };
+        self.in_all_targets(here, |parked| {
+            parked
+                .placement(logical.id)
+                .map(|placement| placement.places.clone())
+                .unwrap_or_default()
+        })
+    }
+
+    fn addresses_of_exception(&self, exception: Exception, here: &[FileAddr]) -> Vec<BreakpointAddress> {
+        self.in_all_targets(here, |parked| exception.places(&parked.binary))
+    }
+
+    fn in_all_targets(&self, here: &[FileAddr], others: impl Fn(&Parked) -> Vec<FileAddr>) -> Vec<BreakpointAddress> {
+        let (earlier, later): (Vec<_>, Vec<_>) = self
+            .group
+            .others()
+            .partition(|parked| parked.serial() < self.group.focus());
+        let of = |parked: &&Parked| {
+            let places = others(parked);
+            addresses_in(&parked.binary, parked.bias, parked.pid, &places).collect::<Vec<_>>()
+        };
+        let mut all: Vec<_> = earlier.iter().flat_map(of).collect();
+        all.extend(self.addresses(here));
+        all.extend(later.iter().flat_map(of));
+        all
     }
 
     /// What something at these places is called by where it lies.
@@ -176,11 +197,12 @@ impl Control {
         }
         let mut all = Vec::new();
         for owner in self.breakpoint_views() {
-            for (addr, function) in &owner.addresses {
+            // Others' are told by them.
+            for at in owner.addresses.iter().filter(|at| at.pid == self.pid) {
                 all.push(PhysicalView {
-                    addr: *addr,
-                    function: function.clone(),
-                    original: self.original_byte(self.bias.to_file(*addr)),
+                    addr: at.addr,
+                    function: at.function.clone(),
+                    original: self.original_byte(self.bias.to_file(at.addr)),
                     owner: Some(owner.clone()),
                 });
             }
@@ -216,6 +238,22 @@ impl Control {
         all.sort_by_key(|(thread, _)| *thread);
         all
     }
+}
+
+/// Places of a program as addresses of a process.
+fn addresses_in<'a>(
+    binary: &'a Binary,
+    bias: LoadBias,
+    pid: i32,
+    places: &'a [FileAddr],
+) -> impl Iterator<Item = BreakpointAddress> + use<'a> {
+    places.iter().map(move |addr| BreakpointAddress {
+        addr: bias.to_proc(*addr),
+        function: binary
+            .function_at(*addr)
+            .map_or_else(String::new, |function| function.name.to_string()),
+        pid,
+    })
 }
 
 /// What Delve's DAP server calls the breakpoints of its groups (`service/dap/server.go`), for those who look at them from elsewhere.

@@ -4,10 +4,11 @@
 //! function. Its hits are counted here, whatever carried them.
 
 use std::collections::BTreeMap;
+use std::mem::swap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use spelunk_bpf::{CounterId, Link, SiteId};
+use spelunk_bpf::{CounterId, Goroutines, Link, SiteId};
 use spelunk_dwarf::{Binary, FileAddr, Function, LoadBias};
 
 use super::function_location::find_function;
@@ -227,13 +228,34 @@ pub(super) struct Planted {
 }
 
 /// What a breakpoint sits on in the program.
+#[derive(Default)]
 pub(super) enum Carrier {
     /// Nothing: it is not in the program, or can never act again.
+    #[default]
     Nothing,
     /// Stop sites.
     Sites,
     /// Kernel probes.
     Probes(Planted),
+}
+
+/// What of a breakpoint belongs to one target: the fields of [`Logical`] of the same names.
+#[derive(Default)]
+pub(super) struct Placement {
+    /// Where it lies.
+    pub(super) places: Vec<FileAddr>,
+    at: Option<(String, u32)>,
+    carrier: Carrier,
+    message: Option<String>,
+    evaluated_at_stops: bool,
+    switched_off: Option<String>,
+}
+
+impl Placement {
+    /// Whether something carries it.
+    pub(super) fn is_there(&self) -> bool {
+        !matches!(self.carrier, Carrier::Nothing)
+    }
 }
 
 /// How often each goroutine has hit a breakpoint, counted by whoever sees the hits.
@@ -281,11 +303,28 @@ pub(super) struct Logical {
     pub(super) enabled: bool,
     /// How often each goroutine has hit it.
     pub(super) by_goroutine: GoroutineHits,
+    /// Whether the probes that carry it, or did so last, count the hits of each goroutine in the kernel's table; `by_goroutine` has what was counted elsewhere.
+    pub(super) told_apart: bool,
     /// What it is called by where it lies, of one that was made by itself.
     pub(super) shown: Shown,
 }
 
 impl Logical {
+    /// Exchanges what belongs to one target with another's.
+    pub(super) fn exchange(&mut self, placement: &mut Placement) {
+        swap(&mut self.places, &mut placement.places);
+        swap(&mut self.at, &mut placement.at);
+        swap(&mut self.carrier, &mut placement.carrier);
+        swap(&mut self.message, &mut placement.message);
+        swap(&mut self.evaluated_at_stops, &mut placement.evaluated_at_stops);
+        swap(&mut self.switched_off, &mut placement.switched_off);
+    }
+
+    /// Whether it lies in the target in focus.
+    pub(super) fn is_placed(&self) -> bool {
+        !matches!(self.carrier, Carrier::Nothing)
+    }
+
     /// Whether it is to stop the program, rather than to log.
     pub(super) fn stops(&self) -> bool {
         self.parsed.log.is_none()
@@ -303,11 +342,31 @@ impl Logical {
 
     /// Whether the kernel can spare the program stops: where it logs, and where it does not act at each passing.
     pub(super) fn gains_by_probes(&self) -> bool {
-        if self.origin == Origin::Single && self.parsed.hit_condition.is_some() {
-            // The kernel does not tell which goroutines the hits are of that it lets pass, and the client asks for that.
+        if self.is_traced() && self.parsed.hit_condition.is_some() {
+            // A pass is told with its number among all hits, and a record does not have it.
             return false;
         }
         self.is_traced() || !self.stops() || self.parsed.condition.is_some() || self.parsed.hit_condition.is_some()
+    }
+
+    /// What a client is told of one that waits for a program that has its place; in Delve's words.
+    pub(super) fn pending_state(&self) -> BreakpointState {
+        BreakpointState {
+            is_pending: true,
+            ..refused(self.id, "unable to set breakpoint".to_owned())
+        }
+    }
+
+    /// What the kernel counts of each goroutine. Clients of Delve's JSON-RPC ask for the hits of each; those that all stop the program are counted then.
+    pub(super) fn goroutines_told(&self) -> Goroutines {
+        match (
+            self.origin == Origin::Single && self.parsed.hit_condition.is_some(),
+            self.extra.hits_per_goroutine,
+        ) {
+            (false, _) => Goroutines::Together,
+            (true, false) => Goroutines::Told,
+            (true, true) => Goroutines::Apart,
+        }
     }
 
     /// What a client is told of it.
@@ -318,6 +377,7 @@ impl Logical {
             message: self.switched_off.clone().or_else(|| self.message.clone()),
             file: self.at.as_ref().map(|(file, _)| file.clone()),
             line: self.at.as_ref().map(|(_, line)| *line),
+            is_pending: false,
         }
     }
 }
@@ -330,6 +390,7 @@ pub(super) fn refused(id: BreakpointId, why: String) -> BreakpointState {
         message: Some(why),
         file: None,
         line: None,
+        is_pending: false,
     }
 }
 
@@ -373,6 +434,11 @@ impl Breakpoints {
     /// All of them, in the order they were set.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Logical> {
         self.all.iter()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Logical> {
+        self.all.iter_mut()
     }
 
     /// Those that clients know, in the order of their numbers.

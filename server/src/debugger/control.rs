@@ -19,6 +19,7 @@ use super::breakpoint_views::OwnBreakpoint;
 use super::breakpoints::{Breakpoints, Planted};
 use super::closing::Closing;
 use super::code::CodeCache;
+use super::group::{Group, Selected};
 use super::guard::{Guard, Tripped};
 use super::injection::{CallOutcome, Injection};
 use super::inspection::Seen;
@@ -59,8 +60,9 @@ pub(super) enum Phase {
     Released,
 }
 
-/// The target, on its own thread.
+/// The target, on its own thread. Of several it is the one in focus: see `group`.
 pub(super) struct Control {
+    pub(super) group: Group,
     pub(super) pid: i32,
     pub(super) binary: Arc<Binary>,
     pub(super) bias: LoadBias,
@@ -144,10 +146,12 @@ pub(super) fn failed(error: impl std::fmt::Display) -> DebugError {
 }
 
 impl Control {
-    pub(super) fn new(start: Start) -> Control {
+    /// A session's beginning; `selected` is told which process clients look at.
+    pub(super) fn new(start: Start, selected: Arc<Selected>) -> Control {
         let was_launched = start.launched.is_some();
         let (tripping, tripped) = unbounded();
         let mut control = Control {
+            group: Group::new(start.pid, selected),
             pid: start.pid,
             layout: start.binary.runtime_layout().ok(),
             binary: start.binary,
@@ -208,6 +212,7 @@ impl Control {
             tracing::debug!("panics are not noticed until something stops the program: {why}");
         }
         while !self.ended {
+            self.leave_ended();
             while let Ok(tripped) = self.tripped.try_recv() {
                 self.switch_off(tripped);
             }
@@ -243,6 +248,10 @@ impl Control {
                 return Ok(());
             }
         }
+        if !self.group.is_one_process() {
+            self.serve_group();
+            return Ok(());
+        }
         if let Some(event) = self.waiting.pop_front() {
             self.on_event(event);
             return Ok(());
@@ -264,7 +273,10 @@ impl Control {
         match jobs.recv_timeout(WATCH) {
             Ok(job) => job(self),
             Err(RecvTimeoutError::Disconnected) => return Err(()),
-            Err(RecvTimeoutError::Timeout) => self.notice_death(),
+            Err(RecvTimeoutError::Timeout) => {
+                self.notice_death();
+                self.for_others(Control::notice_death);
+            }
         }
         Ok(())
     }
@@ -299,6 +311,7 @@ impl Control {
             ProcessEvent::HardcodedBreakpoint { thread } => self.on_hardcoded_breakpoint(thread),
             ProcessEvent::StoppedByProbe { thread } => self.on_stopped_by_probe(thread),
             ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_) => {}
+            ProcessEvent::ChildExecuted(child) => self.on_child_executed(child),
             ProcessEvent::Exec => self.on_exec(),
             ProcessEvent::Exited(status) => self.on_exit(status),
         }

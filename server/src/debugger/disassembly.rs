@@ -17,6 +17,12 @@ use crate::inspect::{Location, Registers, Whose};
 /// More is not disassembled at once, in bytes.
 const MAX_RANGE: u64 = 16 << 20;
 
+/// In bytes (Intel's manual, volume 2, section 2.3.11).
+const LONGEST_INSTRUCTION: i64 = 15;
+
+/// How far what lies around an address reaches into what is no function, in bytes; as in Delve.
+const MAX_PADDED: u64 = 10 << 10;
+
 /// An instruction of the program.
 #[derive(Clone, Debug)]
 pub(crate) struct Assembly {
@@ -32,6 +38,15 @@ pub(crate) struct Assembly {
     pub(crate) has_breakpoint: bool,
     /// Whether the thread that was asked for stands there.
     pub(crate) is_current: bool,
+}
+
+/// Instructions around an address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    /// How many of those that were asked for would lie before the first one that there is.
+    pub(crate) missing_before: usize,
+    /// Those that there are, in order; fewer than were asked for where the code ends.
+    pub(crate) list: Vec<Assembly>,
 }
 
 /// What is to be disassembled.
@@ -52,6 +67,53 @@ impl Session {
         flavour: Flavour,
     ) -> Result<Vec<Assembly>, DebugError> {
         self.ask(move |control| control.disassemble(whose, range, flavour))
+    }
+
+    /// `count` instructions from the one on that is `offset` instructions behind, or before, the one at `addr`, in the syntax of Go's assembler. As the
+    /// instructions before an address cannot be told from it, whole functions around it are decoded; where they end there is nothing.
+    pub(crate) fn disassemble_around(
+        &self,
+        addr: ProcAddr,
+        offset: i64,
+        count: usize,
+    ) -> Result<Surroundings, DebugError> {
+        self.ask(move |control| control.disassemble_around(addr, offset, count))
+    }
+}
+
+/// The instructions of some bytes, one behind the other. What is no instruction counts as one byte long.
+struct Sweep<'a> {
+    decoder: Decoder<'a>,
+    bytes: &'a [u8],
+    start: ProcAddr,
+}
+
+impl<'a> Sweep<'a> {
+    fn new(bytes: &'a [u8], start: ProcAddr) -> Sweep<'a> {
+        Sweep {
+            decoder: Decoder::with_ip(64, bytes, start.0, DecoderOptions::NONE),
+            bytes,
+            start,
+        }
+    }
+}
+
+impl<'a> Iterator for Sweep<'a> {
+    type Item = (Instruction, &'a [u8]);
+
+    fn next(&mut self) -> Option<(Instruction, &'a [u8])> {
+        if !self.decoder.can_decode() {
+            return None;
+        }
+        let at = self.decoder.position();
+        let mut instruction = self.decoder.decode();
+        if instruction.is_invalid() {
+            // Another may begin behind the first byte.
+            self.decoder.set_position(at + 1).ok()?;
+            self.decoder.set_ip(self.start.0 + at as u64 + 1);
+            instruction.set_ip(self.start.0 + at as u64);
+        }
+        Some((instruction, self.bytes.get(at..self.decoder.position())?))
     }
 }
 
@@ -87,6 +149,38 @@ impl Program {
         }
     }
 
+    /// A range extended to whole functions on both sides. An end of it that is in no function goes on to the next one, a bit at most; one beyond all code is
+    /// taken back to where that begins or ends.
+    fn whole_functions(&self, start: ProcAddr, end: ProcAddr) -> (ProcAddr, ProcAddr) {
+        let functions = self.binary().functions();
+        let entry = |function: &spelunk_dwarf::Function| self.bias().to_proc(function.entry);
+        let behind = |function: &spelunk_dwarf::Function| self.bias().to_proc(function.end);
+        let (Some(first), Some(last)) = (functions.first(), functions.last()) else {
+            return (start, start);
+        };
+        let (first, last) = (entry(first), behind(last));
+        let clamped = |addr: ProcAddr| (addr < first).then_some(first).or((addr >= last).then_some(last));
+        let at = |addr: ProcAddr| self.binary().function_at(self.bias().to_file(addr));
+        let begin = match (at(start), clamped(start)) {
+            (Some(function), _) => entry(function),
+            (None, Some(edge)) => edge,
+            (None, None) => {
+                let before = functions.partition_point(|function| entry(function) <= start);
+                functions[..before].last().map_or(first, entry)
+            }
+        };
+        let stop = match (at(end), clamped(end)) {
+            (Some(function), _) => behind(function),
+            (None, Some(edge)) => edge,
+            (None, None) => {
+                let next = functions.partition_point(|function| entry(function) <= end);
+                let next = functions.get(next).map_or(last, entry);
+                next.min(ProcAddr(begin.0.saturating_add(MAX_PADDED)))
+            }
+        };
+        (begin, stop)
+    }
+
     fn place(&self, pc: ProcAddr) -> Location {
         let function = self.function_at(pc);
         let line = function
@@ -118,6 +212,49 @@ impl Control {
                 )
             }
         };
+        let bytes = self.code_between(start, end)?;
+        let thread = self.thread_of(whose)?;
+        let registers = match (thread, &self.inferior) {
+            (Some(thread), Some(inferior)) => inferior.registers(thread).ok(),
+            _ => None,
+        };
+        let sweep = Sweep::new(&bytes, start);
+        Ok(self.assembly(sweep, &program, registers.as_ref(), flavour))
+    }
+
+    fn disassemble_around(&mut self, addr: ProcAddr, offset: i64, count: usize) -> Result<Surroundings, DebugError> {
+        self.require_stopped()?;
+        let program = self.program();
+        // The longest that so many instructions can be; Delve's reckoning, so that the code ends for both at the same place.
+        let most = i64::try_from(count).unwrap_or(i64::MAX);
+        let before = offset.min(0).saturating_mul(LONGEST_INSTRUCTION);
+        let behind = most.saturating_add(offset.max(0).saturating_mul(LONGEST_INSTRUCTION));
+        let behind = behind.saturating_mul(LONGEST_INSTRUCTION);
+        let (start, end) = program.whole_functions(
+            ProcAddr(addr.0.saturating_add_signed(before)),
+            ProcAddr(addr.0.saturating_add_signed(behind)),
+        );
+        let bytes = self.code_between(start, end)?;
+        let mut sweep = Sweep::new(&bytes, start);
+        let here = sweep.position(|(instruction, _)| instruction.ip() == addr.0);
+        let here = here.ok_or_else(|| failed("could not find memory reference"))?;
+        let first = i64::try_from(here).unwrap_or(i64::MAX).saturating_add(offset);
+        let missing_before = usize::try_from(first.saturating_neg()).unwrap_or(0);
+        if missing_before >= count {
+            // Delve calls them all to be behind the end then.
+            return Ok(Surroundings::default());
+        }
+        let wanted = Sweep::new(&bytes, start)
+            .skip(usize::try_from(first).unwrap_or(0))
+            .take(count - missing_before);
+        Ok(Surroundings {
+            missing_before,
+            list: self.assembly(wanted, &program, None, Flavour::Go),
+        })
+    }
+
+    /// The code of a range, without what the debugger has patched in.
+    fn code_between(&mut self, start: ProcAddr, end: ProcAddr) -> Result<Vec<u8>, DebugError> {
         if start > end {
             return Err(failed(format!(
                 "start address({:x}) should be less than end address({:x})",
@@ -129,57 +266,49 @@ impl Control {
             return Err(failed(format!("{size} bytes are too many to be disassembled at once")));
         }
         let size = usize::try_from(size).unwrap_or(0);
+        if size == 0 {
+            return Ok(Vec::new());
+        }
         // Delve names the kernel's error.
         let unreadable = || failed("input/output error");
-        let bytes = if size == 0 {
-            Vec::new()
-        } else {
-            self.read_memory(start, size).map_err(|_| unreadable())?
-        };
+        let bytes = self.read_memory(start, size).map_err(|_| unreadable())?;
         if bytes.len() < size {
             return Err(unreadable());
         }
-        let thread = self.thread_of(whose)?;
-        let registers = match (thread, &self.inferior) {
-            (Some(thread), Some(inferior)) => inferior.registers(thread).ok(),
-            _ => None,
-        };
-        let pc = registers.as_ref().and_then(Registers::pc);
+        Ok(bytes)
+    }
+
+    fn assembly<'a>(
+        &self,
+        instructions: impl Iterator<Item = (Instruction, &'a [u8])>,
+        program: &Program,
+        registers: Option<&Registers>,
+        flavour: Flavour,
+    ) -> Vec<Assembly> {
+        let pc = registers.and_then(Registers::pc);
         let breakpoints: HashSet<ProcAddr> = self.physical_views().iter().map(|view| view.addr).collect();
         let symbols = program.symbols();
-        let mut decoder = Decoder::with_ip(64, &bytes, start.0, DecoderOptions::NONE);
-        let mut list = Vec::new();
-        while decoder.can_decode() {
-            let at = decoder.position();
-            let mut instruction = decoder.decode();
-            if instruction.is_invalid() {
-                // One byte that is no instruction; another may begin behind it.
-                if decoder.set_position(at + 1).is_err() {
-                    break;
+        instructions
+            .map(|(instruction, bytes)| {
+                let addr = ProcAddr(instruction.ip());
+                let is_current = pc == Some(addr.0);
+                let line = Line {
+                    instruction: &instruction,
+                    bytes,
+                    symbols: &symbols,
+                };
+                Assembly {
+                    location: program.place(addr),
+                    target: self
+                        .target_of(&instruction, registers.filter(|_| is_current))
+                        .map(|target| program.place(target)),
+                    text: line.text(flavour),
+                    bytes: bytes.to_vec(),
+                    has_breakpoint: breakpoints.contains(&addr),
+                    is_current,
                 }
-                decoder.set_ip(start.0 + at as u64 + 1);
-                instruction.set_ip(start.0 + at as u64);
-            }
-            let code = bytes.get(at..decoder.position()).unwrap_or_default();
-            let addr = ProcAddr(start.0 + at as u64);
-            let is_current = pc == Some(addr.0);
-            let line = Line {
-                instruction: &instruction,
-                bytes: code,
-                symbols: &symbols,
-            };
-            list.push(Assembly {
-                location: program.place(addr),
-                target: self
-                    .target_of(&instruction, registers.as_ref().filter(|_| is_current))
-                    .map(|target| program.place(target)),
-                text: line.text(flavour),
-                bytes: code.to_vec(),
-                has_breakpoint: breakpoints.contains(&addr),
-                is_current,
-            });
-        }
-        Ok(list)
+            })
+            .collect()
     }
 
     /// Where a call or an unconditional jump goes; what is in registers or memory is known only of the next instruction of a thread.

@@ -41,6 +41,9 @@ impl Control {
 
     /// The program has replaced itself by another: nothing that is known of it holds any more.
     pub(super) fn on_exec(&mut self) {
+        if self.follow_own_exec() {
+            return;
+        }
         let why = "the program has executed another one, whose debug information was not read; it runs on without breakpoints";
         let _ = self.events.send(Event::Notice(why.to_owned()));
         self.refused = Some(why.to_owned());
@@ -50,12 +53,27 @@ impl Control {
         {
             tracing::warn!("the program could not be let go after its exec: {error}");
         }
-        self.phase = Phase::Running;
+        // Of several, it is no target any more.
+        self.phase = if self.has_company() {
+            self.end_probes_of_first();
+            Phase::Released
+        } else {
+            Phase::Running
+        };
+    }
+
+    /// What kernel probes still have to tell is told, and there will be none any more, where the target in focus is the one that had them.
+    pub(super) fn end_probes_of_first(&mut self) {
+        if self.group.is_first_in_focus() {
+            self.probes.finish();
+        }
     }
 
     /// Forgets what breakpoints sit on, without touching the target. What they were is kept: clients look at it after the program's end, too.
     pub(super) fn forget_all(&mut self) {
         self.unwatch_exceptions();
+        // The kernel counts in one process, whoever else ends.
+        let counts_go = self.group.is_first_in_focus() || !self.has_company();
         for id in self.breakpoints.ids() {
             let Some(mut logical) = self.breakpoints.remove(id) else {
                 continue;
@@ -63,22 +81,32 @@ impl Control {
             if let Carrier::Probes(planted) = std::mem::replace(&mut logical.carrier, Carrier::Nothing) {
                 self.uproot(planted);
             }
-            // The kernel's table goes with the probes.
-            logical.hits = Hits::Here(self.hits_of(&logical));
+            if counts_go {
+                // The kernel's tables go with the probes.
+                let of_goroutines = self.hits_of_goroutines(&logical);
+                *logical.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner) = of_goroutines;
+                logical.hits = Hits::Here(self.hits_of(&logical));
+            }
             self.breakpoints.put_back(logical);
         }
         self.standing.clear();
-        self.stopped_by_probe.clear();
+        if self.group.is_first_in_focus() {
+            self.stopped_by_probe.clear();
+        }
         self.sites = Sites::default();
         self.step = None;
         self.injections.clear();
         self.call_traps.clear();
-        self.stop = None;
+        if !self.has_company() {
+            self.stop = None;
+        }
         self.seen.forget();
     }
 
     pub(super) fn drop_inferior(&mut self) -> Option<Inferior> {
-        *self.kicker.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if !self.has_company() {
+            *self.kicker.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
         self.memory = None;
         self.inferior.take()
     }
@@ -90,6 +118,13 @@ impl Control {
         }
         self.phase = Phase::Exited;
         drop(self.drop_inferior());
+        if self.has_company() {
+            // The others go on without it, and nobody is told, as in Delve.
+            self.forget_all();
+            self.end_probes_of_first();
+            return;
+        }
+        self.leave_passed(EndWith::Detach);
         // All that the target logged and wrote comes before the news of its end.
         std::mem::take(&mut self.outputs).finish();
         self.forget_all();
@@ -105,7 +140,9 @@ impl Control {
         };
         let status = status.number();
         self.exited_with = status;
-        let _ = self.events.send(Event::Exited { pid: self.pid, status });
+        // Of several, Delve names the one that was there first, and the status of the last.
+        let pid = self.group.first();
+        let _ = self.events.send(Event::Exited { pid, status });
     }
 
     /// Takes everything out for good and tells the client why.
@@ -124,10 +161,21 @@ impl Control {
     /// Ends the session.
     pub(super) fn end(&mut self, how: EndWith) {
         self.ended = true;
+        self.leave_passed(if self.was_launched { EndWith::Kill } else { how });
+        // Children come after their parents in the list, and end before them.
+        for pid in self.processes().into_iter().rev() {
+            self.with_process(pid, |control| control.end_target(how));
+            self.leave_ended();
+        }
+    }
+
+    /// Ends, or lets go, the target in focus.
+    fn end_target(&mut self, how: EndWith) {
         if matches!(self.phase, Phase::Exited | Phase::Released) {
             return;
         }
         if how == EndWith::Detach && !self.was_launched {
+            self.abandon_calls();
             self.cancel_step();
             self.remove_all_sites();
             self.forget_all();
@@ -145,6 +193,20 @@ impl Control {
             self.phase = Phase::Released;
             return;
         }
+        self.kill();
+    }
+
+    /// As [`super::Session::kill`].
+    pub(super) fn end_for_another(&mut self) {
+        if matches!(self.phase, Phase::Exited | Phase::Released) {
+            return;
+        }
+        self.kill();
+        // It has not failed: Delve's clients are told of a program that makes room for the next one that it has exited with 0.
+        self.exited_with = Some(0);
+    }
+
+    fn kill(&mut self) {
         let status = if let Some(inferior) = self.drop_inferior() {
             inferior.kill()
         } else {

@@ -3,6 +3,7 @@
 //! Only that thread stands still while this is found out, so a condition that is false, or another goroutine's passing of a step's temporaries, costs the
 //! rest of the program nothing.
 
+use spelunk_bpf::Flags;
 use spelunk_dwarf::{CfaRule, FileAddr, ProcAddr};
 
 use super::breakpoints::{Exception, Hits, count_of_goroutine};
@@ -49,8 +50,32 @@ pub(super) enum Outcome {
 pub(super) struct Arrived {
     /// Which.
     pub(super) id: BreakpointId,
-    /// Whether the kernel has found its condition true, has counted the hit, and has found that its hit condition holds.
-    pub(super) decided: bool,
+    /// How far the kernel has decided whether it acts.
+    pub(super) decided: Decided,
+}
+
+/// How far the kernel has decided whether a breakpoint acts on a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decided {
+    /// Not at all: it has not seen the hit, or the condition had no value there. It has not counted it.
+    NotAtAll,
+    /// The condition was true, and the hit was counted, but not for its goroutine, whose number decides.
+    ButForGoroutine,
+    /// The condition was true, the hit was counted, and the hit condition holds.
+    Wholly,
+}
+
+impl Decided {
+    /// What the flags of a record say.
+    pub(super) fn of(flags: Flags) -> Decided {
+        if flags.has(Flags::CONDITION_UNKNOWN) {
+            Decided::NotAtAll
+        } else if flags.has(Flags::HITS_UNKNOWN) {
+            Decided::ButForGoroutine
+        } else {
+            Decided::Wholly
+        }
+    }
 }
 
 /// What the temporaries at a site come to.
@@ -119,7 +144,7 @@ impl Control {
                 if !arrived.iter().any(|arrived| arrived.id == *id) {
                     arrived.push(Arrived {
                         id: *id,
-                        decided: false,
+                        decided: Decided::NotAtAll,
                     });
                 }
             }
@@ -200,7 +225,7 @@ impl Control {
 
     /// Whether a breakpoint acts on this passing and is to stop the program. A logpoint logs, and does not. What the kernel has found true is looked at again:
     /// other threads may have changed what it has seen.
-    fn passes_breakpoint(&mut self, passer: &Passer, id: BreakpointId, decided: bool) -> Result<bool, String> {
+    fn passes_breakpoint(&mut self, passer: &Passer, id: BreakpointId, decided: Decided) -> Result<bool, String> {
         let goroutine = passer.goroutine.as_ref().map(|goroutine| goroutine.id);
         let Some(logical) = self.breakpoints.get(id) else {
             // The debugger's own have no terms. Any other was taken out after the thread had come to it.
@@ -214,13 +239,30 @@ impl Control {
             return Ok(is_own(id));
         };
         let condition = logical.parsed.condition.clone();
+        let told_apart = logical.told_apart;
         let held = condition.map_or(Ok(true), |condition| self.holds(passer, &condition));
         if held == Ok(false) {
             return Ok(false);
         }
         // One that has no value counts as one that holds, as in Delve.
-        let of_goroutine = self.count_hit_of(id, goroutine);
-        if !decided && !self.count_hit(id, of_goroutine) {
+        let acts = match decided {
+            Decided::Wholly => {
+                if !told_apart {
+                    self.count_hit_of(id, goroutine);
+                }
+                true
+            }
+            Decided::ButForGoroutine => {
+                let of_goroutine = self.count_hit_of(id, goroutine);
+                let number = of_goroutine.or_else(|| self.breakpoints.get(id).map(|logical| self.hits_of(logical)));
+                number.is_none_or(|number| self.hit_condition_holds(id, number))
+            }
+            Decided::NotAtAll => {
+                let of_goroutine = self.count_hit_of(id, goroutine);
+                self.count_hit(id, of_goroutine)
+            }
+        };
+        if !acts {
             return Ok(false);
         }
         held?;
@@ -243,7 +285,16 @@ impl Control {
     /// Counts a hit of a goroutine; answers its number, where there is a goroutine.
     fn count_hit_of(&self, id: BreakpointId, goroutine: Option<i64>) -> Option<u64> {
         let logical = self.breakpoints.get(id)?;
-        Some(count_of_goroutine(&logical.by_goroutine, goroutine?))
+        let goroutine = goroutine?;
+        let here = count_of_goroutine(&logical.by_goroutine, goroutine);
+        let in_kernel = match logical.hits {
+            Hits::InKernel(counter) => {
+                let pid = self.pid.cast_unsigned();
+                self.probes.hits_of_goroutine(counter, pid, goroutine.cast_unsigned())
+            }
+            Hits::Here(_) => 0,
+        };
+        Some(here + in_kernel)
     }
 
     /// Counts a hit, which is the goroutine's `of_goroutine`th; answers whether the breakpoint acts on it by its hit condition.
@@ -261,10 +312,15 @@ impl Control {
         let number = of_goroutine
             .filter(|_| logical.extra.hits_per_goroutine)
             .unwrap_or(number);
-        logical
-            .parsed
-            .hit_condition
-            .is_none_or(|condition| condition.holds(number))
+        self.hit_condition_holds(id, number)
+    }
+
+    fn hit_condition_holds(&self, id: BreakpointId, number: u64) -> bool {
+        let logical = self.breakpoints.get(id);
+        logical.is_some_and(|logical| {
+            let condition = logical.parsed.hit_condition;
+            condition.is_none_or(|condition| condition.holds(number))
+        })
     }
 
     /// The stack of a thread that alone stands still, as deep as wanted.

@@ -130,7 +130,9 @@ impl Control {
             return self.go_on();
         }
         // Nothing had to be called, or could be.
-        let values = injection.values.unwrap_or_else(|| Err("nothing was evaluated".to_owned()));
+        let values = injection
+            .values
+            .unwrap_or_else(|| Err("nothing was evaluated".to_owned()));
         let values = values.map_err(DebugError::Failed)?;
         self.called = Some(CallOutcome {
             thread,
@@ -150,16 +152,17 @@ impl Control {
         if !self.injections.contains_key(&thread) {
             return false;
         }
-        let registers = self.inferior.as_ref().and_then(|inferior| inferior.general_registers(thread).ok());
+        let registers = self
+            .inferior
+            .as_ref()
+            .and_then(|inferior| inferior.general_registers(thread).ok());
         let Some(behind) = registers.and_then(|registers| registers.pc()) else {
             return false;
         };
-        // The assembler's static functions have no package.
         let at = self.bias.to_file(ProcAddr(behind.wrapping_sub(1)));
-        self.binary.function_at(at).is_some_and(|function| {
-            let name = function.name.strip_prefix("runtime.").unwrap_or(&function.name);
-            name.starts_with("debugCall")
-        })
+        self.binary
+            .function_at(at)
+            .is_some_and(|function| is_of_protocol(&function.name))
     }
 
     /// The protocol has stopped a thread, and everything else runs.
@@ -204,7 +207,9 @@ impl Control {
         }
         self.called = Some(CallOutcome {
             thread,
-            values: injection.values.unwrap_or_else(|| Err("the call was abandoned".to_owned())),
+            values: injection
+                .values
+                .unwrap_or_else(|| Err("the call was abandoned".to_owned())),
         });
         self.stop_for(thread, StopReason::CallReturned);
         Then::Finished
@@ -219,7 +224,10 @@ impl Control {
         const RESTORE: u64 = 16;
 
         let asked = {
-            let inferior = self.inferior.as_ref().ok_or_else(|| failed("the program is not traced"))?;
+            let inferior = self
+                .inferior
+                .as_ref()
+                .ok_or_else(|| failed("the program is not traced"))?;
             let registers = inferior.general_registers(thread).map_err(failed)?;
             registers.general(PROTOCOL)
         };
@@ -258,7 +266,10 @@ impl Control {
                     let by = now.end.wrapping_sub(injected.stack.end);
                     (by != 0).then_some((injected.stack, by))
                 });
-                let inferior = self.inferior.as_mut().ok_or_else(|| failed("the program is not traced"))?;
+                let inferior = self
+                    .inferior
+                    .as_mut()
+                    .ok_or_else(|| failed("the program is not traced"))?;
                 inferior.restore_thread(thread, &injected.saved, moved).map_err(failed)
             }
             // A number that nobody knows asks for nothing, and neither does anything else once there is nothing more to call.
@@ -296,19 +307,31 @@ impl Control {
                 "the expression makes more than {MAX_CALLS} calls"
             )));
         }
-        let entry = self.binary.function_named(ENTRY).map(|function| self.bias.to_proc(function.entry));
+        let entry = self
+            .binary
+            .function_named(ENTRY)
+            .map(|function| self.bias.to_proc(function.entry));
         let entry = entry.ok_or_else(|| failed("function calls not supported by this version of Go"))?;
-        let stack = self.own_stack(thread).ok_or_else(|| failed("selected goroutine not running"))?;
-        let inferior = self.inferior.as_mut().ok_or_else(|| failed("the program is not traced"))?;
+        let stack = self
+            .own_stack(thread)
+            .ok_or_else(|| failed("selected goroutine not running"))?;
+        let inferior = self
+            .inferior
+            .as_mut()
+            .ok_or_else(|| failed("the program is not traced"))?;
         let saved = inferior.save_thread(thread).map_err(failed)?;
         let sp = saved.sp().0;
         if sp.saturating_sub(MIN_STACK) <= stack.start {
             return Err(failed("not enough stack space"));
         }
         let memory = inferior.memory();
-        memory.write(ProcAddr(sp.wrapping_sub(8)), &saved.pc().0.to_le_bytes()).map_err(failed)?;
+        memory
+            .write(ProcAddr(sp.wrapping_sub(8)), &saved.pc().0.to_le_bytes())
+            .map_err(failed)?;
         // Two words below the return address.
-        memory.write(ProcAddr(sp.wrapping_sub(24)), &request.frame_size.to_le_bytes()).map_err(failed)?;
+        memory
+            .write(ProcAddr(sp.wrapping_sub(24)), &request.frame_size.to_le_bytes())
+            .map_err(failed)?;
         let mut registers = inferior.general_registers(thread).map_err(failed)?;
         registers.set_general(DwarfReg::RSP, Some(sp.wrapping_sub(8)));
         registers.set_general(DwarfReg::RA, Some(entry.0));
@@ -320,7 +343,10 @@ impl Control {
 
     /// Has a thread, which the runtime has made ready for it, enter the function.
     fn enter(&mut self, thread: Tid, request: &CallRequest) -> Result<(), DebugError> {
-        let inferior = self.inferior.as_mut().ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self
+            .inferior
+            .as_mut()
+            .ok_or_else(|| failed("the program is not traced"))?;
         let mut registers = inferior.registers(thread).map_err(failed)?;
         let (Some(sp), Some(pc)) = (registers.sp(), registers.pc()) else {
             return Err(failed("the registers of the call are not known"));
@@ -328,7 +354,9 @@ impl Control {
         let memory = inferior.memory();
         for (offset, bytes) in &request.stack {
             // What is the top of the stack now will be the canonical frame address of the function.
-            memory.write(ProcAddr(sp.wrapping_add_signed(*offset)), bytes).map_err(failed)?;
+            memory
+                .write(ProcAddr(sp.wrapping_add_signed(*offset)), bytes)
+                .map_err(failed)?;
         }
         for (register, bytes) in &request.registers {
             if register.is_xmm() {
@@ -344,7 +372,9 @@ impl Control {
         if let Some(closure) = request.closure {
             registers.set_general(DwarfReg::RDX, Some(closure.0));
         }
-        memory.write(ProcAddr(sp.wrapping_sub(8)), &pc.to_le_bytes()).map_err(failed)?;
+        memory
+            .write(ProcAddr(sp.wrapping_sub(8)), &pc.to_le_bytes())
+            .map_err(failed)?;
         registers.set_general(DwarfReg::RSP, Some(sp.wrapping_sub(8)));
         registers.set_general(DwarfReg::RA, Some(request.entry.0));
         inferior.set_registers(thread, &registers).map_err(failed)?;
@@ -354,15 +384,16 @@ impl Control {
     }
 
     /// What a function has returned, whose call has just come back.
-    fn results(
-        &self,
-        thread: Tid,
-        request: &CallRequest,
-    ) -> Result<Vec<(ResultPlace, Vec<Option<u8>>)>, DebugError> {
-        let inferior = self.inferior.as_ref().ok_or_else(|| failed("the program is not traced"))?;
+    fn results(&self, thread: Tid, request: &CallRequest) -> Result<Vec<(ResultPlace, Vec<Option<u8>>)>, DebugError> {
+        let inferior = self
+            .inferior
+            .as_ref()
+            .ok_or_else(|| failed("the program is not traced"))?;
         let registers = inferior.registers(thread).map_err(failed)?;
         let memory = inferior.memory();
-        let sp = registers.sp().ok_or_else(|| failed("the registers of the call are not known"))?;
+        let sp = registers
+            .sp()
+            .ok_or_else(|| failed("the registers of the call are not known"))?;
         let mut results = Vec::with_capacity(request.results.len());
         for result in &request.results {
             // The runtime has no room for more.
@@ -371,7 +402,9 @@ impl Control {
                 None => vec![None; size],
                 Some(PassedAt::Stack(offset)) => {
                     let mut bytes = vec![0; size];
-                    memory.read(ProcAddr(sp.wrapping_add_signed(*offset)), &mut bytes).map_err(failed)?;
+                    memory
+                        .read(ProcAddr(sp.wrapping_add_signed(*offset)), &mut bytes)
+                        .map_err(failed)?;
                     bytes.into_iter().map(Some).collect()
                 }
                 Some(PassedAt::Registers { parts, .. }) => super::returns::from_registers(&registers, parts, size),
@@ -380,7 +413,9 @@ impl Control {
         }
         if !request.fill.is_empty() {
             let room: Option<Vec<u8>> = results.first().and_then(|(_, bytes)| bytes.iter().copied().collect());
-            let room = room.and_then(|bytes| bytes.first_chunk().copied()).map_or(0, u64::from_le_bytes);
+            let room = room
+                .and_then(|bytes| bytes.first_chunk().copied())
+                .map_or(0, u64::from_le_bytes);
             memory.write(ProcAddr(room), &request.fill).map_err(failed)?;
         }
         Ok(results)
@@ -388,10 +423,16 @@ impl Control {
 
     /// The value of the panic that has ended a call.
     fn panic_value(&self, thread: Tid, config: LoadConfig) -> Result<Value, DebugError> {
-        let inferior = self.inferior.as_ref().ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self
+            .inferior
+            .as_ref()
+            .ok_or_else(|| failed("the program is not traced"))?;
         let registers = inferior.general_registers(thread).map_err(failed)?;
         let sp = registers.sp().ok_or_else(|| failed("could not get panic"))?;
-        let ty = self.binary.type_named("interface {}").ok_or_else(|| failed("could not get panic"))?;
+        let ty = self
+            .binary
+            .type_named("interface {}")
+            .ok_or_else(|| failed("could not get panic"))?;
         let memory = inferior.memory();
         let loader = Loader {
             binary: &self.binary,
@@ -406,15 +447,50 @@ impl Control {
 
     /// Why the runtime does not make a call: a string on top of the stack.
     fn reason(&self, thread: Tid) -> Result<String, DebugError> {
-        let inferior = self.inferior.as_ref().ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self
+            .inferior
+            .as_ref()
+            .ok_or_else(|| failed("the program is not traced"))?;
         let registers = inferior.general_registers(thread).map_err(failed)?;
-        let sp = registers.sp().ok_or_else(|| failed("could not get precheck error reason"))?;
+        let sp = registers
+            .sp()
+            .ok_or_else(|| failed("could not get precheck error reason"))?;
         let memory = inferior.memory();
         let at = memory.read_uint(ProcAddr(sp), 8).map_err(failed)?;
         let len = memory.read_uint(ProcAddr(sp.wrapping_add(8)), 8).map_err(failed)?;
         let mut text = vec![0; usize::try_from(len.min(MAX_REASON)).unwrap_or(0)];
         memory.read(ProcAddr(at), &mut text).map_err(failed)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// The program is let go while calls are under way. They return by themselves: where the runtime would ask for something nobody is there to be asked, and
+    /// its `int3`s, which would kill the program, become instructions that do nothing. It puts the general registers back itself. What it leaves to debuggers
+    /// are the flags and the vector registers, which hold nothing at the statement of a program without optimisations.
+    pub(super) fn abandon_calls(&mut self) {
+        const NOP: u8 = 0x90;
+        if std::mem::take(&mut self.injections).is_empty() {
+            return;
+        }
+        self.call_traps.clear();
+        let Some(inferior) = self.inferior.as_mut() else { return };
+        if let Err(error) = inferior.stop_all() {
+            tracing::warn!("calls could not be abandoned: {error}");
+            return;
+        }
+        let memory = inferior.memory();
+        let binary = Arc::clone(&self.binary);
+        for function in binary
+            .functions()
+            .iter()
+            .filter(|function| is_of_protocol(&function.name))
+        {
+            let code = self.code.of(&binary, function);
+            for at in code.traps() {
+                if let Err(error) = memory.write(self.bias.to_proc(at), &[NOP]) {
+                    tracing::warn!("a call could not be abandoned: {error}");
+                }
+            }
+        }
     }
 
     /// The stack of the goroutine that a thread runs now.
@@ -428,4 +504,9 @@ impl Control {
         let word = |offset| memory.read_uint(ProcAddr(g.0.wrapping_add(offset)), 8).ok();
         Some(word(layout.g_stack_lo)?..word(layout.g_stack_hi)?)
     }
+}
+
+/// Whether a function is one of those in which the runtime speaks to debuggers. The assembler's static ones have no package.
+fn is_of_protocol(name: &str) -> bool {
+    name.strip_prefix("runtime.").unwrap_or(name).starts_with("debugCall")
 }

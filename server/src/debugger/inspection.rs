@@ -7,6 +7,7 @@ use std::sync::Arc;
 use spelunk_dwarf::{Binary, DwarfReg, LoadBias, ProcAddr};
 
 use super::control::{Control, Phase, failed};
+use super::landing::range_parent;
 use super::{DebugError, Stop, StopReason};
 use crate::inspect::{
     self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Library, Registers, ScopedValue,
@@ -193,7 +194,7 @@ impl Control {
             let context = self.context(frame.whose);
             return self.deferred_frame(frame, context, &stack.frames);
         }
-        stack.frames.get(frame.frame).cloned().ok_or_else(|| {
+        let found = stack.frames.get(frame.frame).cloned().ok_or_else(|| {
             failed(InspectError::UnknownFrame {
                 goroutine: match frame.whose {
                     Whose::Goroutine(id) => id,
@@ -201,7 +202,18 @@ impl Control {
                 },
                 frame: frame.frame,
             })
-        })
+        })?;
+        let is_body = found
+            .location
+            .function
+            .as_deref()
+            .is_some_and(|name| range_parent(name).is_some());
+        let enclosing = if is_body {
+            self.enclosing_frames(frame.whose, frame.frame)
+        } else {
+            None
+        };
+        Ok(Frame { enclosing, ..found })
     }
 
     pub(super) fn scope<'a>(

@@ -14,6 +14,10 @@ use super::{BreakpointId, ClientPaths, Event, ProbeAccount, ProbeLimits};
 impl Control {
     /// Says what probes may do from now on. Those that were switched off are switched on again where the limit has changed.
     pub(super) fn limit_probes(&mut self, limits: ProbeLimits) {
+        if !self.group.is_first_in_focus() {
+            self.limits = limits;
+            return self.for_first(|control| control.limit_probes(limits));
+        }
         let before = std::mem::replace(&mut self.limits, limits);
         self.probes.rate = limits.messages_per_second;
         let rate_changed = before.messages_per_second != limits.messages_per_second;
@@ -36,6 +40,9 @@ impl Control {
 
     /// Has the guard look after the probes that are in the program now, where their cost is limited.
     pub(super) fn guard_probes(&mut self) {
+        if !self.group.is_first_in_focus() {
+            return self.for_first(Control::guard_probes);
+        }
         let limit = self.limits.share_of_core;
         if limit.is_none() && self.guard.is_none() {
             return;
@@ -77,7 +84,11 @@ impl Control {
     }
 
     /// The probes of a breakpoint took more than they may.
-    pub(super) fn switch_off(&mut self, Tripped { id, share }: Tripped) {
+    pub(super) fn switch_off(&mut self, tripped: Tripped) {
+        if !self.group.is_first_in_focus() {
+            return self.for_first(|control| control.switch_off(tripped));
+        }
+        let Tripped { id, share } = tripped;
         let Some(limit) = self.limits.share_of_core else { return };
         let Some(mut logical) = self.breakpoints.remove(id) else {
             return;
@@ -99,10 +110,18 @@ impl Control {
     }
 
     /// As [`super::Session::probe_accounts`].
-    pub(super) fn probe_accounts(&self) -> Vec<ProbeAccount> {
-        let ids = self.probes.accounts().ids().into_iter();
-        ids.filter_map(|id| self.probes.account(id, self.probe_state(id)))
-            .collect()
+    pub(super) fn probe_accounts(&mut self) -> Vec<ProbeAccount> {
+        let mut accounts = Vec::new();
+        let mut look = |control: &mut Control| {
+            let ids = control.probes.accounts().ids().into_iter();
+            accounts = ids
+                .filter_map(|id| control.probes.account(id, control.probe_state(id)))
+                .collect();
+        };
+        // The probes are those of the first target, which may have ended.
+        look(self);
+        self.for_first(look);
+        accounts
     }
 
     fn probe_state(&self, id: BreakpointId) -> ProbeState {

@@ -52,9 +52,15 @@ impl Session {
     pub(crate) fn frame_registers(&self, frame: FrameRef) -> Result<Vec<RegisterText>, DebugError> {
         self.ask(move |control| {
             let thread = control.thread_of(frame.whose)?;
-            match thread.filter(|_| frame.frame == 0 && frame.deferred == 0) {
-                Some(thread) => control.thread_registers(thread),
-                None => Ok(known(&control.frame(frame)?.registers)),
+            if let Some(thread) = thread.filter(|_| frame.frame == 0 && frame.deferred == 0) {
+                return control.thread_registers(thread);
+            }
+            let frame = control.frame(frame)?;
+            // Nobody has called the first function of a thread: what unwinding finds above it are no registers of anybody.
+            if control.is_code(&frame) {
+                Ok(known(&frame.registers))
+            } else {
+                Ok(Vec::new())
             }
         })
     }

@@ -16,7 +16,9 @@ mod disassembly;
 mod ending;
 mod event_queue;
 mod exceptions;
+mod following;
 mod function_location;
+mod group;
 mod guard;
 pub(crate) mod hit_condition;
 mod hits;
@@ -55,8 +57,9 @@ mod temporary;
 mod tests;
 
 pub(crate) use accounts::{ProbeAccount, ProbeState};
-pub(crate) use disassembly::{Assembly, CodeRange};
+pub(crate) use disassembly::{Assembly, CodeRange, Surroundings};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
+pub(crate) use following::FollowChildren;
 pub(crate) use injection::CallOutcome;
 pub(crate) use locating::LocationQuery;
 pub(crate) use machine_list::RegisterText;
@@ -66,7 +69,8 @@ pub(crate) use preconditions::{check_backend, check_launch, go_reason};
 pub(crate) use program::Program;
 pub(crate) use recording::CallEnd;
 pub(crate) use request::{
-    AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, LocationExpression, PhysicalView,
+    AskedLoad, BreakpointAddress, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView,
+    LocationExpression, PhysicalView,
 };
 pub(crate) use saved::SavedBreakpoints;
 pub(crate) use session::Session;
@@ -76,6 +80,8 @@ pub(crate) use stop::{ExceptionFilters, InstructionBreakpoint, StepKind, Stop, S
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use spelunk_dwarf::DebugDirectories;
 
 /// The number a client knows a logical breakpoint by; never used again within a session. Starts at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,6 +108,8 @@ pub(crate) struct LaunchSpec {
     pub(crate) terminal: Option<PathBuf>,
     /// Whether the kernel should lay the program out the same way each time.
     pub(crate) disable_aslr: bool,
+    /// Where debug information is looked for that the executable lacks.
+    pub(crate) debug_directories: DebugDirectories,
 }
 
 /// One line breakpoint that a client asked for.
@@ -141,6 +149,8 @@ pub(crate) struct BreakpointState {
     pub(crate) file: Option<String>,
     /// The line it lies on.
     pub(crate) line: Option<u32>,
+    /// Whether it waits for a program that has its place, and its client hears of that.
+    pub(crate) is_pending: bool,
 }
 
 /// A log message that was gathered with others.
@@ -222,6 +232,17 @@ pub(crate) enum Event {
     Stopped(Stop),
     /// The target moves again: another client has moved it.
     Resumed,
+    /// A child of a target has executed a program, while children are followed.
+    Spawned {
+        /// Its process id.
+        pid: i32,
+        /// What it was started with, its arguments parted by spaces.
+        command_line: String,
+        /// Whether it is one of those that are followed. It has become a target then, if its program says what that takes.
+        is_wanted: bool,
+    },
+    /// A breakpoint that was nowhere lies in a new target.
+    Materialized(Arc<BreakpointView>, BreakpointState),
     /// A breakpoint is not what its client knows of it any more.
     BreakpointChanged(BreakpointState),
     /// Something the user should not miss: a probe was switched off.

@@ -1,7 +1,8 @@
 //! What is checked before a target is brought about, so that the errors are Delve's.
 
 use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
+use std::io::IsTerminal;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::LaunchSpec;
@@ -19,6 +20,7 @@ pub(crate) fn check_launch(spec: &LaunchSpec) -> Result<(), String> {
             )
         })?;
     }
+    check_terminal(spec.terminal.as_deref())?;
     check_redirects(&spec.redirect)
 }
 
@@ -37,6 +39,24 @@ fn check_executable(path: &Path) -> Result<(), String> {
     let data = std::fs::metadata(path).map_err(failed)?;
     if !data.is_file() || data.permissions().mode() & 0o111 == 0 {
         return Err("not an executable file".to_owned());
+    }
+    Ok(())
+}
+
+/// Refuses what is not a terminal, in Delve's words.
+fn check_terminal(path: Option<&Path>) -> Result<(), String> {
+    let Some(path) = path else { return Ok(()) };
+    let mut options = File::options();
+    // It is to control the program's session, and never ours.
+    options
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK);
+    let file = options
+        .open(path)
+        .map_err(|error| format!("open {}: {}", path.display(), go_reason(&error)))?;
+    if !file.is_terminal() {
+        return Err(format!("{} is not a terminal", path.display()));
     }
     Ok(())
 }

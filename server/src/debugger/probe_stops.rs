@@ -13,7 +13,7 @@ use spelunk_dwarf::{Binary, FileAddr, ProcAddr};
 
 use super::breakpoints::Exception;
 use super::control::{Control, Phase};
-use super::hits::{Arrived, Outcome};
+use super::hits::{Arrived, Decided, Outcome};
 use super::{BreakpointId, Event};
 use crate::inspect::{Registers, Tid};
 use crate::process::{ProcessError, ProcessEvent};
@@ -29,8 +29,8 @@ pub(super) enum Cause {
     Breakpoint {
         /// Which.
         id: BreakpointId,
-        /// Whether the kernel has found its condition true and has counted the hit; else the condition had no value there.
-        decided: bool,
+        /// How far the kernel has decided whether it acts.
+        decided: Decided,
     },
     /// The program is about to end by a panic or a fatal error.
     Exception,

@@ -1,6 +1,6 @@
 //! Kernel probes: what carries logpoints and conditional breakpoints, and what sees panics and fatal errors while the program is not traced.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use spelunk_bpf::{CounterId, Flags, HitCount, HitCounts, HitTest, LimiterId, RateLimit, RecordView, SiteId, Watch};
-use spelunk_dwarf::{Binary, FileAddr, Function, ProcAddr};
+use spelunk_dwarf::{Binary, FileAddr, Function};
 
 use super::accounts::{Accounts, ProbeAccount, ProbeState};
 use super::breakpoints::{Hits, Logical, Planted};
 use super::hit_condition::HitCondition;
+use super::hits::Decided;
 use super::passes::{Backlog, Collection, PassOwner};
 use super::probe_stops::{Cause, ProbeStop};
-use super::request::BreakpointView;
+use super::request::{BreakpointAddress, BreakpointView};
 use super::{BreakpointId, Event, EventSender};
 use crate::trace::{
     Consumer, Engine, Installed, LogPlanner, LogSite, Place, Reader, SitePlan, StopPlanner, Terms, Unfit,
@@ -179,7 +180,7 @@ impl Probes {
         let hits = HitCount {
             counter,
             test: logical.parsed.hit_condition.map_or(HitTest::Any, HitCondition::test),
-            per_goroutine: false,
+            goroutines: logical.goroutines_told(),
         };
         let terms = Terms {
             condition: logical.parsed.condition.as_ref(),
@@ -223,7 +224,7 @@ impl Probes {
                     runtime,
                     layouts,
                 };
-                let plan = |(addr, (in_process, _)): (&FileAddr, &(ProcAddr, String))| {
+                let plan = |(addr, BreakpointAddress { addr: in_process, .. }): (&FileAddr, &BreakpointAddress)| {
                     let function = function_at(*addr)?;
                     let collection = Collection::of(&binary, function, (*addr, *in_process), line, logical)?;
                     let site = planner.plan(id, function, *addr, line, &collection.template, terms)?;
@@ -370,10 +371,10 @@ impl Probes {
                 self.free_counters.extend(free);
                 Ok(counter)
             }
-            (Err(_), Some(free)) => {
-                engine.restart_counter(free, start);
-                Ok(free)
-            }
+            (Err(_), Some(free)) => match engine.restart_counter(free, start) {
+                Ok(()) => Ok(free),
+                Err(error) => Err(error.to_string()),
+            },
             (Err(error), None) => Err(error.to_string()),
         }
     }
@@ -381,6 +382,12 @@ impl Probes {
     /// A breakpoint has been taken out for good. What it had of the engine's tables is given to another once they are full; by then its link has been closed.
     pub(super) fn recycle(&mut self, id: BreakpointId, hits: Hits) {
         if let Hits::InKernel(counter) = hits {
+            // Its goroutines make room for those of others now.
+            if let Some(engine) = &mut self.engine
+                && let Err(error) = engine.restart_counter(counter, 0)
+            {
+                tracing::warn!("{error}");
+            }
             self.free_counters.push_back(counter);
         }
         self.free_limiters.extend(self.limiters.remove(&id));
@@ -389,6 +396,39 @@ impl Probes {
     /// What a counter has counted so far.
     pub(super) fn hits(&self, counter: CounterId) -> u64 {
         self.engine.as_ref().map_or(0, |engine| engine.hits(counter))
+    }
+
+    /// What a counter has counted of each goroutine so far, where it tells them apart.
+    pub(super) fn goroutine_hits(&self, counter: CounterId) -> BTreeMap<u64, u64> {
+        let hits = self.engine.as_ref().map(|engine| engine.goroutine_hits(counter));
+        hits.transpose()
+            .unwrap_or_else(|error| {
+                tracing::warn!("{error}");
+                None
+            })
+            .unwrap_or_default()
+    }
+
+    /// The same of one goroutine of the process `pid`.
+    pub(super) fn hits_of_goroutine(&self, counter: CounterId, pid: u32, goroutine: u64) -> u64 {
+        let hits = self
+            .engine
+            .as_ref()
+            .map(|engine| engine.hits_of_goroutine(counter, pid, goroutine));
+        hits.transpose()
+            .unwrap_or_else(|error| {
+                tracing::warn!("{error}");
+                None
+            })
+            .unwrap_or_default()
+    }
+
+    /// Has the kernel go on from hits of goroutines of the process `pid` that were counted here.
+    pub(super) fn hand_over(&mut self, counter: CounterId, pid: u32, hits: &BTreeMap<u64, u64>) -> Result<(), String> {
+        let engine = self.engine.as_mut().ok_or(GONE)?;
+        engine
+            .add_goroutine_hits(counter, pid, hits)
+            .map_err(|error| error.to_string())
     }
 
     /// Counts a hit that the kernel has not counted; answers its number, from 1.
@@ -498,7 +538,7 @@ impl Consumer<Owner> for Told {
             Owner::Stop(id) => {
                 let cause = Cause::Breakpoint {
                     id: *id,
-                    decided: !record.flags().has(Flags::CONDITION_UNKNOWN),
+                    decided: Decided::of(record.flags()),
                 };
                 let _ = self.stops.send(ProbeStop::of(cause, &site.plan, record));
             }

@@ -14,7 +14,7 @@ use super::hits::Passer;
 use super::landing::{behind_prologue, range_parent, statements, without_inlined_calls};
 use super::stepping::{From, Plan};
 use super::temporary::{FrameIs, Kind, Temporary};
-use crate::inspect::{Frame, RunningGoroutine, Stack};
+use crate::inspect::{Frame, RunningGoroutine, Stack, Whose};
 use crate::value::Memory;
 
 /// The frames between a body and its function are not looked for deeper than this.
@@ -171,6 +171,7 @@ impl Search<'_> {
                 at(frame.registers.general(*register)?.wrapping_add_signed(*offset))
             }
             PieceKind::Addr(addr) => at(self.bias.to_proc(*addr).0),
+            PieceKind::Behind(offset) => at(at(frame.cfa.0.wrapping_add_signed(*offset))?),
             PieceKind::Const(_) | PieceKind::Empty => None,
         }
     }
@@ -188,6 +189,23 @@ fn collect_yields<'s>(scope: &'s Scope, found: &mut Vec<&'s Variable>) {
 }
 
 impl Control {
+    /// The frames of the bodies and of the function around a frame of a goroutine, innermost first; `None` where it is no body, or they cannot be told.
+    pub(super) fn enclosing_frames(&mut self, whose: Whose, number: usize) -> Option<Arc<[Frame]>> {
+        let context = self.context(whose)?;
+        let stack = self.kept_stack(whose, MAX_DEPTH).ok()?;
+        let from_here = Stack {
+            frames: stack.frames.get(number..)?.to_vec(),
+            complete: stack.complete,
+            error: None,
+            unreadable_at: None,
+        };
+        let range = self
+            .find_range_frames(&from_here, context.addr, context.stack_hi.0)
+            .ok()??;
+        let callers_left_out = range.frames.into_iter().step_by(2).skip(1);
+        Some(callers_left_out.collect())
+    }
+
     /// The bodies on the stack of a goroutine that is about to step; `None` when it is not in one.
     pub(super) fn range_frames(&mut self, from: &From) -> Result<Option<RangeFrames>, DebugError> {
         let is_body = from

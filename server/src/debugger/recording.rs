@@ -98,6 +98,7 @@ impl Control {
             recorded: Some(end),
             enabled: true,
             by_goroutine: GoroutineHits::default(),
+            told_apart: false,
             shown: Shown::default(),
         };
         if logical.places.is_empty() {

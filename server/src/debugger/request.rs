@@ -85,6 +85,8 @@ pub(crate) enum BreakpointPlace {
     Function(String, i64),
     /// At instructions.
     Addresses(Vec<ProcAddr>),
+    /// Addresses in targets, by their process ids.
+    AddressesOf(Vec<(i32, ProcAddr)>),
     /// Wherever the location expression says.
     Nowhere,
 }
@@ -137,6 +139,17 @@ pub(crate) struct Shown {
     pub(crate) function: String,
 }
 
+/// Where a breakpoint lies in one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BreakpointAddress {
+    /// The address.
+    pub(crate) addr: ProcAddr,
+    /// The function that it is in; empty where it is in none.
+    pub(crate) function: String,
+    /// The target's process id.
+    pub(crate) pid: i32,
+}
+
 /// A breakpoint as it is.
 #[derive(Clone, Debug)]
 pub(crate) struct BreakpointView {
@@ -146,8 +159,8 @@ pub(crate) struct BreakpointView {
     pub(crate) terms: BreakpointTerms,
     /// What it is called by where it lies.
     pub(crate) at: Shown,
-    /// Its addresses, and the functions that these are in. None where it is not in the program.
-    pub(crate) addresses: Vec<(ProcAddr, String)>,
+    /// Its addresses in all targets. None where it is in no program.
+    pub(crate) addresses: Vec<BreakpointAddress>,
     /// The location expression of one that follows such; may be empty.
     pub(crate) expression: String,
     /// Whether it is switched on.

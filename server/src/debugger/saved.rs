@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::breakpoints::{Carrier, GoroutineHits, Hits, Logical, Origin, ParsedTerms, Placed, Terms, find_places};
 use super::control::{Control, Phase, failed};
 use super::request::{BreakpointPlace, BreakpointTerms, BreakpointView, Shown};
-use super::{BreakpointId, DebugError, ExceptionFilters};
+use super::{BreakpointId, DebugError, ExceptionFilters, FollowChildren};
 
 /// The breakpoints of a session, for the next one.
 #[derive(Clone, Default)]
@@ -13,6 +13,8 @@ pub(crate) struct SavedBreakpoints {
     all: Vec<Saved>,
     last_id: i64,
     exceptions: ExceptionFilters,
+    /// Which children are followed, which is kept as breakpoints are.
+    follow: Option<FollowChildren>,
 }
 
 /// One of them.
@@ -43,6 +45,7 @@ impl Control {
             all: self.breakpoints.shown().map(save).collect(),
             last_id: self.breakpoints.last_id(),
             exceptions: self.exceptions,
+            follow: self.group.follow.clone(),
         }
     }
 
@@ -57,6 +60,8 @@ impl Control {
             tracing::warn!("it is not known where the program lies: {why}");
         }
         self.set_exception_filters(saved.exceptions);
+        self.group.follow = saved.follow;
+        self.hold_children();
         for one in saved.all {
             let mut logical = Logical {
                 id: one.id,
@@ -75,6 +80,7 @@ impl Control {
                 enabled: one.enabled,
                 recorded: None,
                 by_goroutine: GoroutineHits::default(),
+                told_apart: false,
                 shown: Shown::default(),
             };
             let done = if logical.enabled {
@@ -96,11 +102,17 @@ impl Control {
     }
 
     fn switch_on_again(&mut self, logical: &mut Logical) -> Result<(), DebugError> {
-        match (&logical.origin, &logical.placed) {
+        match (&logical.origin, &mut logical.placed) {
             (Origin::Single, Some(placed)) => {
                 // Addresses mean something else in the next process, and perhaps in the next build.
-                if matches!(placed.place, BreakpointPlace::Addresses(_)) && placed.expression.is_none() {
-                    return Err(failed(format!("breakpoint {} can not be enabled", logical.id.0)));
+                if matches!(
+                    placed.place,
+                    BreakpointPlace::Addresses(_) | BreakpointPlace::AddressesOf(_)
+                ) {
+                    if placed.expression.is_none() {
+                        return Err(failed(format!("breakpoint {} can not be enabled", logical.id.0)));
+                    }
+                    placed.place = BreakpointPlace::Nowhere;
                 }
             }
             (Origin::Instruction(_), _) => {

@@ -60,6 +60,7 @@ impl Control {
         self.memory = Some(inferior.memory());
         self.inferior = Some(inferior);
         self.was_traced = true;
+        self.hold_children();
         self.find_bias();
         if self.phase == Phase::Held {
             self.phase = Phase::Stopped;

@@ -8,24 +8,29 @@ use crossbeam_channel::{Sender, bounded, unbounded};
 use spelunk_dwarf::{Binary, ProcAddr};
 
 use super::breakpoints::{Group, Wanted};
-use super::injection::CallOutcome;
 use super::control::{Control, Job, KickerSlot, Start, failed};
+use super::group::Selected;
+use super::injection::CallOutcome;
 use super::output::Outputs;
 use super::probes::Probes;
 use super::program::Program;
 use super::{
     BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, ClientPaths, DebugError,
-    EndWith, Event, EventSender, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec,
-    LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SavedBreakpoints, SourceBreakpoint, StepKind, Stop,
+    EndWith, Event, EventSender, ExceptionFilters, FollowChildren, FunctionBreakpoint, InstructionBreakpoint,
+    LaunchSpec, LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SavedBreakpoints, SourceBreakpoint, StepKind,
+    Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, Library, ScopedValue, Stack, ThreadState, Tid, Whose};
 use crate::location::Found;
 use crate::process::{Identity, Launch, Output, own_number, watch};
 use crate::value::{LoadConfig, Value};
 
-/// A debug session with its target. Dropping it ends a launched target and lets an attached one go.
+/// A debug session with its target, or its targets, of which one is selected. Dropping it ends launched ones and lets attached ones go.
 pub(crate) struct Session {
-    pid: i32,
+    /// The selected target.
+    selected: Arc<Selected>,
+    /// The process that this is about, whichever is selected: see [`Session::of_process`].
+    process: Option<i32>,
     jobs: Option<Sender<Job>>,
     kicker: KickerSlot,
     thread: Option<JoinHandle<()>>,
@@ -39,7 +44,7 @@ fn gone() -> DebugError {
 impl Session {
     /// Creates the target, held before its first instruction until [`Session::resume`].
     pub(crate) fn launch(spec: &LaunchSpec, events: EventSender) -> Result<Session, DebugError> {
-        let binary = Arc::new(Binary::open(&spec.program).map_err(failed)?);
+        let binary = Arc::new(Binary::open_with(&spec.program, &spec.debug_directories).map_err(failed)?);
         let launch = Launch {
             program: spec.program.clone(),
             args: spec.args.iter().map(Into::into).collect(),
@@ -51,7 +56,7 @@ impl Session {
                 Output::Inherit
             },
             inherit_stdin: spec.inherit_stdin,
-            foreground: true,
+            own_group: true,
             terminal: spec.terminal.clone(),
             redirect: spec.redirect.clone(),
             disable_aslr: spec.disable_aslr,
@@ -109,23 +114,27 @@ impl Session {
     ) -> Result<Session, DebugError> {
         let kicker = KickerSlot::default();
         let slot = Arc::clone(&kicker);
+        let selected = Arc::new(Selected::default());
+        let its = Arc::clone(&selected);
         let (jobs, queue) = unbounded::<Job>();
         let (made, wait) = bounded(1);
         let thread = thread::Builder::new()
             .name("target".into())
             .spawn(move || match make(slot) {
                 Ok(start) => {
-                    let _ = made.send(Ok(start.pid));
-                    Control::new(start).run(&queue);
+                    its.begin(start.pid);
+                    let _ = made.send(Ok(()));
+                    Control::new(start, its).run(&queue);
                 }
                 Err(error) => {
                     let _ = made.send(Err(error));
                 }
             })
             .map_err(failed)?;
-        let pid = wait.recv().map_err(|_| gone())??;
+        wait.recv().map_err(|_| gone())??;
         Ok(Session {
-            pid,
+            selected,
+            process: None,
             jobs: Some(jobs),
             kicker,
             thread: Some(thread),
@@ -139,13 +148,22 @@ impl Session {
     ) -> Result<R, DebugError> {
         let (answer, answered) = bounded(1);
         let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        let process = self.process;
         jobs.send(Box::new(move |control| {
+            let done = match process {
+                Some(pid) => control.with_process(pid, job),
+                None => Some(job(control)),
+            };
             // Whoever asked may have gone away.
-            let _ = answer.send(job(control));
+            let _ = answer.send(done);
         }))
         .map_err(|_| gone())?;
         self.kick();
-        answered.recv().map_err(|_| gone())
+        match (answered.recv().map_err(|_| gone())?, self.process) {
+            (Some(done), _) => Ok(done),
+            (None, Some(pid)) => Err(failed(format!("process {pid} is not debugged any more"))),
+            (None, None) => Err(gone()),
+        }
     }
 
     fn kick(&self) {
@@ -162,14 +180,55 @@ impl Session {
         self.call(job)?
     }
 
-    /// The target's process id.
+    /// The process id of the target; of several, of the selected one.
     pub(crate) fn pid(&self) -> i32 {
-        self.pid
+        self.process.unwrap_or_else(|| self.selected.pid())
+    }
+
+    /// The process id of the target that the session began with, which may have ended before others.
+    pub(crate) fn first_pid(&self) -> i32 {
+        self.selected.first()
+    }
+
+    /// The process ids of all targets, in the order in which they came; one that has ended is among them only if it was the last.
+    pub(crate) fn processes(&self) -> Result<Vec<i32>, DebugError> {
+        if !self.selected.has_company() {
+            return Ok(vec![self.pid()]);
+        }
+        self.call(|control| control.processes())
+    }
+
+    /// The same session, all of whose requests are about one of its targets, whichever is selected.
+    pub(crate) fn of_process(&self, pid: i32) -> Session {
+        Session {
+            selected: Arc::clone(&self.selected),
+            process: Some(pid),
+            jobs: self.jobs.clone(),
+            kicker: Arc::clone(&self.kicker),
+            thread: None,
+        }
+    }
+
+    /// Makes a target the selected one, which requests are about. Does nothing for a process that is none.
+    pub(crate) fn select_process(&self, pid: i32) -> Result<(), DebugError> {
+        self.call(move |control| {
+            control.select_process(pid);
+        })
+    }
+
+    /// Says which processes that the targets start become targets, too; `None`: none. Those that have become so stay.
+    pub(crate) fn follow_children(&self, follow: Option<FollowChildren>) -> Result<(), DebugError> {
+        self.ask(move |control| control.set_follow(follow))
+    }
+
+    /// Which are followed.
+    pub(crate) fn followed_children(&self) -> Result<Option<FollowChildren>, DebugError> {
+        self.call(|control| control.group.follow.clone())
     }
 
     /// What a thread is called in the target's own pid namespace: the number that the program itself and its container know.
     pub(crate) fn own_thread(&self, thread: Tid) -> i32 {
-        own_number(self.pid, thread).unwrap_or(thread.0)
+        own_number(self.pid(), thread).unwrap_or(thread.0)
     }
 
     /// Lets the target run: a held one starts, a stopped one goes on, and with it the step that a breakpoint interrupted. Does nothing when it runs.
@@ -451,13 +510,19 @@ impl Session {
     /// What became of the hits of each breakpoint that probes have carried in this session, taken out ones included, in the order of their numbers. Works in
     /// every state of the target.
     pub(crate) fn probe_accounts(&self) -> Result<Vec<ProbeAccount>, DebugError> {
-        self.call(|control| control.probe_accounts())
+        self.call(Control::probe_accounts)
     }
 
     /// Guesses which of the client's directories are which of those that the target was built in: pairs of both.
     pub(crate) fn guess_paths(&self, client: &ClientPaths) -> Result<Vec<(String, String)>, DebugError> {
         let client = client.clone();
         self.call(move |control| control.guess_paths(&client))
+    }
+
+    /// Kills the target. The session goes on answering what it can about one that has ended.
+    pub(crate) fn kill(&self) {
+        // As for `end`.
+        let _ = self.call(Control::end_for_another);
     }
 
     /// Ends the session. All events of the target have been sent when this returns. A launched target cannot be left behind: it ends with its debugger.

@@ -1,8 +1,10 @@
 //! Breakpoints into the program, and out of it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
+use spelunk_bpf::{CounterId, Goroutines};
 use spelunk_dwarf::{FileAddr, ProcAddr};
 
 use super::breakpoints::{
@@ -24,7 +26,13 @@ impl Control {
     pub(super) fn set_breakpoints(&mut self, group: &Group, wanted: &[Wanted]) -> Vec<BreakpointState> {
         // What is gone must not act any more when this is answered, what is new must not wait for it.
         let unwanted = self.breakpoints.unwanted(group, wanted);
+        self.withdraw(&unwanted);
         self.remove_breakpoints(&unwanted);
+        let before: Vec<_> = self
+            .breakpoints
+            .iter()
+            .map(|known| (known.id, known.terms.clone()))
+            .collect();
         let mut states = Vec::with_capacity(wanted.len());
         for (index, one) in wanted.iter().enumerate() {
             let is_first = !wanted[..index].iter().any(|earlier| earlier.origin == one.origin);
@@ -36,6 +44,22 @@ impl Control {
                 None => self.create(one),
             });
         }
+        let is_known = |logical: &&Logical| {
+            before
+                .iter()
+                .any(|(id, terms)| *id == logical.id && *terms == logical.terms)
+        };
+        let changed = self.breakpoints.iter().filter(|logical| !is_known(logical));
+        let changed: Vec<_> = changed.map(|logical| logical.id).collect();
+        self.spread(&changed);
+        self.for_others(|control| {
+            for state in states.iter_mut().filter(|state| !state.verified) {
+                let elsewhere = control.breakpoints.get(state.id).filter(|logical| logical.is_placed());
+                if let Some(logical) = elsewhere {
+                    *state = logical.state();
+                }
+            }
+        });
         self.guard_probes();
         if !self.sites.is_empty()
             && let Err(error) = self.trace()
@@ -67,14 +91,13 @@ impl Control {
         if let Some(why) = &self.refused {
             return refused(id, why.clone());
         }
-        let places = match found {
-            Ok(places) => places,
+        let (places, missing) = match found {
+            Ok(places) => (places, None),
+            // A child may have the place.
+            Err(why) if self.group.follow.is_some() || !self.group.is_alone() => (Vec::new(), Some(why)),
             Err(why) => return refused(id, why),
         };
-        let at = places
-            .first()
-            .and_then(|addr| self.binary.line_at(*addr))
-            .map(|(file, line)| (file.to_string(), line));
+        let at = self.line_of_places(&places);
         let mut logical = Logical {
             id,
             origin: wanted.origin.clone(),
@@ -92,8 +115,15 @@ impl Control {
             enabled: true,
             recorded: None,
             by_goroutine: GoroutineHits::default(),
+            told_apart: false,
             shown: Shown::default(),
         };
+        if let Some(why) = missing {
+            tracing::debug!("breakpoint {} waits for a program that has its place: {why}", id.0);
+            let state = logical.pending_state();
+            self.breakpoints.add(logical);
+            return state;
+        }
         match self.arm(&mut logical) {
             Ok(()) => {
                 let state = logical.state();
@@ -104,12 +134,22 @@ impl Control {
         }
     }
 
+    /// The file and line of the first of these places.
+    pub(super) fn line_of_places(&self, places: &[FileAddr]) -> Option<(String, u32)> {
+        let (file, line) = self.binary.line_at(*places.first()?)?;
+        Some((file.to_string(), line))
+    }
+
     fn amend(&mut self, id: BreakpointId, wanted: &Wanted) -> BreakpointState {
         let Some(logical) = self.breakpoints.get(id) else {
             return refused(id, "the breakpoint is gone".to_owned());
         };
         if logical.terms == wanted.terms {
-            return logical.state();
+            return if logical.places.is_empty() {
+                logical.pending_state()
+            } else {
+                logical.state()
+            };
         }
         let parsed = match ParsedTerms::of(&wanted.terms) {
             Ok(parsed) => parsed,
@@ -126,11 +166,15 @@ impl Control {
         self.disarm(&mut logical);
         logical.terms = wanted.terms.clone();
         logical.parsed = parsed;
-        let state = match self.arm(&mut logical) {
-            Ok(()) => logical.state(),
-            Err(why) => refused(id, why),
+        let state = if logical.places.is_empty() {
+            logical.pending_state()
+        } else {
+            match self.arm(&mut logical) {
+                Ok(()) => logical.state(),
+                Err(why) => refused(id, why),
+            }
         };
-        if state.verified {
+        if state.verified || state.is_pending {
             self.breakpoints.put_back(logical);
         }
         state
@@ -182,7 +226,10 @@ impl Control {
         logical.evaluated_at_stops = false;
         logical.switched_off = None;
         let is_site = logical.places.iter().any(|addr| self.sites.users(*addr).is_some());
-        if logical.gains_by_probes() && !is_site {
+        // Kernel probes see the process only that the session began with.
+        if !self.group.is_first_in_focus() && logical.gains_by_probes() {
+            logical.evaluated_at_stops = true;
+        } else if logical.gains_by_probes() && !is_site {
             let why = match self.plant(logical) {
                 Ok(()) => return Ok(()),
                 Err(why) => why,
@@ -217,6 +264,8 @@ impl Control {
             Hits::Here(hits) => self.probes.add_counter(hits).map_err(NoProbes::Unavailable)?,
         };
         logical.hits = Hits::InKernel(counter);
+        self.hand_goroutines_over(logical, counter)
+            .map_err(NoProbes::Unavailable)?;
         // Who stands at the breakpoint has come to it already. Behind it, on a cheaper instruction, the probe would stop that thread once more.
         let standing = self.places_of_threads();
         // Clients of Delve's JSON-RPC are told where exactly a thread stands.
@@ -230,7 +279,21 @@ impl Control {
         if logical.stops_by_probes() {
             self.know_probes_at(&planted.addresses);
         }
+        logical.told_apart = logical.goroutines_told() != Goroutines::Together;
         logical.carrier = Carrier::Probes(planted);
+        Ok(())
+    }
+
+    /// Has the kernel go on from what was counted of each goroutine here, where it compares that.
+    fn hand_goroutines_over(&mut self, logical: &Logical, counter: CounterId) -> Result<(), String> {
+        if logical.goroutines_told() != Goroutines::Apart {
+            return Ok(());
+        }
+        let mut here = logical.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = |(goroutine, count): (&i64, &u64)| (goroutine.cast_unsigned(), *count);
+        let hits = here.iter().map(counted).collect();
+        self.probes.hand_over(counter, self.pid.cast_unsigned(), &hits)?;
+        here.clear();
         Ok(())
     }
 
@@ -266,6 +329,18 @@ impl Control {
             Hits::Here(hits) => hits,
             Hits::InKernel(counter) => self.probes.hits(counter),
         }
+    }
+
+    /// How often each goroutine has passed it.
+    pub(super) fn hits_of_goroutines(&self, logical: &Logical) -> BTreeMap<i64, u64> {
+        let here = logical.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hits = here.clone();
+        if let Hits::InKernel(counter) = logical.hits {
+            for (goroutine, count) in self.probes.goroutine_hits(counter) {
+                *hits.entry(goroutine.cast_signed()).or_default() += count;
+            }
+        }
+        hits
     }
 
     /// Whether a breakpoint will act again.
@@ -422,6 +497,7 @@ impl Control {
         }
         if self.inferior.is_some() {
             self.set_exceptions();
+            self.for_others(Control::set_exceptions);
         } else if self.exception_probes.is_some()
             && let Err(why) = self.watch_exceptions()
         {
@@ -447,6 +523,7 @@ impl Control {
             message: None,
             file,
             line,
+            is_pending: false,
         }
     }
 }

@@ -54,13 +54,19 @@ impl Control {
             evaluated_at_stops: false,
             switched_off: None,
             placed: Some(Box::new(Placed {
-                place: request.place,
+                place: match request.place {
+                    BreakpointPlace::Addresses(addresses) => {
+                        BreakpointPlace::AddressesOf(addresses.into_iter().map(|addr| (self.pid, addr)).collect())
+                    }
+                    place => place,
+                },
                 expression: request.expression,
             })),
             extra: request.terms,
             enabled: true,
             recorded: None,
             by_goroutine: GoroutineHits::default(),
+            told_apart: false,
             shown: Shown::default(),
         };
         if let Some(expression) = logical.placed.as_ref().and_then(|placed| placed.expression.as_ref())
@@ -68,12 +74,16 @@ impl Control {
         {
             self.name_by_places(&mut logical.shown, &[*first]);
         }
-        if let Err(why) = self.switch_on(&mut logical)
+        let done = self.switch_on(&mut logical);
+        self.breakpoints.add(logical);
+        self.spread(&[id]);
+        if let Err(why) = done
             && !request.suspended
+            && self.is_nowhere(id)
         {
+            self.breakpoints.remove(id);
             return Err(why);
         }
-        self.breakpoints.add(logical);
         self.settle()?;
         self.breakpoint_view(id)
             .ok_or_else(|| failed(format!("no breakpoint with ID {}", id.0)))
@@ -124,6 +134,9 @@ impl Control {
             };
         }
         self.breakpoints.put_back(logical);
+        if !stays {
+            self.spread(&[id]);
+        }
         done?;
         self.settle()
     }
@@ -165,6 +178,7 @@ impl Control {
             self.amend_exception(exception, &BreakpointTerms::default(), false)?;
             self.own.entry(id).or_default().is_cleared = true;
         } else {
+            self.withdraw(&[id]);
             self.remove_breakpoints(&[id]);
             self.guard_probes();
         }
@@ -240,11 +254,7 @@ impl Control {
     /// Says what a breakpoint is called by where it lies: it keeps what it was called before.
     fn name_places(&self, logical: &mut Logical) {
         self.name_by_places(&mut logical.shown, &logical.places);
-        logical.at = logical
-            .places
-            .first()
-            .and_then(|addr| self.binary.line_at(*addr))
-            .map(|(file, line)| (file.to_string(), line));
+        logical.at = self.line_of_places(&logical.places);
     }
 
     /// The same for what it is called alone.
@@ -269,22 +279,30 @@ impl Control {
             BreakpointPlace::Line(file, line) => places_of_line(&self.binary, file, *line).map_err(failed),
             BreakpointPlace::Function(name, line) => places_of_function(&self.binary, name, *line).map_err(failed),
             BreakpointPlace::Addresses(addresses) => {
-                let in_code = |addr: &ProcAddr| {
-                    let file = self.bias.to_file(*addr);
-                    match self.binary.code(file, 1) {
-                        Some(_) => Ok(file),
-                        None => Err(failed(format!(
-                            "could not write breakpoint at {addr:#x}: it is not in the program's code"
-                        ))),
-                    }
-                };
-                addresses.iter().map(in_code).collect()
+                let ours: Vec<_> = addresses.iter().map(|addr| (self.pid, *addr)).collect();
+                self.find_addresses(&ours)
             }
+            BreakpointPlace::AddressesOf(addresses) => self.find_addresses(addresses),
             BreakpointPlace::Nowhere => match &placed.expression {
                 Some(expression) => Ok(self.find_expression(expression)),
                 None => Err(failed(format!("breakpoint {} can not be enabled", id.0))),
             },
         }
+    }
+
+    /// Those of these addresses that are in the target in focus.
+    fn find_addresses(&self, addresses: &[(i32, ProcAddr)]) -> Result<Vec<FileAddr>, DebugError> {
+        let in_code = |addr: ProcAddr| {
+            let file = self.bias.to_file(addr);
+            match self.binary.code(file, 1) {
+                Some(_) => Ok(file),
+                None => Err(failed(format!(
+                    "could not write breakpoint at {addr:#x}: it is not in the program's code"
+                ))),
+            }
+        };
+        let ours = addresses.iter().filter(|(pid, _)| *pid == self.pid);
+        ours.map(|(_, addr)| in_code(*addr)).collect()
     }
 
     /// The addresses of a location expression; none where it means no single place, which may change with the program.

@@ -74,7 +74,7 @@ impl Control {
     /// Moves the stopped target on by a step.
     pub(super) fn start_step(&mut self, whose: Whose, kind: StepKind) -> Result<(), DebugError> {
         self.require_stopped()?;
-        if self.step.is_some() {
+        if self.is_any_stepping() {
             return Err(DebugError::Failed(NEXT_WHILE_NEXTING.to_owned()));
         }
         let from = self.step_from(whose)?;
@@ -324,12 +324,20 @@ impl Control {
             let kind = Kind::LandIfDeferred { on_return: false };
             plan.push((addr, Temporary::new(from.follow, FrameIs::Any, kind)));
         }
-        match to {
+        match to.filter(|to| self.is_code(to)) {
             Some(to) => self.plan_return(from, top, to, &mut plan),
             None if deferred.is_none() => return Err(failed("nothing to stepout to")),
             None => {}
         }
         Ok(plan)
+    }
+
+    /// Whether a frame's instruction is there. The first function of a thread was not called: what lies where a return address would be is something else.
+    pub(super) fn is_code(&self, frame: &Frame) -> bool {
+        let mut byte = [0];
+        self.memory
+            .as_ref()
+            .is_some_and(|memory| memory.read(frame.pc, &mut byte).is_ok())
     }
 
     /// The return from `leaving` to `to`, or to what lies behind wrappers that the compiler has put between.

@@ -43,6 +43,7 @@ impl Control {
                         return Ok(());
                     }
                 }
+                self.for_others(Control::drop_dead_sites);
                 self.go_on()
             }
             Phase::Running => Ok(()),
@@ -116,11 +117,20 @@ impl Control {
         // `runtime.Breakpoint`; where that is a function, a probe sees it (`watch_exceptions`), and where it was inlined nothing does.
         let is_there = |name| self.binary.function_named(name).is_some();
         let is_hidden = self.was_launched && is_there("runtime.breakpoint") && !is_there(BREAKPOINT);
-        !self.sites.is_empty() || is_hidden
+        !self.sites.is_empty() || is_hidden || self.group.follow.is_some()
     }
 
-    /// Lets all threads go on.
+    /// Lets all threads of all targets go on.
     pub(super) fn go_on(&mut self) -> Result<(), DebugError> {
+        self.for_others(|control| {
+            if let Err(error) = control.go_on_alone() {
+                tracing::error!("process {} could not be resumed: {error}", control.pid);
+            }
+        });
+        self.go_on_alone()
+    }
+
+    fn go_on_alone(&mut self) -> Result<(), DebugError> {
         self.stop = None;
         self.seen.forget();
         self.standing.clear();
@@ -151,8 +161,9 @@ impl Control {
             (thread, reason)
         };
         if self.phase != Phase::Stopped {
-            return;
+            return self.stop_without_ended(&reason);
         }
+        self.stop_others(matches!(reason, StopReason::Breakpoint(_)));
         let whose = self.whose(thread);
         self.seen.returned = self
             .arrived_from
@@ -162,8 +173,20 @@ impl Control {
         self.tell_stop(Stop {
             reason,
             whose,
-            step_interrupted: self.step.is_some(),
+            step_interrupted: self.is_any_stepping(),
         });
+    }
+
+    /// The target that was to be stopped has ended meanwhile. Somebody who has asked for a halt wants the others stopped, too.
+    fn stop_without_ended(&mut self, reason: &StopReason) {
+        if !self.has_company() {
+            return;
+        }
+        self.leave_ended();
+        if *reason == StopReason::Pause && self.phase == Phase::Running {
+            let thread = self.thread_to_show();
+            self.stop_for(thread, StopReason::Pause);
+        }
     }
 
     /// Whether what other threads came to before they were stopped belongs to a stop. To one at a breakpoint, as in Delve: threads that come to it together
@@ -205,6 +228,10 @@ impl Control {
                 }
                 Ok(ProcessEvent::HardcodedBreakpoint { thread }) => (thread, StopReason::HardcodedBreakpoint),
                 Ok(ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_)) => continue,
+                Ok(ProcessEvent::ChildExecuted(child)) => {
+                    self.on_child_executed(child);
+                    continue;
+                }
                 Ok(ProcessEvent::Exec) => {
                     self.on_exec();
                     continue;
@@ -227,6 +254,7 @@ impl Control {
 
     /// Tells the client of a stop, after all that came before it.
     pub(super) fn tell_stop(&mut self, stop: Stop) {
+        self.select_focus();
         self.stop = Some(stop.clone());
         self.probes.drain();
         self.outputs.flush();
@@ -244,6 +272,7 @@ impl Control {
         self.seize()?;
         // A halt ends the step that was under way.
         self.cancel_step();
+        self.for_others(Control::cancel_step);
         let thread = self.thread_to_show();
         self.stop_for(thread, StopReason::Pause);
         Ok(())

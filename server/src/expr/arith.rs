@@ -321,10 +321,17 @@ pub(crate) fn has_nil(kind: &Kind) -> bool {
 
 /// Whether an untyped constant or nil can have the type `ty`; the error is Delve's.
 pub(crate) fn fits(x: &Operand, ty: &Type) -> Result<(), EvalError> {
+    fits_into(x, ty, &ty.name)
+}
+
+/// As [`fits`], with the type's name as the error is to have it.
+pub(crate) fn fits_into(x: &Operand, ty: &Type, name: &str) -> Result<(), EvalError> {
     let value = match &x.what {
         What::Const(value) => value,
         What::Nil if has_nil(&ty.kind) => return Ok(()),
-        _ => return Err(EvalError::Refused(format!("mismatched types nil and {}", ty.name))),
+        _ => {
+            return Err(EvalError::Refused(format!("mismatched types nil and {name}")));
+        }
     };
     let fits = match ty.kind {
         Kind::Int | Kind::Uint | Kind::Uintptr => matches!(value, Const::Int(_)),
@@ -338,8 +345,7 @@ pub(crate) fn fits(x: &Operand, ty: &Type) -> Result<(), EvalError> {
         return Ok(());
     }
     Err(EvalError::Refused(format!(
-        "can not convert {value} constant to {}",
-        ty.name
+        "can not convert {value} constant to {name}"
     )))
 }
 

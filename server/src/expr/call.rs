@@ -72,13 +72,15 @@ impl Evaluator<'_> {
             return Err(EvalError::Unreadable(why.clone()));
         }
         if x.kind() != Some(Kind::Func) {
-            return Err(EvalError::Refused(format!("expression \"{function}\" is not a function")));
+            return Err(EvalError::Refused(format!(
+                "expression \"{function}\" is not a function"
+            )));
         }
         match &x.what {
             What::Function { name } => {
                 let found = self.loader.binary.function_named(name);
-                let found =
-                    found.ok_or_else(|| EvalError::Refused(format!("could not find DIE for function \"{function}\"")))?;
+                let found = found
+                    .ok_or_else(|| EvalError::Refused(format!("could not find DIE for function \"{function}\"")))?;
                 Ok(Callee {
                     entry: self.loader.bias.to_proc(found.entry),
                     closure: None,

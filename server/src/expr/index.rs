@@ -9,7 +9,7 @@ use super::constant::Const;
 use super::eval::Evaluator;
 use super::operand::{Operand, What, plain_type};
 use super::{EvalError, Expr};
-use crate::value::MapWalk;
+use crate::value::{MapWalk, type_in_error};
 
 impl Evaluator<'_> {
     pub(super) fn index(&self, base: &Expr, index: &Expr) -> Result<Operand, EvalError> {
@@ -94,7 +94,8 @@ impl Evaluator<'_> {
             Some(given) => {
                 return Err(EvalError::Refused(format!(
                     "can not convert value of type {} to {}",
-                    given.name, key.name
+                    given.name,
+                    type_in_error(&key)
                 )));
             }
         }

@@ -23,7 +23,7 @@ mod select;
 mod template;
 mod type_expr;
 
-pub(crate) use arith::{fits, fitted, has_nil, same_type, shifted, with_nil};
+pub(crate) use arith::{fits, fits_into, fitted, has_nil, same_type, shifted, with_nil};
 pub(crate) use builtins::is_has_prefix;
 pub(crate) use call::Call;
 pub(crate) use constant::{Const, binary as constant_binary, compare as constant_compare, unary as constant_unary};

@@ -10,7 +10,7 @@ use crate::debugger::{Event, EventReceiver, SavedBreakpoints, Session, event_que
 use super::passings::Passings;
 use super::recipe::{Origin, Recipe};
 use super::run::blocking;
-use super::{Host, HostError, Inner, Movements, Status, Subscriber, is_output};
+use super::{Host, HostError, Inner, Movement, Movements, Status, Subscriber, is_output};
 
 /// How long the rest of what a target has written may take to be told.
 const LAST_NEWS: Duration = Duration::from_secs(1);
@@ -105,6 +105,16 @@ impl Host {
                         };
                     }
                     Event::Traced(pass) => inner.passings.keep(pass),
+                    Event::Materialized(view, _) => self.movements.note(Movement::Materialized(Arc::clone(view))),
+                    Event::Spawned {
+                        pid,
+                        command_line,
+                        is_wanted,
+                    } => self.movements.note(Movement::Spawned {
+                        pid: *pid,
+                        command_line: command_line.clone(),
+                        is_wanted: *is_wanted,
+                    }),
                     _ => {}
                 }
                 inner.tell(&event);

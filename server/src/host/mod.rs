@@ -85,6 +85,21 @@ pub(crate) struct Rest {
     pub(crate) thread: Option<Tid>,
 }
 
+impl Rest {
+    /// The same for each target, in the order in which they came: its session is about that one.
+    pub(crate) fn targets(&self) -> Result<Vec<Rest>, HostError> {
+        let processes = self.session.processes()?;
+        if processes.len() == 1 {
+            return Ok(vec![self.clone()]);
+        }
+        let of = |pid: i32| Rest {
+            session: Arc::new(self.session.of_process(pid)),
+            ..self.clone()
+        };
+        Ok(processes.into_iter().map(of).collect())
+    }
+}
+
 /// Keeps the target from being moved by one client while another looks at it.
 struct Lease {
     host: Arc<Host>,

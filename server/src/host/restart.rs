@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-use crate::debugger::{BreakpointView, EndWith, SavedBreakpoints, check_launch};
+use crate::debugger::{BreakpointView, SavedBreakpoints, check_launch};
 
 use super::recipe::Origin;
 use super::run::blocking;
@@ -50,7 +50,8 @@ impl Host {
         if let Some(old) = old {
             let exported = move || {
                 let saved = old.export_breakpoints();
-                old.end(EndWith::Kill);
+                // If nothing comes in its place, it is still asked for what it had.
+                old.kill();
                 saved
             };
             saved = match blocking(exported).await? {
@@ -64,6 +65,7 @@ impl Host {
             spec.args = args;
             spec.redirect = redirect;
         }
+        spec.debug_directories = self.debug_directories();
         if again.rebuild {
             let Some(build) = &build else {
                 return Err(HostError::Failed("cannot rebuild a binary".to_owned()));

@@ -80,9 +80,7 @@ impl Host {
         let moved = match walk {
             Walk::Continue => session.resume(),
             Walk::Step(whose, kind) => session.step(whose, kind),
-            Walk::Call(wish) => {
-                session.call_expression(wish.whose, &wish.expression, wish.config, wish.check_escape)
-            }
+            Walk::Call(wish) => session.call_expression(wish.whose, &wish.expression, wish.config, wish.check_escape),
         };
         if let Err(error) = moved {
             self.put_back();

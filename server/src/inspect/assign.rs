@@ -5,9 +5,9 @@ use std::sync::Arc;
 use spelunk_dwarf::{DwarfReg, Kind, ProcAddr, Type};
 
 use super::FrameScope;
-use super::frame_memory::Source;
-use crate::expr::{Const, EvalError, Operand, What, fits, fitted, parse};
-use crate::value::{LoadConfig, Memory as _, is_direct_in_interface, is_made_up};
+use super::frame_memory::{Source, whole_register};
+use crate::expr::{Const, EvalError, Operand, What, fits_into, fitted, parse};
+use crate::value::{LoadConfig, Memory as _, is_direct_in_interface, is_made_up, type_in_error};
 
 /// Values up to this size are copied, in bytes.
 const MAX_COPY: u64 = 1 << 20;
@@ -43,7 +43,7 @@ impl FrameScope<'_> {
         let (ty, addr) = match (&target.ty, &target.what) {
             (Some(ty), What::Place(addr)) => (ty, *addr),
             (_, What::Unreadable(why)) => return Err(EvalError::Unreadable(why.clone())),
-            (_, What::Function { name, .. }) => return Err(EvalError::Refused(format!("can not assign to {name}"))),
+            (_, What::Function { .. }) => return Err(EvalError::Refused(format!("can not assign to {what}"))),
             _ => return Err(EvalError::Refused(format!("can not assign to \"{what}\""))),
         };
         let bytes = self.bytes_of(&target, &value, to)?;
@@ -74,12 +74,15 @@ impl FrameScope<'_> {
         };
         if value.is_nil() {
             if !can_be_nil(&ty.kind) {
-                return Err(EvalError::Refused(format!("mismatched types nil and {}", ty.name)));
+                return Err(EvalError::Refused(format!(
+                    "mismatched types nil and {}",
+                    type_in_error(ty)
+                )));
             }
             return Ok(vec![0; ty.size.min(MAX_COPY) as usize]);
         }
         match &value.ty {
-            None => fits(value, ty)?,
+            None => fits_into(value, ty, &type_in_error(ty))?,
             Some(from) if same_type(self, from, ty, 0) => {}
             Some(from) if matches!(ty.kind, Kind::Interface { empty: true }) => return self.boxed(value, from, ty),
             Some(from) => return Err(mismatch(from, ty)),
@@ -151,6 +154,7 @@ impl FrameScope<'_> {
         }
         let nowhere = || EvalError::Refused("the variable is in a register of another frame".to_owned());
         let (start, parts) = self.memory.parts_at(addr).ok_or_else(nowhere)?;
+        let owner = self.memory.owner_at(addr).ok_or_else(nowhere)?;
         let end = start + bytes.len() as u64;
         let mut changes = Vec::new();
         for part in &parts {
@@ -165,11 +169,11 @@ impl FrameScope<'_> {
             changes.push(match &part.source {
                 Source::Memory(at) => Write::Memory(ProcAddr(at.0.wrapping_add(within as u64)), new.to_vec()),
                 Source::Register(register, _) => {
-                    let mut whole = self.memory.whole_register(*register).ok_or_else(nowhere)?;
+                    let mut whole = whole_register(owner, *register).ok_or_else(nowhere)?;
                     let slot = whole.get_mut(within..within + new.len()).ok_or_else(nowhere)?;
                     slot.copy_from_slice(new);
-                    // The register of an outer frame is not that of the thread.
-                    if !self.memory.is_innermost() {
+                    // The register of an outer frame is not that of the thread; that one's are all known, the flags too.
+                    if owner.registers.flags.is_none() {
                         return Err(EvalError::Refused("can not write registers".to_owned()));
                     }
                     Write::Register(*register, whole)
@@ -185,7 +189,11 @@ impl FrameScope<'_> {
 }
 
 fn mismatch(from: &Type, to: &Type) -> EvalError {
-    EvalError::Refused(format!("can not convert value of type {} to {}", from.name, to.name))
+    EvalError::Refused(format!(
+        "can not convert value of type {} to {}",
+        from.name,
+        type_in_error(to)
+    ))
 }
 
 fn can_be_nil(kind: &Kind) -> bool {

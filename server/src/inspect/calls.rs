@@ -140,7 +140,10 @@ impl CallBook {
 impl Memory for CallBook {
     fn read(&self, addr: ProcAddr, buf: &mut [u8]) -> Result<(), ReadError> {
         for kept in self.results.values().flatten() {
-            let offset = addr.0.checked_sub(kept.addr.0).and_then(|offset| usize::try_from(offset).ok());
+            let offset = addr
+                .0
+                .checked_sub(kept.addr.0)
+                .and_then(|offset| usize::try_from(offset).ok());
             let within = offset.and_then(|offset| kept.bytes.get(offset..offset.checked_add(buf.len())?));
             if let Some(within) = within {
                 for (to, from) in buf.iter_mut().zip(within) {
@@ -246,11 +249,17 @@ impl FrameScope<'_> {
             let target = Operand::place(Arc::clone(&ty), ProcAddr(0));
             let bytes = match self.text_to_allocate(value, &target) {
                 Some(text) => {
-                    let key = CallKey { room_for: number, ..request.key };
+                    let key = CallKey {
+                        room_for: number,
+                        ..request.key
+                    };
                     match book.results.get(&key).map(Vec::as_slice) {
                         Some([room]) => {
                             let address = book.read_uint(room.addr, 8)?;
-                            [address, text.len() as u64].iter().flat_map(|word| word.to_le_bytes()).collect()
+                            [address, text.len() as u64]
+                                .iter()
+                                .flat_map(|word| word.to_le_bytes())
+                                .collect()
                         }
                         _ => return self.allocation(key, text),
                     }
@@ -268,7 +277,11 @@ impl FrameScope<'_> {
                 };
                 if let Some(path) = escape.of(param.ty, &bytes, param.name()) {
                     let (function, name) = (&info.name, param.name());
-                    let prefix = if number.is_none() { "could not set call receiver: " } else { "" };
+                    let prefix = if number.is_none() {
+                        "could not set call receiver: "
+                    } else {
+                        ""
+                    };
                     return Err(EvalError::Refused(format!(
                         "{prefix}cannot use {source} as argument {name} in function {function}: stack object passed to escaping pointer: {path}"
                     )));
@@ -296,9 +309,8 @@ impl FrameScope<'_> {
     fn called(&self, call: &Call<'_>) -> Result<Arc<FunctionInfo>, EvalError> {
         let function = self.binary.function_at(self.bias.to_file(call.callee.entry));
         let info = function.and_then(|function| self.binary.function_info(function).ok());
-        let info = info.ok_or_else(|| {
-            EvalError::Refused(format!("could not find DIE for function \"{}\"", call.function))
-        })?;
+        let info =
+            info.ok_or_else(|| EvalError::Refused(format!("could not find DIE for function \"{}\"", call.function)))?;
         if !info.is_go {
             return Err(EvalError::Refused("not a Go function".to_owned()));
         }
@@ -331,7 +343,11 @@ impl FrameScope<'_> {
         let function = self.binary.function_named(ALLOCATE).ok_or_else(none)?;
         let ty = self.binary.type_named("uintptr").ok_or_else(none)?;
         let arguments = [text.len() as u64, 0, 0];
-        let register = |number| crate::trace::AbiRegister::Integer(number).dwarf().unwrap_or(DwarfReg(0));
+        let register = |number| {
+            crate::trace::AbiRegister::Integer(number)
+                .dwarf()
+                .unwrap_or(DwarfReg(0))
+        };
         let part = crate::trace::RegisterPart {
             offset: 0,
             size: 8,
@@ -342,7 +358,10 @@ impl FrameScope<'_> {
             key,
             entry: self.bias.to_proc(function.entry),
             closure: None,
-            registers: (0..).zip(arguments).map(|(number, value)| (register(number), value.to_le_bytes())).collect(),
+            registers: (0..)
+                .zip(arguments)
+                .map(|(number, value)| (register(number), value.to_le_bytes()))
+                .collect(),
             stack: Vec::new(),
             frame_size: REGISTER_ROOM,
             results: vec![ResultPlace {
@@ -393,7 +412,10 @@ impl FrameScope<'_> {
             }
             None => {
                 let variable = variable.ok_or_else(unknown)?;
-                let location = self.binary.location(info, variable, info.low_pc).map_err(|_| unknown())?;
+                let location = self
+                    .binary
+                    .location(info, variable, info.low_pc)
+                    .map_err(|_| unknown())?;
                 let pieces = placed(self.binary, ty, &location);
                 if pieces.is_empty() && !bytes.is_empty() {
                     return Err(unknown());

@@ -108,6 +108,7 @@ impl Deferred {
         registers.set_general(DwarfReg::RA, Some(pc.0));
         registers.set_general(DwarfReg::RDX, Some(call.closure));
         Ok(Frame {
+            enclosing: None,
             pc,
             lookup_pc,
             location: places.location(&place, pc),

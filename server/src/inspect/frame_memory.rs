@@ -1,7 +1,7 @@
 //! A frame's memory: the process's, and the variables that lie in registers or in pieces at addresses that are made up for them.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use spelunk_dwarf::{
     Binary, DwarfReg, FunctionInfo, LoadBias, LocationError, PieceKind, ProcAddr, ScopedVariable, Variable,
@@ -62,8 +62,10 @@ pub(super) struct FrameMemory<'a> {
     bias: LoadBias,
     process: &'a dyn Memory,
     frame: &'a Frame,
-    /// In the order of [`spelunk_dwarf::variables_of_function`].
+    /// Those of enclosing frames first, outermost first; of one frame in the order of [`spelunk_dwarf::variables_of_function`].
     pub(super) variables: Vec<ScopedVariable<'a>>,
+    /// The frame of each variable.
+    owners: Vec<&'a Frame>,
     places: Vec<OnceCell<Place>>,
     pages: RefCell<HashMap<u64, Box<[u8]>>>,
     /// What calls that were made for an expression have returned.
@@ -77,7 +79,21 @@ impl<'a> FrameMemory<'a> {
         process: &'a dyn Memory,
         frame: &'a Frame,
     ) -> FrameMemory<'a> {
-        let variables = variables(frame);
+        let enclosing = frame.enclosing.as_deref().unwrap_or_default();
+        let (mut variables, mut owners) = (Vec::new(), Vec::new());
+        for owner in enclosing.iter().rev().chain(std::iter::once(frame)) {
+            let is_body = enclosing
+                .last()
+                .is_some_and(|outermost| !std::ptr::eq(outermost, owner));
+            let own = variables_of(owner)
+                .into_iter()
+                .filter(|scoped| !is_body || is_of_body(scoped.variable));
+            variables.extend(own);
+            owners.resize(variables.len(), owner);
+        }
+        if !enclosing.is_empty() {
+            mark_shadowed(&mut variables);
+        }
         FrameMemory {
             binary,
             bias,
@@ -85,6 +101,7 @@ impl<'a> FrameMemory<'a> {
             frame,
             places: vec![OnceCell::new(); variables.len()],
             variables,
+            owners,
             pages: RefCell::default(),
             results: None,
         }
@@ -96,25 +113,38 @@ impl<'a> FrameMemory<'a> {
         let (Some(scoped), Some(known)) = (self.variables.get(number), self.places.get(number)) else {
             return nowhere();
         };
-        known.get_or_init(|| self.find(scoped.variable, Some(number))).clone()
+        known
+            .get_or_init(|| self.find(self.owner(number), scoped.variable, Some(number)))
+            .clone()
     }
 
-    /// Where a variable of the frame's function is that need not be shown: the dictionary.
-    pub(super) fn place_of(&self, variable: &Variable) -> Place {
-        self.find(variable, None)
+    /// The frame whose variable has that number.
+    pub(super) fn owner(&self, number: usize) -> &'a Frame {
+        self.owners.get(number).copied().unwrap_or(self.frame)
     }
 
-    fn find(&self, variable: &Variable, number: Option<usize>) -> Place {
-        let Some(info) = self.frame.info.as_deref() else {
+    /// Whether the variable of that number is one of the body of a loop over a function; there it is a parameter to the compiler alone.
+    pub(super) fn is_in_body(&self, number: usize) -> bool {
+        let outermost = self.frame.enclosing.as_deref().and_then(<[Frame]>::last);
+        outermost.is_some_and(|outermost| !std::ptr::eq(outermost, self.owner(number)))
+    }
+
+    /// Where a variable of a frame's function is that need not be shown: the dictionary.
+    pub(super) fn place_of(&self, frame: &Frame, variable: &Variable) -> Place {
+        self.find(frame, variable, None)
+    }
+
+    fn find(&self, frame: &Frame, variable: &Variable, number: Option<usize>) -> Place {
+        let Some(info) = frame.info.as_deref() else {
             return Place::Nowhere("the function has no debug information".to_owned());
         };
-        if let Some(place) = self.captured_at_entry(variable) {
+        if let Some(place) = self.captured_at_entry(frame, variable) {
             return place;
         }
-        let location = match self.binary.location(info, variable, self.frame.lookup_pc) {
+        let location = match self.binary.location(info, variable, frame.lookup_pc) {
             Ok(location) => location,
             // Delve looks behind the call, and says so.
-            Err(error) => return Place::Nowhere(self.behind_call(info, variable).unwrap_or(error).to_string()),
+            Err(error) => return Place::Nowhere(self.behind_call(frame, info, variable).unwrap_or(error).to_string()),
         };
         if may_be_overwritten(self.binary, info, variable, &location) {
             return Place::Nowhere("optimized out: the function does not use it".to_owned());
@@ -125,11 +155,19 @@ impl<'a> FrameMemory<'a> {
         if let [piece] = &location.pieces[..] {
             match piece.kind {
                 PieceKind::CfaOffset(offset) => {
-                    return Place::Memory(ProcAddr(self.frame.cfa.0.wrapping_add_signed(offset)));
+                    return Place::Memory(ProcAddr(frame.cfa.0.wrapping_add_signed(offset)));
                 }
                 PieceKind::Addr(addr) => return Place::Memory(self.bias.to_proc(addr)),
+                PieceKind::Behind(offset) => {
+                    let pointer = ProcAddr(frame.cfa.0.wrapping_add_signed(offset));
+                    return match self.process.read_uint(pointer, 8) {
+                        Ok(0) => Place::Nowhere("no address for escaped variable".to_owned()),
+                        Ok(target) => Place::Memory(ProcAddr(target)),
+                        Err(why) => Place::Nowhere(why.to_string()),
+                    };
+                }
                 PieceKind::RegisterOffset(register, offset) => {
-                    return match self.frame.registers.general(register) {
+                    return match frame.registers.general(register) {
                         Some(base) => Place::Memory(ProcAddr(base.wrapping_add_signed(offset))),
                         None => Place::Nowhere(unknown_register(register, 8).to_string()),
                     };
@@ -143,7 +181,7 @@ impl<'a> FrameMemory<'a> {
             .map(|(offset, piece)| Part {
                 offset,
                 size: u64::from(piece.size),
-                source: self.source(&piece.kind, u64::from(piece.size)),
+                source: self.source(frame, &piece.kind, u64::from(piece.size)),
             })
             .collect();
         let has_room = |part: &Part| part.offset.checked_add(part.size).is_some_and(|end| end <= 1 << STRIDE);
@@ -156,7 +194,7 @@ impl<'a> FrameMemory<'a> {
         let is_lost = |part: &Part| matches!(part.source, Source::Missing(_));
         if !parts.is_empty()
             && parts.iter().all(is_lost)
-            && let Some(error) = self.behind_call(info, variable)
+            && let Some(error) = self.behind_call(frame, info, variable)
         {
             return Place::Nowhere(error.to_string());
         }
@@ -164,20 +202,20 @@ impl<'a> FrameMemory<'a> {
     }
 
     /// Why a variable of a frame that has called is nowhere behind the call; `None` where it is somewhere, or the frame has not called.
-    fn behind_call(&self, info: &FunctionInfo, variable: &Variable) -> Option<LocationError> {
-        let behind = self.bias.to_file(self.frame.pc);
-        if behind == self.frame.lookup_pc {
+    fn behind_call(&self, frame: &Frame, info: &FunctionInfo, variable: &Variable) -> Option<LocationError> {
+        let behind = self.bias.to_file(frame.pc);
+        if behind == frame.lookup_pc {
             return None;
         }
         self.binary.location(info, variable, behind).err()
     }
 
     /// A captured variable at the entry of a closure: DWARF gives the place it will be copied to, but until then it is in the closure, to which DX points.
-    fn captured_at_entry(&self, variable: &Variable) -> Option<Place> {
+    fn captured_at_entry(&self, frame: &Frame, variable: &Variable) -> Option<Place> {
         let offset = variable.closure_offset?;
-        let info = self.frame.info.as_deref()?;
-        let pc = self.frame.lookup_pc;
-        if variable.decl_line != self.frame.location.line || pc < info.low_pc {
+        let info = frame.info.as_deref()?;
+        let pc = frame.lookup_pc;
+        if variable.decl_line != frame.location.line || pc < info.low_pc {
             return None;
         }
         let function = self.binary.function_at(info.low_pc)?;
@@ -185,27 +223,28 @@ impl<'a> FrameMemory<'a> {
         if pc > end {
             return None;
         }
-        let closure = self.frame.registers.general(DwarfReg::RDX)?;
+        let closure = frame.registers.general(DwarfReg::RDX)?;
         Some(Place::Memory(ProcAddr(closure.wrapping_add(offset))))
     }
 
-    fn source(&self, kind: &PieceKind, size: u64) -> Source {
+    fn source(&self, frame: &Frame, kind: &PieceKind, size: u64) -> Source {
         match kind {
-            PieceKind::Register(register) => match self.whole_register(*register) {
+            PieceKind::Register(register) => match whole_register(frame, *register) {
                 Some(mut bytes) if bytes.len() as u64 >= size => {
                     bytes.truncate(size as usize);
                     Source::Register(*register, bytes)
                 }
                 _ => Source::Missing(unknown_register(*register, size)),
             },
-            PieceKind::CfaOffset(offset) => Source::Memory(ProcAddr(self.frame.cfa.0.wrapping_add_signed(*offset))),
-            PieceKind::RegisterOffset(register, offset) => match self.frame.registers.general(*register) {
+            PieceKind::CfaOffset(offset) => Source::Memory(ProcAddr(frame.cfa.0.wrapping_add_signed(*offset))),
+            PieceKind::RegisterOffset(register, offset) => match frame.registers.general(*register) {
                 Some(base) => Source::Memory(ProcAddr(base.wrapping_add_signed(*offset))),
                 None => Source::Missing(unknown_register(*register, 8)),
             },
             PieceKind::Addr(addr) => Source::Memory(self.bias.to_proc(*addr)),
             PieceKind::Const(bytes) => Source::Constant(bytes.clone()),
-            PieceKind::Empty => Source::Missing(ReadError::OptimizedOut),
+            // Only a whole variable escapes.
+            PieceKind::Behind(_) | PieceKind::Empty => Source::Missing(ReadError::OptimizedOut),
         }
     }
 
@@ -239,18 +278,10 @@ impl<'a> FrameMemory<'a> {
         }
     }
 
-    /// All bytes of a register of this frame; `None` where they are not known.
-    pub(super) fn whole_register(&self, register: DwarfReg) -> Option<Vec<u8>> {
-        let registers = &self.frame.registers;
-        match registers.general(register) {
-            Some(value) => Some(value.to_le_bytes().to_vec()),
-            None => registers.vector(register).map(|bytes| bytes.to_vec()),
-        }
-    }
-
-    /// Whether the frame's registers are those of a thread: only then they are all known, the flags too.
-    pub(super) fn is_innermost(&self) -> bool {
-        self.frame.registers.flags.is_some()
+    /// The frame whose variable is at a made-up address.
+    pub(super) fn owner_at(&self, addr: ProcAddr) -> Option<&'a Frame> {
+        let (number, _) = self.made_up_variable(addr)?;
+        Some(self.owner(number))
     }
 
     fn read_parts(&self, addr: ProcAddr, buf: &mut [u8]) -> Result<(), ReadError> {
@@ -345,8 +376,31 @@ impl Memory for FrameMemory<'_> {
     }
 }
 
+/// All bytes of a register of a frame; `None` where they are not known.
+pub(super) fn whole_register(frame: &Frame, register: DwarfReg) -> Option<Vec<u8>> {
+    match frame.registers.general(register) {
+        Some(value) => Some(value.to_le_bytes().to_vec()),
+        None => frame.registers.vector(register).map(|bytes| bytes.to_vec()),
+    }
+}
+
+/// Whether a variable in the body of a loop over a function is the body's own: what it captured is a variable of an enclosing frame, and what has no name is the
+/// compiler's.
+fn is_of_body(variable: &Variable) -> bool {
+    variable.closure_offset.is_none() && !variable.display_name().starts_with('~')
+}
+
+/// A variable is hidden by one of its name further in.
+fn mark_shadowed(variables: &mut [ScopedVariable<'_>]) {
+    let mut inner = HashSet::new();
+    for scoped in variables.iter_mut().rev() {
+        let is_first = inner.insert(scoped.variable.display_name());
+        scoped.shadowed |= !is_first;
+    }
+}
+
 /// The variables in scope in a frame: those of the inlined call that the frame stands for, else those of its function.
-fn variables(frame: &Frame) -> Vec<ScopedVariable<'_>> {
+fn variables_of(frame: &Frame) -> Vec<ScopedVariable<'_>> {
     let Some(info) = frame.info.as_deref() else {
         return Vec::new();
     };

@@ -6,10 +6,10 @@
 mod ancestors;
 mod assign;
 mod calls;
-mod escape;
 mod channel_waiters;
 mod deferred;
 mod defers;
+mod escape;
 mod frame_memory;
 mod g;
 mod goroutine;
@@ -191,6 +191,9 @@ pub(crate) struct Frame {
     pub(crate) registers: Registers,
     /// On a thread's system stack rather than the goroutine's.
     pub(crate) on_system_stack: bool,
+    /// Of the body of a loop over a function: the frames of the bodies and of the function that it stands in, innermost first, where they were looked for. Their
+    /// variables are in scope in the body.
+    pub(crate) enclosing: Option<Arc<[Frame]>>,
     /// Where on the stack the return address lies; `None` for the last frame and for inlined ones.
     #[allow(dead_code, reason = "what holds a walk over a stack together, for tests")]
     pub(crate) return_address_at: Option<ProcAddr>,

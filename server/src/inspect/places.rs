@@ -140,7 +140,11 @@ impl<'b> Places<'b> {
         let target = <[u8; 4]>::try_from(distance)
             .ok()
             .and_then(|distance| addr.offset(i64::from(i32::from_le_bytes(distance))));
-        target.is_some_and(|target| self.binary.function_at(target).is_some_and(|called| called.entry == target))
+        target.is_some_and(|target| {
+            self.binary
+                .function_at(target)
+                .is_some_and(|called| called.entry == target)
+        })
     }
 
     /// The description of the function at a place; `None` where there is none, as in C libraries.

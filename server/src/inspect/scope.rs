@@ -77,15 +77,16 @@ impl<'a> FrameScope<'a> {
         for (number, scoped) in self.memory.variables.iter().enumerate() {
             let variable = scoped.variable;
             let name = variable.display_name();
-            let mut value = match self.operand(variable, self.memory.place(number)) {
+            let mut value = match self.operand(number, variable) {
                 Ok(operand) => self.evaluator(&loader).load(&operand, name),
                 Err(error) => unreadable(name, variable.ty, &error.to_string()),
             };
             self.describe(&mut value, number);
+            let is_passed = self.is_passed(number, variable);
             found.push(ScopedValue {
                 value,
-                is_parameter: variable.is_param && !variable.is_result,
-                is_result: variable.is_result,
+                is_parameter: is_passed && !variable.is_result,
+                is_result: is_passed && variable.is_result,
                 shadowed: scoped.shadowed,
                 decl_line: variable.decl_line,
             });
@@ -166,14 +167,13 @@ impl<'a> FrameScope<'a> {
         let Some(scoped) = self.memory.variables.get(number) else {
             return;
         };
-        let variable = scoped.variable;
-        let behind = self.bias.to_file(self.frame.pc);
-        let mut location = self.binary.location_text(variable, behind, self.frame.pc.0);
+        let (variable, owner) = (scoped.variable, self.memory.owner(number));
+        let is_passed = self.is_passed(number, variable);
+        let behind = self.bias.to_file(owner.pc);
+        let mut location = self.binary.location_text(variable, behind, owner.pc.0);
         if location.is_empty() && value.unreadable.is_none() {
             // The call is the last instruction for which the place is known.
-            location = self
-                .binary
-                .location_text(variable, self.frame.lookup_pc, self.frame.pc.0);
+            location = self.binary.location_text(variable, owner.lookup_pc, owner.pc.0);
         }
         if variable.escaped() && !location.is_empty() {
             location.push_str(" (escaped)");
@@ -182,13 +182,18 @@ impl<'a> FrameScope<'a> {
             .traits
             .with_if(variable.escaped(), Traits::ESCAPED)
             .with_if(scoped.shadowed, Traits::SHADOWED)
-            .with_if(variable.is_param && !variable.is_result, Traits::ARGUMENT)
-            .with_if(variable.is_result, Traits::RESULT)
+            .with_if(is_passed && !variable.is_result, Traits::ARGUMENT)
+            .with_if(is_passed && variable.is_result, Traits::RESULT)
             .with_if(is_made_up(value.addr), Traits::MADE_UP);
         value.origin = Some(Origin {
             location: location.into(),
             decl_line: variable.decl_line,
         });
+    }
+
+    /// Whether a variable is a parameter or result to who reads the source. What a closure that is called on the spot captured is passed to it, too, as a pointer.
+    fn is_passed(&self, number: usize, variable: &Variable) -> bool {
+        (variable.is_param || variable.is_result) && !variable.escaped() && !self.memory.is_in_body(number)
     }
 
     /// Adds to the value of a package's variable what its description says.
@@ -293,9 +298,10 @@ impl<'a> FrameScope<'a> {
     }
 
     /// A variable where it is. One that escaped is where the pointer says that stands for it.
-    fn operand(&self, variable: &Variable, place: Place) -> Result<Operand, EvalError> {
-        let ty = self.binary.type_info(self.actual_type(variable.ty))?;
-        let addr = match place {
+    fn operand(&self, number: usize, variable: &Variable) -> Result<Operand, EvalError> {
+        let owner = self.memory.owner(number);
+        let ty = self.binary.type_info(self.actual_type(owner, variable.ty))?;
+        let addr = match self.memory.place(number) {
             Place::Memory(addr) | Place::Parts(addr, _) => addr,
             Place::Nowhere(why) => {
                 let ty = match ty.kind {
@@ -311,7 +317,7 @@ impl<'a> FrameScope<'a> {
         if !variable.escaped() {
             return Ok(Operand::place(ty, addr));
         }
-        let elem = self.binary.type_info(self.actual_type(elem))?;
+        let elem = self.binary.type_info(self.actual_type(owner, elem))?;
         Ok(match self.memory.read_uint(addr, 8) {
             Ok(0) => Operand::unreadable(Some(elem), "no address for escaped variable"),
             Ok(target) => Operand::place(elem, ProcAddr(target)),
@@ -320,22 +326,24 @@ impl<'a> FrameScope<'a> {
     }
 
     /// The type a variable really has: that of a generic function's variable is a shape that many types share, with an index into the dictionary.
-    fn actual_type(&self, declared: TypeId) -> TypeId {
+    fn actual_type(&self, frame: &Frame, declared: TypeId) -> TypeId {
         let index = self.binary.type_info(declared).ok().and_then(|info| info.dict_index);
-        index.and_then(|index| self.type_argument(index)).unwrap_or(declared)
+        index
+            .and_then(|index| self.type_argument(frame, index))
+            .unwrap_or(declared)
     }
 
-    fn type_argument(&self, index: u64) -> Option<TypeId> {
-        let word = self.dictionary()?.0.checked_add(index.checked_mul(8)?)?;
+    fn type_argument(&self, frame: &Frame, index: u64) -> Option<TypeId> {
+        let word = self.dictionary(frame)?.0.checked_add(index.checked_mul(8)?)?;
         let runtime_type = self.memory.read_uint(ProcAddr(word), 8).ok()?;
         self.binary.type_by_runtime(self.bias.to_file(ProcAddr(runtime_type)))
     }
 
     /// Where the dictionary of the generic function is.
-    fn dictionary(&self) -> Option<ProcAddr> {
-        let info = self.frame.info.as_deref()?;
-        let pc = self.frame.lookup_pc;
-        let (params, scope) = match self.frame.inline_depth.checked_sub(1) {
+    fn dictionary(&self, frame: &Frame) -> Option<ProcAddr> {
+        let info = frame.info.as_deref()?;
+        let pc = frame.lookup_pc;
+        let (params, scope) = match frame.inline_depth.checked_sub(1) {
             None => (&info.params, &info.scope),
             Some(call) => {
                 let scope = *info.scope.inlined_at(pc).get(call)?;
@@ -346,7 +354,7 @@ impl<'a> FrameScope<'a> {
             .iter()
             .chain(&scope.variables)
             .find(|variable| &*variable.name == DICTIONARY)?;
-        match self.memory.place_of(dictionary) {
+        match self.memory.place_of(frame, dictionary) {
             Place::Memory(addr) => Some(ProcAddr(self.memory.read_uint(addr, 8).ok()?)),
             Place::Parts(_, parts) => match &parts.first()?.source {
                 super::frame_memory::Source::Register(_, bytes) => {
@@ -366,7 +374,7 @@ impl Scope for FrameScope<'_> {
         let number = self.number_of(name);
         let scoped = number.and_then(|number| Some((number, self.memory.variables.get(number)?)));
         match scoped {
-            Some((number, scoped)) => self.operand(scoped.variable, self.memory.place(number)).map(Some),
+            Some((number, scoped)) => self.operand(number, scoped.variable).map(Some),
             None => Ok(None),
         }
     }

@@ -144,6 +144,7 @@ fn frames_of<'b>(places: &Places<'b>, call: Call<'b>) -> Vec<Frame> {
             function: None,
         };
         frames.push(Frame {
+            enclosing: None,
             pc: call.pc,
             lookup_pc: call.place.addr,
             location: std::mem::replace(&mut location, of_the_call),
@@ -157,6 +158,7 @@ fn frames_of<'b>(places: &Places<'b>, call: Call<'b>) -> Vec<Frame> {
     }
     location.function.clone_from(&call.place.name);
     frames.push(Frame {
+        enclosing: None,
         pc: call.pc,
         lookup_pc: call.place.addr,
         location,

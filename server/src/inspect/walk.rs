@@ -83,9 +83,17 @@ pub(super) struct Walk<'p, 'b> {
     last_cfa: [Option<u64>; 2],
     signal_frames: u32,
     changes_stacks: bool,
-    /// The goroutine is being moved to another stack, which is called its own already (`runtime.copystack`), and the walk is on the one it leaves.
-    on_left_stack: bool,
+    outside: Outside,
     end: Option<End>,
+}
+
+/// What a stack is that is not the one which the goroutine calls its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outside {
+    /// That of the thread.
+    System,
+    /// The one it leaves: it is being moved to another, which is called its own already (`runtime.copystack`).
+    Left,
 }
 
 /// What is walked over.
@@ -127,7 +135,7 @@ impl<'p, 'b> Walk<'p, 'b> {
             last_cfa: [None; 2],
             signal_frames: 0,
             changes_stacks: start.changes_stacks,
-            on_left_stack: false,
+            outside: Outside::System,
             end: None,
         };
         walk.look_where_we_are();
@@ -198,7 +206,7 @@ impl<'p, 'b> Walk<'p, 'b> {
     fn look_where_we_are(&mut self) {
         let sp = self.registers.sp().unwrap_or(0);
         let owned = self.goroutine.is_some_and(|goroutine| goroutine.owns(sp));
-        self.on_system_stack = !(owned || self.on_left_stack);
+        self.on_system_stack = !owned && self.outside == Outside::System;
     }
 
     /// The place to look a program counter up at: a call may be the last instruction of its line, or of its function.
@@ -237,7 +245,8 @@ impl<'p, 'b> Walk<'p, 'b> {
                 let Some(goroutine) = self.goroutine else {
                     return Ok(None);
                 };
-                self.on_left_stack = goroutine.sched.sp != 0 && !goroutine.owns(goroutine.sched.sp);
+                let leaves = goroutine.sched.sp != 0 && !goroutine.owns(goroutine.sched.sp);
+                self.outside = if leaves { Outside::Left } else { Outside::System };
                 return Ok(Some(self.on_the_goroutine(goroutine.sched)));
             }
             Role::CallsC if self.on_system_stack && !self.innermost => {
@@ -391,7 +400,7 @@ impl<'p, 'b> Walk<'p, 'b> {
             return Ok(None);
         };
         self.on_system_stack = true;
-        self.on_left_stack = false;
+        self.outside = Outside::System;
         self.check_growth(found.cfa, ProcAddr(self.registers.pc().unwrap_or(0)))?;
         Ok(Some((caller, Stands::BehindCall)))
     }
@@ -420,7 +429,10 @@ impl<'p, 'b> Walk<'p, 'b> {
     fn on_the_goroutine(&self, saved: Saved) -> (Registers, Stands) {
         // One that has not run yet stands at the beginning of its function, and one that recovers from a panic where the panicking function returns from:
         // `runtime.recovery` sets that in `g.sched`, since Go 1.22 or later without a call in front of it, where the rows for unwinding are others.
-        let stands = if self.places.is_behind_call(self.places.bias().to_file(ProcAddr(saved.pc))) {
+        let stands = if self
+            .places
+            .is_behind_call(self.places.bias().to_file(ProcAddr(saved.pc)))
+        {
             Stands::BehindCall
         } else {
             Stands::Exactly

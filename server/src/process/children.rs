@@ -3,6 +3,9 @@
 //! The kernel seizes them with their parent, since they begin with its int3s. A child with memory of its own gets its code as it was and is let go at once.
 //! A child of vfork(2) runs in its parent's memory until it executes a program (Go starts all its processes so), and would die of the first int3; it stays
 //! traced that long, passing sites as if they were not there, and is let go when it has memory of its own.
+//!
+//! Where it matters what children execute ([`Inferior::hold_executed`]) both kinds stay traced until they do, and are held there until somebody has decided
+//! what becomes of them.
 
 use std::ffi::c_int;
 use std::fs::OpenOptions;
@@ -10,8 +13,9 @@ use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 
+use super::error::ProcessError;
 use super::events::{Failure, event_of};
-use super::inferior::Inferior;
+use super::inferior::{Inferior, ProcessEvent};
 use super::ptrace;
 use super::signals::SI_KERNEL;
 use super::slots::How;
@@ -21,8 +25,19 @@ use crate::inspect::Tid;
 /// A process that the traced one has made, and that is still traced.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Child {
-    /// Whether it runs in the memory of the traced process.
-    shares_memory: bool,
+    /// What its memory is.
+    memory: ChildMemory,
+}
+
+/// What the memory of a child is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ChildMemory {
+    /// That of the traced process.
+    Shared,
+    /// A copy, with the int3s that were there.
+    Copied,
+    /// A copy, without int3s.
+    Clean,
 }
 
 /// `KCMP_VM` of kcmp(2): whether two processes have the same memory.
@@ -40,10 +55,14 @@ impl Inferior {
         self.children.insert(
             tid,
             Child {
-                shares_memory: same_memory(self.pid, tid),
+                memory: if same_memory(self.pid, tid) {
+                    ChildMemory::Shared
+                } else {
+                    ChildMemory::Copied
+                },
             },
         );
-        match self.strangers.remove(&tid) {
+        match self.reports.left_of(tid) {
             Some(report) => self.child_has_stopped(report),
             None => Ok(()),
         }
@@ -59,15 +78,38 @@ impl Inferior {
     }
 
     fn try_child(&mut self, Report { tid, status }: Report) -> Result<(), Failure> {
-        let shares_memory = self.children.get(&tid).is_some_and(|child| child.shares_memory);
-        if !shares_memory {
-            return self.let_child_go(tid, libc::WSTOPSIG(status), event_of(status));
+        let memory = self
+            .children
+            .get(&tid)
+            .map_or(ChildMemory::Copied, |child| child.memory);
+        let executes = event_of(status) == libc::PTRACE_EVENT_EXEC;
+        if memory == ChildMemory::Copied && !executes {
+            if !self.holds_executed {
+                return self.let_child_go(tid, libc::WSTOPSIG(status), event_of(status));
+            }
+            self.clean_child(tid)?;
+            self.children.insert(
+                tid,
+                Child {
+                    memory: ChildMemory::Clean,
+                },
+            );
         }
         match event_of(status) {
-            0 => self.child_got_signal(tid, libc::WSTOPSIG(status))?,
+            0 if memory == ChildMemory::Shared => self.child_got_signal(tid, libc::WSTOPSIG(status))?,
+            0 => ptrace::cont(tid, libc::WSTOPSIG(status))?,
             libc::PTRACE_EVENT_EXEC => {
                 self.children.remove(&tid);
-                ptrace::detach(tid, 0)?;
+                if let Ok(former) = i32::try_from(ptrace::event_message(tid)?) {
+                    // The thread that has executed the program has the number of its process now.
+                    self.children.remove(&Tid(former));
+                }
+                if self.holds_executed {
+                    self.executed.insert(tid);
+                    self.queue.push_back(ProcessEvent::ChildExecuted(tid));
+                } else {
+                    ptrace::detach(tid, 0)?;
+                }
             }
             libc::PTRACE_EVENT_STOP if libc::WSTOPSIG(status) != libc::SIGTRAP => ptrace::listen(tid)?,
             libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => {
@@ -109,6 +151,13 @@ impl Inferior {
     /// Lets a stopped child with memory of its own go, with its code as it would be without us.
     fn let_child_go(&mut self, tid: Tid, signal: c_int, event: c_int) -> Result<(), Failure> {
         self.children.remove(&tid);
+        self.clean_child(tid)?;
+        let signal = if event == 0 { signal } else { 0 };
+        Ok(ptrace::detach(tid, signal)?)
+    }
+
+    /// Gives a stopped child with memory of its own its code as it would be without us.
+    fn clean_child(&self, tid: Tid) -> Result<(), Failure> {
         let patches = self.memory.all_patches();
         if !patches.is_empty() {
             let memory = OpenOptions::new().write(true).open(format!("/proc/{}/mem", tid.0));
@@ -119,9 +168,37 @@ impl Inferior {
                 }
             }
         }
-        self.leave_slot(tid)?;
-        let signal = if event == 0 { signal } else { 0 };
-        Ok(ptrace::detach(tid, signal)?)
+        Ok(self.leave_slot(tid)?)
+    }
+
+    /// Says whether children are to be held where they have executed a program; each is told as [`ProcessEvent::ChildExecuted`]. Those that have memory of their
+    /// own before that, and were made before this was said, were let go then.
+    pub(crate) fn hold_executed(&mut self, hold: bool) {
+        self.holds_executed = hold;
+    }
+
+    /// Lets a held child go; it executes its program as if nobody had looked.
+    pub(crate) fn release_child(&mut self, child: Tid) {
+        if self.executed.remove(&child) {
+            // One that was killed meanwhile needs nothing, but that its parent is told, which waits for us.
+            if ptrace::detach(child, 0).is_err() {
+                let _ = self.reports.of(child);
+            }
+        }
+    }
+
+    /// Makes a held child a process of its own under ptrace, on the same thread, and to be ended as this one is. It is stopped before its first instruction.
+    pub(crate) fn take_child(&mut self, child: Tid) -> Result<Inferior, ProcessError> {
+        if !self.executed.contains(&child) {
+            return Err(ProcessError::Gone(child.0));
+        }
+        let mut inferior = self.for_child(child)?;
+        self.executed.remove(&child);
+        match inferior.begin_at_exec() {
+            Ok(()) => Ok(inferior),
+            Err(Failure::Gone) => Err(ProcessError::Gone(child.0)),
+            Err(Failure::Other(error)) => Err(error),
+        }
     }
 
     /// Moves a stopped child out of a slot.
@@ -136,6 +213,12 @@ impl Inferior {
 
     /// Lets all children go, for the end of the tracing. Those in our process's memory find it without int3s.
     pub(super) fn let_children_go(&mut self) {
+        for tid in std::mem::take(&mut self.executed) {
+            // As in `release_child`.
+            if ptrace::detach(tid, 0).is_err() {
+                let _ = self.reports.of(tid);
+            }
+        }
         let children: Vec<Tid> = self.children.keys().copied().collect();
         for tid in children {
             // Where this fails the child has ended, and its parent is told of that when we have taken note.

@@ -103,8 +103,10 @@ impl Inferior {
     fn bury(&mut self, mut dying: HashSet<Tid>) {
         let begun = Instant::now();
         let _ = self.set_timer(Duration::from_millis(20));
+        self.reclaim();
         while !dying.is_empty() && begun.elapsed() < DYING {
             match self.reports.next() {
+                Ok(Some(report)) if self.reports.are_shared() && !self.owns(report) => self.reports.leave(report),
                 Ok(Some(report)) if libc::WIFSTOPPED(report.status) => {
                     if ptrace::detach(report.tid, 0).is_ok() {
                         dying.remove(&report.tid);
@@ -188,6 +190,7 @@ impl Inferior {
         self.let_children_go();
         let begun = Instant::now();
         let _ = self.set_timer(Duration::from_millis(20));
+        self.reclaim();
         while self.ended.is_none() && begun.elapsed() < DYING {
             match self.reports.next() {
                 Ok(Some(report)) => {

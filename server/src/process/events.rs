@@ -27,6 +27,10 @@ pub(super) fn event_of(status: c_int) -> c_int {
 impl Inferior {
     /// Handles one report. The thread goes on unless the caller does not want it to, or an event is answered that stops it.
     pub(super) fn handle(&mut self, report: Report) -> Result<Option<ProcessEvent>, ProcessError> {
+        if self.reports.are_shared() && !self.owns(report) {
+            self.reports.leave(report);
+            return Ok(None);
+        }
         match self.try_to_handle(report) {
             Ok(event) => Ok(event),
             // Killed between the report and our look at it: its end will be reported.
@@ -62,7 +66,7 @@ impl Inferior {
                 born = self.adopt(tid);
             } else {
                 // A new process, told before its parent's fork is.
-                self.strangers.insert(tid, report);
+                self.reports.leave(report);
                 return Ok(None);
             }
         }
@@ -86,8 +90,8 @@ impl Inferior {
     }
 
     fn thread_has_ended(&mut self, tid: Tid, status: c_int) -> Option<ProcessEvent> {
-        self.strangers.remove(&tid);
-        if self.children.remove(&tid).is_some() {
+        let _ = self.reports.left_of(tid);
+        if self.children.remove(&tid).is_some() || self.executed.remove(&tid) {
             return None;
         }
         // The kernel tells the end of the first thread when all others have ended.
@@ -108,17 +112,12 @@ impl Inferior {
 
     /// Another program has taken the place of all threads but one, which has the process's number now.
     fn has_executed(&mut self) -> Result<ProcessEvent, Failure> {
-        let tid = Tid(self.pid);
         self.threads.clear();
         self.queue.clear();
         self.slots = Slots::default();
         self.probed.clear();
         self.syscall_at = None;
-        let mut thread = Thread::new(tid);
-        thread.has_stopped(Halt::InSystemCall);
-        thread.wanted = false;
-        self.threads.insert(tid, thread);
-        self.leave_system_call(tid)?;
+        self.begin_at_exec()?;
         self.memory.replaced().map_err(|error| match error.raw_os_error() {
             Some(libc::ENOENT | libc::ESRCH) | None => Failure::Gone,
             Some(error) => Failure::Other(ProcessError::System {
@@ -127,6 +126,16 @@ impl Inferior {
             }),
         })?;
         Ok(ProcessEvent::Exec)
+    }
+
+    /// There is one thread, which has just executed the program: it is moved to the end of that.
+    pub(super) fn begin_at_exec(&mut self) -> Result<(), Failure> {
+        let tid = Tid(self.pid);
+        let mut thread = Thread::new(tid);
+        thread.has_stopped(Halt::InSystemCall);
+        thread.wanted = false;
+        self.threads.insert(tid, thread);
+        self.leave_system_call(tid)
     }
 
     /// Moves a thread from an event within a system call to the end of that call, so that its registers are final.

@@ -25,6 +25,7 @@ use super::memory::ProcessMemory;
 use super::ptrace;
 use super::registers;
 use super::slots::Slots;
+use super::status::ThreadStatus;
 use super::threads::{Halt, Purpose, State, Thread};
 use super::wait::{Report, Reports};
 use super::watch::ExitStatus;
@@ -72,6 +73,9 @@ pub(crate) enum ProcessEvent {
     ThreadGone(Tid),
     /// The process executes another program: there is one thread, stopped before the first instruction, and no site.
     Exec,
+    /// A child executes a program, before whose first instruction it is held until [`Inferior::take_child`] or [`Inferior::release_child`]: see
+    /// [`Inferior::hold_executed`]. No thread of the process was stopped.
+    ChildExecuted(Tid),
     /// The process is gone. This is told once, and nothing afterwards.
     Exited(ExitStatus),
 }
@@ -83,8 +87,10 @@ pub(crate) struct Inferior {
     pub(super) kill_with_us: bool,
     pub(super) threads: BTreeMap<Tid, Thread>,
     pub(super) children: HashMap<Tid, Child>,
-    /// Stops of threads or processes that nobody has told us of yet.
-    pub(super) strangers: HashMap<Tid, Report>,
+    /// Whether children are held where they have executed a program.
+    pub(super) holds_executed: bool,
+    /// Children that are held there.
+    pub(super) executed: BTreeSet<Tid>,
     pub(super) memory: Arc<ProcessMemory>,
     pub(super) slots: Slots,
     /// Instructions under kernel probes that may stop their thread: whoever was told to stand at one passes it in a slot, past the probe.
@@ -116,6 +122,20 @@ impl Inferior {
             attempted: "prepare the tracing thread",
             error: Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)),
         })?;
+        Inferior::make(pid, how, kicked, Reports::default())
+    }
+
+    /// As [`Inferior::new`] for a child, which the thread of this one traces, too.
+    pub(super) fn for_child(&self, child: Tid) -> Result<Inferior, ProcessError> {
+        let how = Seize {
+            kill_with_us: self.kill_with_us,
+        };
+        let mut inferior = Inferior::make(child.0, how, self.kicked.shared(), self.reports.shared())?;
+        inferior.holds_executed = self.holds_executed;
+        Ok(inferior)
+    }
+
+    fn make(pid: i32, how: Seize, kicked: Kicked, reports: Reports) -> Result<Inferior, ProcessError> {
         let to_us = SigevNotify::SigevThreadId {
             signal: KICK,
             thread_id: gettid().as_raw(),
@@ -133,11 +153,12 @@ impl Inferior {
             kill_with_us: how.kill_with_us,
             threads: BTreeMap::new(),
             children: HashMap::new(),
-            strangers: HashMap::new(),
+            holds_executed: false,
+            executed: BTreeSet::new(),
             memory: Arc::new(memory),
             slots: Slots::default(),
             probed: BTreeSet::new(),
-            reports: Reports::default(),
+            reports,
             queue: VecDeque::new(),
             stopping: false,
             ended: None,
@@ -188,7 +209,11 @@ impl Inferior {
     }
 
     /// The registers as they would be without slots.
-    pub(super) fn original_registers(&self, thread: Tid, attempted: &'static str) -> Result<libc::user_regs_struct, ProcessError> {
+    pub(super) fn original_registers(
+        &self,
+        thread: Tid,
+        attempted: &'static str,
+    ) -> Result<libc::user_regs_struct, ProcessError> {
         let known = self.thread(thread)?;
         if !known.is_stopped() {
             return Err(ProcessError::NotStopped { thread, attempted });
@@ -280,10 +305,11 @@ impl Inferior {
             if self.ended.is_some() {
                 return Err(ProcessError::Ended(self.pid));
             }
+            self.reclaim();
             let report = if let Some(report) = self.reports.pop() {
                 Ok(Some(report))
             } else {
-                let reports = &mut self.reports;
+                let reports = &self.reports;
                 self.kicked.interruptible(|| reports.next()).unwrap_or(Ok(None))
             };
             match report {
@@ -297,6 +323,67 @@ impl Inferior {
                 Err(error) => return Err(ProcessError::system("wait for the process")(error)),
             }
         }
+    }
+
+    /// The next event that is there already, without waiting; `None` where there is none, also of a process that has ended. Kicks are left to
+    /// [`Inferior::was_kicked`]. For several processes that one thread traces: each is asked, and [`Inferior::await_news`] waits for all of them.
+    pub(crate) fn poll(&mut self) -> Result<Option<ProcessEvent>, ProcessError> {
+        self.reclaim();
+        loop {
+            if let Some(event) = self.queue.pop_front() {
+                if let Some(event) = self.tell(event)? {
+                    return Ok(Some(event));
+                }
+                continue;
+            }
+            if self.ended.is_some() {
+                return Ok(None);
+            }
+            let Some(report) = self.reports.pop() else {
+                return Ok(None);
+            };
+            if let Some(event) = self.handle(report)? {
+                return Ok(Some(event));
+            }
+        }
+    }
+
+    /// Whether somebody used the [`Kicker`] since this was last asked.
+    pub(crate) fn was_kicked(&self) -> bool {
+        self.kicked.take()
+    }
+
+    /// How often a process that this thread traces has come upon news of another. When that has not changed while each was polled, none has news waiting.
+    pub(crate) fn news_of_others(&self) -> u64 {
+        self.reports.times_left()
+    }
+
+    /// Waits until the kernel tells something of any process that this thread traces, or somebody uses the [`Kicker`]. None of these processes may have news
+    /// waiting: see [`Inferior::news_of_others`].
+    pub(crate) fn await_news(&self) -> Result<(), ProcessError> {
+        self.reports.forget_ends();
+        let reports = &self.reports;
+        match self.kicked.interruptible(|| reports.await_any()) {
+            Some(Err(error)) => Err(ProcessError::system("wait for the processes")(error)),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
+
+    /// Takes back what another process that this thread traces has left because it was not its own.
+    pub(super) fn reclaim(&self) {
+        // Also when there is no other any more: it may have left something before.
+        self.reports.reclaim(|report| self.owns(*report));
+    }
+
+    /// Whether a report is about this process, or a child that is held for it.
+    pub(super) fn owns(&self, report: Report) -> bool {
+        let tid = report.tid;
+        tid.0 == self.pid
+            || self.threads.contains_key(&tid)
+            || self.children.contains_key(&tid)
+            || self.executed.contains(&tid)
+            || (libc::WIFSTOPPED(report.status)
+                && ThreadStatus::of_any(tid).is_some_and(|status| status.process == self.pid))
     }
 
     /// Makes a queued event one that is told; `None` for one that has become void, whose thread goes on.
@@ -409,6 +496,7 @@ impl ProcessEvent {
             | ProcessEvent::HardcodedBreakpoint { thread }
             | ProcessEvent::StoppedByProbe { thread } => Some(*thread),
             ProcessEvent::Kicked
+            | ProcessEvent::ChildExecuted(_)
             | ProcessEvent::ThreadBorn(_)
             | ProcessEvent::ThreadGone(_)
             | ProcessEvent::Exited(_) => None,

@@ -85,6 +85,13 @@ impl Kicked {
         })
     }
 
+    /// The same one, for another process that this thread traces.
+    pub(super) fn shared(&self) -> Kicked {
+        Kicked {
+            shared: self.shared.clone(),
+        }
+    }
+
     pub(super) fn kicker(&self) -> Kicker {
         Kicker {
             shared: self.shared.clone(),

@@ -47,9 +47,9 @@ pub(crate) struct Launch {
     pub(crate) output: Output,
     /// Whether the program reads the debugger's standard input; else it reads an empty one.
     pub(crate) inherit_stdin: bool,
-    /// Whether the program, where it reads a terminal, gets a process group of its own in the terminal's foreground: who types there means the program, and
-    /// not the debugger.
-    pub(crate) foreground: bool,
+    /// Whether the program gets a process group of its own, so that a signal that it sends to its group does not hit the debugger. Where it reads a terminal
+    /// the group is in the terminal's foreground: who types there means the program.
+    pub(crate) own_group: bool,
     /// A terminal for standard input, output and error, in place of all else. The program gets a session of its own, controlled by that terminal.
     pub(crate) terminal: Option<PathBuf>,
     /// Files for standard input, output and error in place of what they would be; the latter two are created, or emptied.
@@ -87,8 +87,12 @@ impl Launch {
             Spawn::new(&self, terminal(path)?)?.in_session()
         } else {
             let spawn = Spawn::new(&self, self.standard(out_write, err_write)?)?;
-            let reads_terminal = self.foreground && self.inherit_stdin && io::stdin().is_terminal();
-            if reads_terminal { spawn.in_foreground() } else { spawn }
+            let reads_terminal = self.inherit_stdin && self.redirect[0].is_none() && io::stdin().is_terminal();
+            match (self.own_group, reads_terminal) {
+                (true, true) => spawn.in_foreground(),
+                (true, false) => spawn.in_group(),
+                (false, _) => spawn,
+            }
         };
         let pid = spawn.fork(&held, &hold, &report_failure)?;
         // The child's end alone is to be left.

@@ -16,6 +16,7 @@
 //! SIGTRAP, which a Go program uses for a better last message only.
 
 mod children;
+mod command_line;
 mod detach;
 mod displaced;
 mod error;
@@ -49,6 +50,7 @@ mod users;
 mod wait;
 mod watch;
 
+pub(crate) use command_line::command_line;
 pub(crate) use error::ProcessError;
 pub(crate) use find::{existing, process_with_prefix};
 pub(crate) use identity::Identity;

@@ -79,14 +79,15 @@ impl Inferior {
                 }
             }
         }
-        ptrace::set_xsave(thread, &saved.vectors)
-            .map_err(ProcessError::system("restore floating-point registers"))?;
+        ptrace::set_xsave(thread, &saved.vectors).map_err(ProcessError::system("restore floating-point registers"))?;
         let known = self.thread_mut(thread)?;
         known.told_at = saved.told_at;
         known.back_at = saved.back_at;
         known.comes_back = saved.comes_back;
         known.set_registers(general);
-        known.write_registers().map_err(ProcessError::system("restore registers"))
+        known
+            .write_registers()
+            .map_err(ProcessError::system("restore registers"))
     }
 
     /// Takes back that a stopped thread was told of a site where it stands now: it has been put there, and comes to it.

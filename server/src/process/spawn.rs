@@ -27,6 +27,8 @@ enum Place {
     /// The debugger's.
     #[default]
     Ours,
+    /// A group of its own.
+    Group,
     /// A group of its own, in the foreground of the terminal that is its standard input.
     Foreground,
     /// A session of its own, controlled by that terminal.
@@ -93,6 +95,12 @@ impl Spawn {
             disable_aslr: launch.disable_aslr,
             place: Place::default(),
         })
+    }
+
+    /// The program is to have a process group of its own.
+    pub(super) fn in_group(mut self) -> Spawn {
+        self.place = Place::Group;
+        self
     }
 
     /// The program is to have a process group of its own, in the foreground of the terminal that it reads.
@@ -206,6 +214,11 @@ impl Child<'_> {
             }
             match self.spawn.place {
                 Place::Ours => {}
+                Place::Group => {
+                    if libc::setpgid(0, 0) == -1 {
+                        return errno();
+                    }
+                }
                 Place::Foreground => {
                     // Who is not in the foreground may only go there if it does not care for SIGTTOU (tcsetpgrp(3)). That the terminal is another session's
                     // is no reason not to start.

@@ -62,6 +62,7 @@ impl Inferior {
             }
         }
         self.set_timer(PATIENCE)?;
+        self.reclaim();
         let mut looked = HashMap::new();
         while self.is_any_running() {
             match self.reports.next() {

@@ -1,5 +1,7 @@
 //! What became of the hits of an engine's sites, and what they share: counters of hits, limits of rate.
 
+use std::collections::BTreeMap;
+
 use spelunk_bpf::{BpfError, CounterId, Counters, LimiterId, SiteId, Watch};
 
 use super::engine::Engine;
@@ -11,8 +13,28 @@ impl<T: Send + Sync + 'static> Engine<T> {
     }
 
     /// As [`spelunk_bpf::ProbeSet::restart_counter`].
-    pub(crate) fn restart_counter(&self, counter: CounterId, start: u64) {
-        self.probes.restart_counter(counter, start);
+    pub(crate) fn restart_counter(&mut self, counter: CounterId, start: u64) -> Result<(), BpfError> {
+        self.probes.restart_counter(counter, start)
+    }
+
+    /// As [`spelunk_bpf::ProbeSet::goroutine_hits`].
+    pub(crate) fn goroutine_hits(&self, counter: CounterId) -> Result<BTreeMap<u64, u64>, BpfError> {
+        self.probes.goroutine_hits(counter)
+    }
+
+    /// As [`spelunk_bpf::ProbeSet::hits_of_goroutine`].
+    pub(crate) fn hits_of_goroutine(&self, counter: CounterId, process: u32, goroutine: u64) -> Result<u64, BpfError> {
+        self.probes.hits_of_goroutine(counter, process, goroutine)
+    }
+
+    /// As [`spelunk_bpf::ProbeSet::add_goroutine_hits`].
+    pub(crate) fn add_goroutine_hits(
+        &mut self,
+        counter: CounterId,
+        process: u32,
+        hits: &BTreeMap<u64, u64>,
+    ) -> Result<(), BpfError> {
+        self.probes.add_goroutine_hits(counter, process, hits)
     }
 
     /// What a counter has counted so far.

@@ -197,6 +197,7 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
                     _ => Source::Missing(ReadError::OptimizedOut),
                 },
                 PieceKind::Const(bytes) => Source::Constant(bytes.clone()),
+                PieceKind::Behind(_) => Source::Missing(ReadError::Escaped),
                 PieceKind::Empty => Source::Missing(ReadError::OptimizedOut),
                 kind => match self.memory_piece(kind, piece.size) {
                     Some(root) => Source::Root(root),

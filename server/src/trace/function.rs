@@ -415,10 +415,18 @@ fn located(
     }
 }
 
+/// Go's compiler takes no larger values apart, in bytes: they stay in memory (cmd/compile/internal/ssa/value.go, `CanSSA`).
+const LARGEST_TAKEN_APART: u64 = 4 * 8;
+
 /// Whether a location that seems to be the whole variable's may be that of one component. Never a wrong value: then it is none.
 pub(crate) fn may_be_a_part(binary: &Binary, info: &FunctionInfo, variable: &Variable, location: &Location) -> bool {
-    let several = || abi::components(binary, variable.ty).is_some_and(|components| components.len() > 1);
-    info.optimized && variable.is_taken_apart() && location.pieces.len() == 1 && several()
+    let several = || {
+        binary
+            .type_info(variable.ty)
+            .is_ok_and(|ty| ty.size <= LARGEST_TAKEN_APART)
+            && abi::components(binary, variable.ty).is_some_and(|components| components.len() > 1)
+    };
+    info.optimized && variable.is_taken_apart() && !location.is_divided && several()
 }
 
 /// The address of a variable that lies in memory as a whole.

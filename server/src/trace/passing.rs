@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use spelunk_bpf::{Comparison, Flags, HitCounts, HitTest, RecordView};
+use spelunk_bpf::{Comparison, Flags, Goroutines, HitCounts, HitTest, RecordView};
 use spelunk_dwarf::{Binary, FileAddr};
 
 use super::engine::Installed;
@@ -68,7 +68,7 @@ impl Passing {
         }
         let passes = match (live, &self.kernel) {
             (None, Some(kernel)) => match site.plan.plan.gate.hits {
-                Some(hits) if hits.per_goroutine => None,
+                Some(hits) if hits.goroutines == Goroutines::Apart => None,
                 Some(hits) => Some(test_holds(hits.test, kernel.count_hit(hits.counter))),
                 None => Some(true),
             },

@@ -1,6 +1,6 @@
 //! What the command line asks of the calls that a trace shows.
 
-use spelunk_bpf::{HitCount, RateLimit};
+use spelunk_bpf::{Goroutines, HitCount, RateLimit};
 
 use super::engine::{Engine, EngineError};
 use super::function::Decides;
@@ -55,7 +55,11 @@ impl Wanted {
             let count = |counter| HitCount {
                 counter,
                 test: rule.condition.test(),
-                per_goroutine: rule.per_goroutine,
+                goroutines: if rule.per_goroutine {
+                    Goroutines::Apart
+                } else {
+                    Goroutines::Together
+                },
             };
             counting.hits = engine.hit_counters(functions)?.into_iter().map(count).collect();
         }

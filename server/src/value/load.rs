@@ -176,11 +176,13 @@ impl Loader<'_> {
             ),
             Kind::String => {
                 let (base, len) = (word(0)?, word(8)?);
-                *head = Head {
-                    base,
-                    len: len as i64,
-                    cap: 0,
-                };
+                if (len as i64) >= 0 {
+                    *head = Head {
+                        base,
+                        len: len as i64,
+                        cap: 0,
+                    };
+                }
                 let loaded = len.min(u64::from(self.config.max_string_len));
                 if !level.spend(u32::try_from(loaded).unwrap_or(u32::MAX) / STRING_PER_VALUE) {
                     return Err(TOO_MUCH.to_owned());
@@ -210,7 +212,10 @@ impl Loader<'_> {
             Kind::Pointer { elem } => Content::Pointer(Box::new(self.pointee(*elem, word(0)?, level))),
             Kind::UnsafePointer => Content::UnsafePointer(word(0)?),
             Kind::Interface { empty } => self.interface(addr, *empty, level)?,
-            Kind::Map { .. } => self.map(ty, addr, 0, level)?,
+            Kind::Map { .. } => {
+                head.base = word(0)?;
+                self.map(ty, addr, 0, level)?
+            }
             Kind::Chan { .. } => {
                 head.base = word(0)?;
                 self.chan(ty, addr, head.base, level)?

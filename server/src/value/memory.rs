@@ -88,6 +88,9 @@ pub(crate) enum ReadError {
         /// How many bytes of it were wanted.
         size: u64,
     },
+    /// The bytes are on the heap, where a pointer in the frame leads that was not followed.
+    #[error("it escaped to the heap and was not captured")]
+    Escaped,
     /// The compiler kept no copy.
     #[error("optimized out")]
     OptimizedOut,

@@ -5,6 +5,7 @@
 
 mod channel;
 mod closure;
+mod float;
 mod go_time;
 mod limits;
 mod load;
@@ -15,10 +16,11 @@ mod print;
 mod quote;
 mod traits;
 
+pub(crate) use float::{float32, float64, six_digits};
 pub(crate) use load::{LoadConfig, Loader, is_direct_in_interface};
 pub(crate) use map::MapWalk;
 pub(crate) use memory::{BulkRead, Memory, ReadError, is_made_up, made_up_address};
-pub(crate) use print::{Style, shorten_type};
+pub(crate) use print::{Style, shorten_type, type_in_error};
 pub(crate) use quote::push_quoted;
 pub(crate) use traits::{Origin, Traits};
 

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use spelunk_dwarf::{Kind, ProcAddr};
+use spelunk_dwarf::{Kind, ProcAddr, Type};
 
+use super::float::{float32, float64};
 use super::{
     Content, Value, is_made_up,
     quote::{push_escaped, push_quoted},
@@ -22,6 +23,8 @@ pub(crate) struct Style {
     pub(crate) shorten_types: bool,
     /// Strings stand as they are, without quotes.
     pub(crate) raw_strings: bool,
+    /// Integers stand in hexadecimal; lengths and capacities do not.
+    pub(crate) hexadecimal: bool,
 }
 
 /// What of the style changes on the way down.
@@ -116,6 +119,11 @@ impl Printer<'_> {
             Content::NotLoaded if value.addr.0 == 0 => self.push("nil"),
             Content::NotLoaded => self.put(format_args!("(not loaded {})", value.addr)),
             Content::Bool(b) => self.put(format_args!("{b}")),
+            Content::Int(n) if at.style.hexadecimal => {
+                let sign = if *n < 0 { "-" } else { "" };
+                self.integer(value, format_args!("{sign}{:#x}", n.unsigned_abs()));
+            }
+            Content::Uint(n) if at.style.hexadecimal => self.integer(value, format_args!("{n:#x}")),
             Content::Int(n) => self.integer(value, format_args!("{n}")),
             Content::Uint(n) => self.integer(value, format_args!("{n}")),
             Content::Float32(x) => self.push(&float32(*x)),
@@ -449,24 +457,12 @@ fn lists_by_line(elements: &[Value]) -> bool {
     is_composite(end) || (matches!(end.ty.kind, Kind::String) && (through || elements.iter().any(is_long_string)))
 }
 
-fn float64(x: f64) -> String {
-    if x.is_infinite() {
-        infinity(x > 0.0)
-    } else {
-        x.to_string()
+/// A type as the error about a value that it does not take names it: Delve's words, in which a struct is called one.
+pub(crate) fn type_in_error(ty: &Type) -> String {
+    match ty.kind {
+        Kind::Struct { .. } => format!("struct {}", ty.name),
+        _ => ty.name.to_string(),
     }
-}
-
-fn float32(x: f32) -> String {
-    if x.is_infinite() {
-        infinity(x > 0.0)
-    } else {
-        x.to_string()
-    }
-}
-
-fn infinity(positive: bool) -> String {
-    if positive { "+Inf".to_owned() } else { "-Inf".to_owned() }
 }
 
 /// Cuts the package paths in a type's name to the package's name: `[]example.org/a/b.T` becomes `[]b.T`. Names with anonymous types in them stay whole.
@@ -490,9 +486,10 @@ fn shortened(name: &str) -> Option<String> {
         return Some(name.to_owned());
     }
     if let Some(bracket) = name.find('[') {
+        // As Delve does, at each comma: a name with several arguments within an argument stays whole.
         let arguments = name[bracket + 1..].strip_suffix(']')?;
-        let arguments: Option<Vec<String>> = split_arguments(arguments)
-            .into_iter()
+        let arguments: Option<Vec<String>> = arguments
+            .split(',')
             .map(|argument| shortened(argument.trim()))
             .collect();
         return Some(format!("{}[{}]", shortened(&name[..bracket])?, arguments?.join(", ")));
@@ -524,20 +521,6 @@ fn split_at_close(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Splits type arguments at the commas outside of brackets.
-fn split_arguments(text: &str) -> Vec<&str> {
-    let mut depth = 0u32;
-    text.split(move |c: char| {
-        match c {
-            '[' => depth += 1,
-            ']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        c == ',' && depth == 0
-    })
-    .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::shorten_type;
@@ -551,6 +534,8 @@ mod tests {
             ("[]*example.org/x/shop.Order", "[]*shop.Order"),
             ("map[a/b/c.K]map[a/b/d.K]a/b/e.V", "map[c.K]map[d.K]e.V"),
             ("a/b/c.List[a/b/d.T, map[a/b/e.K]int]", "c.List[d.T, map[e.K]int]"),
+            ("a/b/c.List[a/b/d.T,a/b/e.K]", "c.List[d.T, e.K]"),
+            ("c.List[d.Pair[int,e.K]]", "c.List[d.Pair[int,e.K]]"),
             ("[4]a/b/c.T", "[4]c.T"),
             ("chan func()", "chan func()"),
             ("struct { X a/b/c.T }", "struct { X a/b/c.T }"),

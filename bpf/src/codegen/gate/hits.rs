@@ -5,8 +5,8 @@ use std::mem::offset_of;
 use super::super::Generator;
 use super::slot;
 use crate::asm::{Label, MapRef};
-use crate::gate::{HitCount, HitTest};
-use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R4, Width};
+use crate::gate::{Goroutines, HitCount, HitTest};
+use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R4, R7, Width};
 use crate::maps::GoroutineKey;
 use crate::record::Flags;
 
@@ -24,9 +24,20 @@ impl Generator<'_> {
         // The counter was made before the plan, so it is there.
         self.asm.jump_if_imm(R0, Cond::Equal, 0, no);
         self.count_at();
-        if hits.per_goroutine {
-            self.goroutine_entry(hits.counter.0, uncounted);
-            self.count_at();
+        match hits.goroutines {
+            Goroutines::Together => {}
+            Goroutines::Told => {
+                // Neither the goroutine nor its process is found with R7.
+                self.asm.mov(R7, R0);
+                self.goroutine_entry(hits.counter.0, uncounted);
+                self.count_at();
+                self.asm.bind(uncounted);
+                self.asm.mov(R0, R7);
+            }
+            Goroutines::Apart => {
+                self.goroutine_entry(hits.counter.0, uncounted);
+                self.count_at();
+            }
         }
         match hits.test {
             HitTest::Any => {}
@@ -42,7 +53,7 @@ impl Generator<'_> {
                 self.asm.jump_if_imm(R0, Cond::NotEqual, 0, no);
             }
         }
-        if hits.per_goroutine {
+        if hits.goroutines == Goroutines::Apart {
             self.asm.jump(passes);
             self.asm.bind(uncounted);
             self.gate_flags(Flags::HITS_UNKNOWN);

@@ -16,7 +16,7 @@ mod text;
 
 use super::{Generator, counter};
 use crate::asm::Label;
-use crate::gate::Gate;
+use crate::gate::{Gate, Goroutines};
 use crate::insn::{Alu, Cond, FP, Helper, R, R0, R1, R2, R5, R6, Width};
 use crate::plan::Reg;
 use crate::record::Flags;
@@ -70,7 +70,7 @@ impl Generator<'_> {
     /// Whether the gate leaves flags for the record in their slot.
     pub(super) fn gate_has_flags(&self) -> bool {
         let gate = &self.plan.gate;
-        gate.condition.is_some() || gate.hits.is_some_and(|hits| hits.per_goroutine)
+        gate.condition.is_some() || gate.hits.is_some_and(|hits| hits.goroutines == Goroutines::Apart)
     }
 
     /// Goes on only with hits that pass. R6 is the context and R8 the site, which stay.

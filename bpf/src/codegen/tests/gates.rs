@@ -13,8 +13,8 @@ use super::{any_plan, plan, register};
 use crate::codegen::counter::{CONDITION_FALSE, EMITTED, FAULTS, THROTTLED};
 use crate::codegen::plan_program;
 use crate::gate::{
-    Comparison, Condition, CounterId, Gate, HitCount, HitTest, LimiterId, MAX_CONDITION_DEPTH, MAX_LITERAL, Operation,
-    RateLimit, Term, Text,
+    Comparison, Condition, CounterId, Gate, Goroutines, HitCount, HitTest, LimiterId, MAX_CONDITION_DEPTH, MAX_LITERAL,
+    Operation, RateLimit, Term, Text,
 };
 use crate::layout::LayoutId;
 use crate::plan::{Follow, FollowKind, GoroutineSource, Plan, PlanError, Reg};
@@ -107,7 +107,7 @@ fn only_true_hits_are_counted_and_their_number_decides() {
             hits: Some(HitCount {
                 counter: CounterId(2),
                 test,
-                per_goroutine: false,
+                goroutines: Goroutines::Together,
             }),
             rate: None,
             mark: None,
@@ -173,7 +173,7 @@ fn goroutines_are_counted_by_themselves() {
         hits: Some(HitCount {
             counter: CounterId(1),
             test: HitTest::Compare(Comparison::Equal, 2),
-            per_goroutine: true,
+            goroutines: Goroutines::Apart,
         }),
         rate: None,
         mark: None,
@@ -411,7 +411,7 @@ proptest! {
         plan.gate.hits = Some(HitCount {
             counter: CounterId(u32::MAX),
             test: HitTest::Multiple(interval),
-            per_goroutine: true,
+            goroutines: Goroutines::Apart,
         });
         match plan_program(&plan, 0, ENVIRONMENT) {
             Ok(code) => prop_assert!(!code.insns.is_empty()),
@@ -451,12 +451,12 @@ fn the_kernel_takes_any_valid_gate() {
     };
     let counter = set.add_counter(0).expect("room for a counter");
     let limiter = set.add_limiter().expect("room for a limiter");
-    let gate = |condition, test, per_goroutine| Gate {
+    let gate = |condition, test, goroutines| Gate {
         condition: Some(condition),
         hits: Some(HitCount {
             counter,
             test,
-            per_goroutine,
+            goroutines,
         }),
         rate: Some(RateLimit {
             limiter,
@@ -476,7 +476,7 @@ fn the_kernel_takes_any_valid_gate() {
         }
     };
     for condition in extremes() {
-        let mut plan = gated(gate(condition, HitTest::Multiple(3), true));
+        let mut plan = gated(gate(condition, HitTest::Multiple(3), Goroutines::Apart));
         for goroutine in [
             GoroutineSource::R14,
             GoroutineSource::Tls { offset: -8 },
@@ -487,7 +487,7 @@ fn the_kernel_takes_any_valid_gate() {
         }
     }
     // As much of the frame as a gate can have, before a loop that has a frame of its own.
-    let mut plan = gated(gate(keeping_values(11), HitTest::Multiple(3), true));
+    let mut plan = gated(gate(keeping_values(11), HitTest::Multiple(3), Goroutines::Apart));
     plan.follows = vec![Follow {
         kind: FollowKind::Pointer {
             at: 0,
@@ -509,9 +509,10 @@ fn the_kernel_takes_any_valid_gate() {
             HitTest::Compare(Comparison::Equal, u64::MAX),
             HitTest::Multiple(5),
         ][tried % 4];
+        let goroutines = [Goroutines::Together, Goroutines::Told, Goroutines::Apart][tried / 4 % 3];
         let mut plan = Plan {
             stops: tried % 3 == 0,
-            ..gated(gate(condition, test, tried % 2 == 0))
+            ..gated(gate(condition, test, goroutines))
         };
         if tried % 5 == 0 {
             // What comes behind the gate uses the frame anew, and may call a loop that needs a part of it.

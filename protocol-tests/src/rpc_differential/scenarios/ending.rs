@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{RpcPlay, here, load, scenario};
-use crate::failure::Result;
+use crate::failure::{Attempt, Result};
 use crate::transcripts::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
@@ -12,6 +12,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("rpc ending: restarts", restarts),
     scenario("rpc ending: restart after the end", restart_after_the_end),
     scenario("rpc ending: restart with other arguments", restart_with_arguments),
+    scenario("rpc ending: a restart that fails", restart_that_fails),
     scenario("rpc ending: restart while running", restart_while_running),
     scenario("rpc ending: one client", one_client),
     scenario("rpc ending: detach from an attached program", detach_attached),
@@ -180,6 +181,39 @@ fn restart_with_arguments(play: &mut RpcPlay) -> Result<()> {
         play.ask("State", json!({}))?;
         play.command("continue")?;
     }
+    play.end(true)
+}
+
+fn restart_that_fails(play: &mut RpcPlay) -> Result<()> {
+    let built = play.stage().fixture("walks", crate::toolchain::Build::FixedHeap)?;
+    let program = play.stage().scratch().join("walks");
+    let aside = play.stage().scratch().join("aside");
+    std::fs::copy(&built.program, &program).attempt("copying the program")?;
+    play.serve_command("exec", &["--accept-multiclient", &program.to_string_lossy()])?;
+    play.break_at(&built, "// twice", json!({"name": "kept"}))?;
+    play.command("continue")?;
+    std::fs::rename(&program, &aside).attempt("taking the program away")?;
+    play.ask("Restart", json!({}))?;
+    for (method, argument) in [
+        ("State", json!({"NonBlocking": true})),
+        ("ListBreakpoints", json!({})),
+        ("ListBreakpoints", json!({"All": true})),
+        ("GetBreakpoint", json!({"Name": "kept"})),
+        ("ToggleBreakpoint", json!({"Name": "kept"})),
+        ("ToggleBreakpoint", json!({"Name": "kept"})),
+        ("Command", json!({"name": "continue"})),
+        ("Eval", json!({"Scope": here(), "Expr": "1 + 2"})),
+        ("FindLocation", json!({"Scope": here(), "Loc": "main.twice"})),
+        ("ListThreads", json!({})),
+        ("ProcessPid", json!({})),
+        ("Restart", json!({})),
+    ] {
+        play.ask(method, argument)?;
+    }
+    std::fs::rename(&aside, &program).attempt("putting the program back")?;
+    play.ask("Restart", json!({}))?;
+    play.ask("ListBreakpoints", json!({}))?;
+    play.command("continue")?;
     play.end(true)
 }
 

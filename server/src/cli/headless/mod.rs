@@ -133,7 +133,7 @@ async fn launched(
     check_backend(&global.backend)
         .and_then(|()| check_launch(&spec))
         .map_err(|error| format!("could not launch process: {error}"))?;
-    tracing::info!(target: "spelunk::debugger", "launching process with args: {:?}", launch.command_line(&spec));
+    tracing::info!(target: "spelunk::debugger", "launching process with args: [{}]", launch.command_line(&spec).join(" "));
     Ok(Origin::Launch {
         spec: Box::new(spec),
         build,

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use spelunk_dwarf::DebugDirectories;
+
 use super::super::arguments::{AttachFlags, Command, Global, TargetFlags};
 use super::redirects;
 use crate::debugger::LaunchSpec;
@@ -204,6 +206,7 @@ impl Launch {
             inherit_stdin: true,
             terminal: self.terminal.clone(),
             disable_aslr: global.disable_aslr,
+            debug_directories: DebugDirectories::default(),
         })
     }
 

@@ -9,7 +9,8 @@ use spelunk_dwarf::ProcAddr;
 
 use crate::{
     dap::{
-        errors::{NO_DATA_BREAKPOINTS_NOW, UNABLE_TO_SET_BREAKPOINTS},
+        debuggee::State,
+        errors::{NO_DATA_BREAKPOINT_INFO, NO_DATA_BREAKPOINTS_NOW, UNABLE_TO_SET_BREAKPOINTS},
         message::Request,
         session::Session,
         substitute_path::SubstitutePath,
@@ -238,6 +239,14 @@ impl Session {
             .refuse(request, NO_DATA_BREAKPOINTS_NOW, NO_DATA_BREAKPOINTS_NOW.summary);
     }
 
+    /// Refuses `dataBreakpointInfo`, which is not announced.
+    pub(super) fn refuse_data_breakpoint_info(&mut self, request: &Request, state: State) {
+        let why = self
+            .obituary(state)
+            .unwrap_or_else(|| "watching a variable is not available in this version of spelunk".to_owned());
+        self.out.refuse(request, NO_DATA_BREAKPOINT_INFO, &why);
+    }
+
     /// Sets breakpoints in the program, if there still is one.
     async fn set(
         &mut self,
@@ -348,7 +357,7 @@ fn answer(place: Place, states: &Result<Vec<BreakpointState>, String>, paths: &S
     });
     Breakpoint {
         // A breakpoint that has no place has nothing that a later event could be about.
-        id: (state.verified || source.is_some()).then_some(state.id.0),
+        id: (state.verified || state.is_pending || source.is_some()).then_some(state.id.0),
         verified: state.verified,
         message: state.message.clone(),
         source,

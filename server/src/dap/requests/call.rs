@@ -144,7 +144,6 @@ impl Session {
 
     fn refuse_call(&mut self, request: &Request, why: &str, visible: bool) {
         let refusal = UNABLE_TO_EVALUATE;
-        self.out
-            .refuse_with(request, refusal.id, refusal.summary, why, visible);
+        self.out.refuse_with(request, refusal.id, refusal.summary, why, visible);
     }
 }

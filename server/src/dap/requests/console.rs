@@ -16,7 +16,7 @@ struct Command {
     details: &'static str,
 }
 
-const COMMANDS: [Command; 3] = [
+const COMMANDS: [Command; 4] = [
     Command {
         names: &["help", "h"],
         summary: "Prints the help message.",
@@ -46,6 +46,14 @@ const COMMANDS: [Command; 3] = [
         summary: "Print list of source files.",
         details: "dlv sources [<regex>]\n\nWith a regular expression, only files that match it.",
     },
+    Command {
+        names: &["target"],
+        summary: "Manages child process debugging.",
+        details: "dlv target follow-exec [-on [<regex>]] [-off]\n\n\tWhether processes that the program starts are debugged, too, and which: those whose\n\
+            \tcommand line matches the regular expression, or all.\n\n\
+            dlv target list\n\n\tLists the processes that are debugged.\n\n\
+            dlv target switch <pid>\n\n\tShows another of them.",
+    },
 ];
 
 /// What Delve says to a command that there is not.
@@ -58,6 +66,7 @@ impl Session {
         match name {
             "help" | "h" => help(rest),
             "config" => self.configure(rest).await,
+            "target" => self.on_target_command(rest).await,
             "sources" | "s" => self.sources(rest.to_owned()).await,
             _ => Err(NO_SUCH_COMMAND.to_owned()),
         }
@@ -75,6 +84,9 @@ impl Session {
         let area = self.settings.change(name, value)?;
         if OF_PROBES.contains(&name) {
             self.limit_probes().await?;
+        }
+        if matches!(name, "followExec" | "followExecRegex") {
+            self.follow_children().await?;
         }
         if let Some(area) = area {
             let area = match area {

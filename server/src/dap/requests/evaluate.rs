@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     dap::{
-        bench::Look,
+        bench::{Look, ValueFormat},
         debuggee::State,
         errors::{UNABLE_TO_EVALUATE, UNABLE_TO_RUN_COMMAND},
         message::Request,
@@ -24,6 +24,7 @@ struct Arguments {
     expression: String,
     frame_id: i64,
     context: String,
+    format: ValueFormat,
 }
 
 impl Session {
@@ -36,6 +37,13 @@ impl Session {
         // In a console, a watch or a hover the editor shows the error in place.
         let visible = !matches!(arguments.context.as_str(), "watch" | "repl" | "hover");
         let expression = arguments.expression.clone();
+        // What the mouse happens to rest on may read like a command.
+        let acts = |word| after_word(&expression, word).is_some();
+        if arguments.context == "hover" && (acts("dlv") || acts("call")) {
+            let refusal = UNABLE_TO_EVALUATE;
+            let why = "a hover does not change anything; commands and calls are for the console";
+            return self.out.refuse_with(request, refusal.id, refusal.summary, why, visible);
+        }
         if let Some(command) = after_word(&expression, "dlv") {
             return match self.on_console_command(command).await {
                 Ok(text) => self
@@ -73,6 +81,7 @@ fn after_word<'text>(text: &'text str, word: &str) -> Option<&'text str> {
 }
 
 fn evaluate(at: &mut Look<'_>, arguments: &Arguments) -> Result<Value, String> {
+    at.format = arguments.format;
     let frame = at.frames.get(arguments.frame_id).copied();
     let place = frame.unwrap_or_else(|| at.selected_frame());
     let expression = arguments.expression.as_str();

@@ -57,7 +57,7 @@ impl Session {
     }
 }
 
-/// Delve's capabilities, without those of requests that are refused here: instructions, watched variables.
+/// Delve's capabilities, without that of watching variables, which is refused here, and with that of numbers in hexadecimal, which it does not have.
 fn capabilities() -> Capabilities {
     let filter = |filter: &str, label: &str| ExceptionBreakpointsFilter {
         filter: filter.to_owned(),
@@ -82,7 +82,9 @@ fn capabilities() -> Capabilities {
         supports_log_points: Some(true),
         supports_read_memory_request: Some(true),
         supports_write_memory_request: Some(true),
+        supports_disassemble_request: Some(true),
         supports_clipboard_context: Some(true),
+        supports_value_formatting_options: Some(true),
         supports_stepping_granularity: Some(true),
         supports_instruction_breakpoints: Some(true),
         ..Capabilities::default()

@@ -127,10 +127,12 @@ impl Session {
             start_method: Some(ProcessEventStartMethod::Launch),
             pointer_size: None,
         }));
-        if config.common.follow_exec {
+        if config.common.follow_exec
+            && let Err(why) = self.follow_children().await
+        {
             self.out.output(
                 OutputEventCategory::Important,
-                "Failed to enable follow exec: it is not available in this version of spelunk\n".to_owned(),
+                format!("Failed to enable follow exec: {why}\n"),
             );
         }
         self.out.event(&DapEvent::Initialized);

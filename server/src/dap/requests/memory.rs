@@ -1,4 +1,4 @@
-//! `readMemory` and `writeMemory` of strings and slices; requests for instructions and watched variables are refused.
+//! `readMemory` and `writeMemory` of strings and slices.
 
 use base64::{DecodeError, Engine, engine::general_purpose::STANDARD};
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use spelunk_dwarf::ProcAddr;
 use crate::dap::{
     bench::Look,
     debuggee::State,
-    errors::{NO_DATA_BREAKPOINT_INFO, UNABLE_TO_DISASSEMBLE, UNABLE_TO_READ_MEMORY, UNABLE_TO_WRITE_MEMORY},
+    errors::{UNABLE_TO_READ_MEMORY, UNABLE_TO_WRITE_MEMORY},
     message::Request,
     session::Session,
 };
@@ -65,18 +65,6 @@ impl Session {
             }
             Err(why) => self.out.refuse(request, UNABLE_TO_WRITE_MEMORY, &why),
         }
-    }
-
-    /// Refuses what is not announced, with the number that Delve gives a failure of it.
-    pub(super) fn refuse_unannounced(&mut self, request: &Request, state: State) {
-        let (refusal, what) = match request.command.as_str() {
-            "disassemble" => (UNABLE_TO_DISASSEMBLE, "disassembly"),
-            _ => (NO_DATA_BREAKPOINT_INFO, "watching a variable"),
-        };
-        let why = self
-            .obituary(state)
-            .unwrap_or_else(|| format!("{what} is not available in this version of spelunk"));
-        self.out.refuse(request, refusal, &why);
     }
 }
 

@@ -3,7 +3,9 @@
 mod attach;
 mod breakpoints;
 mod call;
+mod children;
 mod console;
+mod disassemble;
 mod disconnect;
 mod evaluate;
 mod exception;
@@ -47,7 +49,7 @@ const UNSUPPORTED: [&str; 9] = [
 const UNIMPLEMENTED: [&str; 3] = ["setExpression", "loadedSources", "cancel"];
 
 /// Requests that are served one by one.
-const SERVED: [&str; 27] = [
+const SERVED: [&str; 28] = [
     probes::PROBES,
     "initialize",
     "launch",
@@ -75,10 +77,11 @@ const SERVED: [&str; 27] = [
     "exceptionInfo",
     "readMemory",
     "writeMemory",
+    "disassemble",
 ];
 
 /// Requests that are known and refused, as they are not announced.
-const NOT_ANNOUNCED: [&str; 4] = ["stepBack", "reverseContinue", "disassemble", "dataBreakpointInfo"];
+const NOT_ANNOUNCED: [&str; 3] = ["stepBack", "reverseContinue", "dataBreakpointInfo"];
 
 fn is_known(command: &str) -> bool {
     [&UNSUPPORTED[..], &UNIMPLEMENTED, &SERVED, &NOT_ANNOUNCED]
@@ -167,7 +170,8 @@ impl Session {
             _ if UNSUPPORTED.contains(&command) => self.out.refuse_as_unsupported(request),
             "readMemory" => self.on_read_memory(request, state).await,
             "writeMemory" => self.on_write_memory(request, state).await,
-            _ => self.refuse_unannounced(request, state),
+            "disassemble" => self.on_disassemble(request, state).await,
+            _ => self.refuse_data_breakpoint_info(request, state),
         }
     }
 }

@@ -89,6 +89,9 @@ impl Session {
             debuggee.instruction_breakpoints.clone_from(&instructions);
             debuggee.exception_filters = exceptions;
         }
+        if let Err(why) = self.follow_children().await {
+            tracing::warn!("children are not followed: {why}");
+        }
         if let Err(why) = self.limit_probes().await {
             return self.out.refuse(request, FAILED_TO_RESTART, &why);
         }

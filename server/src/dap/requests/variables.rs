@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     dap::{
-        bench::Look,
+        bench::{Look, ValueFormat},
         container::{Container, Parts, Variable},
         errors::{Refusal, UNABLE_TO_LOOKUP_TO_SET, UNABLE_TO_LOOKUP_VARIABLE, UNABLE_TO_SET_VARIABLE},
         message::Request,
@@ -23,6 +23,7 @@ struct Arguments {
     filter: String,
     start: i64,
     count: i64,
+    format: ValueFormat,
 }
 
 #[derive(Deserialize, Default)]
@@ -71,6 +72,7 @@ impl Session {
 }
 
 fn variables(at: &mut Look<'_>, arguments: &Arguments) -> Result<Vec<Variable>, String> {
+    at.format = arguments.format;
     let reference = arguments.variables_reference;
     let mut container = at
         .containers
@@ -121,7 +123,8 @@ fn portion(at: &Look<'_>, container: &Container, start: u64, count: u64) -> Resu
             _ => Err("index out of bounds".to_owned()),
         };
     }
-    let range = start..start.saturating_add(count).min(len);
+    // Lists within the elements are limited to as many as were asked for, be there fewer here or not.
+    let range = start..start.saturating_add(count);
     let mut config = at.settings.load_config();
     config.max_array_values = u32::try_from(count).unwrap_or(u32::MAX);
     let frame = container.frame.unwrap_or_else(|| at.selected_frame());

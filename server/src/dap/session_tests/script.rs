@@ -10,9 +10,9 @@ use spelunk_dwarf::{FileAddr, Kind, ProcAddr, Type, TypeId};
 use crate::{
     dap::target::{Launcher, Target},
     debugger::{
-        BreakpointId, BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters,
-        FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, ProbeState, SourceBreakpoint,
-        StepKind, Stop, StopReason,
+        BreakpointId, BreakpointState, CallOutcome, ClientPaths, DebugError, EndWith, Event, EventSender,
+        ExceptionFilters, FollowChildren, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount,
+        ProbeLimits, ProbeState, SourceBreakpoint, StepKind, Stop, StopReason, Surroundings,
     },
     inspect::{Frame, FrameRef, Goroutine, GoroutineStatus, Location, Registers, ScopedValue, Stack, Tid, Whose},
     value::{Content, LoadConfig, Value as GoValue},
@@ -91,6 +91,7 @@ impl Target for ScriptedTarget {
             message: wanted.log_message.is_none().then(|| "it would stop".to_owned()),
             file: Some(file.to_owned()),
             line: Some(wanted.line),
+            is_pending: false,
         };
         wanted.iter().enumerate().map(state).collect()
     }
@@ -240,8 +241,29 @@ impl Target for ScriptedTarget {
         Ok(())
     }
 
+    fn disassemble_around(&self, addr: ProcAddr, offset: i64, count: usize) -> Result<Surroundings, DebugError> {
+        self.0.note(format!("disassemble {count} from {offset} at {addr}"));
+        Ok(Surroundings::default())
+    }
+
     fn source_files(&self) -> Result<Vec<String>, DebugError> {
         Ok(vec!["/s/main.go".to_owned(), "/go/fmt/print.go".to_owned()])
+    }
+
+    fn follow_children(&self, follow: Option<FollowChildren>) -> Result<(), DebugError> {
+        if follow.is_some() {
+            self.0.note("follow children");
+        }
+        Ok(())
+    }
+
+    fn processes(&self) -> Result<Vec<i32>, DebugError> {
+        Ok(vec![self.pid()])
+    }
+
+    fn select_process(&self, pid: i32) -> Result<(), DebugError> {
+        self.0.note(format!("select {pid}"));
+        Ok(())
     }
 
     fn limit_probes(&self, limits: ProbeLimits) -> Result<(), DebugError> {
@@ -303,6 +325,7 @@ pub(super) fn at_line(id: i64, line: u32) -> BreakpointState {
         message: None,
         file: Some("/s/main.go".to_owned()),
         line: Some(line),
+        is_pending: false,
     }
 }
 
@@ -338,6 +361,7 @@ pub(super) fn goroutine(id: i64) -> Goroutine {
 
 pub(super) fn frame(function: &str) -> Frame {
     Frame {
+        enclosing: None,
         pc: ProcAddr(0x1000),
         lookup_pc: FileAddr(0x1000),
         location: location(function),
@@ -383,11 +407,14 @@ fn uint(number: u64) -> GoValue {
 
 /// A portion of a list of five tens.
 fn numbers(portion: Range<u64>) -> GoValue {
+    const LEN: u64 = 5;
     let content = Content::Slice {
         base: 0x4000,
-        len: 5,
+        len: LEN as i64,
         cap: 8,
-        elements: portion.map(|index| int(10 * index as i64)).collect(),
+        elements: (portion.start..portion.end.min(LEN))
+            .map(|index| int(10 * index as i64))
+            .collect(),
     };
     value("[]int", Kind::Slice { elem: TypeId::UNKNOWN }, 24, content)
 }

@@ -298,6 +298,42 @@ async fn frames_and_values_have_numbers_until_the_program_moves() {
 }
 
 #[tokio::test]
+async fn integers_are_hexadecimal_for_who_asks_and_a_hover_changes_nothing() {
+    let mut client = Client::new();
+    client.ask("initialize", json!({}), &["ok initialize"]).await;
+    client.launch(json!({})).await;
+    client.run().await;
+    client.script.send(stopped(StopReason::Step));
+    client.next().await;
+    let hex = json!({"hex": true});
+    for (expression, answer) in [
+        ("byte", r#"{"result":"0xc8","variablesReference":0}"#),
+        (
+            "numbers",
+            r#"{"result":"(loaded 3/5) []int len: 5, cap: 8, [0x0,0xa,0x14,...+2 more]","variablesReference":1000,"indexedVariables":5}"#,
+        ),
+    ] {
+        let arguments = json!({"expression": expression, "context": "watch", "format": hex});
+        client
+            .ask("evaluate", arguments, &[&format!("ok evaluate {answer}")])
+            .await;
+    }
+    let number = |index: usize, text: &str| {
+        format!(r#"{{"name":"[{index}]","value":"{text}","evaluateName":"(numbers)[{index}]","variablesReference":0}}"#)
+    };
+    let listed = [number(0, "0x0"), number(1, "0xa"), number(2, "0x14")].join(",");
+    let arguments = json!({"variablesReference": 1000, "format": hex});
+    client
+        .ask("variables", arguments, &[&format!("ok variables [{listed}]")])
+        .await;
+    for command in ["dlv config showRegisters true", "call f()"] {
+        let arguments = json!({"expression": command, "context": "hover"});
+        let refused = "refused evaluate 2009 Unable to evaluate expression: a hover does not change anything; commands and calls are for the console";
+        client.ask("evaluate", arguments, &[refused]).await;
+    }
+}
+
+#[tokio::test]
 async fn values_have_texts_expressions_and_parts() {
     let mut client = Client::new();
     let typed = json!({"supportsVariableType": true, "supportsVariablePaging": true});

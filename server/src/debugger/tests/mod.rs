@@ -2,9 +2,11 @@
 
 mod attached;
 mod breakpoints;
+mod calls;
 mod conditions;
 mod ends;
 mod exceptions;
+mod family;
 mod interrupted;
 mod program;
 mod returns;

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,12 +30,14 @@ pub(super) enum Build {
     Pie,
     /// The program with loops over functions, nothing optimised.
     Range,
+    /// The program that starts others, nothing optimised.
+    Family,
 }
 
 impl Build {
     fn flags(self) -> &'static [&'static str] {
         match self {
-            Build::Debug | Build::Range => &["-gcflags=all=-N -l"],
+            Build::Debug | Build::Range | Build::Family => &["-gcflags=all=-N -l"],
             Build::Inlined => &["-gcflags=-N"],
             Build::Optimized => &[],
             Build::Pie => &["-gcflags=all=-N -l", "-buildmode=pie"],
@@ -97,11 +100,37 @@ pub(super) fn build(flags: Build) -> Option<PathBuf> {
     path
 }
 
+/// A program's file for one test alone. The kernel keeps probes by file, and one of a session can swallow a breakpoint of another in the same file.
+pub(super) struct Copy(pub(super) PathBuf);
+
+impl Copy {
+    pub(super) fn of(program: &Path) -> Copy {
+        static COPIES: AtomicUsize = AtomicUsize::new(0);
+        let number = COPIES.fetch_add(1, Ordering::Relaxed);
+        let copy = program.with_extension(number.to_string());
+        // Another process writes it: what another thread starts meanwhile would hold this one's descriptor, and the kernel executes no file that is open for
+        // writing (`ETXTBSY`).
+        let copied = Command::new("cp").arg(program).arg(&copy).status();
+        assert!(
+            copied.is_ok_and(|status| status.success()),
+            "{} can be copied",
+            program.display()
+        );
+        Copy(copy)
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 fn folder(flags: Build) -> PathBuf {
-    let name = if flags == Build::Range {
-        "range_program"
-    } else {
-        "steps_program"
+    let name = match flags {
+        Build::Range => "range_program",
+        Build::Family => "family_program",
+        _ => "steps_program",
     };
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("src/debugger/tests")
@@ -110,7 +139,12 @@ fn folder(flags: Build) -> PathBuf {
 
 /// The program's source file, as the binary names it.
 pub(super) fn source() -> String {
-    folder(Build::Debug).join("main.go").display().to_string()
+    source_of(Build::Debug)
+}
+
+/// The same for a program that is built otherwise.
+pub(super) fn source_of(flags: Build) -> String {
+    folder(flags).join("main.go").display().to_string()
 }
 
 /// The line of the source that contains a text; there must be one alone.
@@ -126,6 +160,8 @@ pub(super) fn line_of(text: &str) -> u32 {
 pub(super) struct Debugged {
     pub(super) session: Session,
     pub(super) events: EventReceiver,
+    /// What was launched; it goes last.
+    _program: Option<Copy>,
 }
 
 /// What ends a run.
@@ -138,8 +174,9 @@ pub(super) enum Ended {
 impl Debugged {
     /// Launches the program, held.
     pub(super) fn launch(flags: Build, args: &[&str]) -> Option<Debugged> {
+        let program = Copy::of(&build(flags)?);
         let spec = LaunchSpec {
-            program: build(flags)?,
+            program: program.0.clone(),
             args: args.iter().map(ToString::to_string).collect(),
             capture_output: true,
             ..LaunchSpec::default()
@@ -148,6 +185,7 @@ impl Debugged {
         Some(Debugged {
             session: Session::launch(&spec, events).expect("the program launches"),
             events: receiver,
+            _program: Some(program),
         })
     }
 
@@ -157,6 +195,7 @@ impl Debugged {
         Debugged {
             session: Session::attach(pid.cast_signed(), events).expect("the program can be attached to"),
             events: receiver,
+            _program: None,
         }
     }
 
@@ -222,6 +261,8 @@ impl Debugged {
                 Event::Notice(text) | Event::Warning(text) => eprintln!("notice: {text}"),
                 Event::Traced(pass) => eprintln!("passed: {pass:?}"),
                 Event::BreakpointChanged(state) => eprintln!("changed: {state:?}"),
+                Event::Materialized(_, state) => eprintln!("materialized: {state:?}"),
+                Event::Spawned { command_line, .. } => eprintln!("spawned: {command_line}"),
                 Event::Stdout(_) | Event::Stderr(_) | Event::Resumed => {}
             }
         }

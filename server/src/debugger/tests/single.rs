@@ -122,7 +122,7 @@ fn two_of_them_never_share_an_address_or_a_name() {
     let taken = error(create(&debugged, function("main.add"), called("b")));
     assert_eq!(
         taken,
-        format!("Breakpoint exists at {file}:{line} at {:x}", first.addresses[0].0.0)
+        format!("Breakpoint exists at {file}:{line} at {:x}", first.addresses[0].addr.0)
     );
     let taken = error(create(&debugged, function("main.loop"), called("a")));
     assert_eq!(taken, "breakpoint name already exists");
@@ -153,6 +153,49 @@ fn hits_are_counted_for_each_goroutine() {
     assert_eq!(stops, 8);
     let hits = named(&debugged, "add").hits;
     assert_eq!(hits.total, 8000);
+    assert_eq!(hits.by_goroutine.values().copied().collect::<Vec<_>>(), [1000; 8]);
+}
+
+#[test]
+fn hits_that_the_kernel_leaves_out_are_counted_for_each_goroutine_too() {
+    let Some(debugged) = Debugged::launch(Build::Debug, &["workers"]) else {
+        return;
+    };
+    let terms = |hit_condition: &str, hits_per_goroutine| BreakpointTerms {
+        hit_condition: hit_condition.to_owned(),
+        hits_per_goroutine,
+        ..called("add")
+    };
+    let made = create(&debugged, function("main.(*counter).add"), terms("== 4000", false)).expect("it can be set");
+    debugged.go();
+    assert!(is_breakpoint(&debugged.stopped()));
+    let counted = |debugged: &Debugged| {
+        let hits = named(debugged, "add").hits;
+        let of_goroutines: u64 = hits.by_goroutine.values().sum();
+        (hits.total, of_goroutines)
+    };
+    // Threads that have come to it and have not been judged yet are among them.
+    let (total, of_goroutines) = counted(&debugged);
+    assert!((4000..8000).contains(&total), "{total}");
+    assert_eq!(of_goroutines, total);
+
+    // The kernel goes on from what was counted where a stop decided.
+    let elsewhere = create(&debugged, line("c.n += n"), called("stop")).expect("it can be set");
+    debugged
+        .session
+        .amend_breakpoint(made.id, terms("== 1000", true), true)
+        .expect("it can be changed");
+    debugged.session.clear_breakpoint(elsewhere.id).expect("it is there");
+    let mut stops = 0;
+    debugged.go();
+    while let Ended::Stopped(stop) = debugged.ended() {
+        assert!(is_breakpoint(&stop), "{stop:?}");
+        stops += debugged.session.threads_at_breakpoints().expect("it is stopped").len();
+        debugged.go();
+    }
+    assert!((1..=8).contains(&stops), "{stops}");
+    assert_eq!(counted(&debugged), (8000, 8000));
+    let hits = named(&debugged, "add").hits;
     assert_eq!(hits.by_goroutine.values().copied().collect::<Vec<_>>(), [1000; 8]);
 }
 
@@ -201,7 +244,7 @@ fn a_restart_keeps_what_still_has_a_place() {
             create(&debugged, function("main.add"), called("gone"))
                 .expect("it can be set")
                 .addresses[0]
-                .0,
+                .addr,
         ]),
         called("address"),
     );
@@ -218,7 +261,7 @@ fn a_restart_keeps_what_still_has_a_place() {
         .session
         .clear_breakpoint(named(&debugged, "gone").id)
         .expect("it is there");
-    let place = BreakpointPlace::Addresses(vec![gone.addresses[0].0]);
+    let place = BreakpointPlace::Addresses(vec![gone.addresses[0].addr]);
     let by_address = create(&debugged, place, called("address")).expect("it can be set");
     debugged.go();
     debugged.stopped();
@@ -436,8 +479,7 @@ fn who_came_to_one_is_not_told_again_when_others_come_to_theirs() {
         .filter(|other| other.tid != thread)
         .find_map(|other| Some(other.location?.pc))
         .expect("the runtime has several threads");
-    let made =
-        create(&debugged, BreakpointPlace::Addresses(vec![place]), called("others")).expect("it can be set");
+    let made = create(&debugged, BreakpointPlace::Addresses(vec![place]), called("others")).expect("it can be set");
     debugged.go();
     assert!(is_breakpoint(&debugged.stopped()));
     let standing = debugged.session.threads_at_breakpoints().expect("it is stopped");

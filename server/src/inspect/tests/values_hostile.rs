@@ -77,6 +77,7 @@ fn frame(binary: &Binary, seed: u64) -> Frame {
         registers.set_general(DwarfReg(number), Some(mixed(seed ^ u64::from(number))));
     }
     Frame {
+        enclosing: None,
         pc: ProcAddr(pc.0),
         lookup_pc: pc,
         location: Location {

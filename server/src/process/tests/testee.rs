@@ -202,6 +202,7 @@ impl Testee {
                 }
                 ProcessEvent::Exec => self.inferior.resume_all().expect("it goes on"),
                 ProcessEvent::Exited(status) => return (status, self.output()),
+                ProcessEvent::ChildExecuted(child) => self.inferior.release_child(child),
                 ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_) => {}
             }
         }

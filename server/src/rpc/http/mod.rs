@@ -3,7 +3,9 @@
 //! Parameters are a list with one struct, as over Go's codec, or the fields of that struct by name. Calls do not wait for each other.
 
 mod admission;
+mod flow;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +18,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use jsonrpsee::RpcModule;
+use jsonrpsee::server::middleware::rpc::RpcServiceBuilder;
 use jsonrpsee::server::{
     BatchRequestConfig, HttpBody, HttpResponse, Methods as Calls, PingConfig, ServerBuilder, ServerConfig, stop_channel,
 };
@@ -27,6 +30,7 @@ use super::methods::{CallContext, RpcError, Service};
 use super::{reference, subscriptions};
 use crate::transport::Connection;
 pub(crate) use admission::Admission;
+use flow::{Flow, Metered, Paced};
 
 /// The code of every error that a method gives; Delve's dialect knows only their texts. (JSON-RPC 2.0 leaves -32000 to -32099 to servers.)
 const FAILED: i32 = -32000;
@@ -54,6 +58,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 pub(crate) struct HttpServer {
     calls: Calls,
     config: ServerConfig,
+    /// The methods that may wait for the target.
+    waiting: Arc<BTreeSet<&'static str>>,
     admission: Admission,
     /// What a browser or curl gets that only looks.
     reference: String,
@@ -76,6 +82,11 @@ impl HttpServer {
             debug_assert!(registered.is_ok(), "{name} is there twice");
         }
         subscriptions::register(&mut module);
+        let pages = service.methods().pages.iter();
+        let waiting = pages
+            .filter(|(_, page)| page.is_asynchronous)
+            .map(|(name, _)| *name)
+            .collect();
         HttpServer {
             calls: module.into(),
             config: ServerConfig::builder()
@@ -86,6 +97,7 @@ impl HttpServer {
                 .max_subscriptions_per_connection(MOST_SUBSCRIPTIONS)
                 .enable_ws_ping(PingConfig::default())
                 .build(),
+            waiting: Arc::new(waiting),
             admission,
             reference: reference::of(service.methods()),
             connections: AtomicU32::new(0),
@@ -95,8 +107,14 @@ impl HttpServer {
     /// Serves one client until it hangs up, or the server is `ending`.
     pub(crate) async fn serve(&self, connection: Connection, ending: CancellationToken) {
         let (stop_handle, stop) = stop_channel();
+        let (flow, waiting) = (Flow::new(), Arc::clone(&self.waiting));
+        let accounts = Arc::clone(&flow);
         let service = ServerBuilder::with_config(self.config.clone())
             .to_service_builder()
+            .set_rpc_middleware(
+                RpcServiceBuilder::new()
+                    .layer_fn(move |service| Paced::new(service, Arc::clone(&accounts), Arc::clone(&waiting))),
+            )
             .connection_id(self.connections.fetch_add(1, Ordering::Relaxed))
             .build(self.calls.clone(), stop_handle);
         // A WebSocket goes on when the connection is no longer HTTP.
@@ -133,7 +151,7 @@ impl HttpServer {
             .header_read_timeout(HEADERS_WITHIN)
             .max_buf_size(MOST_HEADER_BYTES)
             .max_headers(MOST_HEADERS)
-            .serve_connection(TokioIo::new(connection.stream), answer)
+            .serve_connection(TokioIo::new(Metered::new(connection.stream, flow)), answer)
             .with_upgrades();
         tokio::pin!(served);
         let ended = tokio::select! {

@@ -212,14 +212,16 @@ pub(super) fn register(methods: &mut Methods) {
     );
 }
 
+/// What clients are told of requests that Delve does not do with several targets, in its words.
+const ONE_TARGET_ONLY: &str = "not implemented for multiple targets";
+
 /// Says of threads at a stop which breakpoints they have come to; with `with_info` also what these collect.
 pub(super) fn mark_threads(rest: &Rest, threads: &mut [Thread], with_info: bool) -> Result<(), RpcError> {
-    let pid = rest.session.pid();
     for (tid, view) in rest.session.threads_at_breakpoints()? {
         let Some(thread) = threads.iter_mut().find(|thread| thread.id == tid.0 as isize) else {
             continue;
         };
-        thread.breakpoint = Some(Box::new(Breakpoint::of(&view, pid)));
+        thread.breakpoint = Some(Box::new(Breakpoint::of(&view)));
         if with_info {
             let info = collect(rest, thread.goroutine_id, tid, &view.terms);
             if view.terms.trace_return {
@@ -240,7 +242,7 @@ pub(crate) fn thread_of_pass(session: &Session, pass: &Pass) -> Result<Thread, R
         hits: pass.tally(),
         ..BreakpointView::clone(&pass.tracepoint)
     };
-    let breakpoint = Some(Box::new(Breakpoint::of(&view, pid)));
+    let breakpoint = Some(Box::new(Breakpoint::of(&view)));
     let variable = |(name, value): &(String, Result<Value, String>)| match value {
         Ok(value) => Variable {
             name: name.clone(),
@@ -363,22 +365,32 @@ fn program(host: &Host) -> String {
     }
 }
 
-fn place(asked: &Breakpoint) -> BreakpointPlace {
+fn place(asked: &Breakpoint, targets: usize) -> Result<BreakpointPlace, RpcError> {
     let line = asked.line as i64;
     let addresses: Vec<ProcAddr> = asked.addrs.0.iter().flatten().map(|addr| ProcAddr(*addr)).collect();
-    if asked.trace_return {
+    let is_alone = targets == 1;
+    Ok(if asked.trace_return {
+        if !is_alone {
+            return Err(ONE_TARGET_ONLY.into());
+        }
         BreakpointPlace::Addresses(vec![ProcAddr(asked.addr)])
     } else if !asked.file.is_empty() {
         BreakpointPlace::Line(asked.file.clone(), line)
     } else if !asked.function_name.is_empty() {
         BreakpointPlace::Function(asked.function_name.clone(), line)
-    } else if !addresses.is_empty() {
+    } else if !addresses.is_empty() && is_alone {
         BreakpointPlace::Addresses(addresses)
+    } else if !addresses.is_empty() {
+        let processes: Vec<i32> = asked.addr_pid.0.iter().flatten().map(|pid| *pid as i32).collect();
+        if processes.len() != addresses.len() {
+            return Err("mismatched length in addrs and addrpid".into());
+        }
+        BreakpointPlace::AddressesOf(processes.into_iter().zip(addresses).collect())
     } else if asked.addr != 0 {
         BreakpointPlace::Addresses(vec![ProcAddr(asked.addr)])
     } else {
         BreakpointPlace::Nowhere
-    }
+    })
 }
 
 fn create_breakpoint(host: &Host, asked: &CreateBreakpointIn) -> Result<CreateBreakpointOut, RpcError> {
@@ -396,13 +408,13 @@ fn create_breakpoint(host: &Host, asked: &CreateBreakpointIn) -> Result<CreateBr
     };
     let view = session.create_breakpoint(BreakpointRequest {
         id: asked.breakpoint.id as i64,
-        place: place(&asked.breakpoint),
+        place: place(&asked.breakpoint, session.processes()?.len())?,
         expression,
         suspended: asked.suspended,
         terms: asked.breakpoint.terms(),
     })?;
     Ok(CreateBreakpointOut {
-        breakpoint: Breakpoint::of(&view, session.pid()),
+        breakpoint: Breakpoint::of(&view),
     })
 }
 
@@ -430,7 +442,7 @@ fn named(session: &Session, id: isize, name: &str) -> Result<BreakpointView, Rpc
 fn toggle_breakpoint(host: &Host, asked: &ToggleBreakpointIn) -> Result<ToggleBreakpointOut, RpcError> {
     let session = host.last_session()?;
     let view = named(&session, asked.id, &asked.name)?;
-    let mut breakpoint = Breakpoint::of(&view, session.pid());
+    let mut breakpoint = Breakpoint::of(&view);
     breakpoint.disabled = !breakpoint.disabled;
     check_name(&breakpoint.name)?;
     session.amend_breakpoint(view.id, view.terms, !breakpoint.disabled)?;
@@ -444,7 +456,7 @@ fn clear_breakpoint(host: &Host, asked: &ClearBreakpointIn) -> Result<ClearBreak
     let view = named(&session, asked.id, &asked.name)?;
     let cleared = session.clear_breakpoint(view.id)?;
     Ok(ClearBreakpointOut {
-        breakpoint: Some(Box::new(Breakpoint::of(&cleared, session.pid()))),
+        breakpoint: Some(Box::new(Breakpoint::of(&cleared))),
     })
 }
 
@@ -452,21 +464,21 @@ fn get_breakpoint(host: &Host, asked: &GetBreakpointIn) -> Result<GetBreakpointO
     let session = host.last_session()?;
     let view = named(&session, asked.id, &asked.name)?;
     Ok(GetBreakpointOut {
-        breakpoint: Breakpoint::of(&view, session.pid()),
+        breakpoint: Breakpoint::of(&view),
     })
 }
 
 fn list_breakpoints(host: &Host, asked: &ListBreakpointsIn) -> Result<ListBreakpointsOut, RpcError> {
     let session = host.last_session()?;
-    let pid = session.pid();
     let breakpoints: Vec<Breakpoint> = if asked.all {
-        let all = session.physical_breakpoints()?;
-        all.iter()
-            .map(|physical| Breakpoint::of_address(physical, pid))
-            .collect()
+        let mut all = Vec::new();
+        for pid in session.processes()? {
+            let physical = session.of_process(pid).physical_breakpoints()?;
+            all.extend(physical.iter().map(|physical| Breakpoint::of_address(physical, pid)));
+        }
+        all
     } else {
-        let all = session.breakpoints()?;
-        all.iter().map(|view| Breakpoint::of(view, pid)).collect()
+        session.breakpoints()?.iter().map(Breakpoint::of).collect()
     };
     Ok(ListBreakpointsOut {
         breakpoints: breakpoints
@@ -484,22 +496,46 @@ fn find_location(host: &Host, asked: &FindLocationIn) -> Result<FindLocationOut,
         rules: rules(&asked.substitute_path_rules),
         program: program(host),
     };
-    // Most expressions mean the same wherever the program stands.
-    let here = scope::frame(&rest, &asked.scope).ok();
-    let found = rest.session.find_location(here, query)?;
-    if found.places.is_empty() {
-        let error = LocationError::NotFound(asked.loc.clone());
-        return Err(error.to_string().into());
+    let selected = rest.session.pid();
+    let mut locations = Vec::new();
+    let mut substitute = String::new();
+    let mut wrong = None;
+    for target in rest.targets()? {
+        let pid = target.session.pid();
+        // Most expressions mean the same wherever the program stands; where the others stand no client has said.
+        let here = scope::frame(&target, &asked.scope).ok().filter(|_| pid == selected);
+        let found = match target.session.find_location(here, query.clone()) {
+            Ok(found) => found,
+            Err(why) => {
+                if pid == selected {
+                    wrong = Some(why);
+                }
+                continue;
+            }
+        };
+        if !found.substitute.is_empty() {
+            substitute = found.substitute;
+        }
+        let program = target.session.program()?;
+        locations.extend(
+            found
+                .places
+                .iter()
+                .map(|place| Location::of_place(&program, place, pid)),
+        );
     }
-    let program = rest.session.program()?;
-    let pid = rest.session.pid();
+    match wrong {
+        // A place that one of several does not have may be another's.
+        Some(why) if locations.is_empty() => return Err(why.into()),
+        None if locations.is_empty() => {
+            let error = LocationError::NotFound(asked.loc.clone());
+            return Err(error.to_string().into());
+        }
+        _ => {}
+    }
     Ok(FindLocationOut {
-        locations: found
-            .places
-            .iter()
-            .map(|place| Location::of_place(&program, place, pid))
-            .collect(),
-        substitute_loc_expr: found.substitute,
+        locations: locations.into(),
+        substitute_loc_expr: substitute,
     })
 }
 
@@ -514,7 +550,11 @@ fn cancel_next(host: &Host, _: &CancelNextIn) -> Result<CancelNextOut, RpcError>
 }
 
 fn create_ebpf_tracepoint(host: &Host, asked: &CreateEBPFTracepointIn) -> Result<CreateEBPFTracepointOut, RpcError> {
-    host.session()?.record_function(&asked.function_name)?;
+    let session = host.session()?;
+    if session.processes()?.len() > 1 {
+        return Err(ONE_TARGET_ONLY.into());
+    }
+    session.record_function(&asked.function_name)?;
     Ok(CreateEBPFTracepointOut::default())
 }
 

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Answer, CallContext, Methods, RpcError, goroutines, threads, variables};
-use crate::debugger::{CallOutcome, Pass, StepKind, StopReason};
-use crate::host::{Advance, Again, CallWish, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended};
+use crate::debugger::{CallOutcome, FollowChildren, Pass, StepKind, StopReason};
+use crate::host::{
+    Advance, Again, CallWish, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended,
+};
 use crate::inspect::{Tid, Whose};
+use crate::process;
 use crate::rpc::go_json::{Slice, StringMap, wire};
 use crate::rpc::wire::{
     Breakpoint, BreakpointInfo, DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig,
     Location, Target, Thread,
 };
-use crate::value::push_quoted;
 
 wire! { "rpc2";
     /// Asks where the target stands.
@@ -96,22 +98,22 @@ wire! { "rpc2";
 
     /// Tells it.
     pub(crate) struct ListTargetsOut {
-        /// The processes: one, or none when it is gone.
+        /// The processes, in the order in which they came; none when all are gone.
         targets: Slice<Target> = "Targets",
     }
 
-    /// Asks to debug what the target executes, too.
+    /// Asks to debug the processes that the target starts, too.
     pub(crate) struct FollowExecIn {
         /// Whether to.
         enable: bool = "Enable",
-        /// Which command lines.
+        /// What their command line must match; empty: all are debugged.
         regex: String = "Regex",
     }
 
     /// Says that it is done.
     pub(crate) struct FollowExecOut {}
 
-    /// Asks whether what the target executes is debugged, too.
+    /// Asks whether the processes that the target starts are debugged, too.
     pub(crate) struct FollowExecEnabledIn {}
 
     /// Answers it.
@@ -156,12 +158,12 @@ pub(super) fn register(methods: &mut Methods) {
     methods.add("RPCServer.ListTargets", "The processes under debug.", list_targets);
     methods.add(
         "RPCServer.FollowExec",
-        "Debugging what the target executes: not available.",
+        "Says whether processes that the target starts are debugged, too, and which: those whose command line the regular expression matches.",
         follow_exec,
     );
     methods.add(
         "RPCServer.FollowExecEnabled",
-        "Whether what the target executes is debugged.",
+        "Whether processes that the target starts are debugged, too.",
         follow_exec_enabled,
     );
 }
@@ -173,16 +175,39 @@ fn get_events(host: Arc<Host>, _: GetEventsIn, call: CallContext) -> Answer<GetE
             movements = host.movements().fetch() => movements,
             () = call.gone.cancelled() => return Err("the client has gone".into()),
         };
-        let events = movements.into_iter().map(|movement| Event {
-            kind: match movement {
-                Movement::Resumed => 0,
-                Movement::Stopped => 1,
-            },
-        });
+        let events = movements.iter().map(event);
         Ok(GetEventsOut {
             events: events.collect(),
         })
     })
+}
+
+/// What happened, as clients are told of it.
+fn event(movement: &Movement) -> Event {
+    let of = |kind| Event {
+        kind,
+        ..Event::default()
+    };
+    match movement {
+        Movement::Resumed => of(0),
+        Movement::Stopped => of(1),
+        Movement::Materialized(view) => Event {
+            breakpoint: Some(Box::new(Breakpoint::of(view))),
+            ..of(3)
+        },
+        Movement::Spawned {
+            pid,
+            command_line,
+            is_wanted,
+        } => Event {
+            process: *pid as isize,
+            // It has one thread, which has the number of the process.
+            thread_id: *pid as isize,
+            cmdline: command_line.clone(),
+            will_follow: Some(Box::new(*is_wanted)),
+            ..of(4)
+        },
+    }
 }
 
 fn restart(host: Arc<Host>, asked: RestartIn, call: CallContext) -> Answer<RestartOut> {
@@ -227,7 +252,9 @@ fn process_pid(host: &Host, _: &ProcessPidIn) -> Result<ProcessPidOut, RpcError>
 }
 
 fn last_modified(host: &Host, _: &LastModifiedIn) -> Result<LastModifiedOut, RpcError> {
+    let session = host.last_session()?;
     let file = match host.recipe().origin {
+        _ if session.pid() != session.first_pid() => format!("/proc/{}/exe", session.pid()).into(),
         Origin::Launch { spec, .. } => spec.program,
         Origin::Attach { pid } => format!("/proc/{pid}/exe").into(),
     };
@@ -256,29 +283,55 @@ fn list_targets(host: &Host, _: &ListTargetsIn) -> Result<ListTargetsOut, RpcErr
         }
         Err(error) => return Err(error.into()),
     };
-    let mut threads = threads::threads_of(&rest)?;
-    super::breakpoints::mark_threads(&rest, &mut threads, false)?;
-    let current = current_thread(host, &rest, &threads).cloned();
+    let selected = rest.session.pid();
+    let mut targets = Vec::new();
+    for target in rest.targets()? {
+        let mut threads = threads::threads_of(&target)?;
+        super::breakpoints::mark_threads(&target, &mut threads, false)?;
+        let pid = target.session.pid();
+        let current = if pid == selected {
+            current_thread(host, &rest, &threads)
+        } else {
+            // That at which another target would be shown if it were selected.
+            let is_first = |thread: &&Thread| thread.id == pid as isize;
+            let at_breakpoint = threads.iter().find(|thread| thread.breakpoint.is_some());
+            at_breakpoint
+                .or_else(|| threads.iter().find(is_first))
+                .or(threads.first())
+        };
+        targets.push(Target {
+            pid: pid as isize,
+            cmd_line: command_line(&target),
+            current_thread: current.cloned().map(Box::new),
+        });
+    }
     Ok(ListTargetsOut {
-        targets: vec![Target {
-            pid: rest.session.pid() as isize,
-            cmd_line: command_line(&rest),
-            current_thread: current.map(Box::new),
-        }]
-        .into(),
+        targets: targets.into(),
     })
 }
 
-fn follow_exec(_: &Host, asked: &FollowExecIn) -> Result<FollowExecOut, RpcError> {
-    if asked.enable {
-        return Err("follow exec is not available in this version of spelunk".into());
-    }
+fn follow_exec(host: &Host, asked: &FollowExecIn) -> Result<FollowExecOut, RpcError> {
+    wait_for_rest(host)?;
+    let follow = asked
+        .enable
+        .then(|| FollowChildren::matching(&asked.regex))
+        .transpose()?;
+    host.last_session()?.follow_children(follow)?;
     Ok(FollowExecOut {})
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "methods can fail")]
-fn follow_exec_enabled(_: &Host, _: &FollowExecEnabledIn) -> Result<FollowExecEnabledOut, RpcError> {
-    Ok(FollowExecEnabledOut { enabled: false })
+fn follow_exec_enabled(host: &Host, _: &FollowExecEnabledIn) -> Result<FollowExecEnabledOut, RpcError> {
+    wait_for_rest(host)?;
+    let enabled = host.last_session()?.followed_children()?.is_some();
+    Ok(FollowExecEnabledOut { enabled })
+}
+
+/// Waits until the target does not run; one that is gone does not.
+fn wait_for_rest(host: &Host) -> Result<(), RpcError> {
+    match host.at_rest() {
+        Ok(_) | Err(HostError::Exited { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "methods take what they are asked with")]
@@ -312,13 +365,13 @@ fn state(host: Arc<Host>, asked: StateIn, call: CallContext) -> Answer<StateOut>
 fn command(host: Arc<Host>, asked: DebuggerCommand, call: CallContext) -> Answer<CommandOut> {
     Box::pin(async move {
         if asked.with_events && moves(&asked.name) {
-            host.movements().note(Movement::Resumed);
+            host.movements().begin();
         }
         let under_way = host.command();
         let done = obey(&host, &asked, &call).await;
         drop(under_way);
         if asked.with_events && moves(&asked.name) {
-            host.movements().note(Movement::Stopped);
+            host.movements().end();
         }
         let state = done?;
         Ok(CommandOut { state })
@@ -480,9 +533,15 @@ fn select(host: &Host, asked: &DebuggerCommand) -> Result<(), RpcError> {
         host.select(Whose::Goroutine(goroutine.id), goroutine.thread.or(rest.thread));
         return Ok(());
     }
-    let all = threads::threads_of(&rest)?;
-    let found = all.iter().find(|thread| thread.id == asked.thread_id);
-    let thread = found.ok_or_else(|| RpcError(format!("thread {} does not exist", asked.thread_id)))?;
+    let mut found = None;
+    for target in rest.targets()? {
+        let threads = threads::threads_of(&target)?;
+        if let Some(thread) = threads.into_iter().find(|thread| thread.id == asked.thread_id) {
+            found = Some((target.session.pid(), thread));
+        }
+    }
+    let (pid, thread) = found.ok_or_else(|| RpcError(format!("thread {} does not exist", asked.thread_id)))?;
+    rest.session.select_process(pid)?;
     let tid = Tid(i32::try_from(thread.id).unwrap_or_default());
     let whose = match thread.goroutine_id {
         0 => Whose::Thread(tid),
@@ -533,6 +592,7 @@ fn state_of(
         }
     }
     super::breakpoints::mark_threads(rest, &mut threads, with_info)?;
+    let selected = rest.session.pid();
     if rest.stop.reason == StopReason::HardcodedBreakpoint
         && let Some(thread) = threads.iter_mut().find(|thread| of(thread) == rest.selected)
         && thread.breakpoint.is_none()
@@ -546,17 +606,45 @@ fn state_of(
         }));
         thread.breakpoint_info = with_info.then(Box::<BreakpointInfo>::default);
     }
-    let current = current_thread(host, rest, &threads);
+    let current = current_thread(host, rest, &threads).cloned().map(Box::new);
+    let threads = with_other_targets(rest, selected, threads, with_info)?;
     Ok(DebuggerState {
-        pid: rest.session.pid() as isize,
+        pid: selected as isize,
         target_command_line: command_line(rest),
-        current_thread: current.map(|thread| Box::new(thread.clone())),
+        current_thread: current,
         selected_goroutine: goroutines::goroutine_of(rest, rest.selected).map(Box::new),
         threads: threads.into(),
         next_in_progress: rest.stop.step_interrupted,
         stop_reason: reason(host, rest).to_owned(),
         ..DebuggerState::default()
     })
+}
+
+/// The threads of all targets: those of the selected one are known.
+fn with_other_targets(
+    rest: &Rest,
+    selected: i32,
+    threads: Vec<Thread>,
+    with_info: bool,
+) -> Result<Vec<Thread>, RpcError> {
+    let targets = rest.targets()?;
+    if targets.len() == 1 {
+        return Ok(threads);
+    }
+    let mut known = Some(threads);
+    let mut all = Vec::new();
+    for target in targets {
+        if target.session.pid() == selected
+            && let Some(threads) = known.take()
+        {
+            all.extend(threads);
+            continue;
+        }
+        let mut threads = threads::threads_of(&target)?;
+        super::breakpoints::mark_threads(&target, &mut threads, with_info)?;
+        all.extend(threads);
+    }
+    Ok(all)
 }
 
 /// What a client is told when a tracepoint was passed: what Delve would say if the target stood there.
@@ -583,7 +671,7 @@ fn state_in_passing(host: &Host, pass: &Pass, is_step: bool) -> Result<DebuggerS
     });
     Ok(DebuggerState {
         pid: session.pid() as isize,
-        target_command_line: match (command_line_of(session.pid()), host.recipe().origin) {
+        target_command_line: match (process::command_line(session.pid()), host.recipe().origin) {
             // It may be gone by now.
             (text, Origin::Launch { spec, .. }) if text.is_empty() => {
                 let program = spec.program.to_string_lossy().into_owned();
@@ -637,22 +725,7 @@ fn reason(host: &Host, rest: &Rest) -> &'static str {
 
 /// The command line of the target, its arguments parted by spaces.
 fn command_line(rest: &Rest) -> String {
-    command_line_of(rest.session.pid())
-}
-
-fn command_line_of(pid: i32) -> String {
-    let read = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let read = read.strip_suffix(b"\0").unwrap_or(&read);
-    let arguments = read.split(|byte| *byte == 0).map(|argument| {
-        let mut text = String::new();
-        if argument.contains(&b' ') {
-            push_quoted(&mut text, argument);
-        } else {
-            text.push_str(&String::from_utf8_lossy(argument));
-        }
-        text
-    });
-    arguments.collect::<Vec<_>>().join(" ")
+    process::command_line(rest.session.pid())
 }
 
 async fn on_a_thread<R: Send + 'static>(

@@ -170,6 +170,24 @@ fn program(host: &Host) -> Result<Option<Program>, RpcError> {
     }
 }
 
+/// The programs of all targets, each once.
+fn programs(host: &Host) -> Result<Vec<Program>, RpcError> {
+    let rest = match host.at_rest() {
+        Ok(rest) => rest,
+        Err(HostError::Exited { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut programs: Vec<Program> = Vec::new();
+    for target in rest.targets()? {
+        let program = target.session.program()?;
+        let is_known = |known: &Program| std::ptr::eq(known.binary(), program.binary());
+        if !programs.iter().any(is_known) {
+            programs.push(program);
+        }
+    }
+    Ok(programs)
+}
+
 /// The program, also after the target's end.
 fn last_program(host: &Host) -> Result<Program, RpcError> {
     match program(host)? {
@@ -184,8 +202,8 @@ fn filter(text: &str) -> Result<regex::Regex, RpcError> {
 
 fn list_sources(host: &Host, asked: &ListSourcesIn) -> Result<ListSourcesOut, RpcError> {
     let wanted = filter(&asked.filter)?;
-    let program = program(host)?;
-    let files = program.iter().flat_map(|program| program.binary().files());
+    let programs = programs(host)?;
+    let files = programs.iter().flat_map(|program| program.binary().files());
     let sources: BTreeSet<&str> = files.map(|file| &**file).filter(|file| wanted.is_match(file)).collect();
     Ok(ListSourcesOut {
         sources: sources.into_iter().map(str::to_owned).collect(),
@@ -194,34 +212,32 @@ fn list_sources(host: &Host, asked: &ListSourcesIn) -> Result<ListSourcesOut, Rp
 
 fn list_functions(host: &Host, asked: &ListFunctionsIn) -> Result<ListFunctionsOut, RpcError> {
     let wanted = filter(&asked.filter)?;
-    let Some(program) = program(host)? else {
-        return Ok(ListFunctionsOut {
-            functions: Slice(Some(Vec::new())),
-        });
-    };
-    let names = program.function_names();
-    let names = names.into_iter().filter(|name| wanted.is_match(name));
-    let functions = match usize::try_from(asked.follow_calls) {
-        Ok(depth @ 1..) => {
-            let mut found = BTreeSet::new();
-            for name in names {
-                // One that was only ever inlined has no code of its own to follow.
-                found.insert(name);
+    let programs = programs(host)?;
+    let mut found = BTreeSet::new();
+    for program in &programs {
+        let names = program.function_names();
+        let names = names.into_iter().filter(|name| wanted.is_match(name));
+        let depth = usize::try_from(asked.follow_calls).unwrap_or_default();
+        for name in names {
+            // One that was only ever inlined has no code of its own to follow.
+            found.insert(name);
+            if depth > 0 {
                 for function in program.binary().functions_named(name) {
                     program.reached_from(function, depth, &mut found);
                 }
             }
-            found.into_iter().map(str::to_owned).collect()
         }
-        _ => names.map(str::to_owned).collect(),
-    };
-    Ok(ListFunctionsOut { functions })
+    }
+    let functions: Vec<String> = found.into_iter().map(str::to_owned).collect();
+    Ok(ListFunctionsOut {
+        functions: functions.into(),
+    })
 }
 
 fn list_types(host: &Host, asked: &ListTypesIn) -> Result<ListTypesOut, RpcError> {
     let wanted = filter(&asked.filter)?;
-    let program = program(host)?;
-    let names = program.iter().flat_map(|program| program.binary().type_names());
+    let programs = programs(host)?;
+    let names = programs.iter().flat_map(|program| program.binary().type_names());
     let types: BTreeSet<&str> = names.filter(|name| wanted.is_match(name)).collect();
     Ok(ListTypesOut {
         types: types.into_iter().map(str::to_owned).collect(),

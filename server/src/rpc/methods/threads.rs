@@ -39,7 +39,18 @@ pub(super) fn register(methods: &mut Methods) {
     );
 }
 
-/// The threads at a stop, without what was returned on them.
+/// The threads of all targets, and the breakpoints that they have come to.
+fn marked_threads(rest: &Rest) -> Result<Vec<Thread>, RpcError> {
+    let mut all = Vec::new();
+    for target in rest.targets()? {
+        let mut threads = threads_of(&target)?;
+        mark_threads(&target, &mut threads, false)?;
+        all.extend(threads);
+    }
+    Ok(all)
+}
+
+/// The threads of a target at a stop, without what was returned on them.
 pub(super) fn threads_of(rest: &Rest) -> Result<Vec<Thread>, RpcError> {
     let threads = rest.session.threads()?;
     let program = rest.session.program()?;
@@ -48,8 +59,7 @@ pub(super) fn threads_of(rest: &Rest) -> Result<Vec<Thread>, RpcError> {
 
 fn list_threads(host: &Host, _: &ListThreadsIn) -> Result<ListThreadsOut, RpcError> {
     let rest = host.at_rest()?;
-    let mut threads = threads_of(&rest)?;
-    mark_threads(&rest, &mut threads, false)?;
+    let threads = marked_threads(&rest)?;
     Ok(ListThreadsOut {
         threads: threads.into_iter().map(|thread| Some(Box::new(thread))).collect(),
     })
@@ -57,8 +67,7 @@ fn list_threads(host: &Host, _: &ListThreadsIn) -> Result<ListThreadsOut, RpcErr
 
 fn get_thread(host: &Host, asked: &GetThreadIn) -> Result<GetThreadOut, RpcError> {
     let rest = host.at_rest()?;
-    let mut threads = threads_of(&rest)?;
-    mark_threads(&rest, &mut threads, false)?;
+    let threads = marked_threads(&rest)?;
     match threads.into_iter().find(|thread| thread.id == asked.id) {
         Some(thread) => Ok(GetThreadOut {
             thread: Some(Box::new(thread)),

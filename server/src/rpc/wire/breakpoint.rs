@@ -1,7 +1,7 @@
 //! Breakpoints, and what is collected when one is hit.
 
 use super::{Goroutine, LoadConfig, Stackframe, Variable, WatchType};
-use crate::debugger::{AskedLoad, BreakpointTerms, BreakpointView, PhysicalView};
+use crate::debugger::{AskedLoad, BreakpointAddress, BreakpointTerms, BreakpointView, PhysicalView};
 use crate::location::without_type_arguments;
 use crate::rpc::go_json::{Slice, StringMap, wire};
 use crate::value::push_quoted;
@@ -157,19 +157,19 @@ impl Breakpoint {
         }
     }
 
-    /// A breakpoint of a process as clients are told of it.
-    pub(crate) fn of(view: &BreakpointView, pid: i32) -> Breakpoint {
+    /// A breakpoint as clients are told of it.
+    pub(crate) fn of(view: &BreakpointView) -> Breakpoint {
         let number = |number: i64| isize::try_from(number).unwrap_or_default();
         let terms = &view.terms;
         let load = |asked: &Option<AskedLoad>| asked.as_ref().map(|asked| Box::new(LoadConfig::from(asked)));
         let by_goroutine = view.hits.by_goroutine.iter();
-        let addresses = || view.addresses.iter().map(|(addr, _)| addr.0);
+        let addresses = || view.addresses.iter().map(|at| at.addr.0);
         Breakpoint {
             id: number(view.id.0),
             name: terms.name.clone(),
             addr: addresses().next().unwrap_or_default(),
             addrs: Slice::nil_if_empty(addresses().collect()),
-            addr_pid: Slice::nil_if_empty(addresses().map(|_| pid as isize).collect()),
+            addr_pid: Slice::nil_if_empty(view.addresses.iter().map(|at| at.pid as isize).collect()),
             file: view.at.file.clone(),
             line: number(view.at.line),
             function_name: function_name(view),
@@ -202,7 +202,11 @@ impl Breakpoint {
     /// One address at which something stops a process.
     pub(crate) fn of_address(physical: &PhysicalView, pid: i32) -> Breakpoint {
         let whole = physical.owner.as_ref().map(|owner| BreakpointView {
-            addresses: vec![(physical.addr, physical.function.clone())],
+            addresses: vec![BreakpointAddress {
+                addr: physical.addr,
+                function: physical.function.clone(),
+                pid,
+            }],
             ..owner.clone()
         });
         let original = physical.original.map_or("0x".to_owned(), |byte| format!("{byte:#04x}"));
@@ -215,7 +219,7 @@ impl Breakpoint {
             }
             None => "Next Cond=\"\"".to_owned(),
         });
-        let breakpoint = whole.map(|whole| Breakpoint::of(&whole, pid));
+        let breakpoint = whole.map(|whole| Breakpoint::of(&whole));
         Breakpoint {
             verbose_descr: Slice::nil_if_empty(description),
             addr: physical.addr.0,
@@ -231,7 +235,7 @@ impl DiscardedBreakpoint {
     pub(crate) fn of(view: &BreakpointView, why: &str) -> DiscardedBreakpoint {
         let breakpoint = Breakpoint {
             expr_string: String::new(),
-            ..Breakpoint::of(view, 0)
+            ..Breakpoint::of(view)
         };
         DiscardedBreakpoint {
             breakpoint: Some(Box::new(breakpoint)),
@@ -244,7 +248,7 @@ impl DiscardedBreakpoint {
 fn function_name(view: &BreakpointView) -> String {
     let mut name = view.at.function.clone();
     let without = |name: &str| without_type_arguments(name).unwrap_or_else(|| name.to_owned());
-    for (_, function) in &view.addresses {
+    for BreakpointAddress { function, .. } in &view.addresses {
         if !name.is_empty() && name != *function {
             name = without(&name);
             if name != without(function) {

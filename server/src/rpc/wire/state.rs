@@ -90,7 +90,17 @@ wire! { "api";
 
     /// Something that has happened while the target was moved on.
     pub(crate) struct Event {
-        /// 0: it moves, 1: it stands still.
+        /// 0: it moves, 1: it stands still, 3: a breakpoint has got a place, 4: it has started a process.
         kind: u8 = "Kind",
+        /// The breakpoint that has got a place.
+        breakpoint: Option<Box<Breakpoint>> = "Breakpoint" omitempty,
+        /// The process that it has started.
+        process: isize = "PID" omitempty,
+        /// The thread of that.
+        thread_id: isize = "ThreadID" omitempty,
+        /// What that was started with.
+        cmdline: String = "Cmdline" omitempty,
+        /// Whether that becomes a target.
+        will_follow: Option<Box<bool>> = "WillFollow" omitempty,
     }
 }

@@ -4,7 +4,7 @@ use spelunk_dwarf::{Kind, Type};
 
 use super::{Bytes, LoadConfig, ReflectKind, VariableFlags};
 use crate::rpc::go_json::{Slice, wire};
-use crate::value::{self, Content, Traits, Value};
+use crate::value::{self, Content, Traits, Value, float32, float64, six_digits};
 
 wire! { "api";
     /// A variable, or the value of an expression.
@@ -100,8 +100,14 @@ impl Variable {
             Content::Uint(n) => self.value = number(n.to_string()),
             Content::Float32(x) => self.value = float32(*x),
             Content::Float64(x) => self.value = float64(*x),
-            Content::Complex64(re, im) => self.complex(FLOAT32, &float32(*re), &float32(*im)),
-            Content::Complex128(re, im) => self.complex(FLOAT64, &float64(*re), &float64(*im)),
+            Content::Complex64(re, im) => {
+                self.value = complex_text(f64::from(*re), f64::from(*im));
+                self.complex_parts(FLOAT32, &float32(*re), &float32(*im));
+            }
+            Content::Complex128(re, im) => {
+                self.value = complex_text(*re, *im);
+                self.complex_parts(FLOAT64, &float64(*re), &float64(*im));
+            }
             Content::String { bytes, len } => {
                 self.len = *len;
                 if let Ok(text) = str::from_utf8(bytes) {
@@ -206,7 +212,7 @@ impl Variable {
         self.children = vec![nowhere].into();
     }
 
-    fn complex(&mut self, kind: u64, real: &str, imaginary: &str) {
+    fn complex_parts(&mut self, kind: u64, real: &str, imaginary: &str) {
         let part = |name: &str, text: &str| Variable {
             name: name.to_owned(),
             kind: ReflectKind(kind),
@@ -214,7 +220,6 @@ impl Variable {
             ..Variable::default()
         };
         self.len = 2;
-        self.value = format!("({real} + {imaginary}i)");
         self.children = vec![part("real", real), part("imaginary", imaginary)].into();
     }
 }
@@ -253,25 +258,9 @@ pub(crate) fn reflect_kind(ty: &Type) -> ReflectKind {
     })
 }
 
-/// Go's `strconv.FormatFloat(x, 'f', -1, 32)`.
-fn float32(x: f32) -> String {
-    float64_text(f64::from(x), || format!("{x}"))
-}
-
-/// Go's `strconv.FormatFloat(x, 'f', -1, 64)`.
-fn float64(x: f64) -> String {
-    float64_text(x, || format!("{x}"))
-}
-
-fn float64_text(x: f64, finite: impl Fn() -> String) -> String {
-    if x.is_nan() {
-        "NaN".to_owned()
-    } else if x.is_infinite() {
-        (if x > 0.0 { "+Inf" } else { "-Inf" }).to_owned()
-    } else {
-        // Delve's constants have no negative zero.
-        if x == 0.0 { "0".to_owned() } else { finite() }
-    }
+/// A complex number in short, as Go's `constant.Value.String`; its parts are exact.
+fn complex_text(real: f64, imaginary: f64) -> String {
+    format!("({} + {}i)", six_digits(real), six_digits(imaginary))
 }
 
 fn replaced(chunk: &std::str::Utf8Chunk<'_>) -> String {
@@ -374,13 +363,5 @@ mod tests {
         assert_eq!((variable.value.as_str(), variable.flags.0), ("-3", 9));
         assert_eq!(variable.location_expr, "[block] DW_OP_call_frame_cfa ");
         assert_eq!(variable.decl_line, 12);
-    }
-
-    #[test]
-    fn numbers_read_as_in_go() {
-        assert_eq!(float64(-0.0), "0");
-        assert_eq!(float64(f64::NEG_INFINITY), "-Inf");
-        assert_eq!(float64(1e21), "1000000000000000000000");
-        assert_eq!(float32(0.1), "0.1");
     }
 }

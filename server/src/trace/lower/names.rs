@@ -149,6 +149,7 @@ impl AtLine<'_> {
                 offset: 0,
             },
             PieceKind::Const(bytes) => Source::Constant(bytes.clone()),
+            PieceKind::Behind(_) => Source::Missing(ReadError::Escaped),
             PieceKind::Empty => Source::Missing(ReadError::OptimizedOut),
         }
     }

@@ -60,6 +60,30 @@ func expected(n int64) (p [4]int64) {
 	return p
 }
 
+// execute runs a program in a child of fork(2), which has memory of its own from the beginning.
+func execute(program string, args ...string) int {
+	path, _ := syscall.BytePtrFromString(program)
+	argv, _ := syscall.SlicePtrFromStrings(append([]string{program}, args...))
+	envv, _ := syscall.SlicePtrFromStrings(os.Environ())
+	pid := forkAndExecute(path, &argv[0], &envv[0])
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(int(pid), &status, 0, nil); err != nil || !status.Exited() {
+		return -1
+	}
+	return status.ExitStatus()
+}
+
+//go:noinline
+//go:nosplit
+func forkAndExecute(path *byte, argv, envv **byte) uintptr {
+	pid, _, _ := syscall.RawSyscall(syscall.SYS_FORK, 0, 0, 0)
+	if pid == 0 {
+		syscall.RawSyscall(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(path)), uintptr(unsafe.Pointer(argv)), uintptr(unsafe.Pointer(envv)))
+		syscall.RawSyscall(syscall.SYS_EXIT, 9, 0, 0)
+	}
+	return pid
+}
+
 func fail(format string, arguments ...any) {
 	fmt.Printf("WRONG: "+format+"\n", arguments...)
 	os.Exit(3)
@@ -256,6 +280,22 @@ func main() {
 			out, err := exec.Command("/bin/sh", "-c", "echo $((6*7)); exit 5").Output()
 			if code := err.(*exec.ExitError).ExitCode(); string(out) != "42\n" || code != 5 {
 				fail("the child said %q and ended with %d", out, code)
+			}
+			round(2, 0)
+		}
+	case "family":
+		// family N: itself N times, as a child of vfork(2) and as one of fork(2) by turns
+		for i := 0; i < number(2); i++ {
+			status := 0
+			if i&1 == 0 {
+				if exec.Command(os.Args[0], "passes", "2", "10", "0").Run() != nil {
+					status = 1
+				}
+			} else {
+				status = execute(os.Args[0], "passes", "2", "10", "0")
+			}
+			if status != 0 {
+				fail("child %d ended with %d", i, status)
 			}
 			round(2, 0)
 		}
