@@ -112,9 +112,9 @@ fn stopped_body(debuggee: &Debuggee, stop: &Stop, text: Option<String>) -> Json 
     let mut reason = match &stop.reason {
         StopReason::Entry => "entry",
         StopReason::Step => "step",
-        // It was another client's, or was stopped before.
-        StopReason::Pause | StopReason::CallReturned => "pause",
-        StopReason::HardcodedBreakpoint => "breakpoint",
+        StopReason::Pause => "pause",
+        // A call that has returned here was another client's, or was stopped before: as in Delve.
+        StopReason::HardcodedBreakpoint | StopReason::CallReturned => "breakpoint",
         StopReason::Breakpoint(ids) => {
             hit = ids.iter().map(|BreakpointId(id)| *id).collect();
             match ids.first() {

@@ -1,6 +1,6 @@
 //! Calls of the program's functions, made by Go's own protocol for debuggers.
 //!
-//! The protocol is described at `runtime·debugCallV2` in Go's src/runtime/asm_amd64.s (Go 1.17 and later). A thread that stands in a goroutine's code is sent
+//! The protocol is described at `runtime·debugCallV2` in Go's `src/runtime/asm_amd64.s` (Go 1.17 and later). A thread that stands in a goroutine's code is sent
 //! there as if that code had called it. The runtime looks whether the place is safe, starts a goroutine for the call on the same thread, to which it stays
 //! locked, and asks for each next thing by an `int3` with a number in R12: for the call itself, for its results to be read, for its panic to be read, and
 //! in the end for the registers to be put back.
@@ -62,6 +62,9 @@ pub(super) struct Injection {
     /// Set when nothing more is to be called.
     values: Option<Result<Vec<Value>, String>>,
 }
+
+/// A result and its bytes; those that nobody knows are missing.
+type Returned = (ResultPlace, Vec<Option<u8>>);
 
 /// A call that was injected.
 struct Injected {
@@ -384,7 +387,7 @@ impl Control {
     }
 
     /// What a function has returned, whose call has just come back.
-    fn results(&self, thread: Tid, request: &CallRequest) -> Result<Vec<(ResultPlace, Vec<Option<u8>>)>, DebugError> {
+    fn results(&self, thread: Tid, request: &CallRequest) -> Result<Vec<Returned>, DebugError> {
         let inferior = self
             .inferior
             .as_ref()

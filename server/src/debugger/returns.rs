@@ -58,9 +58,12 @@ impl Control {
 pub(super) fn from_registers(registers: &Registers, parts: &[RegisterPart], size: usize) -> Vec<Option<u8>> {
     let mut bytes = vec![Some(0u8); size];
     for part in parts {
-        let value = part.register.dwarf().and_then(|register| match register.is_xmm() {
-            true => registers.vector(register)?.first_chunk::<8>().copied(),
-            false => registers.general(register).map(u64::to_le_bytes),
+        let value = part.register.dwarf().and_then(|register| {
+            if register.is_xmm() {
+                registers.vector(register)?.first_chunk::<8>().copied()
+            } else {
+                registers.general(register).map(u64::to_le_bytes)
+            }
         });
         for index in 0..part.size.min(8) {
             let byte = value.filter(|_| !part.blank).map(|value| value[index as usize]);

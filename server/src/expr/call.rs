@@ -214,7 +214,10 @@ mod tests {
     fn methods_are_named_as_the_linker_names_them() {
         let names = |ty| method_names(ty, "M");
         assert_eq!(names("main.T"), Some(("main.T.M".into(), "main.(*T).M".into())));
-        assert_eq!(names("a.b/c.T[d.E]").unwrap().1, "a.b/c.(*T[d.E]).M");
+        assert_eq!(
+            names("a.b/c.T[d.E]"),
+            Some(("a.b/c.T[d.E].M".into(), "a.b/c.(*T[d.E]).M".into()))
+        );
         assert_eq!(names("int"), None);
     }
 }

@@ -12,7 +12,6 @@ use crate::{
         debuggee::{PendingCall, State},
         errors::UNABLE_TO_EVALUATE,
         message::Request,
-        outgoing::NO_BODY,
         present::Manner,
         session::Session,
     },
@@ -86,7 +85,7 @@ impl Session {
                 let outcome = at.target.call_outcome().map_err(|error| error.to_string())?;
                 let mut values = outcome.ok_or("call stopped")?.values?;
                 if values.is_empty() {
-                    return Ok(None);
+                    return Ok((String::new(), 0));
                 }
                 let frame = FrameRef {
                     whose,
@@ -107,7 +106,7 @@ impl Session {
                     start: 0,
                     frame: Some(frame),
                 }));
-                Ok(Some((texts.join(", "), reference)))
+                Ok((texts.join(", "), reference))
             };
             bench.look(&settings).map(show)
         });
@@ -116,12 +115,11 @@ impl Session {
             _ => Err("the program is no longer debugged".to_owned()),
         };
         match outcome {
-            Ok(Some((text, reference))) => {
+            Ok((text, reference)) => {
                 let text = text.trim_end_matches([',', ' ']);
                 let body = json!({"result": text, "variablesReference": reference});
                 self.out.respond(&call.request, Some(&body));
             }
-            Ok(None) => self.out.respond(&call.request, NO_BODY),
             Err(why) => self.refuse_call(&call.request, &why, call.visible),
         }
         false

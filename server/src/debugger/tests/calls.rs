@@ -48,7 +48,10 @@ fn calls_nest_and_leave_the_program_as_it_was() {
             &[&value_of_recursion(value_of_recursion(3) + 1).to_string()],
         );
         is("divide(9, 2)", &["4", "error nil"]);
-        let refused = |expression: &str| call(&debugged, expression).expect("nothing else stops it").unwrap_err();
+        let refused = |expression: &str| {
+            let outcome = call(&debugged, expression).expect("nothing else stops it");
+            outcome.expect_err("it is refused")
+        };
         assert_eq!(refused("chosen(1, 2)"), "too many arguments");
         assert_eq!(refused("chosen()"), "not enough arguments");
         assert_eq!(refused("nowhere(1)"), "could not find symbol value for nowhere");
