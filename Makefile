@@ -53,14 +53,17 @@ values: toolchain ## values and expressions of a corpus of programs with dlv and
 	@$(CARGO) build --workspace
 	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk $(TARGET)/debug/values
 
-bench: toolchain ## spelunk, dlv --ebpf and dlv in one run: sessions, traced calls, an HTTP service under load with traces and conditions; the way from the ring to text
+bench: toolchain ## spelunk, dlv --ebpf and dlv in one run: sessions, values, traced calls, an HTTP service under load with traces and conditions; the way from the ring to text
 	@$(CARGO) build --release -p spelunk -p protocol-tests
 	@SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/release/spelunk SPELUNK_LOAD=$$(sh $(SCRIPTS)/ensure-load.sh $(TARGET) $(GO)) \
 		$(TARGET)/release/bench
 
-fuzz: toolchain ## hostile input, for longer than in `make test`; SECONDS=600 for how long, CASES=100000 for the property tests
+fuzz: toolchain ## hostile input, for longer than in `make test`; SECONDS=600 for how long each target runs, CASES=100000 for the property tests
 	$(CARGO) build --workspace
-	PROPTEST_CASES=$(or $(CASES),20000) $(CARGO) test --workspace --lib --bins --exclude protocol-tests
+	SPELUNK_FUZZ_SECONDS=$(or $(SECONDS),60) SPELUNK_GO=$(GO) \
+		$(CARGO) test -p spelunk --bin spelunk fuzz -- --nocapture
+	PROPTEST_CASES=$(or $(CASES),20000) SPELUNK_GO=$(GO) \
+		$(CARGO) test --workspace --lib --bins --exclude protocol-tests -- --skip fuzz
 	SPELUNK_FUZZ_SECONDS=$(or $(SECONDS),60) SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk \
 		$(CARGO) test -p protocol-tests --test all hostile -- --nocapture
 

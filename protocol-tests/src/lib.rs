@@ -34,4 +34,5 @@ pub mod trace;
 pub mod trace_text;
 pub mod transcripts;
 pub mod values;
+pub mod values_cost;
 pub mod web_socket;

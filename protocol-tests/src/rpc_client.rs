@@ -1,7 +1,7 @@
 //! A client of Go's `net/rpc/jsonrpc`: JSON-RPC 1.0 over one TCP connection, with calls in flight side by side.
 
 use std::collections::HashMap;
-use std::io::Write;
+use std::io::{BufReader, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ impl RpcClient {
         let reader = stream.try_clone().attempt("cloning the connection")?;
         let (sender, incoming) = channel();
         std::thread::spawn(move || {
-            let mut replies = serde_json::Deserializer::from_reader(reader).into_iter::<Reply>();
+            let mut replies = serde_json::Deserializer::from_reader(BufReader::new(reader)).into_iter::<Reply>();
             loop {
                 let reply = match replies.next() {
                     Some(reply) => reply.map_err(|error| format!("reading a reply: {error}")),

@@ -8,6 +8,8 @@ mod cli;
 mod dap;
 mod debugger;
 mod expr;
+#[cfg(test)]
+mod fuzz;
 mod host;
 mod inspect;
 mod location;

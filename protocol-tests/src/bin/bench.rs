@@ -1,4 +1,4 @@
-//! `make bench`: what a session costs in spelunk and dlv, what a traced call costs with nothing, spelunk and dlv, and an HTTP service under load, as a Markdown table.
+//! `make bench`: what a session costs in spelunk and dlv, what values cost, what a traced call costs with nothing, spelunk and dlv, and an HTTP service under load, as a Markdown table.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +7,8 @@ use protocol_tests::consumer_cost::consumed;
 use protocol_tests::failure::Result;
 use protocol_tests::measure::{By, Cost, Hot, cost, hot, load};
 use protocol_tests::service_cost::{Set, served};
-use protocol_tests::toolchain::{Build, Go};
+use protocol_tests::toolchain::{Build, Built, Go};
+use protocol_tests::values_cost::{self, Taken};
 use protocol_tests::{paths, peer, session_cost};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -26,6 +27,9 @@ fn main() -> Result<()> {
     let wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
     if wanted("session") {
         session()?;
+    }
+    if wanted("values") {
+        values()?;
     }
     if wanted("calls") {
         calls()?;
@@ -82,6 +86,37 @@ fn tracers() -> Vec<(By, usize)> {
         None => println!("dlv is not installed, so its rows are missing.\n"),
     }
     all
+}
+
+fn values() -> Result<()> {
+    let built = values_cost::program()?;
+    println!(
+        "Values in a frame with {} locals: all of them, the median of several requests, and {} evaluations one after the other:\n",
+        values_cost::LOCALS,
+        values_cost::EVALUATIONS
+    );
+    println!(
+        "| debugger | protocol | locals | {} evaluations |",
+        values_cost::EVALUATIONS
+    );
+    println!("|---|---|---|---|");
+    for (protocol, take) in [
+        ("DAP", values_cost::over_dap as fn(&Path, &Built) -> Result<Taken>),
+        ("JSON-RPC", values_cost::over_rpc),
+    ] {
+        for (name, debugger) in debuggers()? {
+            match take(&debugger, &built) {
+                Ok(taken) => println!(
+                    "| {name} | {protocol} | {} | {} |",
+                    milliseconds(taken.locals),
+                    milliseconds(taken.evaluations)
+                ),
+                Err(failure) => eprintln!("{name}, {protocol}: {failure}"),
+            }
+        }
+    }
+    println!();
+    Ok(())
 }
 
 fn calls() -> Result<()> {

@@ -77,8 +77,12 @@ fn session(server: &Path, program: &Program, ready: &Ready, observed: &mut Vec<O
         if event.event == "terminated" {
             break;
         }
-        let thread = event.body["threadId"].clone();
-        look.stop(number, &thread, program, ready)?;
+        let mut thread = event.body["threadId"].clone();
+        if look.stop(number, &thread, program, ready)? {
+            look.client.request("stepOut", json!({"threadId": thread}))?;
+            thread = look.client.event("stopped")?.body["threadId"].clone();
+            look.returned(&thread)?;
+        }
         look.client.request("continue", json!({"threadId": thread}))?;
     }
     look.client.request("disconnect", json!({}))?;
@@ -92,7 +96,8 @@ impl Look<'_> {
         self.observed.push(Observation { context, title, answer });
     }
 
-    fn stop(&mut self, number: usize, thread: &Value, program: &Program, ready: &Ready) -> Result<()> {
+    /// Looks at a stop; answers whether it is left by a step out.
+    fn stop(&mut self, number: usize, thread: &Value, program: &Program, ready: &Ready) -> Result<bool> {
         let arguments = json!({"threadId": thread, "startFrame": 0, "levels": program.frames});
         let stack = self.client.request("stackTrace", arguments)?;
         let frames = stack["stackFrames"].as_array().cloned().unwrap_or_default();
@@ -106,6 +111,22 @@ impl Look<'_> {
             };
             self.frame = frame["id"].as_i64().unwrap_or_default();
             self.frame(depth, stop)?;
+        }
+        Ok(stop.is_some_and(Stop::steps_out))
+    }
+
+    /// What the function has returned that was stepped out of, beside the variables of its caller.
+    fn returned(&mut self, thread: &Value) -> Result<()> {
+        let arguments = json!({"threadId": thread, "startFrame": 0, "levels": 1});
+        let stack = self.client.request("stackTrace", arguments)?;
+        self.frame = stack["stackFrames"][0]["id"].as_i64().unwrap_or_default();
+        let scopes = self.client.request("scopes", json!({"frameId": self.frame}))?;
+        let scope = &scopes["scopes"][0];
+        let arguments = json!({"variablesReference": scope["variablesReference"]});
+        for variable in self.variables("returned", arguments)? {
+            let name = variable["name"].as_str().unwrap_or_default().to_owned();
+            let mut rows = ROWS;
+            self.row("DAP return values", &name, &variable, DEPTH, &mut rows)?;
         }
         Ok(())
     }

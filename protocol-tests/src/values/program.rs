@@ -1,7 +1,7 @@
 //! The programs whose values are compared, and where they stop.
 //!
 //! A program of ours says so itself: it stops at each line with `// stop NAME`, what lines with `// eval EXPRESSION` say is evaluated at the next stop below them, and
-//! then what lines with `// set VARIABLE = VALUE` say is assigned there.
+//! then what lines with `// set VARIABLE = VALUE` say is assigned there. A stop whose name ends with `step out` is left by that, to see what the function returns.
 
 use std::fs;
 
@@ -110,11 +110,13 @@ pub const CORPUS: &[Program] = &[
     ours("globals", "globals", Build::FixedHeap),
     ours("library", "library", Build::FixedHeap),
     ours("assignments", "assignments", Build::FixedHeap),
+    ours("returns", "returns", Build::FixedHeap),
     ours("kinds, optimised", "kinds", Build::OptFixedHeap),
     ours("structs, optimised", "structs", Build::OptFixedHeap),
     ours("functions, optimised", "functions", Build::OptFixedHeap),
     ours("generics, optimised", "generics", Build::OptFixedHeap),
     ours("scopes, optimised", "scopes", Build::OptFixedHeap),
+    ours("returns, optimised", "returns", Build::OptFixedHeap),
 ];
 
 const fn ours(name: &'static str, folder: &'static str, build: Build) -> Program {
@@ -159,6 +161,13 @@ pub struct Ready {
     pub stops: Vec<Stop>,
     /// What it is started with.
     pub args: Vec<String>,
+}
+
+impl Stop {
+    /// Whether it is left by a step out of its function.
+    pub(super) fn steps_out(&self) -> bool {
+        self.name.ends_with("step out")
+    }
 }
 
 impl Program {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::normalise::ValueNormaliser;
-use super::program::{Program, Ready};
+use super::program::{Program, Ready, Stop};
 use super::{Observation, Observed};
 use crate::dap_client::STEP;
 use crate::failure::Result;
@@ -65,7 +65,15 @@ fn session(server: &Path, program: &Program, ready: &Ready, observed: &mut Vec<O
             break;
         }
         let line = &state["currentThread"]["line"];
-        look.stop(number, line, program, ready)?;
+        if look.stop(number, line, program, ready)? {
+            let command = json!({"name": "stepOut", "ReturnInfoLoadConfig": limits()[0].1});
+            let state = look.ask("Command", &command)?;
+            look.each(
+                "RPC return values",
+                "usual",
+                &state["State"]["currentThread"]["ReturnValues"],
+            );
+        }
     }
     look.client.call("Detach", &json!({"Kill": true}))?;
     headless.finish().map(drop)
@@ -86,7 +94,8 @@ impl Look<'_> {
         })
     }
 
-    fn stop(&mut self, number: usize, line: &Value, program: &Program, ready: &Ready) -> Result<()> {
+    /// Looks at a stop; answers whether it is left by a step out.
+    fn stop(&mut self, number: usize, line: &Value, program: &Program, ready: &Ready) -> Result<bool> {
         let stop = ready.stops.iter().find(|stop| *line == stop.line);
         for frame in 0..program.frames {
             let name = stop.map_or("?", |stop| &stop.name);
@@ -127,7 +136,7 @@ impl Look<'_> {
                 self.each("RPC ListPackageVars", limits, &answer["Variables"]);
             }
         }
-        Ok(())
+        Ok(stop.is_some_and(Stop::steps_out))
     }
 
     /// Variables of a frame, each an observation; answers their names.

@@ -12,6 +12,7 @@ mod dap_vscode_replay;
 mod first_day_errors;
 mod floods;
 mod follow_children;
+mod follow_exec;
 mod front_door;
 mod headless_flags;
 mod hostile;

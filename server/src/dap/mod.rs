@@ -15,6 +15,8 @@ mod debuggee;
 mod errors;
 mod events;
 mod function_name;
+#[cfg(test)]
+mod fuzz;
 mod goroutine_filter;
 mod handles;
 mod message;

@@ -77,7 +77,8 @@ impl Control {
             };
             inferior.queued().any(|event| of(event) == Some(thread))
         };
-        let place = |thread: Tid| Some((thread, ProcAddr(inferior.general_registers(thread).ok()?.pc()?)));
+        // One that was stopped on its way, right before it would have come there, comes there by itself.
+        let place = |thread: Tid| Some((thread, inferior.told_at(thread)?));
         let threads = inferior.threads().into_iter();
         threads
             .filter(|thread| !(self.standing.contains_key(thread) || waits(*thread)))

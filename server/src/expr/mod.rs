@@ -12,6 +12,8 @@ mod convert;
 mod display;
 mod error;
 mod eval;
+#[cfg(test)]
+pub(crate) mod fuzz;
 mod globals;
 mod index;
 mod lex;

@@ -8,6 +8,8 @@ mod error;
 mod find;
 mod function;
 mod function_name;
+#[cfg(test)]
+mod fuzz;
 pub(crate) mod pattern;
 mod spec;
 mod statements;

@@ -285,6 +285,17 @@ impl Inferior {
         self.queue.iter().copied().filter(|event| !self.is_stale(event))
     }
 
+    /// Where a stopped thread stands at a site whose instruction it will execute without telling of it: it has told already, or the site was put there under
+    /// its feet.
+    pub(crate) fn told_at(&self, tid: Tid) -> Option<ProcAddr> {
+        let thread = self.threads.get(&tid)?;
+        let at = thread.told_at.filter(|_| thread.is_stopped())?;
+        thread
+            .registers()
+            .is_ok_and(|raw| raw.rip == at)
+            .then_some(ProcAddr(at))
+    }
+
     /// A hit of a site that was removed before it could be told.
     fn is_stale(&self, event: &ProcessEvent) -> bool {
         matches!(event, ProcessEvent::Site { addr, .. } if !self.memory.is_patched(addr.0))

@@ -15,6 +15,7 @@ use super::{
 const SHORT_STRING: usize = 7;
 
 /// How a value is printed.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Style {
     /// Composite values take several lines.

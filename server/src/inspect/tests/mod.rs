@@ -3,6 +3,7 @@
 mod against_dlv;
 mod cgo;
 mod conditions;
+mod fuzz;
 mod goroutines;
 mod hostile;
 mod moving;

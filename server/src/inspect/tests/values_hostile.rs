@@ -12,8 +12,8 @@ use crate::value::{Content, LoadConfig, Loader, Memory, ReadError, Style, Value}
 
 /// A memory that is filled with what `seed` says.
 #[derive(Debug)]
-struct Noise {
-    seed: u64,
+pub(super) struct Noise {
+    pub(super) seed: u64,
     /// How many of 16 words are small numbers: lengths and indices that look real.
     small: u64,
     /// How many of 16 words point back into a few pages, so that structures are cyclic.
@@ -22,7 +22,7 @@ struct Noise {
     missing: u64,
 }
 
-fn mixed(value: u64) -> u64 {
+pub(super) fn mixed(value: u64) -> u64 {
     // The finaliser of splitmix64.
     let value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -60,13 +60,13 @@ impl Memory for Noise {
 }
 
 prop_compose! {
-    fn noise()(seed in any::<u64>(), small in 0u64..8, near in 0u64..9, missing in 0u64..6) -> Noise {
+    pub(super) fn noise()(seed in any::<u64>(), small in 0u64..8, near in 0u64..9, missing in 0u64..6) -> Noise {
         Noise { seed, small, near, missing }
     }
 }
 
 /// A frame of the fixture's `main`, in the middle of it.
-fn frame(binary: &Binary, seed: u64) -> Frame {
+pub(super) fn frame(binary: &Binary, seed: u64) -> Frame {
     let function = binary
         .function_named("main.main")
         .expect("the program has a main function");

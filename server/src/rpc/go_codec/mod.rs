@@ -5,6 +5,8 @@
 //! even kept by a call that waits for the target to rest; but it does not overtake a command that is about to move it.
 
 mod framing;
+#[cfg(test)]
+mod fuzz;
 mod message;
 
 use std::sync::Arc;

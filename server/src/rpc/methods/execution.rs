@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Answer, CallContext, Methods, RpcError, goroutines, threads, variables};
-use crate::debugger::{CallOutcome, FollowChildren, Pass, StepKind, StopReason};
+use super::{Answer, CallContext, Methods, RpcError, goroutines, targets, threads, variables};
+use crate::debugger::{CallOutcome, Pass, StepKind, StopReason};
 use crate::host::{
     Advance, Again, CallWish, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended,
 };
@@ -13,7 +13,7 @@ use crate::process;
 use crate::rpc::go_json::{Slice, StringMap, wire};
 use crate::rpc::wire::{
     Breakpoint, BreakpointInfo, DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig,
-    Location, Target, Thread,
+    Location, Thread,
 };
 
 wire! { "rpc2";
@@ -93,34 +93,6 @@ wire! { "rpc2";
         time: String = "Time",
     }
 
-    /// Asks what is debugged.
-    pub(crate) struct ListTargetsIn {}
-
-    /// Tells it.
-    pub(crate) struct ListTargetsOut {
-        /// The processes, in the order in which they came; none when all are gone.
-        targets: Slice<Target> = "Targets",
-    }
-
-    /// Asks to debug the processes that the target starts, too.
-    pub(crate) struct FollowExecIn {
-        /// Whether to.
-        enable: bool = "Enable",
-        /// What their command line must match; empty: all are debugged.
-        regex: String = "Regex",
-    }
-
-    /// Says that it is done.
-    pub(crate) struct FollowExecOut {}
-
-    /// Asks whether the processes that the target starts are debugged, too.
-    pub(crate) struct FollowExecEnabledIn {}
-
-    /// Answers it.
-    pub(crate) struct FollowExecEnabledOut {
-        /// Whether it is.
-        enabled: bool = "Enabled",
-    }
 }
 
 /// The flag of a value that a function has returned (`VariableReturnArgument` in Delve's `service/api/types.go`).
@@ -155,17 +127,6 @@ pub(super) fn register(methods: &mut Methods) {
     );
     methods.add("RPCServer.ProcessPid", "The target's process id.", process_pid);
     methods.add("RPCServer.LastModified", "When the program was built.", last_modified);
-    methods.add("RPCServer.ListTargets", "The processes under debug.", list_targets);
-    methods.add(
-        "RPCServer.FollowExec",
-        "Says whether processes that the target starts are debugged, too, and which: those whose command line the regular expression matches.",
-        follow_exec,
-    );
-    methods.add(
-        "RPCServer.FollowExecEnabled",
-        "Whether processes that the target starts are debugged, too.",
-        follow_exec_enabled,
-    );
 }
 
 fn get_events(host: Arc<Host>, _: GetEventsIn, call: CallContext) -> Answer<GetEventsOut> {
@@ -271,67 +232,6 @@ fn last_modified(host: &Host, _: &LastModifiedIn) -> Result<LastModifiedOut, Rpc
     Ok(LastModifiedOut {
         time: format!("{}{offset}", zoned.datetime()),
     })
-}
-
-fn list_targets(host: &Host, _: &ListTargetsIn) -> Result<ListTargetsOut, RpcError> {
-    let rest = match host.at_rest() {
-        Ok(rest) => rest,
-        Err(HostError::Exited { .. }) => {
-            return Ok(ListTargetsOut {
-                targets: Vec::new().into(),
-            });
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let selected = rest.session.pid();
-    let mut targets = Vec::new();
-    for target in rest.targets()? {
-        let mut threads = threads::threads_of(&target)?;
-        super::breakpoints::mark_threads(&target, &mut threads, false)?;
-        let pid = target.session.pid();
-        let current = if pid == selected {
-            current_thread(host, &rest, &threads)
-        } else {
-            // That at which another target would be shown if it were selected.
-            let is_first = |thread: &&Thread| thread.id == pid as isize;
-            let at_breakpoint = threads.iter().find(|thread| thread.breakpoint.is_some());
-            at_breakpoint
-                .or_else(|| threads.iter().find(is_first))
-                .or(threads.first())
-        };
-        targets.push(Target {
-            pid: pid as isize,
-            cmd_line: command_line(&target),
-            current_thread: current.cloned().map(Box::new),
-        });
-    }
-    Ok(ListTargetsOut {
-        targets: targets.into(),
-    })
-}
-
-fn follow_exec(host: &Host, asked: &FollowExecIn) -> Result<FollowExecOut, RpcError> {
-    wait_for_rest(host)?;
-    let follow = asked
-        .enable
-        .then(|| FollowChildren::matching(&asked.regex))
-        .transpose()?;
-    host.last_session()?.follow_children(follow)?;
-    Ok(FollowExecOut {})
-}
-
-fn follow_exec_enabled(host: &Host, _: &FollowExecEnabledIn) -> Result<FollowExecEnabledOut, RpcError> {
-    wait_for_rest(host)?;
-    let enabled = host.last_session()?.followed_children()?.is_some();
-    Ok(FollowExecEnabledOut { enabled })
-}
-
-/// Waits until the target does not run; one that is gone does not.
-fn wait_for_rest(host: &Host) -> Result<(), RpcError> {
-    match host.at_rest() {
-        Ok(_) | Err(HostError::Exited { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "methods take what they are asked with")]
@@ -607,7 +507,7 @@ fn state_of(
         thread.breakpoint_info = with_info.then(Box::<BreakpointInfo>::default);
     }
     let current = current_thread(host, rest, &threads).cloned().map(Box::new);
-    let threads = with_other_targets(rest, selected, threads, with_info)?;
+    let threads = targets::with_other_targets(rest, selected, threads, with_info)?;
     Ok(DebuggerState {
         pid: selected as isize,
         target_command_line: command_line(rest),
@@ -618,33 +518,6 @@ fn state_of(
         stop_reason: reason(host, rest).to_owned(),
         ..DebuggerState::default()
     })
-}
-
-/// The threads of all targets: those of the selected one are known.
-fn with_other_targets(
-    rest: &Rest,
-    selected: i32,
-    threads: Vec<Thread>,
-    with_info: bool,
-) -> Result<Vec<Thread>, RpcError> {
-    let targets = rest.targets()?;
-    if targets.len() == 1 {
-        return Ok(threads);
-    }
-    let mut known = Some(threads);
-    let mut all = Vec::new();
-    for target in targets {
-        if target.session.pid() == selected
-            && let Some(threads) = known.take()
-        {
-            all.extend(threads);
-            continue;
-        }
-        let mut threads = threads::threads_of(&target)?;
-        super::breakpoints::mark_threads(&target, &mut threads, with_info)?;
-        all.extend(threads);
-    }
-    Ok(all)
 }
 
 /// What a client is told when a tracepoint was passed: what Delve would say if the target stood there.
@@ -697,7 +570,7 @@ fn of(thread: &Thread) -> Whose {
 }
 
 /// The thread that is meant where none is named: that of the selected goroutine, else the last that was.
-fn current_thread<'a>(host: &Host, rest: &Rest, threads: &'a [Thread]) -> Option<&'a Thread> {
+pub(super) fn current_thread<'a>(host: &Host, rest: &Rest, threads: &'a [Thread]) -> Option<&'a Thread> {
     let by_number = |tid: Tid| threads.iter().find(move |thread| thread.id == tid.0 as isize);
     let current = threads
         .iter()
@@ -724,7 +597,7 @@ fn reason(host: &Host, rest: &Rest) -> &'static str {
 }
 
 /// The command line of the target, its arguments parted by spaces.
-fn command_line(rest: &Rest) -> String {
+pub(super) fn command_line(rest: &Rest) -> String {
     process::command_line(rest.session.pid())
 }
 

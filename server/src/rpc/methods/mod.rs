@@ -6,6 +6,8 @@
 mod breakpoints;
 mod disassembly;
 mod execution;
+#[cfg(test)]
+mod fuzz;
 mod goroutines;
 mod memory;
 mod program;
@@ -15,6 +17,7 @@ mod scope;
 mod service;
 mod session;
 mod stack;
+mod targets;
 mod threads;
 mod variables;
 
@@ -83,6 +86,9 @@ pub(crate) struct MethodPage {
     pub(crate) gives: String,
     /// Whether requests behind it are looked at before it is answered.
     pub(crate) is_asynchronous: bool,
+    /// Reads a text as what it takes, and as what it gives.
+    #[cfg(test)]
+    read: fn(&str),
 }
 
 /// A method, its types left behind: from the JSON of its argument to that of its answer.
@@ -113,6 +119,7 @@ impl Methods {
         breakpoints::register(&mut methods);
         threads::register(&mut methods);
         execution::register(&mut methods);
+        targets::register(&mut methods);
         goroutines::register(&mut methods);
         variables::register(&mut methods);
         stack::register(&mut methods);
@@ -171,6 +178,8 @@ impl Methods {
             takes: I::go_type(),
             gives: O::go_type(),
             is_asynchronous,
+            #[cfg(test)]
+            read: fuzz::read_both::<I, O>,
         };
         self.pages.insert(name, page);
     }
