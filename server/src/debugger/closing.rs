@@ -5,6 +5,7 @@
 //! half-way (`uprobe_unregister_nosync` in `kernel/events/uprobes.c`, "leaking uprobe"). What it leaks swallows every breakpoint instruction that any debugger
 //! puts at that place of that file, until the machine is started anew.
 
+use std::collections::BTreeSet;
 use std::thread::{self, JoinHandle};
 
 use spelunk_bpf::Link;
@@ -14,6 +15,8 @@ use spelunk_dwarf::FileAddr;
 #[derive(Default)]
 pub(super) struct Closing {
     going: Vec<Going>,
+    /// Where all that were ever closed lay.
+    left: BTreeSet<FileAddr>,
 }
 
 struct Going {
@@ -25,6 +28,7 @@ impl Closing {
     /// Closes a link, without waiting for that. Nothing of what it carried may act any more: its sites are disarmed, or nobody listens to them.
     pub(super) fn close(&mut self, link: Link, addresses: Vec<FileAddr>) {
         self.going.retain(|going| !going.thread.is_finished());
+        self.left.extend(&addresses);
         let closing = thread::Builder::new()
             .name("close-link".into())
             .spawn(move || drop(link));
@@ -37,6 +41,12 @@ impl Closing {
     /// Returns when no link that is being closed lies at any of these addresses.
     pub(super) fn wait_for(&mut self, addresses: &[FileAddr]) {
         self.wait(|going| going.addresses.iter().any(|addr| addresses.contains(addr)));
+    }
+
+    /// Whether a link lay at an address that was closed. Its probe may still be there: a process that this one was about to start has the link's descriptor,
+    /// too, until it executes its program.
+    pub(super) fn has_left(&self, addr: FileAddr) -> bool {
+        self.left.contains(&addr)
     }
 
     /// Returns when all links are closed.

@@ -161,6 +161,11 @@ impl Control {
     /// Ends the session.
     pub(super) fn end(&mut self, how: EndWith) {
         self.ended = true;
+        self.end_targets(how);
+    }
+
+    /// Ends, or lets go, all targets.
+    fn end_targets(&mut self, how: EndWith) {
         self.leave_passed(if self.was_launched { EndWith::Kill } else { how });
         // Children come after their parents in the list, and end before them.
         for pid in self.processes().into_iter().rev() {
@@ -201,7 +206,7 @@ impl Control {
         if matches!(self.phase, Phase::Exited | Phase::Released) {
             return;
         }
-        self.kill();
+        self.end_targets(EndWith::Kill);
         // It has not failed: Delve's clients are told of a program that makes room for the next one that it has exited with 0.
         self.exited_with = Some(0);
     }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::PoisonError;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use spelunk_dwarf::{BuildId, FileAddr};
 
@@ -9,6 +11,9 @@ use super::control::{Control, Phase, failed};
 use super::{DebugError, Event, Stop, StopReason};
 use crate::inspect::{Tid, Whose, load_bias};
 use crate::process::{Inferior, Seize};
+
+/// How long a probe may stay in the program after its link was closed.
+const LINGERING: Duration = Duration::from_secs(2);
 
 impl Control {
     /// Where the program lies, as soon as it has been executed.
@@ -107,7 +112,16 @@ impl Control {
         // Closing a link writes the original byte back, over any int3.
         self.closing.wait_for(addresses);
         for addr in addresses {
-            if let Err(error) = inferior.insert_site(bias.to_proc(*addr)) {
+            let deadline = Instant::now() + LINGERING;
+            let put = loop {
+                match inferior.insert_site(bias.to_proc(*addr)) {
+                    Err(error) if error.is_occupied() && self.closing.has_left(*addr) && Instant::now() < deadline => {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    put => break put,
+                }
+            };
+            if let Err(error) = put {
                 let _ = self
                     .events
                     .send(Event::Notice(format!("no breakpoint could be put at {addr}: {error}")));

@@ -60,20 +60,22 @@ impl Host {
         .await??;
         let session = Arc::new(session);
         let stop = session.stop();
-        let generation = {
+        let (generation, before) = {
             let mut inner = self.lock();
             inner.generation += 1;
             inner.passings = Passings::default();
-            inner.session = Some(Arc::clone(&session));
+            let before = inner.session.replace(Arc::clone(&session));
             inner.status = if is_attached { Status::Running } else { Status::Stopped };
             inner.stop = stop;
             inner.selected = None;
             inner.thread = None;
-            inner.generation
+            (inner.generation, before)
         };
         self.tell_all();
         let listening = tokio::spawn(Arc::clone(self).listen(generation, receiver));
         self.lock().listening.push(listening);
+        // Its thread is waited for, which has links to close: not while others wait for the lock.
+        blocking(move || drop(before)).await?;
         if is_attached && !keep_running {
             self.halt().await?;
             self.lock().just_attached = true;

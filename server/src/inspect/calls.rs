@@ -15,7 +15,7 @@ use super::assign::same_type;
 use super::escape::Escape;
 use crate::expr::{Call, Const, EvalError, Expr, Operand, What};
 use crate::trace::{PassedAt, Signature, placed};
-use crate::value::{LoadConfig, Memory, ReadError, Traits, Value, made_up_address};
+use crate::value::{LoadConfig, Memory, Origin, ReadError, Traits, Value, made_up_address};
 
 /// What the runtime sets aside for arguments beyond those that the convention puts on the stack: one word for each register of arguments, as their spill
 /// space may be aligned (Go's src/cmd/compile/abi-internal.md).
@@ -52,6 +52,8 @@ pub(crate) struct ResultPlace {
     pub(crate) size: u64,
     /// Registers, or the offset from the canonical frame address; `None` where nobody knows.
     pub(crate) place: Option<PassedAt>,
+    /// What its function's description says of it.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// A call that is to be made.
@@ -80,6 +82,7 @@ pub(crate) struct CallRequest {
 struct Kept {
     name: String,
     ty: TypeId,
+    origin: Option<Origin>,
     /// Made up.
     addr: ProcAddr,
     /// Bytes that nobody knows are missing.
@@ -129,6 +132,7 @@ impl CallBook {
             kept.push(Kept {
                 name: place.name,
                 ty: place.ty,
+                origin: place.origin,
                 addr,
                 bytes,
             });
@@ -190,13 +194,16 @@ impl FrameScope<'_> {
             let load = |kept: &Kept| {
                 let mut value = loader.load(&kept.name, kept.ty, kept.addr);
                 value.traits = value.traits.with(Traits::RESULT).with(Traits::MADE_UP);
+                value.origin.clone_from(&kept.origin);
                 value
             };
             return Ok(Reached::Values(kept.iter().map(load).collect()));
         }
+        if parsed.plain_name().is_some() {
+            return Ok(Reached::Values(vec![self.evaluate(text, config)?]));
+        }
         // What is computed has no name here.
-        let name = if parsed.plain_name().is_some() { text } else { "" };
-        Ok(Reached::Values(vec![evaluator.load(&operand, name)]))
+        Ok(Reached::Values(vec![evaluator.load(&operand, "")]))
     }
 
     /// What a call has returned, if it was made.
@@ -300,6 +307,13 @@ impl FrameScope<'_> {
                 ty: result.ty,
                 size,
                 place: is_known.then(|| result.place.clone()),
+                origin: result.variable.map(|variable| Origin {
+                    location: self
+                        .binary
+                        .location_text(variable, info.low_pc, call.callee.entry.0)
+                        .into(),
+                    decl_line: variable.decl_line,
+                }),
             });
         }
         Ok(request)
@@ -372,6 +386,7 @@ impl FrameScope<'_> {
                     parts: vec![part],
                     spill: None,
                 }),
+                origin: None,
             }],
             fill: text.to_owned(),
         })

@@ -153,6 +153,19 @@ pub(crate) enum ProcessError {
     },
 }
 
+impl ProcessError {
+    /// Whether somebody else's int3 lies where one was to be put.
+    pub(crate) fn is_occupied(&self) -> bool {
+        matches!(
+            self,
+            ProcessError::Site {
+                why: SiteError::Occupied,
+                ..
+            }
+        )
+    }
+}
+
 /// Why a breakpoint instruction cannot be placed, or taken out.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SiteError {

@@ -105,10 +105,6 @@ fn refused(play: &mut RpcPlay) -> Result<()> {
         call(play, expression)?;
     }
     play.ask("Command", json!({"name": "call", "expr": "add(1, 2)"}))?;
-    play.ask(
-        "Command",
-        json!({"name": "call", "expr": "add(1, 2)", "goroutineID": 2, "ReturnInfoLoadConfig": load()}),
-    )?;
     play.end(true)
 }
 

@@ -4,10 +4,15 @@ use serde_json::{Value, json};
 
 use super::{RpcPlay, here, load, scenario};
 use crate::failure::{Attempt, Result};
+use crate::toolchain::Built;
 use crate::transcripts::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("rpc ending: every call after the end", after_the_end),
+    scenario(
+        "rpc ending: every call after a restart that failed",
+        after_a_failed_restart,
+    ),
     scenario("rpc ending: exit statuses", statuses),
     scenario("rpc ending: restarts", restarts),
     scenario("rpc ending: restart after the end", restart_after_the_end),
@@ -22,6 +27,28 @@ fn after_the_end(play: &mut RpcPlay) -> Result<()> {
     let built = play.serve("walks", &["exit"])?;
     play.break_at(&built, "// twice", json!({"name": "kept"}))?;
     play.command("continue")?;
+    every_call(play, &built)?;
+    play.end(true)
+}
+
+/// The target is gone, and nothing has taken its place; what the last binary says is still to be had, and so are the breakpoints.
+fn after_a_failed_restart(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("walks", &[])?;
+    play.break_at(&built, "// twice", json!({"name": "kept"}))?;
+    play.command("continue")?;
+    // Nobody knows how a binary was built that was there before.
+    play.ask("Restart", json!({"Rebuild": true}))?;
+    every_call(play, &built)?;
+    play.ask("Restart", json!({"Rebuild": true}))?;
+    breakpoints_and_state(play)?;
+    play.ask("Restart", json!({}))?;
+    breakpoints_and_state(play)?;
+    play.command("continue")?;
+    play.end(true)
+}
+
+/// Asks for everything that needs a target, or what is known of one.
+fn every_call(play: &mut RpcPlay, built: &Built) -> Result<()> {
     let path = built.source("main.go");
     for (method, argument) in [
         ("State", json!({})),
@@ -93,7 +120,7 @@ fn after_the_end(play: &mut RpcPlay) -> Result<()> {
     ] {
         play.ask(method, argument)?;
     }
-    play.end(true)
+    Ok(())
 }
 
 fn statuses(play: &mut RpcPlay) -> Result<()> {

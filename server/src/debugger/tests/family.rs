@@ -586,3 +586,35 @@ fn a_breakpoint_by_address_belongs_to_one_process() {
     assert!(made.id > BreakpointId(0));
     debugged.kill();
 }
+
+/// A restart ends what there is before it is known whether something comes in its place.
+#[test]
+fn all_end_to_make_room_for_another_and_their_breakpoints_are_still_told() {
+    let Some(debugged) = launch("", &["loops", "both"]) else {
+        return;
+    };
+    let session = &debugged.session;
+    let parent = session.pid();
+    session.set_function_breakpoints(&[function("double")]);
+    debugged.go();
+    // Whoever of the two comes first may be alone yet.
+    while session.processes().expect("it is stopped").len() < 2 || session.pid() == parent {
+        debugged.stopped();
+        debugged.go();
+    }
+    session.halt().expect("they can be halted");
+    debugged.stopped();
+    let pids = session.processes().expect("they are stopped");
+    assert_eq!(pids.len(), 2, "{pids:?}");
+    session.kill();
+    for pid in &pids {
+        assert!(is_gone(*pid), "{pid} of {pids:?}");
+    }
+    assert!(
+        matches!(debugged.ended(), Ended::Exited(_)),
+        "the end is told, once for all of them"
+    );
+    let views = session.breakpoints().expect("they are known");
+    assert!(views.iter().any(|view| view.id.0 > 0), "{views:?}");
+    session.program().expect("what the binary says is known");
+}

@@ -1,20 +1,13 @@
-//! Moving the target on, and saying where it stands.
+//! Moving the target on, and all that concerns it as a whole.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Answer, CallContext, Methods, RpcError, goroutines, targets, threads, variables};
-use crate::debugger::{CallOutcome, Pass, StepKind, StopReason};
-use crate::host::{
-    Advance, Again, CallWish, Host, HostError, Movement, Origin, Passage, Rest, Status, Walk, unattended,
-};
+use super::{Answer, CallContext, Methods, RpcError, state, threads, variables};
+use crate::debugger::{CallOutcome, StepKind, StopReason};
+use crate::host::{Advance, Again, CallWish, Host, HostError, Movement, Origin, Passage, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
-use crate::process;
-use crate::rpc::go_json::{Slice, StringMap, wire};
-use crate::rpc::wire::{
-    Breakpoint, BreakpointInfo, DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event, Goroutine, LoadConfig,
-    Location, Thread,
-};
+use crate::rpc::go_json::{Slice, wire};
+use crate::rpc::wire::{Breakpoint, DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event};
 
 wire! { "rpc2";
     /// Asks where the target stands.
@@ -94,9 +87,6 @@ wire! { "rpc2";
     }
 
 }
-
-/// The flag of a value that a function has returned (`VariableReturnArgument` in Delve's `service/api/types.go`).
-const RETURNED: u16 = 1 << 4;
 
 /// Adds them.
 pub(super) fn register(methods: &mut Methods) {
@@ -248,7 +238,7 @@ fn state(host: Arc<Host>, asked: StateIn, call: CallContext) -> Answer<StateOut>
                 Some(host.at_rest()?)
             };
             match rest {
-                Some(rest) => state_of(&host, &rest, None, false),
+                Some(rest) => state::state_of(&host, &rest, None, false),
                 None => Ok(DebuggerState {
                     running: true,
                     ..DebuggerState::default()
@@ -312,7 +302,7 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
             })
             .await;
             let (selected, is_interrupted) = match (looked, host.status()) {
-                (_, Status::Exited { pid, status }) => return Ok(exited(pid, status)),
+                (_, Status::Exited { pid, status }) => return Ok(state::exited(pid, status)),
                 (looked, _) => looked?,
             };
             let by_instruction = matches!(kind, StepKind::IntoInstruction | StepKind::OverInstruction);
@@ -350,7 +340,7 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
             let (host, asked) = (Arc::clone(host), asked.clone());
             return on_a_thread(move || {
                 select(&host, &asked)?;
-                state_at_rest(&host, None, false)
+                state::state_at_rest(&host, None, false)
             })
             .await;
         }
@@ -359,11 +349,11 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
     };
     match passage {
         Ok(Advance::Arrived(Passage::Exited { pid, status })) | Err(HostError::Exited { pid, status }) => {
-            return Ok(exited(pid, status));
+            return Ok(state::exited(pid, status));
         }
         Ok(Advance::Passed(pass)) => {
             let host = Arc::clone(host);
-            return on_a_thread(move || state_in_passing(&host, &pass, kind.is_some())).await;
+            return on_a_thread(move || state::state_in_passing(&host, &pass, kind.is_some())).await;
         }
         Ok(Advance::Arrived(Passage::Stopped)) => {}
         Err(error) => return Err(error.into()),
@@ -383,13 +373,16 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
         if is_unattended && let Some(text) = unattended(&host.at_rest()?) {
             eprint!("{text}");
         }
-        state_at_rest(&host, config.as_deref(), with_info)
+        state::state_at_rest(&host, config.as_deref(), with_info)
     })
     .await
 }
 
 /// What is to be evaluated with calls, and where.
 async fn call_wish(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> Result<CallWish, RpcError> {
+    if let Status::Exited { .. } = host.status() {
+        return Err("no goroutine selected".into());
+    }
     settle(host, call).await?;
     let Some(config) = asked.return_info_load_config.as_deref() else {
         return Err("can not call function with nil ReturnInfoLoadConfig".into());
@@ -410,16 +403,6 @@ async fn call_wish(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext
         config,
         check_escape: !asked.unsafe_call,
     })
-}
-
-/// What a client is told of a target that is gone.
-fn exited(pid: i32, status: i32) -> DebuggerState {
-    DebuggerState {
-        pid: pid as isize,
-        exited: true,
-        exit_status: status as isize,
-        ..DebuggerState::default()
-    }
 }
 
 /// Makes a thread or a goroutine the one that is meant where none is named.
@@ -449,156 +432,6 @@ fn select(host: &Host, asked: &DebuggerCommand) -> Result<(), RpcError> {
     };
     host.select(whose, Some(tid));
     Ok(())
-}
-
-/// The target at rest, as clients are told of it.
-pub(super) fn state_at_rest(
-    host: &Host,
-    returns: Option<&LoadConfig>,
-    with_info: bool,
-) -> Result<DebuggerState, RpcError> {
-    state_of(host, &host.at_rest()?, returns, with_info)
-}
-
-fn state_of(
-    host: &Host,
-    rest: &Rest,
-    returns: Option<&LoadConfig>,
-    with_info: bool,
-) -> Result<DebuggerState, RpcError> {
-    let mut threads = threads::threads_of(rest)?;
-    if let Some(config) = returns {
-        let values = rest
-            .session
-            .return_values(rest.selected, variables::load_config(Some(config)))?;
-        if !values.is_empty()
-            && let Some(thread) = threads.iter_mut().find(|thread| of(thread) == rest.selected)
-        {
-            let mut values = variables::variables_of(&values);
-            for value in &mut values {
-                value.flags.0 |= RETURNED;
-            }
-            thread.return_values = values.into();
-        }
-    }
-    if let Some(outcome) = rest.session.call_outcome()?
-        && let Some(thread) = threads.iter_mut().find(|thread| thread.id == outcome.thread.0 as isize)
-    {
-        thread.call_return = true;
-        if returns.is_some()
-            && let Ok(values) = &outcome.values
-        {
-            thread.return_values = variables::variables_of(values).into();
-        }
-    }
-    super::breakpoints::mark_threads(rest, &mut threads, with_info)?;
-    let selected = rest.session.pid();
-    if rest.stop.reason == StopReason::HardcodedBreakpoint
-        && let Some(thread) = threads.iter_mut().find(|thread| of(thread) == rest.selected)
-        && thread.breakpoint.is_none()
-    {
-        // Delve's clients see an instruction of the program's own as a breakpoint without a number.
-        thread.breakpoint = Some(Box::new(Breakpoint {
-            name: "hardcoded-breakpoint".to_owned(),
-            hit_count: StringMap(Some(BTreeMap::new())),
-            disabled: true,
-            ..Breakpoint::default()
-        }));
-        thread.breakpoint_info = with_info.then(Box::<BreakpointInfo>::default);
-    }
-    let current = current_thread(host, rest, &threads).cloned().map(Box::new);
-    let threads = targets::with_other_targets(rest, selected, threads, with_info)?;
-    Ok(DebuggerState {
-        pid: selected as isize,
-        target_command_line: command_line(rest),
-        current_thread: current,
-        selected_goroutine: goroutines::goroutine_of(rest, rest.selected).map(Box::new),
-        threads: threads.into(),
-        next_in_progress: rest.stop.step_interrupted,
-        stop_reason: reason(host, rest).to_owned(),
-        ..DebuggerState::default()
-    })
-}
-
-/// What a client is told when a tracepoint was passed: what Delve would say if the target stood there.
-fn state_in_passing(host: &Host, pass: &Pass, is_step: bool) -> Result<DebuggerState, RpcError> {
-    let session = host.last_session()?;
-    let thread = super::breakpoints::thread_of_pass(&session, pass)?;
-    let at = Location {
-        pc: thread.pc,
-        file: thread.file.clone(),
-        line: thread.line,
-        function: thread.function.clone(),
-        ..Location::default()
-    };
-    let goroutine = (pass.goroutine != 0).then(|| {
-        Box::new(Goroutine {
-            id: pass.goroutine,
-            current_loc: at.clone(),
-            user_current_loc: at,
-            thread_id: thread.id,
-            // It ran: `_Grunning` in Go's runtime/runtime2.go.
-            status: 2,
-            ..Goroutine::default()
-        })
-    });
-    Ok(DebuggerState {
-        pid: session.pid() as isize,
-        target_command_line: match (process::command_line(session.pid()), host.recipe().origin) {
-            // It may be gone by now.
-            (text, Origin::Launch { spec, .. }) if text.is_empty() => {
-                let program = spec.program.to_string_lossy().into_owned();
-                std::iter::once(program).chain(spec.args).collect::<Vec<_>>().join(" ")
-            }
-            (text, _) => text,
-        },
-        current_thread: Some(Box::new(thread.clone())),
-        selected_goroutine: goroutine,
-        threads: vec![thread].into(),
-        next_in_progress: is_step,
-        stop_reason: "breakpoint".to_owned(),
-        ..DebuggerState::default()
-    })
-}
-
-/// Whose stack a thread shows.
-fn of(thread: &Thread) -> Whose {
-    match thread.goroutine_id {
-        0 => Whose::Thread(Tid(i32::try_from(thread.id).unwrap_or_default())),
-        id => Whose::Goroutine(id),
-    }
-}
-
-/// The thread that is meant where none is named: that of the selected goroutine, else the last that was.
-pub(super) fn current_thread<'a>(host: &Host, rest: &Rest, threads: &'a [Thread]) -> Option<&'a Thread> {
-    let by_number = |tid: Tid| threads.iter().find(move |thread| thread.id == tid.0 as isize);
-    let current = threads
-        .iter()
-        .find(|thread| of(thread) == rest.selected)
-        .or_else(|| rest.thread.and_then(by_number))
-        .or_else(|| by_number(Tid(rest.session.pid())))
-        .or(threads.first())?;
-    host.select(rest.selected, i32::try_from(current.id).ok().map(Tid));
-    Some(current)
-}
-
-/// Why the target stands still, in Delve's words (`pkg/proc/target.go`, `StopReason`).
-fn reason(host: &Host, rest: &Rest) -> &'static str {
-    match &rest.stop.reason {
-        StopReason::Entry => "launched",
-        StopReason::Breakpoint(_) | StopReason::UnrecoveredPanic { .. } | StopReason::FatalThrow { .. } => "breakpoint",
-        StopReason::Step => "next finished",
-        StopReason::Pause if host.was_just_attached() => "attached",
-        StopReason::Pause => "manual",
-        StopReason::CallReturned => "call returned",
-        StopReason::HardcodedBreakpoint => "hardcoded breakpoint",
-        StopReason::Failed(_) => "unknown",
-    }
-}
-
-/// The command line of the target, its arguments parted by spaces.
-pub(super) fn command_line(rest: &Rest) -> String {
-    process::command_line(rest.session.pid())
 }
 
 async fn on_a_thread<R: Send + 'static>(

@@ -17,6 +17,7 @@ mod scope;
 mod service;
 mod session;
 mod stack;
+mod state;
 mod targets;
 mod threads;
 mod variables;
