@@ -13,9 +13,10 @@ use protocol_tests::toolchain::{Build, fixture};
 use protocol_tests::web_socket::{WebSocket, frame};
 use serde_json::{Value, json};
 
-/// A flood is over when so many bytes were taken, or none for a while.
+/// A flood is over when so many bytes were taken, none for a while, or a few at a time for long enough.
 const ENOUGH: usize = 4 << 20;
 const TAKES_NONE: Duration = Duration::from_millis(700);
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// How much the server may grow with one client, in bytes. The answers that some of the floods ask for are a hundred times as large together.
 const GROWTH: u64 = 96 << 20;
@@ -47,8 +48,8 @@ fn flood(socket: &mut WebSocket, message: &[u8], look: &dyn Fn() -> Result<u64>)
     let stream = socket.stream();
     stream.set_nonblocking(true).attempt("making it not block")?;
     let many = message.repeat((64 << 10) / message.len() + 1);
-    let (mut taken, mut at, mut most, mut last) = (0, 0, 0, Instant::now());
-    while taken < ENOUGH && last.elapsed() < TAKES_NONE {
+    let (begin, mut taken, mut at, mut most, mut last) = (Instant::now(), 0, 0, 0, Instant::now());
+    while taken < ENOUGH && last.elapsed() < TAKES_NONE && begin.elapsed() < LONGEST {
         match stream.write(&many[at..]) {
             Ok(count) => {
                 (taken, at, last) = (taken + count, (at + count) % many.len(), Instant::now());

@@ -5,7 +5,9 @@
 //! read (`encoding/json`, `decode.go`, Go 1.26).
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 pub(crate) use json::{Json, Kind, names};
@@ -13,6 +15,26 @@ pub(crate) use json::{Json, Kind, names};
 mod json;
 #[cfg(test)]
 mod tests;
+
+/// JSON as text, as it goes to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JsonText(pub(crate) String);
+
+impl JsonText {
+    /// The JSON for a value.
+    pub(crate) fn of(value: &impl Wire) -> JsonText {
+        let mut text = String::new();
+        value.write(&mut text);
+        JsonText(text)
+    }
+}
+
+impl serde::Serialize for JsonText {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw = RawValue::from_string(self.0.clone()).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
+    }
+}
 
 /// What Go knows of a value's type, and how it goes to and from JSON.
 pub(crate) trait Wire: Default + Send {
@@ -22,6 +44,11 @@ pub(crate) trait Wire: Default + Send {
     fn decode(&mut self, json: Json<'_>, at: &mut Decoding);
     /// The JSON for it.
     fn encode(&self) -> Value;
+    /// Appends the JSON for it as text. Answers with thousands of variables are written so: a tree of them would cost more than all the rest.
+    fn write(&self, out: &mut String) {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{}", self.encode());
+    }
     /// Whether `omitempty` leaves it out.
     fn is_empty(&self) -> bool;
     /// Adds the structs that it is made of to a book of types.
@@ -168,6 +195,22 @@ macro_rules! wire {
                 serde_json::Value::Object(object)
             }
 
+            #[allow(unused_variables, unused_mut, unused_assignments, reason = "some structs have no fields")]
+            fn write(&self, out: &mut String) {
+                out.push('{');
+                let mut is_first = true;
+                $(
+                    let omit = $crate::rpc::go_json::omits(stringify!($($omit)?));
+                    if !(omit && $crate::rpc::go_json::Wire::is_empty(&self.$field)) {
+                        // No name of Go's has a character that JSON escapes.
+                        out.push_str(if is_first { concat!("\"", $json, "\":") } else { concat!(",\"", $json, "\":") });
+                        is_first = false;
+                        $crate::rpc::go_json::Wire::write(&self.$field, out);
+                    }
+                )*
+                out.push('}');
+            }
+
             fn is_empty(&self) -> bool {
                 false
             }
@@ -214,6 +257,10 @@ impl Wire for bool {
         Value::Bool(*self)
     }
 
+    fn write(&self, out: &mut String) {
+        out.push_str(if *self { "true" } else { "false" });
+    }
+
     fn is_empty(&self) -> bool {
         !self
     }
@@ -234,6 +281,18 @@ impl Wire for String {
 
     fn encode(&self) -> Value {
         Value::String(self.clone())
+    }
+
+    fn write(&self, out: &mut String) {
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | 0x80..) && !matches!(byte, b'"' | b'\\');
+        if self.bytes().all(is_plain) {
+            out.push('"');
+            out.push_str(self);
+            out.push('"');
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{}", self.encode());
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -263,6 +322,11 @@ macro_rules! integers {
 
             fn encode(&self) -> Value {
                 Value::Number(Number::from(*self))
+            }
+
+            fn write(&self, out: &mut String) {
+                // Writing to a String cannot fail.
+                let _ = write!(out, "{self}");
             }
 
             fn is_empty(&self) -> bool {
@@ -296,6 +360,13 @@ impl<T: Wire> Wire for Option<Box<T>> {
 
     fn encode(&self) -> Value {
         self.as_ref().map_or(Value::Null, |value| value.encode())
+    }
+
+    fn write(&self, out: &mut String) {
+        match self {
+            Some(value) => value.write(out),
+            None => out.push_str("null"),
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -366,6 +437,20 @@ impl<T: Wire> Wire for Slice<T> {
             Some(elements) => Value::Array(elements.iter().map(Wire::encode).collect()),
             None => Value::Null,
         }
+    }
+
+    fn write(&self, out: &mut String) {
+        let Some(elements) = &self.0 else {
+            return out.push_str("null");
+        };
+        out.push('[');
+        for (at, element) in elements.iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            element.write(out);
+        }
+        out.push(']');
     }
 
     fn is_empty(&self) -> bool {

@@ -242,6 +242,7 @@ async fn state(kind: &str, service: &Arc<Service>) -> Value {
     let answer = service.call("RPCServer.State", argument, CallContext::default()).await;
     let state = answer
         .ok()
+        .and_then(|answer| serde_json::from_str::<Value>(&answer.0).ok())
         .and_then(|mut answer| answer.get_mut("State").map(Value::take));
     let mut notice = StateNotice {
         kind: kind.to_owned(),

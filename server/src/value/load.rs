@@ -63,8 +63,6 @@ const TOO_MUCH: &str = "there is too much in it to be loaded at once";
 const MAX_ELEMENTS: u32 = 1 << 15;
 /// Bytes of one string, whatever a client asks for.
 const MAX_STRING: u32 = 1 << 24;
-/// Room for elements is made for this many at once; lengths are read from the target.
-const MAX_RESERVED: usize = 1 << 12;
 /// Pointers to pointers, arrays of arrays and the like nest at most this deep, whatever the limits say: a type read from a hostile binary may be endless.
 const MAX_DEPTH: u32 = 64;
 
@@ -275,7 +273,8 @@ impl Loader<'_> {
         {
             return Err(format!("bad array base address {base:#x}"));
         }
-        let mut elements = Vec::with_capacity((count as usize).min(MAX_RESERVED));
+        // No room is made before there is something to put there: lengths are read from the target, and there may be thousands of lists in one value.
+        let mut elements = Vec::new();
         let mut errors = 0;
         for i in 0..count {
             let element = self.load_at("", elem, ProcAddr(base + i * stride), level.inside());

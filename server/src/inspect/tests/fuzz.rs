@@ -11,7 +11,7 @@ use super::values_hostile::{Noise, frame, mixed, noise};
 use crate::expr::fuzz::WORDS;
 use crate::fuzz::{check, input::text_of};
 use crate::inspect::{FrameScope, GoroutineContext};
-use crate::value::{LoadConfig, Loader, Style};
+use crate::value::{Content, LoadConfig, Loader, Memory, ReadError, Style};
 
 /// Limits that a client may ask for.
 fn limits() -> impl Strategy<Value = LoadConfig> {
@@ -145,4 +145,60 @@ fn expressions_on_any_memory() {
             let _ = scope.assign(&what, &to, &mut |_| Ok(()));
         },
     );
+}
+
+/// Slices without end, one behind the other, whose elements are nowhere.
+struct Claims;
+
+impl Memory for Claims {
+    fn read(&self, addr: ProcAddr, buf: &mut [u8]) -> Result<(), ReadError> {
+        for (at, byte) in (addr.0..).zip(buf) {
+            // Where the elements begin, how many there are, and how many there could be.
+            let words = [0xdead_0000_u64, 1 << 40, 1 << 40];
+            let offset = at.checked_sub(START).filter(|offset| *offset < 1 << 20);
+            let offset = offset.ok_or(ReadError::Fault(ProcAddr(at)))?;
+            *byte = words[(offset / 8 % 3) as usize].to_le_bytes()[(offset % 8) as usize];
+        }
+        Ok(())
+    }
+}
+
+/// Where they are.
+const START: u64 = 0xc000_0000_0000;
+
+/// Room was once made for as many elements as a list claims to have: thousands of lists in one value took gigabytes.
+#[test]
+fn lists_take_as_much_as_they_have_whatever_they_claim() {
+    let Some(binary) = build("values", Build::Debug) else {
+        return;
+    };
+    let elem = binary.type_named("[]int").expect("every program has it");
+    let list = Arc::new(Type {
+        id: TypeId::UNKNOWN,
+        name: "[30000][]int".into(),
+        size: 30_000 * 24,
+        kind: Kind::Array {
+            elem,
+            len: 30_000,
+            stride: 24,
+        },
+        runtime_type: None,
+        dict_index: None,
+    });
+    check(&Just(()), |()| {
+        let loader = Loader {
+            binary: &binary,
+            bias: LoadBias::default(),
+            memory: &Claims,
+            config: LoadConfig {
+                max_array_values: u32::MAX,
+                ..LoadConfig::DAP
+            },
+        };
+        let value = loader.load_typed("x", Arc::clone(&list), ProcAddr(START));
+        let Content::Array { elements, .. } = value.content else {
+            panic!("it is an array");
+        };
+        assert!(elements.len() > 1000, "only {} lists", elements.len());
+    });
 }

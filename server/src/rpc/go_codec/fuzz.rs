@@ -29,7 +29,7 @@ fn bytes_of_a_client() {
             while let Ok(Some(text)) = requests.next().await {
                 if let Ok(request) = Request::read(&text) {
                     // What the client calls it comes back as it was, and makes an answer that is JSON.
-                    let answer = response(&request.id, &Ok(serde_json::Value::Null));
+                    let answer = response(&request.id, &Ok(crate::rpc::go_json::JsonText("null".to_owned())));
                     assert!(serde_json::from_str::<serde_json::Value>(&answer).is_ok(), "{answer}");
                 }
             }

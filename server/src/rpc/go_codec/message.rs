@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::rpc::go_json::{Json, Kind, names};
+use crate::rpc::go_json::{Json, JsonText, Kind, names};
 
 /// One request.
 #[derive(Debug)]
@@ -103,9 +103,9 @@ fn escaped(line: String) -> String {
 }
 
 /// The line that answers a request.
-pub(crate) fn response(id: &str, answer: &Result<Value, String>) -> String {
+pub(crate) fn response(id: &str, answer: &Result<JsonText, String>) -> String {
     match answer {
-        Ok(result) => escaped(format!("{{\"id\":{id},\"result\":{result},\"error\":null}}\n")),
+        Ok(JsonText(result)) => escaped(format!("{{\"id\":{id},\"result\":{result},\"error\":null}}\n")),
         Err(error) => {
             let error = Value::String(error.clone());
             escaped(format!("{{\"id\":{id},\"result\":null,\"error\":{error}}}\n"))
@@ -134,7 +134,7 @@ mod tests {
         ] {
             let request = Request::read(&format!("{{\"id\":{id},\"method\":\"x\",\"params\":[{{}}]}}")).expect(id);
             assert_eq!(
-                response(&request.id, &Ok(json!({"A": null}))),
+                response(&request.id, &Ok(JsonText(json!({"A": null}).to_string()))),
                 format!("{{\"id\":{id},\"result\":{{\"A\":null}},\"error\":null}}\n")
             );
         }
@@ -149,7 +149,7 @@ mod tests {
     fn blanks_and_what_looks_like_html_are_written_as_go_writes_them() {
         let request = Request::read("{\"id\": [ 1, \"<\\\" &\", {\"a\" : null} ] }").expect("a request");
         assert_eq!(
-            response(&request.id, &Ok(json!("\u{2028}>"))),
+            response(&request.id, &Ok(JsonText(json!("\u{2028}>").to_string()))),
             "{\"id\":[1,\"\\u003c\\\" \\u0026\",{\"a\":null}],\"result\":\"\\u2028\\u003e\",\"error\":null}\n"
         );
     }

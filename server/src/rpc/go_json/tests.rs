@@ -188,7 +188,11 @@ proptest! {
     fn every_value_is_taken_or_refused(text in any_json()) {
         match decode::<Outer>(&text) {
             // What was taken is written and read again as it was.
-            Ok(value) => prop_assert_eq!(decode::<Outer>(&value.encode().to_string()), Ok(value)),
+            Ok(value) => {
+                let text = value.encode().to_string();
+                prop_assert_eq!(&JsonText::of(&value).0, &text);
+                prop_assert_eq!(decode::<Outer>(&text), Ok(value));
+            }
             Err(error) => prop_assert!(error.starts_with("json: cannot unmarshal "), "{}", error),
         }
     }

@@ -27,9 +27,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::go_json::{self, Book, Wire};
+use super::go_json::{self, Book, JsonText, Wire};
 use crate::host::{Host, HostError};
 pub(crate) use breakpoints::thread_of_pass;
 pub(crate) use execution::StateIn;
@@ -93,9 +91,9 @@ pub(crate) struct MethodPage {
 }
 
 /// A method, its types left behind: from the JSON of its argument to that of its answer.
-type InOrder = Box<dyn Fn(&Host, &str) -> Result<Value, RpcError> + Send + Sync>;
+type InOrder = Box<dyn Fn(&Host, &str) -> Result<JsonText, RpcError> + Send + Sync>;
 /// As [`InOrder`]; the argument is read at once, so that a request that is none is refused in its turn.
-type Asynchronous = Box<dyn Fn(Arc<Host>, &str, CallContext) -> Result<Answer<Value>, RpcError> + Send + Sync>;
+type Asynchronous = Box<dyn Fn(Arc<Host>, &str, CallContext) -> Result<Answer<JsonText>, RpcError> + Send + Sync>;
 
 enum Method {
     InOrder(InOrder),
@@ -142,7 +140,7 @@ impl Methods {
         method: fn(&Host, &I) -> Result<O, RpcError>,
     ) {
         self.describe::<I, O>(name, doc, false);
-        let call = move |host: &Host, json: &str| method(host, &argument(json)?).map(|out| out.encode());
+        let call = move |host: &Host, json: &str| method(host, &argument(json)?).map(|out| JsonText::of(&out));
         self.insert(name, Method::InOrder(Box::new(call)));
     }
 
@@ -156,10 +154,10 @@ impl Methods {
         self.describe::<I, O>(name, doc, true);
         let call = move |host: Arc<Host>, json: &str, context: CallContext| {
             let answer = method(host, argument(json)?, context.clone());
-            let answer: Answer<Value> = Box::pin(async move {
+            let answer: Answer<JsonText> = Box::pin(async move {
                 let answer = answer.await;
                 context.set_up.notify_one();
-                answer.map(|out| out.encode())
+                answer.map(|out| JsonText::of(&out))
             });
             Ok(answer)
         };

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinError;
 
 use super::{CallContext, Method, Methods, RpcError};
 use crate::host::Host;
+use crate::rpc::go_json::JsonText;
 
 /// How many calls may block at once, all clients together. Others wait without a thread, so that there is always one for what must get through.
 const BLOCKING: usize = 256;
@@ -50,7 +50,7 @@ impl Service {
         name: &str,
         argument: String,
         context: CallContext,
-    ) -> Result<Value, RpcError> {
+    ) -> Result<JsonText, RpcError> {
         match self.methods.by_name.get(name) {
             None => Err(unknown(name)),
             Some(Method::Asynchronous(method)) => {
@@ -76,6 +76,6 @@ fn unknown(name: &str) -> RpcError {
 }
 
 /// What a task has answered, or that it came to a bad end. The panic itself is in the log.
-fn finished(answer: Result<Result<Value, RpcError>, JoinError>) -> Result<Value, RpcError> {
+fn finished(answer: Result<Result<JsonText, RpcError>, JoinError>) -> Result<JsonText, RpcError> {
     answer.unwrap_or_else(|error| Err(RpcError(format!("Internal debugger error: {error}"))))
 }

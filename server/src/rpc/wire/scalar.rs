@@ -33,6 +33,10 @@ macro_rules! named_numbers {
                 self.0.encode()
             }
 
+            fn write(&self, out: &mut String) {
+                self.0.write(out);
+            }
+
             fn is_empty(&self) -> bool {
                 self.0 == 0
             }
