@@ -60,7 +60,7 @@ impl FrameScope<'_> {
     }
 
     /// The bytes that make `target` hold `value`.
-    fn bytes_of(&self, target: &Operand, value: &Operand, source: &str) -> Result<Vec<u8>, EvalError> {
+    pub(super) fn bytes_of(&self, target: &Operand, value: &Operand, source: &str) -> Result<Vec<u8>, EvalError> {
         if let What::Unreadable(why) = &value.what {
             return Err(EvalError::Refused(format!(
                 "Expression \"{source}\" is unreadable: {why}"
@@ -210,7 +210,7 @@ fn can_be_nil(kind: &Kind) -> bool {
 }
 
 /// Whether two types are one; pointers and slices are if their elements are.
-fn same_type(scope: &FrameScope<'_>, a: &Type, b: &Type, depth: u32) -> bool {
+pub(super) fn same_type(scope: &FrameScope<'_>, a: &Type, b: &Type, depth: u32) -> bool {
     if a.id == b.id || a.name == b.name {
         return true;
     }

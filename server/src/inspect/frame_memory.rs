@@ -8,6 +8,7 @@ use spelunk_dwarf::{
 };
 
 use super::Frame;
+use super::calls::CallBook;
 use crate::trace::{may_be_a_part, may_be_overwritten, placed};
 use crate::value::{Memory, ReadError, made_up_address};
 
@@ -67,6 +68,8 @@ pub(super) struct FrameMemory<'a> {
     owners: Vec<&'a Frame>,
     places: Vec<OnceCell<Place>>,
     pages: RefCell<HashMap<u64, Box<[u8]>>>,
+    /// What calls that were made for an expression have returned.
+    pub(super) results: Option<&'a CallBook>,
 }
 
 impl<'a> FrameMemory<'a> {
@@ -100,6 +103,7 @@ impl<'a> FrameMemory<'a> {
             variables,
             owners,
             pages: RefCell::default(),
+            results: None,
         }
     }
 
@@ -348,6 +352,9 @@ impl<'a> FrameMemory<'a> {
 impl Memory for FrameMemory<'_> {
     fn read(&self, addr: ProcAddr, buf: &mut [u8]) -> Result<(), ReadError> {
         if crate::value::is_made_up(addr) {
+            if let Some(results) = self.results.filter(|results| results.has(addr)) {
+                return results.read(addr, buf);
+            }
             return self.read_parts(addr, buf);
         }
         if buf.len() as u64 > 4 * PAGE {
