@@ -26,13 +26,16 @@ const LOCATION_HEAD: u32 = 16;
 /// The levels that a runtime type's entry tells apart.
 const LEVELS: u32 = 4;
 
+/// A layout, the size of what it describes, and the bytes that all behind it may take in a record.
+pub(super) type Made = (LayoutId, u32, u32);
+
 /// Makes layouts, each once.
 pub(crate) struct Layouts<'a> {
     binary: &'a Binary,
     pub(super) config: LoadConfig,
     known: HashMap<(TypeId, u32, u32), Option<(LayoutId, u32)>>,
     /// The headers of map types, by level: layout, size, and the bytes that all behind it may take.
-    pub(super) maps: HashMap<(TypeId, u32), Option<(LayoutId, u32, u32)>>,
+    pub(super) maps: HashMap<(TypeId, u32), Option<Made>>,
     add: &'a mut dyn FnMut(&Layout) -> Option<LayoutId>,
     interfaces: bool,
 }

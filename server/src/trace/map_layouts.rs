@@ -7,7 +7,7 @@
 use spelunk_bpf::{Count, Edge, EdgeKind, Layout, LayoutId, RECHECKED};
 use spelunk_dwarf::TypeId;
 
-use super::layouts::{Layouts, Lead, MAX_DEPTH, MAX_EDGES, MAX_EXTENT, MAX_LAYOUTS};
+use super::layouts::{Layouts, Lead, MAX_DEPTH, MAX_EDGES, MAX_EXTENT, MAX_LAYOUTS, Made};
 use crate::value::{Groups, MapShape, MapSlots, SlotPlace};
 
 /// Tables of a Swiss map that are looked at. One has room for 1024 entries.
@@ -18,9 +18,6 @@ const CHAIN: u32 = 3;
 const IN_TWO_GROUPS: u32 = 7;
 /// Groups beyond the average, as hashes are not even.
 const SPARE_GROUPS: u32 = 6;
-
-/// A layout, the size of what it describes, and the bytes that all behind it may take in a record.
-type Made = (LayoutId, u32, u32);
 
 impl Layouts<'_> {
     /// The layout of a map's header; nothing where the loader would read the number of entries alone.
@@ -79,7 +76,7 @@ impl Layouts<'_> {
                 data,
                 mask,
             } => {
-                let slots = self.add_edges(group_size, &leads)?;
+                let slots = self.add_edges(group_size, &leads);
                 let table_size = u32::try_from(table).ok()?;
                 let in_table = self.add(&Layout {
                     size: table_size,
@@ -116,7 +113,7 @@ impl Layouts<'_> {
                 log,
                 overflow,
             } => {
-                let mut bucket = self.add_edges(group_size, &leads)?;
+                let mut bucket = self.add_edges(group_size, &leads);
                 for _ in 0..CHAIN {
                     let mut chained = leads.clone();
                     chained.push(Lead {
@@ -129,7 +126,7 @@ impl Layouts<'_> {
                         },
                         bytes: 0,
                     });
-                    bucket = self.add_edges(group_size, &chained)?;
+                    bucket = self.add_edges(group_size, &chained);
                 }
                 edge(buckets, group(bucket, log, Count::PowerOfTwo, groups));
                 edge(old, group(bucket, log, Count::HalfPowerOfTwo, groups));
@@ -172,17 +169,16 @@ impl Layouts<'_> {
         }
     }
 
-    /// A layout of these leads, if there are any; nothing where the table is full.
-    fn add_edges(&mut self, size: u32, leads: &[Lead]) -> Option<Option<LayoutId>> {
-        if leads.is_empty() {
-            return Some(None);
+    /// A layout of these leads; nothing where there are none, and where the table is full: then what they lead to is not captured.
+    fn add_edges(&mut self, size: u32, leads: &[Lead]) -> Option<LayoutId> {
+        let edges: Vec<Edge> = leads.iter().map(|lead| lead.edge).collect();
+        if edges.is_empty() {
+            return None;
         }
-        let edges = leads.iter().map(|lead| lead.edge).collect();
         self.add(&Layout {
             size,
             edges,
             rechecked: false,
         })
-        .map(Some)
     }
 }
