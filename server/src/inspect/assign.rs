@@ -60,7 +60,7 @@ impl FrameScope<'_> {
     }
 
     /// The bytes that make `target` hold `value`.
-    fn bytes_of(&self, target: &Operand, value: &Operand, source: &str) -> Result<Vec<u8>, EvalError> {
+    pub(super) fn bytes_of(&self, target: &Operand, value: &Operand, source: &str) -> Result<Vec<u8>, EvalError> {
         if let What::Unreadable(why) = &value.what {
             return Err(EvalError::Refused(format!(
                 "Expression \"{source}\" is unreadable: {why}"
@@ -255,7 +255,7 @@ fn scalar_bytes(constant: &Const, ty: &Type) -> Result<Vec<u8>, EvalError> {
 }
 
 /// Nothing but the program itself can make room for a string.
-fn no_room_for_string() -> EvalError {
+pub(super) fn no_room_for_string() -> EvalError {
     let why = "literal string can not be allocated because function calls are not allowed without using 'call'";
     EvalError::Refused(why.to_owned())
 }
