@@ -12,6 +12,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("rpc inspecting: dynamic values", dynamic),
     scenario("rpc inspecting: shadowed variables", shadows),
     scenario("rpc inspecting: expressions", expressions),
+    scenario("rpc inspecting: every expression", every_expression),
+    scenario("rpc inspecting: captured variables", captured),
     scenario("rpc inspecting: assignments", assignments),
     scenario("rpc inspecting: package variables", package_variables),
     scenario("rpc inspecting: stacks", stacks),
@@ -219,6 +221,46 @@ fn expressions(play: &mut RpcPlay) -> Result<()> {
     ] {
         play.ask("Eval", json!({"Scope": scope, "Expr": "point"}))?;
         play.ask("Eval", json!({"Scope": scope, "Expr": "Counter"}))?;
+    }
+    play.end(true)
+}
+
+/// Expressions over kinds, operators and mistakes, one a line, at one place in a program that has a variable of every kind.
+const EXPRESSIONS: &str = include_str!("expressions.txt");
+
+fn every_expression(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("expressions", &[])?;
+    play.bring_to(&built, "// all of it")?;
+    for text in EXPRESSIONS.lines() {
+        // Blanks at the ends of a line would not be seen.
+        if !text.is_empty() && !text.starts_with("// ") {
+            play.ask("Eval", json!({"Scope": here(), "Expr": text, "Cfg": load()}))?;
+        }
+    }
+    play.end(true)
+}
+
+/// What closures and the bodies of loops over functions call their own.
+fn captured(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("expressions", &[])?;
+    for place in ["// body", "// closure"] {
+        play.bring_to(&built, place)?;
+        for text in [
+            "total",
+            "value",
+            "name",
+            "from",
+            "by",
+            "closure",
+            "closure.total",
+            "closure.name",
+            "total + value",
+            "len(name)",
+            "missing",
+            "runtime.rangeParentOffset == 0",
+        ] {
+            play.ask("Eval", json!({"Scope": here(), "Expr": text, "Cfg": load()}))?;
+        }
     }
     play.end(true)
 }
