@@ -2,6 +2,7 @@
 
 mod arguments;
 mod breakpoints;
+mod calling;
 mod codec;
 mod ending;
 mod following;
@@ -26,6 +27,7 @@ pub fn all() -> Vec<Scenario> {
         breakpoints::SCENARIOS,
         moving::SCENARIOS,
         inspecting::SCENARIOS,
+        calling::SCENARIOS,
         arguments::SCENARIOS,
         running::SCENARIOS,
         following::SCENARIOS,

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
+    dap::message::Request,
     debugger::{
         BreakpointId, ExceptionFilters, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, SourceBreakpoint,
     },
+    inspect::Whose,
     toolchain::Build,
 };
 
@@ -25,6 +27,10 @@ pub(crate) struct Debuggee {
     pub(crate) pause_requested: bool,
     /// Whether a step waits to be carried on.
     pub(crate) step_interrupted: bool,
+    /// The client waits for what a call of the program's functions returns.
+    pub(crate) call: Option<PendingCall>,
+    /// A call that something has stopped: its client is told so once it has been told of that.
+    pub(crate) interrupted_call: Option<PendingCall>,
     /// What went wrong when it was to move on, until it moves.
     pub(crate) failure: Option<String>,
     /// How it came to be.
@@ -41,6 +47,17 @@ pub(crate) struct Debuggee {
     pub(crate) on_functions: BTreeSet<BreakpointId>,
     /// The numbers of the instruction breakpoints.
     pub(crate) on_instructions: BTreeSet<BreakpointId>,
+}
+
+/// A call of the program's functions that the client has asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct PendingCall {
+    /// What is answered when the call has returned, or something else has stopped the program.
+    pub(crate) request: Request,
+    /// The goroutine.
+    pub(crate) whose: Whose,
+    /// Whether the client shows an error where it was asked for, and need not show it to the user.
+    pub(crate) visible: bool,
 }
 
 /// How a program came to be debugged.
@@ -87,6 +104,8 @@ impl Debuggee {
             runs_meanwhile: matches!(origin, Origin::Attached),
             pause_requested: false,
             step_interrupted: false,
+            call: None,
+            interrupted_call: None,
             failure: None,
             origin,
             source_breakpoints: BTreeMap::new(),

@@ -195,6 +195,7 @@ impl Session {
                 let rest = self.events.stderr.finish();
                 self.program_output(OutputEventCategory::Stderr, rest);
                 self.on_exit(pid, status);
+                self.answer_ended_call();
             }
         }
     }

@@ -18,10 +18,11 @@ use super::requests::launch_arguments;
 use super::session::{Phase, Session};
 use super::target::Target;
 use crate::debugger::{
-    self, BreakpointState, ClientPaths, DebugError, EndWith, ExceptionFilters, FollowChildren, FunctionBreakpoint,
-    InstructionBreakpoint, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop, Surroundings,
+    self, BreakpointState, CallOutcome, ClientPaths, DebugError, EndWith, ExceptionFilters, FollowChildren,
+    FunctionBreakpoint, InstructionBreakpoint, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
+    Surroundings,
 };
-use crate::host::{self, Again, Host, HostError, Status, Walk};
+use crate::host::{self, Again, CallWish, Host, HostError, Status, Walk};
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
 
@@ -99,6 +100,22 @@ impl Target for Shared {
         self.host.start_here(Walk::Step(whose, kind)).map_err(failed)
     }
 
+    fn call_expression(
+        &self,
+        whose: Whose,
+        expression: &str,
+        config: LoadConfig,
+        check_escape: bool,
+    ) -> Result<(), DebugError> {
+        let wish = CallWish {
+            whose,
+            expression: expression.to_owned(),
+            config,
+            check_escape,
+        };
+        self.host.start_here(Walk::Call(wish)).map_err(failed)
+    }
+
     fn stop(&self) -> Option<Stop> {
         if self.host.status() != Status::Stopped {
             return None;
@@ -113,6 +130,7 @@ impl Target for Shared {
     ask_session! {
         fn goroutines(&self, start: usize, count: usize) -> Result<(Vec<Goroutine>, Option<usize>), DebugError>;
         fn goroutine(&self, id: i64) -> Result<Goroutine, DebugError>;
+        fn call_outcome(&self) -> Result<Option<CallOutcome>, DebugError>;
         fn stack(&self, whose: Whose, depth: usize) -> Result<Stack, DebugError>;
         fn locals(&self, frame: FrameRef, config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError>;
         fn return_values(&self, whose: Whose, config: LoadConfig) -> Result<Vec<Value>, DebugError>;

@@ -29,6 +29,10 @@ impl Session {
         if !matches!(debuggee.state, State::Running | State::Stopped) {
             return;
         }
+        if !self.on_stopped_call(&stop).await {
+            return;
+        }
+        let Some(debuggee) = self.debuggee() else { return };
         debuggee.state = State::Stopped;
         debuggee.failure = None;
         debuggee.step_interrupted = stop.step_interrupted && stop.reason != StopReason::Pause;
@@ -65,6 +69,7 @@ impl Session {
             self.out
                 .console("Step interrupted by a breakpoint. Use 'Continue' to resume the original step command.");
         }
+        self.answer_stopped_call();
     }
 
     /// Tells the client that the program could not be moved on, and stands where it stood.
@@ -108,7 +113,8 @@ fn stopped_body(debuggee: &Debuggee, stop: &Stop, text: Option<String>) -> Json 
         StopReason::Entry => "entry",
         StopReason::Step => "step",
         StopReason::Pause => "pause",
-        StopReason::HardcodedBreakpoint => "breakpoint",
+        // A call that has returned here was another client's, or was stopped before: as in Delve.
+        StopReason::HardcodedBreakpoint | StopReason::CallReturned => "breakpoint",
         StopReason::Breakpoint(ids) => {
             hit = ids.iter().map(|BreakpointId(id)| *id).collect();
             match ids.first() {

@@ -6,7 +6,7 @@
 use spelunk_dwarf::ProcAddr;
 
 use crate::debugger::{
-    BreakpointState, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters, FollowChildren,
+    BreakpointState, CallOutcome, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters, FollowChildren,
     FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session, SourceBreakpoint,
     StepKind, Stop, Surroundings,
 };
@@ -57,6 +57,16 @@ pub(crate) trait Target {
     fn locals(&self, frame: FrameRef, config: LoadConfig) -> Result<Vec<ScopedValue>, DebugError>;
     /// What the function that was stepped out of last returned; empty where that was not the last thing that happened.
     fn return_values(&self, whose: Whose, config: LoadConfig) -> Result<Vec<Value>, DebugError>;
+    /// As [`Session::call_expression`].
+    fn call_expression(
+        &self,
+        whose: Whose,
+        expression: &str,
+        config: LoadConfig,
+        check_escape: bool,
+    ) -> Result<(), DebugError>;
+    /// As [`Session::call_outcome`].
+    fn call_outcome(&self) -> Result<Option<CallOutcome>, DebugError>;
     /// The variables of a package, named with their package.
     fn package_variables(&self, package: &str, config: LoadConfig) -> Result<Vec<Value>, DebugError>;
     /// The registers of a frame, by name and as text, in the order that Delve shows them.
@@ -173,6 +183,20 @@ impl Target for Session {
 
     fn return_values(&self, whose: Whose, config: LoadConfig) -> Result<Vec<Value>, DebugError> {
         Session::return_values(self, whose, config)
+    }
+
+    fn call_expression(
+        &self,
+        whose: Whose,
+        expression: &str,
+        config: LoadConfig,
+        check_escape: bool,
+    ) -> Result<(), DebugError> {
+        Session::call_expression(self, whose, expression, config, check_escape)
+    }
+
+    fn call_outcome(&self) -> Result<Option<CallOutcome>, DebugError> {
+        Session::call_outcome(self)
     }
 
     fn package_variables(&self, package: &str, config: LoadConfig) -> Result<Vec<Value>, DebugError> {

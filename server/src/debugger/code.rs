@@ -67,6 +67,15 @@ impl Code {
     pub(super) fn calls(&self) -> impl Iterator<Item = &Instruction> {
         self.instructions.iter().filter(|instruction| is_call(instruction))
     }
+
+    /// The `int3`s.
+    pub(super) fn traps(&self) -> impl Iterator<Item = FileAddr> {
+        let traps = self
+            .instructions
+            .iter()
+            .filter(|instruction| instruction.code() == iced_x86::Code::Int3);
+        traps.map(|instruction| FileAddr(instruction.ip()))
+    }
 }
 
 /// Whether it is a `call`.

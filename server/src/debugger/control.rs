@@ -21,6 +21,7 @@ use super::closing::Closing;
 use super::code::CodeCache;
 use super::group::{Group, Selected};
 use super::guard::{Guard, Tripped};
+use super::injection::{CallOutcome, Injection};
 use super::inspection::Seen;
 use super::landing::LineCache;
 use super::output::Outputs;
@@ -95,6 +96,12 @@ pub(super) struct Control {
     pub(super) own: HashMap<BreakpointId, OwnBreakpoint>,
     /// For a step that has just arrived from a function: the thread, and the function.
     pub(super) arrived_from: Option<(Tid, Returning)>,
+    /// Expressions whose calls are under way, by the thread that makes them.
+    pub(super) injections: HashMap<Tid, Injection>,
+    /// Threads that have come to what the runtime asks for a call while all were being stopped; they are served when the target goes on.
+    pub(super) call_traps: Vec<Tid>,
+    /// What the call has come to that ends now.
+    pub(super) called: Option<CallOutcome>,
     /// Events that came while something else was waited for.
     pub(super) waiting: VecDeque<ProcessEvent>,
     pub(super) events: EventSender,
@@ -165,6 +172,9 @@ impl Control {
             cfa_rules: HashMap::new(),
             defer_layout: OnceCell::new(),
             arrived_from: None,
+            injections: HashMap::new(),
+            call_traps: Vec::new(),
+            called: None,
             waiting: VecDeque::new(),
             step: None,
             stop: None,

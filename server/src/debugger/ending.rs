@@ -95,6 +95,8 @@ impl Control {
         }
         self.sites = Sites::default();
         self.step = None;
+        self.injections.clear();
+        self.call_traps.clear();
         if !self.has_company() {
             self.stop = None;
         }
@@ -178,6 +180,7 @@ impl Control {
             return;
         }
         if how == EndWith::Detach && !self.was_launched {
+            self.abandon_calls();
             self.cancel_step();
             self.remove_all_sites();
             self.forget_all();

@@ -20,6 +20,7 @@ use super::breakpoints::{Placement, Planted};
 use super::code::CodeCache;
 use super::control::{Control, Phase};
 use super::following::FollowChildren;
+use super::injection::Injection;
 use super::inspection::Seen;
 use super::landing::LineCache;
 use super::sites::Sites;
@@ -107,6 +108,8 @@ pub(super) struct Parked {
     seen: Seen,
     standing: HashMap<Tid, Vec<BreakpointId>>,
     arrived_from: Option<(Tid, Returning)>,
+    injections: HashMap<Tid, Injection>,
+    call_traps: Vec<Tid>,
     waiting: VecDeque<ProcessEvent>,
     refused: Option<String>,
     was_traced: bool,
@@ -138,6 +141,8 @@ impl Parked {
             seen: Seen::default(),
             standing: HashMap::new(),
             arrived_from: None,
+            injections: HashMap::new(),
+            call_traps: Vec::new(),
             waiting: VecDeque::new(),
             refused: None,
             was_traced: true,
@@ -257,6 +262,8 @@ impl Control {
         swap(&mut self.seen, &mut parked.seen);
         swap(&mut self.standing, &mut parked.standing);
         swap(&mut self.arrived_from, &mut parked.arrived_from);
+        swap(&mut self.injections, &mut parked.injections);
+        swap(&mut self.call_traps, &mut parked.call_traps);
         swap(&mut self.waiting, &mut parked.waiting);
         swap(&mut self.refused, &mut parked.refused);
         swap(&mut self.was_traced, &mut parked.was_traced);

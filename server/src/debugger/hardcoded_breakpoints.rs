@@ -10,6 +10,9 @@ use crate::process::ProcessEvent;
 impl Control {
     /// The program has an `int3` of its own there. `runtime.Breakpoint` is shown as the line that called it.
     pub(super) fn on_hardcoded_breakpoint(&mut self, thread: Tid) {
+        if self.is_call_trap(thread) {
+            return self.on_call_trap(thread);
+        }
         self.cancel_step_of_thread(thread);
         if let Some(inferior) = self.inferior.as_mut()
             && inferior.stop_all().is_ok()

@@ -26,6 +26,8 @@ pub(super) struct Seen {
     contexts: HashMap<i64, GoroutineContext>,
     /// What the function that the last step returned from has left, and to whom.
     pub(super) returned: Option<(Whose, super::returns::Returned)>,
+    /// What the call has come to that the program has stopped for.
+    pub(super) called: Option<super::injection::CallOutcome>,
 }
 
 impl Seen {

@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use spelunk_dwarf::{Binary, DwarfReg, FileAddr, FunctionInfo, LoadBias, ProcAddr, TypeId};
+use spelunk_dwarf::{Binary, FileAddr, FunctionInfo, LoadBias, ProcAddr, TypeId};
 
 use super::DebugError;
 use super::control::{Control, failed};
 use super::temporary::Returning;
 use crate::inspect::{Registers, Tid, Whose};
-use crate::trace::{AbiRegister, Convention, PassedAt, Signature};
+use crate::trace::{Convention, PassedAt, RegisterPart, Signature};
 use crate::value::{LoadConfig, Loader, Memory, ReadError, Value, made_up_address};
 
 /// A function that has returned, and where it has put its results.
@@ -23,11 +23,6 @@ pub(super) struct Returned {
     /// The thread that it returned on.
     pub(super) thread: Tid,
 }
-
-/// DWARF's numbers of the integer registers in the order of the calling convention: RAX, RBX, RCX, RDI, RSI, R8, R9, R10, R11.
-const INTEGERS: [u16; 9] = [0, 3, 2, 5, 4, 8, 9, 10, 11];
-/// DWARF's number of XMM0.
-const FIRST_VECTOR: u16 = 17;
 
 impl Control {
     /// What a function that a step has come from leaves to be read.
@@ -59,6 +54,28 @@ impl Control {
     }
 }
 
+/// The bytes of a value of `size` bytes that registers carry; padding is zero, and what no known register has is missing.
+pub(super) fn from_registers(registers: &Registers, parts: &[RegisterPart], size: usize) -> Vec<Option<u8>> {
+    let mut bytes = vec![Some(0u8); size];
+    for part in parts {
+        let value = part.register.dwarf().and_then(|register| {
+            if register.is_xmm() {
+                registers.vector(register)?.first_chunk::<8>().copied()
+            } else {
+                registers.general(register).map(u64::to_le_bytes)
+            }
+        });
+        for index in 0..part.size.min(8) {
+            let byte = value.filter(|_| !part.blank).map(|value| value[index as usize]);
+            let at = usize::try_from(part.offset + index).ok();
+            if let Some(slot) = at.and_then(|at| bytes.get_mut(at)) {
+                *slot = byte;
+            }
+        }
+    }
+    bytes
+}
+
 /// Loads the results of a function from the registers it has returned with.
 fn read_results(
     binary: &Binary,
@@ -83,28 +100,7 @@ fn read_results(
             PassedAt::Stack(offset) => ProcAddr(returned.cfa.0.wrapping_add_signed(*offset)),
             PassedAt::Registers { parts, .. } => {
                 let size = usize::try_from(binary.type_info(result.ty)?.size).unwrap_or(0);
-                let mut bytes = vec![Some(0u8); size];
-                for part in parts {
-                    let value = match part.register {
-                        AbiRegister::Integer(number) => INTEGERS
-                            .get(number)
-                            .and_then(|number| registers.general(DwarfReg(*number)))
-                            .map(u64::to_le_bytes),
-                        AbiRegister::Float(number) => u16::try_from(number)
-                            .ok()
-                            .and_then(|number| registers.vector(DwarfReg(FIRST_VECTOR + number)))
-                            .and_then(|value| value.first_chunk::<8>().copied()),
-                    };
-                    for index in 0..part.size.min(8) {
-                        let byte = value.filter(|_| !part.blank).map(|value| value[index as usize]);
-                        if let Some(slot) = usize::try_from(part.offset + index)
-                            .ok()
-                            .and_then(|at| bytes.get_mut(at))
-                        {
-                            *slot = byte;
-                        }
-                    }
-                }
+                let bytes = from_registers(registers, parts, size);
                 results.in_registers.push(bytes);
                 made_up_address(results.in_registers.len() - 1)
             }

@@ -10,6 +10,7 @@ use spelunk_dwarf::{Binary, ProcAddr};
 use super::breakpoints::{Group, Wanted};
 use super::control::{Control, Job, KickerSlot, Start, failed};
 use super::group::Selected;
+use super::injection::CallOutcome;
 use super::output::Outputs;
 use super::probes::Probes;
 use super::program::Program;
@@ -416,6 +417,25 @@ impl Session {
     /// What the function that a step returned from has returned, when that was the last thing that happened.
     pub(crate) fn return_values(&self, whose: Whose, config: LoadConfig) -> Result<Vec<Value>, DebugError> {
         self.ask(move |control| control.return_values(whose, config))
+    }
+
+    /// Evaluates a Go expression where a goroutine stands, and calls functions of the program for that: it runs meanwhile. [`Event::Stopped`] follows, for
+    /// [`super::StopReason::CallReturned`] unless something else stops the program first; then the calls stay pending, and go on with the program. With
+    /// `check_escape` no function is handed a pointer into a stack.
+    pub(crate) fn call_expression(
+        &self,
+        whose: Whose,
+        expression: &str,
+        config: LoadConfig,
+        check_escape: bool,
+    ) -> Result<(), DebugError> {
+        let expression = expression.to_owned();
+        self.ask(move |control| control.start_call(whose, &expression, config, check_escape))
+    }
+
+    /// What the expression with calls has come to for which the target has stopped, and on which thread: its value, or the results of a call, or why it has none.
+    pub(crate) fn call_outcome(&self) -> Result<Option<CallOutcome>, DebugError> {
+        self.call(|control| control.call_outcome())
     }
 
     /// The variables of a package.

@@ -28,6 +28,8 @@ pub(crate) enum StopReason {
     },
     /// An `int3` of the program's own, such as `runtime.Breakpoint`.
     HardcodedBreakpoint,
+    /// An expression with calls has been evaluated, or has failed: [`super::Session::call_outcome`] says which.
+    CallReturned,
     /// It could not be moved on; carries a sentence.
     Failed(String),
 }

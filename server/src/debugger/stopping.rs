@@ -136,6 +136,9 @@ impl Control {
         self.seen.forget();
         self.standing.clear();
         self.phase = Phase::Running;
+        if self.serve_call_traps() {
+            return Ok(());
+        }
         match self.inferior.as_mut() {
             Some(inferior) => inferior.resume_all().map_err(failed),
             None => Ok(()),
@@ -167,6 +170,7 @@ impl Control {
             .arrived_from
             .take()
             .map(|(thread, returning)| (whose, self.returned(thread, &returning)));
+        self.seen.called = self.called.take();
         self.tell_stop(Stop {
             reason,
             whose,
@@ -219,6 +223,10 @@ impl Control {
                     Outcome::GoOn | Outcome::Moved => continue,
                 },
                 Ok(ProcessEvent::Stepped { thread }) => (thread, StopReason::Step),
+                Ok(ProcessEvent::HardcodedBreakpoint { thread }) if self.is_call_trap(thread) => {
+                    self.call_traps.push(thread);
+                    continue;
+                }
                 Ok(ProcessEvent::HardcodedBreakpoint { thread }) => (thread, StopReason::HardcodedBreakpoint),
                 Ok(ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_)) => continue,
                 Ok(ProcessEvent::ChildExecuted(child)) => {

@@ -56,6 +56,9 @@ pub(crate) enum EvalError {
     /// `len(x)` or `cap(x)` of something else.
     #[error("invalid argument {0} (type {1}) for {2}")]
     BadArgument(String, String, &'static str),
+    /// A function of the program has to be called before there is a value. Whoever allowed calls knows which, makes the call, and evaluates again.
+    #[error("a function call is pending")]
+    CallPending,
     /// A call of the program's functions.
     #[error("function calls not allowed without using 'call'")]
     Call,

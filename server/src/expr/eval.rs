@@ -3,6 +3,7 @@
 use spelunk_dwarf::{Binary, Kind, ProcAddr, TypeId};
 
 use super::builtins::{Builtin, is_has_prefix};
+use super::call::Call;
 use super::constant::Const;
 use super::operand::{Operand, What, plain_type};
 use super::type_expr::find_type;
@@ -59,6 +60,15 @@ pub(crate) trait Scope {
     /// A register by one of its names.
     fn register(&self, _name: &str) -> Option<Const> {
         None
+    }
+    /// Whether functions of the program may be called here.
+    fn may_call(&self) -> bool {
+        false
+    }
+    /// What a call of a function of the program has returned. One that was not made yet is noted down, and [`EvalError::CallPending`] ends the evaluation: when
+    /// the call has been made the expression is evaluated again, and comes past it with its result.
+    fn result_of(&self, _call: &Call<'_>) -> Result<Operand, EvalError> {
+        Err(EvalError::Call)
     }
 }
 
@@ -332,6 +342,9 @@ impl Evaluator<'_> {
             && let Some(builtin) = Builtin::named(name)
         {
             return self.builtin(builtin, arguments);
+        }
+        if self.scope.may_call() {
+            return self.function_call(function, arguments);
         }
         // As with Delve, what cannot be found is said first where the call is all there is, and what no argument can be before that.
         if whole {

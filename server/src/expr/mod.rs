@@ -6,6 +6,7 @@
 
 mod arith;
 mod builtins;
+mod call;
 mod composite;
 mod constant;
 mod convert;
@@ -28,6 +29,7 @@ mod type_expr;
 
 pub(crate) use arith::{fits, fits_into, fitted, has_nil, same_type, shifted, with_nil};
 pub(crate) use builtins::is_has_prefix;
+pub(crate) use call::Call;
 pub(crate) use constant::{Const, binary as constant_binary, compare as constant_compare, unary as constant_unary};
 pub(crate) use convert::{compatible, may_be_type};
 pub(crate) use error::EvalError;

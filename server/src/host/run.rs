@@ -4,17 +4,33 @@ use std::sync::{Arc, PoisonError};
 
 use crate::debugger::{EndWith, Event, StepKind};
 use crate::inspect::Whose;
+use crate::value::LoadConfig;
 
 use super::recipe::Origin;
 use super::{Host, HostError, Status, UnderWay};
 
 /// How the target is to move on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Walk {
     /// Until something stops it.
     Continue,
     /// By a step of a goroutine.
     Step(Whose, StepKind),
+    /// To evaluate an expression with calls of its functions.
+    Call(CallWish),
+}
+
+/// An expression that is to be evaluated with calls of the target's functions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallWish {
+    /// The goroutine.
+    pub(crate) whose: Whose,
+    /// The expression.
+    pub(crate) expression: String,
+    /// How much of the results is loaded.
+    pub(crate) config: LoadConfig,
+    /// Whether no function may be handed a pointer into a stack.
+    pub(crate) check_escape: bool,
 }
 
 /// What a walk has come to.
@@ -64,6 +80,7 @@ impl Host {
         let moved = match walk {
             Walk::Continue => session.resume(),
             Walk::Step(whose, kind) => session.step(whose, kind),
+            Walk::Call(wish) => session.call_expression(wish.whose, &wish.expression, wish.config, wish.check_escape),
         };
         if let Err(error) = moved {
             self.put_back();

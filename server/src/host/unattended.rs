@@ -18,6 +18,7 @@ pub(crate) fn unattended(rest: &Rest) -> Option<String> {
         StopReason::Breakpoint(_) => "a breakpoint is hit",
         StopReason::Entry => return Some("Stop reason: launched\n".to_owned()),
         StopReason::Step => return Some("Stop reason: next finished\n".to_owned()),
+        StopReason::CallReturned => return Some("Stop reason: call returned\n".to_owned()),
         StopReason::HardcodedBreakpoint => return Some("Stop reason: hardcoded breakpoint\n".to_owned()),
         StopReason::Failed(why) => return Some(format!("Stop reason: {why}\n")),
     };

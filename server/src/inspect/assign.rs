@@ -210,7 +210,7 @@ fn can_be_nil(kind: &Kind) -> bool {
 }
 
 /// Whether two types are one; pointers and slices are if their elements are.
-fn same_type(scope: &FrameScope<'_>, a: &Type, b: &Type, depth: u32) -> bool {
+pub(super) fn same_type(scope: &FrameScope<'_>, a: &Type, b: &Type, depth: u32) -> bool {
     if a.id == b.id || a.name == b.name {
         return true;
     }

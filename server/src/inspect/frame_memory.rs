@@ -8,6 +8,7 @@ use spelunk_dwarf::{
 };
 
 use super::Frame;
+use super::calls::CallBook;
 use crate::trace::{may_be_a_part, may_be_overwritten, placed};
 use crate::value::{Memory, ReadError, made_up_address};
 
@@ -71,6 +72,8 @@ pub(super) struct FrameMemory<'a> {
     pages: RefCell<HashMap<u64, Box<[u8]>>>,
     /// Structs that expressions have made up, from the last number of a variable downwards.
     literals: RefCell<Vec<Vec<u8>>>,
+    /// What calls that were made for an expression have returned.
+    pub(super) results: Option<&'a CallBook>,
 }
 
 impl<'a> FrameMemory<'a> {
@@ -105,6 +108,7 @@ impl<'a> FrameMemory<'a> {
             owners,
             pages: RefCell::default(),
             literals: RefCell::default(),
+            results: None,
         }
     }
 
@@ -383,6 +387,9 @@ impl Memory for FrameMemory<'_> {
         if crate::value::is_made_up(addr) {
             if self.read_literal(addr, buf) {
                 return Ok(());
+            }
+            if let Some(results) = self.results.filter(|results| results.has(addr)) {
+                return results.read(addr, buf);
             }
             return self.read_parts(addr, buf);
         }

@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use spelunk_dwarf::{Binary, Kind, LoadBias, ProcAddr, Type, TypeId, Variable};
 
+use super::calls::CallBook;
 use super::frame_memory::{FrameMemory, Place};
 use super::package_variables::origin_of_global;
 use super::{Frame, ScopedValue, Tid};
-use crate::expr::{Const, EvalError, Evaluator, Expr, Operand, PlainName, Scope, Unary, What, find_global, parse};
+use crate::expr::{
+    Call, Const, EvalError, Evaluator, Expr, Operand, PlainName, Scope, Unary, What, find_global, parse,
+};
 use crate::trace::package_of;
 use crate::value::{Content, LoadConfig, Loader, Memory, Origin, Traits, Value, is_made_up};
 
@@ -35,6 +38,8 @@ pub(crate) struct FrameScope<'a> {
     pub(super) memory: FrameMemory<'a>,
     frame: &'a Frame,
     goroutine: Option<GoroutineContext>,
+    /// Where calls are allowed: those that were made, and what they returned.
+    pub(super) calls: Option<&'a CallBook>,
 }
 
 impl<'a> FrameScope<'a> {
@@ -51,7 +56,15 @@ impl<'a> FrameScope<'a> {
             memory: FrameMemory::new(binary, bias, memory, frame),
             frame,
             goroutine: None,
+            calls: None,
         }
+    }
+
+    /// The same where functions of the program may be called.
+    pub(crate) fn with_calls(mut self, calls: &'a CallBook) -> FrameScope<'a> {
+        self.memory.results = Some(calls);
+        self.calls = Some(calls);
+        self
     }
 
     /// The same with what `runtime.curg`, `runtime.frameoff` and `runtime.threadid` mean.
@@ -429,6 +442,17 @@ impl Scope for FrameScope<'_> {
 
     fn register(&self, name: &str) -> Option<Const> {
         self.frame.registers.by_name(name)
+    }
+
+    fn may_call(&self) -> bool {
+        self.calls.is_some()
+    }
+
+    fn result_of(&self, call: &Call<'_>) -> Result<Operand, EvalError> {
+        match self.calls {
+            Some(book) => self.kept_result(book, call),
+            None => Err(EvalError::Call),
+        }
     }
 }
 

@@ -209,7 +209,11 @@ impl Inferior {
     }
 
     /// The registers as they would be without slots.
-    fn original_registers(&self, thread: Tid, attempted: &'static str) -> Result<libc::user_regs_struct, ProcessError> {
+    pub(super) fn original_registers(
+        &self,
+        thread: Tid,
+        attempted: &'static str,
+    ) -> Result<libc::user_regs_struct, ProcessError> {
         let known = self.thread(thread)?;
         if !known.is_stopped() {
             return Err(ProcessError::NotStopped { thread, attempted });

@@ -8,6 +8,7 @@
 //! * `wait`, `events`: what the kernel reports, and what it means. `stop`, `resume`: all threads stop, one goes on. `children`: forks.
 //! * `sites`, `displaced`, `slots`, `inject`: an int3 that stays while threads pass it, each executing the instruction's copy elsewhere.
 //! * `probed`, `handlers`: threads that a kernel probe has stopped, and what the kernel has begun for them meanwhile.
+//! * `saved_thread`: what a thread is before the program is made to call a function, and is again afterwards.
 //! * `signals`, `threads`: what a thread is owed. `memory`, `registers`, `maps`, `status`, `ptrace`: what is read and written.
 //!
 //! Known limit: the kernel forces SIGTRAP on a thread that has blocked it, by setting its action to the default (`force_sig` in the kernel's
@@ -35,6 +36,7 @@ mod probed;
 mod ptrace;
 mod registers;
 mod resume;
+mod saved_thread;
 mod seize;
 mod signals;
 mod sites;
@@ -56,6 +58,7 @@ pub(crate) use inferior::{Inferior, ProcessEvent, Seize};
 pub(crate) use kick::Kicker;
 pub(crate) use launch::{Launch, Launched, Output};
 pub(crate) use machine_registers::MachineRegisters;
+pub(crate) use saved_thread::SavedThread;
 pub(crate) use status::own_number;
 pub(crate) use tree::descendants;
 pub(crate) use watch::{ExitStatus, watch};

@@ -143,14 +143,26 @@ pub(super) fn tgkill(pid: i32, tid: Tid, signal: c_int) -> Result<(), Errno> {
     if done == -1 { Err(Errno::last()) } else { Ok(()) }
 }
 
+/// The regset that is the area of XSAVE: `NT_X86_XSTATE` in the kernel's `include/uapi/linux/elf.h`.
+const NT_X86_XSTATE: usize = 0x202;
+
 /// The whole area of XSAVE, in the standard format, as far as it fits into `area`; gives how many bytes of it were filled.
 pub(super) fn xsave(tid: Tid, area: &mut [u8]) -> Result<usize, Errno> {
-    /// `NT_X86_XSTATE` in the kernel's `include/uapi/linux/elf.h`.
-    const NT_X86_XSTATE: usize = 0x202;
     let mut vector = libc::iovec {
         iov_base: area.as_mut_ptr().cast(),
         iov_len: area.len(),
     };
     request(libc::PTRACE_GETREGSET, tid, NT_X86_XSTATE, (&raw mut vector).cast())?;
     Ok(vector.iov_len.min(area.len()))
+}
+
+/// Sets all that the area of XSAVE holds; `area` must be as long as [`xsave`] filled it.
+pub(super) fn set_xsave(tid: Tid, area: &[u8]) -> Result<(), Errno> {
+    let mut vector = libc::iovec {
+        // The kernel only reads it.
+        iov_base: area.as_ptr().cast_mut().cast(),
+        iov_len: area.len(),
+    };
+    request(libc::PTRACE_SETREGSET, tid, NT_X86_XSTATE, (&raw mut vector).cast())?;
+    Ok(())
 }

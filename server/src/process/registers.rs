@@ -8,7 +8,7 @@ use spelunk_dwarf::DwarfReg;
 use crate::inspect::Registers;
 
 /// The general registers by DWARF's numbers (System V ABI for AMD64, figure 3.36).
-fn fields(raw: &mut user_regs_struct) -> [&mut u64; 17] {
+pub(super) fn fields(raw: &mut user_regs_struct) -> [&mut u64; 17] {
     [
         &mut raw.rax,
         &mut raw.rdx,

@@ -4,7 +4,7 @@
 //! section. DWARF says where a parameter lives at a program counter, but names only a stack home, or nothing, for a result, and nothing for a parameter that the
 //! optimiser has no use for; the convention knows both at entry and at return.
 
-use spelunk_dwarf::{Binary, DwarfError, Kind, TypeId};
+use spelunk_dwarf::{Binary, DwarfError, DwarfReg, Kind, TypeId};
 
 /// Integer registers in order of assignment: RAX, RBX, RCX, RDI, RSI, R8, R9, R10, R11.
 pub(crate) const INTEGER_REGISTERS: usize = 9;
@@ -22,6 +22,21 @@ pub(crate) enum AbiRegister {
     Integer(usize),
     /// The n-th of X0 to X14.
     Float(usize),
+}
+
+impl AbiRegister {
+    /// DWARF's number of it (System V ABI for AMD64, figure 3.36); `None` beyond the sequence.
+    pub(crate) fn dwarf(self) -> Option<DwarfReg> {
+        const INTEGERS: [u16; INTEGER_REGISTERS] = [0, 3, 2, 5, 4, 8, 9, 10, 11];
+        const FIRST_VECTOR: usize = 17;
+        match self {
+            AbiRegister::Integer(number) => INTEGERS.get(number).copied().map(DwarfReg),
+            AbiRegister::Float(number) if number < FLOAT_REGISTERS => {
+                u16::try_from(FIRST_VECTOR + number).ok().map(DwarfReg)
+            }
+            AbiRegister::Float(_) => None,
+        }
+    }
 }
 
 /// Bytes of a value that one register carries, in its low end.

@@ -35,7 +35,7 @@ mod terms;
 mod tests;
 mod wanted;
 
-pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt};
+pub(crate) use abi::{AbiRegister, Convention, Place as PassedAt, RegisterPart};
 pub(crate) use capture::placed;
 #[cfg(test)]
 pub(crate) use engine::ALL_REGISTERS;

@@ -58,8 +58,8 @@ impl Session {
         }
         let evaluated = if let Some(obituary) = self.obituary(state) {
             Err(obituary)
-        } else if after_word(&expression, "call").is_some() {
-            Err("function calls are not available in this version of spelunk".to_owned())
+        } else if let Some(called) = after_word(&expression, "call") {
+            return self.on_call(request, called, arguments.frame_id, visible).await;
         } else {
             self.inspect(move |at| evaluate(at, &arguments)).await
         };

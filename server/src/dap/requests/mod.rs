@@ -2,6 +2,7 @@
 
 mod attach;
 mod breakpoints;
+mod call;
 mod children;
 mod console;
 mod disassemble;

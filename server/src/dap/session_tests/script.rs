@@ -10,9 +10,9 @@ use spelunk_dwarf::{FileAddr, Kind, ProcAddr, Type, TypeId};
 use crate::{
     dap::target::{Launcher, Target},
     debugger::{
-        BreakpointId, BreakpointState, ClientPaths, DebugError, EndWith, Event, EventSender, ExceptionFilters,
-        FollowChildren, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, ProbeState,
-        SourceBreakpoint, StepKind, Stop, StopReason, Surroundings,
+        BreakpointId, BreakpointState, CallOutcome, ClientPaths, DebugError, EndWith, Event, EventSender,
+        ExceptionFilters, FollowChildren, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount,
+        ProbeLimits, ProbeState, SourceBreakpoint, StepKind, Stop, StopReason, Surroundings,
     },
     inspect::{Frame, FrameRef, Goroutine, GoroutineStatus, Location, Registers, ScopedValue, Stack, Tid, Whose},
     value::{Content, LoadConfig, Value as GoValue},
@@ -180,6 +180,14 @@ impl Target for ScriptedTarget {
 
     fn return_values(&self, _whose: Whose, _config: LoadConfig) -> Result<Vec<GoValue>, DebugError> {
         Ok(Vec::new())
+    }
+
+    fn call_expression(&self, _: Whose, _: &str, _: LoadConfig, _: bool) -> Result<(), DebugError> {
+        Err(DebugError::Failed("nothing is called here".to_owned()))
+    }
+
+    fn call_outcome(&self) -> Result<Option<CallOutcome>, DebugError> {
+        Ok(None)
     }
 
     fn package_variables(&self, _package: &str, _config: LoadConfig) -> Result<Vec<GoValue>, DebugError> {

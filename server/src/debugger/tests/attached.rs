@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::program::{Build, Copy, Debugged, build, is_breakpoint, line_of, plain};
 use crate::debugger::{EndWith, SourceBreakpoint, StepKind, StopReason};
+use crate::value::LoadConfig;
 
 /// A program that counts for itself, and ends when it is dropped.
 struct Running(Child, #[allow(dead_code, reason = "deleted when it is dropped")] Copy);
@@ -99,4 +100,27 @@ fn a_logpoint_that_only_a_stop_could_serve_is_refused_on_an_attached_program() {
     assert!(why.contains("only be served by stopping the program"), "{why}");
     debugged.session.end(EndWith::Detach);
     running.line();
+}
+
+#[test]
+fn a_call_that_is_pending_when_the_program_is_let_go_does_it_no_harm() {
+    let Some(mut running) = Running::start("ticks") else {
+        return;
+    };
+    assert_eq!(running.line(), "0\n");
+    let debugged = Debugged::attach(running.0.id());
+    debugged.break_at(&[plain(line_of("fmt.Println(n)"))]);
+    let stop = debugged.stopped();
+    debugged.break_at_function("main.recursion");
+    let begun = debugged
+        .session
+        .call_expression(stop.whose, "recursion(2) + recursion(1)", LoadConfig::FULL, true);
+    begun.expect("a call can be made");
+    let stop = debugged.stopped();
+    assert!(is_breakpoint(&stop), "{stop:?}");
+    assert!(debugged.place().starts_with("main.recursion:"), "{}", debugged.place());
+    debugged.session.end(EndWith::Detach);
+    let first: u64 = running.line().trim().parse().expect("it counts");
+    let second: u64 = running.line().trim().parse().expect("it counts on");
+    assert_eq!(second, first + 1);
 }

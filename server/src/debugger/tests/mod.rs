@@ -2,6 +2,7 @@
 
 mod attached;
 mod breakpoints;
+mod calls;
 mod conditions;
 mod ends;
 mod exceptions;

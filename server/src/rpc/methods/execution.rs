@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Answer, CallContext, Methods, RpcError, state, threads};
-use crate::debugger::{StepKind, StopReason};
-use crate::host::{Advance, Again, Host, HostError, Movement, Origin, Passage, Status, Walk, unattended};
+use super::{Answer, CallContext, Methods, RpcError, state, threads, variables};
+use crate::debugger::{CallOutcome, StepKind, StopReason};
+use crate::host::{Advance, Again, CallWish, Host, HostError, Movement, Origin, Passage, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
 use crate::rpc::go_json::{Slice, wire};
 use crate::rpc::wire::{Breakpoint, DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event};
@@ -332,7 +332,9 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
             return Err("not a recording".into());
         }
         ("call", _) => {
-            return Err("functions of the target cannot be called in this version of spelunk".into());
+            let wish = call_wish(host, asked, call).await?;
+            host.advance(Walk::Call(wish), &call.gone, || call.set_up.notify_one())
+                .await
         }
         ("switchThread" | "switchGoroutine", _) => {
             let (host, asked) = (Arc::clone(host), asked.clone());
@@ -360,15 +362,47 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
     let (host, config) = (Arc::clone(host), asked.return_info_load_config.clone());
     let is_unattended = call.gone.is_cancelled();
     on_a_thread(move || {
-        if let StopReason::Failed(why) = host.at_rest()?.stop.reason.clone() {
+        let rest = host.at_rest()?;
+        if let StopReason::Failed(why) = rest.stop.reason.clone() {
             return Err(RpcError(why));
         }
+        if let Some(CallOutcome { values: Err(why), .. }) = rest.session.call_outcome()? {
+            return Err(RpcError(why));
+        }
+        drop(rest);
         if is_unattended && let Some(text) = unattended(&host.at_rest()?) {
             eprint!("{text}");
         }
         state::state_at_rest(&host, config.as_deref(), with_info)
     })
     .await
+}
+
+/// What is to be evaluated with calls, and where.
+async fn call_wish(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> Result<CallWish, RpcError> {
+    if let Status::Exited { .. } = host.status() {
+        return Err("no goroutine selected".into());
+    }
+    settle(host, call).await?;
+    let Some(config) = asked.return_info_load_config.as_deref() else {
+        return Err("can not call function with nil ReturnInfoLoadConfig".into());
+    };
+    let config = variables::load_config(Some(config));
+    let (waiting, asked_for) = (Arc::clone(host), asked.goroutine_id);
+    let whose = on_a_thread(move || {
+        let rest = waiting.at_rest()?;
+        if asked_for > 0 {
+            return Ok(Whose::Goroutine(rest.session.goroutine(asked_for)?.id));
+        }
+        Ok(rest.selected)
+    })
+    .await?;
+    Ok(CallWish {
+        whose,
+        expression: asked.expr.clone(),
+        config,
+        check_escape: !asked.unsafe_call,
+    })
 }
 
 /// Makes a thread or a goroutine the one that is meant where none is named.

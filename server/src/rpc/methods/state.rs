@@ -53,6 +53,16 @@ pub(super) fn state_of(
             thread.return_values = values.into();
         }
     }
+    if let Some(outcome) = rest.session.call_outcome()?
+        && let Some(thread) = threads.iter_mut().find(|thread| thread.id == outcome.thread.0 as isize)
+    {
+        thread.call_return = true;
+        if returns.is_some()
+            && let Ok(values) = &outcome.values
+        {
+            thread.return_values = variables::variables_of(values).into();
+        }
+    }
     super::breakpoints::mark_threads(rest, &mut threads, with_info)?;
     let selected = rest.session.pid();
     if rest.stop.reason == StopReason::HardcodedBreakpoint
@@ -152,6 +162,7 @@ fn reason(host: &Host, rest: &Rest) -> &'static str {
         StopReason::Step => "next finished",
         StopReason::Pause if host.was_just_attached() => "attached",
         StopReason::Pause => "manual",
+        StopReason::CallReturned => "call returned",
         StopReason::HardcodedBreakpoint => "hardcoded breakpoint",
         StopReason::Failed(_) => "unknown",
     }

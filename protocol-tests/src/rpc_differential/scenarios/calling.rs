@@ -1,0 +1,148 @@
+//! Functions of the program, called where it stands.
+
+use serde_json::json;
+
+use super::{RpcPlay, load, scenario};
+use crate::failure::Result;
+use crate::transcripts::Scenario;
+
+pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario("rpc calling: functions and methods", functions),
+    scenario("rpc calling: what is refused", refused),
+    scenario("rpc calling: panics", panics),
+    scenario("rpc calling: stops inside", stops),
+    scenario("rpc calling: the end", ends),
+];
+
+fn call(play: &mut RpcPlay, expression: &str) -> Result<()> {
+    play.ask(
+        "Command",
+        json!({"name": "call", "expr": expression, "ReturnInfoLoadConfig": load()}),
+    )?;
+    Ok(())
+}
+
+fn calls(play: &mut RpcPlay, expressions: &[&str]) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    for expression in expressions {
+        call(play, expression)?;
+    }
+    play.ask("State", json!({}))?;
+    play.end(true)
+}
+
+fn functions(play: &mut RpcPlay) -> Result<()> {
+    calls(
+        play,
+        &[
+            "add(one, two)",
+            "nothing(5)",
+            "counted",
+            "both(1, \"lit\")",
+            "add(add(one, 2), add(3, add(4, 5)))",
+            "half(x, y)",
+            "half(1, 2.5)",
+            "join(words, comma)",
+            "join(words, \"-long separator-\")",
+            "total(ints)",
+            "numbers(4)",
+            "makePoint(3)",
+            "asNamer(2).Name(\"q\")",
+            "p.Sum(1)",
+            "pp.Sum(1)",
+            "pp.Name(str)",
+            "p.Scaled(2)",
+            "makePoint(3).Scaled(2).Sum(1)",
+            "newPoint(5).Name(\"x\")",
+            "n.Sum(1)",
+            "q.Name(\"q\")",
+            "q.Sum(2)",
+            "l.Zero()",
+            "l.Twice(4)",
+            "byName.Name(\"i\")",
+            "bySum.Sum(1)",
+            "closure(2)",
+            "function(3, 4)",
+            "method(\"m\")",
+            "bound(5)",
+            "adder(2)(3)",
+            "swap(pr)",
+            "many(1,2,3,4,5,6,7,8,9,10)",
+            "strs(ten, 3)",
+            "anything(pp)",
+            "deep(100)",
+            "long(10)",
+            "collects(collects(\"gc \"))",
+        ],
+    )
+}
+
+fn refused(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    for expression in [
+        "add(1)",
+        "add(1, 2, 3)",
+        "add(\"a\", 1)",
+        "add(x, 1)",
+        "add(1.5, 1)",
+        "join(ints, comma)",
+        "join(words, 1)",
+        "undefined(1)",
+        "one(1)",
+        "p(1)",
+        "none.Name(\"i\")",
+        "nilp.Sum(1)",
+        "nilf()",
+        "keep(&p)",
+        "p.Name(str)",
+        "anything(p)",
+        "total(1, 2)",
+        "add(both(1, str))",
+        "1 +",
+    ] {
+        call(play, expression)?;
+    }
+    play.ask("Command", json!({"name": "call", "expr": "add(1, 2)"}))?;
+    play.end(true)
+}
+
+fn panics(play: &mut RpcPlay) -> Result<()> {
+    calls(
+        play,
+        &[
+            "fails(\"boom\")",
+            "fails(str)",
+            "add(fails(\"x\"), 1)",
+            "divides(one, two - 2)",
+            "nilp.Name(\"x\")",
+            "add(1, 2)",
+        ],
+    )
+}
+
+fn stops(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    play.ask(
+        "CreateBreakpoint",
+        json!({"Breakpoint": {"file": built.source("main.go"), "line": built.line("main.go", "// in stops")?}}),
+    )?;
+    call(play, "stops(2)")?;
+    play.ask(
+        "EvalVariable",
+        json!({"Scope": {"GoroutineID": -1}, "Expr": "n", "Cfg": load()}),
+    )?;
+    call(play, "add(1, 2)")?;
+    play.ask("Command", json!({"name": "continue", "ReturnInfoLoadConfig": load()}))?;
+    play.end(true)
+}
+
+fn ends(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    call(play, "leaves(3)")?;
+    play.ask("State", json!({}))?;
+    play.end(true)
+}
