@@ -510,7 +510,7 @@ fn the_clients_directories_are_guessed_from_the_programs_functions() -> Result<(
     let guess = json!({"guessSubstitutePath": {
         "ImportPathOfMainPackage": "conditional",
         "ClientGOROOT": "/client/go",
-        "ClientModuleDirectories": {"conditional": "/client/work"},
+        "ClientModuleDirectories": {"conditional": "/client/src"},
     }});
     let (running, mut client) = attached(&built, &["ticks"], guess)?;
     let wanted = SourceBreakpoint::stop(built.line("main.go", VISITED)?);
