@@ -90,7 +90,8 @@ impl Evaluator<'_> {
         }
     }
 
-    /// What an expression or a part of one comes to.
+    /// What an expression or a part of one comes to. Forms that no debugger gives a value, as a type or a function literal, are refused with Delve's words, which
+    /// name the node of Go's syntax tree.
     pub(crate) fn operand(&self, expr: &Expr) -> Result<Operand, EvalError> {
         match expr {
             Expr::Name(name) => self.name(name)?.ok_or_else(|| EvalError::NoSymbol(name.clone())),

@@ -104,6 +104,7 @@ impl FrameScope<'_> {
             }
             What::Place(addr) | What::MapFrom { addr, .. } => *addr,
             _ => {
+                // Delve's words for whatever has no place in memory.
                 let kind = value.kind_name();
                 return Err(EvalError::Refused(format!(
                     "can not set variables of type {kind} (not implemented)"

@@ -52,24 +52,24 @@ fn variables(play: &mut RpcPlay, marker: &str) -> Result<()> {
 }
 
 fn scalars(play: &mut RpcPlay) -> Result<()> {
-    variables(play, "// scalars")
+    variables(play, "// stop scalars")
 }
 
 fn composites(play: &mut RpcPlay) -> Result<()> {
-    variables(play, "// composites")
+    variables(play, "// stop composites")
 }
 
 fn dynamic(play: &mut RpcPlay) -> Result<()> {
-    variables(play, "// dynamic")
+    variables(play, "// stop dynamic")
 }
 
 fn shadows(play: &mut RpcPlay) -> Result<()> {
-    variables(play, "// shadows")
+    variables(play, "// stop shadows")
 }
 
 fn expressions(play: &mut RpcPlay) -> Result<()> {
     let built = play.serve("kinds", &[])?;
-    play.bring_to(&built, "// composites")?;
+    play.bring_to(&built, "// stop composites")?;
     for text in [
         "point",
         "&point",
@@ -267,7 +267,7 @@ fn captured(play: &mut RpcPlay) -> Result<()> {
 
 fn assignments(play: &mut RpcPlay) -> Result<()> {
     let built = play.serve("kinds", &[])?;
-    play.bring_to(&built, "// before setting")?;
+    play.bring_to(&built, "// stop before setting")?;
     for (name, value) in [
         ("count", "17"),
         ("ratio", "2.75"),
@@ -310,7 +310,7 @@ fn assignments(play: &mut RpcPlay) -> Result<()> {
 
 fn package_variables(play: &mut RpcPlay) -> Result<()> {
     let built = play.serve("kinds", &[])?;
-    play.bring_to(&built, "// composites")?;
+    play.bring_to(&built, "// stop composites")?;
     for filter in [
         "^main\\.",
         "Counter",
@@ -569,7 +569,7 @@ fn disassembly(play: &mut RpcPlay) -> Result<()> {
 
 fn memory(play: &mut RpcPlay) -> Result<()> {
     let built = play.serve("kinds", &[])?;
-    play.bring_to(&built, "// composites")?;
+    play.bring_to(&built, "// stop composites")?;
     let place = |play: &mut RpcPlay, text: &str| -> Result<u64> {
         let found = play.ask_silently(0, "Eval", Some(json!([{"Scope": here(), "Expr": text}])))?;
         Ok(found["result"]["Variable"]["addr"].as_u64().unwrap_or(0))
