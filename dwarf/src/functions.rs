@@ -1,5 +1,6 @@
 //! The table of functions, from the symbol table: names and places of all code, described by DWARF or not.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use object::LittleEndian;
@@ -143,8 +144,9 @@ impl Binary {
                 Some(plain) => (plain, Abi::Abi0),
                 None => (&*name, Abi::Internal),
             };
+            let plain = with_middle_dots(name);
             let function = |size: u64| Function {
-                name: name.into(),
+                name: plain.as_ref().into(),
                 entry: FileAddr(address),
                 end: FileAddr(address.saturating_add(size)),
                 abi,
@@ -206,9 +208,45 @@ impl Binary {
     }
 }
 
+/// The name of a function for a type (`type:.eq.T`, `type:.hash.T`) as the compiler gave it: it numbers types that are local to a function behind a middle
+/// dot, for which the linker writes a plain one into the symbol table (`cmd/link/internal/ld/symtab.go`). No part of a type but that number is digits alone.
+fn with_middle_dots(name: &str) -> Cow<'_, str> {
+    if !name.starts_with("type:.") {
+        return Cow::Borrowed(name);
+    }
+    let mut restored = String::with_capacity(name.len() + 1);
+    let mut parts = name.split('.');
+    restored.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let behind = part.chars().nth(digits);
+        let is_number = digits > 0 && behind.is_none_or(|c| matches!(c, ',' | ';' | ' ' | ')' | ']' | '}'));
+        restored.push(if is_number { '·' } else { '.' });
+        restored.push_str(part);
+    }
+    Cow::Owned(restored)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_local_types_stand_behind_middle_dots() {
+        for (symbol, name) in [
+            ("type:.eq.runtime.untracedG.7", "type:.eq.runtime.untracedG·7"),
+            ("type:.hash.[4]main.T.12", "type:.hash.[4]main.T·12"),
+            (
+                "type:.eq.struct { F main.T.1; G int }",
+                "type:.eq.struct { F main.T·1; G int }",
+            ),
+            ("type:.eq.example.org/v1.2/a.T", "type:.eq.example.org/v1.2/a.T"),
+            ("type:.eq.[2]interface {}", "type:.eq.[2]interface {}"),
+            ("main.main.func1.2", "main.main.func1.2"),
+        ] {
+            assert_eq!(with_middle_dots(symbol), name);
+        }
+    }
 
     fn function(name: &str, entry: u64, end: u64, abi: Abi) -> Function {
         Function {

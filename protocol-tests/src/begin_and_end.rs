@@ -505,20 +505,26 @@ impl Scene {
             let after = fs::read_to_string(&file).unwrap_or_default();
             (before != after && is_alive(self.target)).then_some(ProgramIs::Running)
         };
-        let waited = match expected {
-            ProgramIs::Gone => wait_until("the program's end", PATIENCE, gone),
-            ProgramIs::Running => wait_until("the program to run", PATIENCE, runs),
-            ProgramIs::Standing => Err(Failure::new("nothing to wait for")),
-        };
-        let watched = Instant::now() + WATCHED;
-        waited.unwrap_or_else(|_| {
-            while Instant::now() < watched {
+        // What it did for a while: the first thing that is other than standing still.
+        let watched = || {
+            let end = Instant::now() + WATCHED;
+            while Instant::now() < end {
                 if let Some(state) = gone().or_else(runs) {
                     return state;
                 }
             }
             gone().unwrap_or(ProgramIs::Standing)
-        })
+        };
+        let waited = match expected {
+            ProgramIs::Gone => wait_until("the program's end", PATIENCE, gone),
+            ProgramIs::Running => wait_until("the program to run", PATIENCE, runs),
+            // It reads what it is told in its own time.
+            ProgramIs::Standing => wait_until("the program to stand", PATIENCE, || {
+                let state = watched();
+                (state != ProgramIs::Running).then_some(state)
+            }),
+        };
+        waited.unwrap_or_else(|_| watched())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::process::ExitCode;
 
 /// A sentence that says what was attempted, and the line of the harness or test that attempted it.
 pub struct Failure {
@@ -19,6 +20,19 @@ impl Failure {
         Failure {
             text: text.into(),
             at: Location::caller(),
+        }
+    }
+}
+
+/// What a program of the harness ends with: `true` is success; a failure is told.
+#[must_use]
+pub fn exit_code(outcome: Result<bool>) -> ExitCode {
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
         }
     }
 }

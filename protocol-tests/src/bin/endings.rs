@@ -7,21 +7,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protocol_tests::begin_and_end::{Cell, cells};
-use protocol_tests::failure::{Attempt, Result};
+use protocol_tests::failure::{Attempt, Result, exit_code};
 use protocol_tests::{paths, peer};
 
 /// Cells at a time: a cell mostly waits.
 const JOBS: usize = 4;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run())
 }
 
 fn run() -> Result<bool> {

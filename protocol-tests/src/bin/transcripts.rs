@@ -7,20 +7,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use protocol_tests::differential::{Protocol, explained};
-use protocol_tests::failure::Result;
+use protocol_tests::failure::{Result, exit_code};
 use protocol_tests::scenarios;
 use protocol_tests::transcripts::{Report, Scenario, play, record};
 use protocol_tests::{paths, peer};
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run())
 }
 
 fn run() -> Result<bool> {

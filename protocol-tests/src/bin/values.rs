@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use protocol_tests::differential::{Protocol, explained};
-use protocol_tests::failure::{Attempt, Result};
+use protocol_tests::failure::{Attempt, Result, exit_code};
 use protocol_tests::toolchain::Go;
 use protocol_tests::values::compare::compare;
 use protocol_tests::values::program::{CORPUS, Program};
@@ -14,14 +14,7 @@ use protocol_tests::values::report::Report;
 use protocol_tests::{paths, peer};
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(failure) => {
-            eprintln!("{failure}");
-            ExitCode::FAILURE
-        }
-    }
+    exit_code(run())
 }
 
 fn run() -> Result<bool> {

@@ -194,9 +194,15 @@ fn register_lines(text: &str) -> String {
     text.lines().map(shape).collect::<Vec<_>>().join("\n")
 }
 
-/// Where threads stand that are at no breakpoint and do not run the first goroutine is a matter of moments, and so is how many there are.
+/// Where threads stand that are at no breakpoint and do not run the first goroutine is a matter of moments, and so is how many there are. The first goroutine
+/// of a process that has started another is in one system call or the next.
 fn settle_threads(threads: &mut Vec<Value>) {
-    threads.retain(|thread| thread["breakPoint"].is_object() || thread["goroutineID"] == 1);
+    let is_in_system_call = |thread: &Value| {
+        let function = thread["function"]["name"].as_str().unwrap_or_default();
+        function.starts_with("syscall.raw") || function.starts_with("internal/runtime/syscall")
+    };
+    let stands = |thread: &Value| thread["goroutineID"] == 1 && !is_in_system_call(thread);
+    threads.retain(|thread| thread["breakPoint"].is_object() || stands(thread));
 }
 
 /// The runtime's own goroutines get their numbers from whichever processor starts them, and where they wait is a matter of moments: what does not change is kept, in

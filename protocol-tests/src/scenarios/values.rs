@@ -9,12 +9,12 @@ use crate::toolchain::Build;
 use crate::transcripts::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
-    scenario("values: scalars", |play| scopes_at(play, "// scalars")),
-    scenario("values: composites", |play| scopes_at(play, "// composites")),
+    scenario("values: scalars", |play| scopes_at(play, "// stop scalars")),
+    scenario("values: composites", |play| scopes_at(play, "// stop composites")),
     scenario("values: interfaces, channels, functions", |play| {
-        scopes_at(play, "// dynamic")
+        scopes_at(play, "// stop dynamic")
     }),
-    scenario("values: shadowed variables", |play| scopes_at(play, "// shadows")),
+    scenario("values: shadowed variables", |play| scopes_at(play, "// stop shadows")),
     scenario("values: portions of long ones", portions),
     scenario("values: a client without types and portions", plain_client),
     scenario("values: package variables and registers", globals_and_registers),
@@ -50,7 +50,7 @@ fn reference(variables: &[Value], name: &str) -> Value {
 }
 
 fn portions(play: &mut Play) -> Result<()> {
-    at(play, "// composites", json!({}))?;
+    at(play, "// stop composites", json!({}))?;
     let variables = play.variables(0)?;
     for name in ["big", "slice", "words", "array", "bytes", "point"] {
         let reference = reference(&variables, name);
@@ -78,7 +78,7 @@ fn plain_client(play: &mut Play) -> Result<()> {
     )?;
     play.ask("launch", json!({"mode": "exec", "program": built.program}))?;
     play.client().event("initialized")?;
-    play.stop_at(&built, &["// composites"])?;
+    play.stop_at(&built, &["// stop composites"])?;
     play.run()?;
     play.stack(0, 1)?;
     let variables = play.variables(0)?;
@@ -88,7 +88,7 @@ fn plain_client(play: &mut Play) -> Result<()> {
 }
 
 fn globals_and_registers(play: &mut Play) -> Result<()> {
-    at(play, "// shadows", json!({"showGlobalVariables": true}))?;
+    at(play, "// stop shadows", json!({"showGlobalVariables": true}))?;
     play.variables(0)?;
     play.evaluate("dlv config showGlobalVariables false", 0, "repl")?;
     play.evaluate("dlv config showRegisters true", 0, "repl")?;
@@ -108,7 +108,7 @@ fn globals_and_registers(play: &mut Play) -> Result<()> {
 fn own_limits(play: &mut Play) -> Result<()> {
     at(
         play,
-        "// composites",
+        "// stop composites",
         json!({"maxStringLen": 4, "maxArrayValues": 2, "showRawStrings": true}),
     )?;
     let variables = play.variables(0)?;
@@ -120,7 +120,7 @@ fn own_limits(play: &mut Play) -> Result<()> {
 }
 
 fn expressions(play: &mut Play) -> Result<()> {
-    at(play, "// composites", json!({}))?;
+    at(play, "// stop composites", json!({}))?;
     for expression in [
         "point",
         "point.X + array[1] * 2",
@@ -180,7 +180,7 @@ fn expressions(play: &mut Play) -> Result<()> {
 }
 
 fn contexts(play: &mut Play) -> Result<()> {
-    at(play, "// scalars", json!({}))?;
+    at(play, "// stop scalars", json!({}))?;
     for context in ["watch", "repl", "hover", "clipboard", "variables", ""] {
         for expression in ["long", "short", "u8", "colour", "nothing"] {
             play.evaluate(expression, 0, context)?;
@@ -201,7 +201,7 @@ fn contexts(play: &mut Play) -> Result<()> {
 fn assignments(play: &mut Play) -> Result<()> {
     let built = play.fixture("kinds", Build::FixedHeap)?;
     play.launch(&built, json!({}))?;
-    play.stop_at(&built, &["// before setting", "// after setting"])?;
+    play.stop_at(&built, &["// stop before setting", "// stop after setting"])?;
     play.run()?;
     play.stack(0, 2)?;
     let scopes = play.ask("scopes", json!({"frameId": play.frame(0)}))?.body;
@@ -245,7 +245,7 @@ fn assignments(play: &mut Play) -> Result<()> {
 fn settings(play: &mut Play) -> Result<()> {
     at(
         play,
-        "// shadows",
+        "// stop shadows",
         json!({"showPprofLabels": ["a", "b"], "stackTraceDepth": 9}),
     )?;
     for command in [
@@ -283,7 +283,7 @@ fn memory(play: &mut Play) -> Result<()> {
     )?;
     play.ask("launch", json!({"mode": "exec", "program": built.program}))?;
     play.client().event("initialized")?;
-    play.stop_at(&built, &["// composites"])?;
+    play.stop_at(&built, &["// stop composites"])?;
     play.run()?;
     play.stack(0, 1)?;
     let variables = play.variables(0)?;

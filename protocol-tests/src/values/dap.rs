@@ -34,11 +34,7 @@ struct Look<'a> {
 
 /// Looks at a program through a server.
 pub fn observe(server: &Path, program: &Program, ready: &Ready) -> Observed {
-    let mut observed = Observed::default();
-    observed.failed = session(server, program, ready, &mut observed.observations)
-        .err()
-        .map(|failure| format!("{failure:?}"));
-    observed
+    Observed::by(|observed| session(server, program, ready, observed))
 }
 
 fn session(server: &Path, program: &Program, ready: &Ready, observed: &mut Vec<Observation>) -> Result<()> {

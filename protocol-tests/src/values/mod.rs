@@ -12,6 +12,8 @@ pub mod rpc;
 
 use serde_json::Value;
 
+use crate::failure::Result;
+
 /// One thing that a server showed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
@@ -30,4 +32,16 @@ pub struct Observed {
     pub observations: Vec<Observation>,
     /// Why it could not be asked further.
     pub failed: Option<String>,
+}
+
+impl Observed {
+    /// What a session writes down, and what has ended it early.
+    fn by(session: impl FnOnce(&mut Vec<Observation>) -> Result<()>) -> Observed {
+        let mut observations = Vec::new();
+        let failed = session(&mut observations).err();
+        Observed {
+            observations,
+            failed: failed.map(|failure| format!("{failure:?}")),
+        }
+    }
 }

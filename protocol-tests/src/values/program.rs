@@ -95,34 +95,34 @@ pub const CORPUS: &[Program] = &[
     real("shfmt", &SHFMT),
     real("gojq", &GOJQ),
     ours("kinds", "kinds", Build::FixedHeap),
-    ours("numbers", "numbers", Build::FixedHeap),
-    ours("strings", "strings", Build::FixedHeap),
-    ours("structs", "structs", Build::FixedHeap),
-    ours("maps", "maps", Build::FixedHeap),
-    ours("maps before Go 1.24", "maps", Build::OldMaps),
-    ours("interfaces", "interfaces", Build::FixedHeap),
-    ours("functions", "functions", Build::FixedHeap),
-    ours("cycles", "cycles", Build::FixedHeap),
-    ours("pointers", "pointers", Build::FixedHeap),
-    ours("channels", "channels", Build::FixedHeap),
-    ours("generics", "generics", Build::FixedHeap),
-    ours("scopes", "scopes", Build::FixedHeap),
-    ours("globals", "globals", Build::FixedHeap),
-    ours("library", "library", Build::FixedHeap),
-    ours("assignments", "assignments", Build::FixedHeap),
-    ours("returns", "returns", Build::FixedHeap),
+    ours("numbers", "values/numbers", Build::FixedHeap),
+    ours("strings", "values/strings", Build::FixedHeap),
+    ours("structs", "values/structs", Build::FixedHeap),
+    ours("maps", "values/maps", Build::FixedHeap),
+    ours("maps before Go 1.24", "values/maps", Build::OldMaps),
+    ours("interfaces", "values/interfaces", Build::FixedHeap),
+    ours("functions", "values/functions", Build::FixedHeap),
+    ours("cycles", "values/cycles", Build::FixedHeap),
+    ours("pointers", "values/pointers", Build::FixedHeap),
+    ours("channels", "values/channels", Build::FixedHeap),
+    ours("generics", "values/generics", Build::FixedHeap),
+    ours("scopes", "values/scopes", Build::FixedHeap),
+    ours("globals", "values/globals", Build::FixedHeap),
+    ours("library", "values/library", Build::FixedHeap),
+    ours("assignments", "values/assignments", Build::FixedHeap),
+    ours("returns", "values/returns", Build::FixedHeap),
     ours("kinds, optimised", "kinds", Build::OptFixedHeap),
-    ours("structs, optimised", "structs", Build::OptFixedHeap),
-    ours("functions, optimised", "functions", Build::OptFixedHeap),
-    ours("generics, optimised", "generics", Build::OptFixedHeap),
-    ours("scopes, optimised", "scopes", Build::OptFixedHeap),
-    ours("returns, optimised", "returns", Build::OptFixedHeap),
+    ours("structs, optimised", "values/structs", Build::OptFixedHeap),
+    ours("functions, optimised", "values/functions", Build::OptFixedHeap),
+    ours("generics, optimised", "values/generics", Build::OptFixedHeap),
+    ours("scopes, optimised", "values/scopes", Build::OptFixedHeap),
+    ours("returns, optimised", "values/returns", Build::OptFixedHeap),
 ];
 
-const fn ours(name: &'static str, folder: &'static str, build: Build) -> Program {
+const fn ours(name: &'static str, fixture: &'static str, build: Build) -> Program {
     Program {
         name,
-        source: Origin::Ours(folder, build),
+        source: Origin::Ours(fixture, build),
         frames: 1,
         stops: 60,
     }
@@ -175,8 +175,8 @@ impl Program {
     #[track_caller]
     pub fn prepare(&self) -> Result<std::result::Result<Ready, String>> {
         match self.source {
-            Origin::Ours(folder, build) => match build.has_toolchain()? {
-                Ok(()) => prepare_ours(folder, build).map(Ok),
+            Origin::Ours(fixture, build) => match build.has_toolchain()? {
+                Ok(()) => prepare_ours(fixture, build).map(Ok),
                 Err(why) => Ok(Err(why)),
             },
             Origin::Module(real) => real.prepare(),
@@ -197,18 +197,22 @@ impl Program {
     /// The name of its folder in what is compared.
     pub fn folder(&self) -> &'static str {
         match self.source {
-            Origin::Ours(folder, _) => folder,
+            Origin::Ours(fixture, _) => last_folder(fixture),
             Origin::Module(real) => real.program.name(),
         }
     }
 }
 
+fn last_folder(fixture: &str) -> &str {
+    fixture.rsplit_once('/').map_or(fixture, |(_, folder)| folder)
+}
+
 #[track_caller]
-fn prepare_ours(folder: &str, build: Build) -> Result<Ready> {
-    let dir = fixture_dir("values").join(folder);
+fn prepare_ours(fixture: &str, build: Build) -> Result<Ready> {
+    let dir = fixture_dir(fixture);
     let text = fs::read_to_string(dir.join(MAIN)).attempt(format_args!("reading {MAIN} of {}", dir.display()))?;
     let files = [("go.mod", MODULE), (MAIN, &text)].map(|(name, text)| (name.to_owned(), text.to_owned()));
-    let built = Source::generated(folder, files.to_vec()).build(build)?;
+    let built = Source::generated(last_folder(fixture), files.to_vec()).build(build)?;
     let stops = marked(&built.source(MAIN), &text);
     Ok(Ready {
         built,

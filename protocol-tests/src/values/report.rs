@@ -60,10 +60,10 @@ impl<'a> Report<'a> {
                 let _ = writeln!(page, "| {} | left out: {why} | | | | |", outcome.program);
             }
             for (context, counts) in &outcome.counts {
-                row(&mut page, &outcome.program, context, *counts);
+                row(&mut page, &[&outcome.program, context], *counts);
             }
         }
-        row(&mut page, "**all**", "", self.total());
+        row(&mut page, &["**all**", ""], self.total());
         page += "\n## By context\n\n| context | observations | equal | explained | unexplained |\n|---|---:|---:|---:|---:|\n";
         let mut contexts: BTreeMap<&str, Counts> = BTreeMap::new();
         for (context, counts) in self.outcomes.iter().flat_map(|outcome| &outcome.counts) {
@@ -71,16 +71,7 @@ impl<'a> Report<'a> {
             *sum = add(*sum, counts);
         }
         for (context, counts) in contexts {
-            let Counts {
-                observations,
-                equal,
-                explained,
-                unexplained,
-            } = counts;
-            let _ = writeln!(
-                page,
-                "| {context} | {observations} | {equal} | {explained} | {unexplained} |"
-            );
+            row(&mut page, &[context], counts);
         }
         page += "\n## Why they differ\n\n| observations | reason |\n|---:|---|\n";
         let mut reasons: BTreeMap<(bool, &str), usize> = BTreeMap::new();
@@ -143,15 +134,16 @@ fn add(sum: Counts, one: &Counts) -> Counts {
     }
 }
 
-fn row(page: &mut String, program: &str, context: &str, counts: Counts) {
+fn row(page: &mut String, heads: &[&str], counts: Counts) {
     let Counts {
         observations,
         equal,
         explained,
         unexplained,
     } = counts;
+    let heads = heads.join(" | ");
     let _ = writeln!(
         page,
-        "| {program} | {context} | {observations} | {equal} | {explained} | {unexplained} |"
+        "| {heads} | {observations} | {equal} | {explained} | {unexplained} |"
     );
 }

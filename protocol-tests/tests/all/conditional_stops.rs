@@ -510,17 +510,17 @@ fn the_clients_directories_are_guessed_from_the_programs_functions() -> Result<(
     let guess = json!({"guessSubstitutePath": {
         "ImportPathOfMainPackage": "conditional",
         "ClientGOROOT": "/client/go",
-        "ClientModuleDirectories": {"conditional": "/client/work"},
+        "ClientModuleDirectories": {"conditional": "/client/src"},
     }});
     let (running, mut client) = attached(&built, &["ticks"], guess)?;
     let wanted = SourceBreakpoint::stop(built.line("main.go", VISITED)?);
-    let answers = client.set_breakpoints("/client/work/main.go", &[wanted])?;
+    let answers = client.set_breakpoints("/client/src/main.go", &[wanted])?;
     assert!(answers[0].verified, "{answers:?}");
     client.configuration_done()?;
     let stop = next_stop(&mut client, answers[0].id)?.attempt("stopping")?;
     let body = client.request("stackTrace", json!({"threadId": stop.body["threadId"]}))?;
     let frames = body["stackFrames"].as_array().cloned().unwrap_or_default();
-    assert_eq!(frames[0]["source"]["path"], "/client/work/main.go");
+    assert_eq!(frames[0]["source"]["path"], "/client/src/main.go");
     let runtime = frames
         .iter()
         .find(|frame| frame["name"] == "runtime.main")

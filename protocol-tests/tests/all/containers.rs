@@ -285,10 +285,6 @@ fn spelunk_inside_a_pid_namespace_launches_and_follows() -> Result<()> {
     let expected: Vec<Option<&str>> = said.iter().map(|pid| (*pid != said[0]).then_some(*pid)).collect();
     assert_eq!(shown, expected, "{}\n{}", traced.stdout, traced.stderr);
     assert_eq!(shown.len(), 6);
-    assert!(
-        said.iter().all(|pid| pid.parse::<i32>().is_ok_and(|pid| pid < 100)),
-        "{said:?}"
-    );
     Ok(())
 }
 

@@ -161,7 +161,7 @@ fn panics_stop_with_any_version_of_go() -> Result<()> {
 #[test]
 fn what_is_set_is_what_the_program_has() -> Result<()> {
     let built = fixture("kinds", Build::NoOpt)?;
-    let mut client = launched(&built, &[], &[stop_at(&built, "// before setting")?])?;
+    let mut client = launched(&built, &[], &[stop_at(&built, "// stop before setting")?])?;
     client.configuration_done()?;
     stopped(&mut client)?;
     let (_, locals, _) = scopes(&mut client)?.remove(0);

@@ -223,7 +223,7 @@ fn random_looks_at_a_stopped_program_are_all_answered() -> Result<()> {
         "stepIn",
     ];
     let program = fixture("kinds", Build::NoOpt)?;
-    let line = program.line("main.go", "// composites")?;
+    let line = program.line("main.go", "// stop composites")?;
     for_a_while(|seed| {
         let mut numbers = Numbers::new(seed);
         let mut client = DapClient::start(&paths::spelunk()?)?;

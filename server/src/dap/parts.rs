@@ -274,6 +274,7 @@ fn literal(key: &Value) -> Option<String> {
         Content::Bool(_)
         | Content::Int(_)
         | Content::Uint(_)
+        | Content::Wide(_)
         | Content::Float32(_)
         | Content::Float64(_)
         | Content::Complex64(..)

@@ -18,11 +18,11 @@ use super::requests::launch_arguments;
 use super::session::{Phase, Session};
 use super::target::Target;
 use crate::debugger::{
-    self, BreakpointState, CallOutcome, ClientPaths, DebugError, EndWith, ExceptionFilters, FollowChildren,
+    self, BreakpointState, CallOutcome, CallWish, ClientPaths, DebugError, EndWith, ExceptionFilters, FollowChildren,
     FunctionBreakpoint, InstructionBreakpoint, ProbeAccount, ProbeLimits, SourceBreakpoint, StepKind, Stop,
     Surroundings,
 };
-use crate::host::{self, Again, CallWish, Host, HostError, Status, Walk};
+use crate::host::{self, Again, Host, HostError, Status, Walk};
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
 
@@ -100,19 +100,7 @@ impl Target for Shared {
         self.host.start_here(Walk::Step(whose, kind)).map_err(failed)
     }
 
-    fn call_expression(
-        &self,
-        whose: Whose,
-        expression: &str,
-        config: LoadConfig,
-        check_escape: bool,
-    ) -> Result<(), DebugError> {
-        let wish = CallWish {
-            whose,
-            expression: expression.to_owned(),
-            config,
-            check_escape,
-        };
+    fn call_expression(&self, wish: CallWish) -> Result<(), DebugError> {
         self.host.start_here(Walk::Call(wish)).map_err(failed)
     }
 

@@ -6,9 +6,9 @@
 use spelunk_dwarf::ProcAddr;
 
 use crate::debugger::{
-    BreakpointState, CallOutcome, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters, FollowChildren,
-    FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session, SourceBreakpoint,
-    StepKind, Stop, Surroundings,
+    BreakpointState, CallOutcome, CallWish, ClientPaths, DebugError, EndWith, EventSender, ExceptionFilters,
+    FollowChildren, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session,
+    SourceBreakpoint, StepKind, Stop, Surroundings,
 };
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
@@ -58,13 +58,7 @@ pub(crate) trait Target {
     /// What the function that was stepped out of last returned; empty where that was not the last thing that happened.
     fn return_values(&self, whose: Whose, config: LoadConfig) -> Result<Vec<Value>, DebugError>;
     /// As [`Session::call_expression`].
-    fn call_expression(
-        &self,
-        whose: Whose,
-        expression: &str,
-        config: LoadConfig,
-        check_escape: bool,
-    ) -> Result<(), DebugError>;
+    fn call_expression(&self, wish: CallWish) -> Result<(), DebugError>;
     /// As [`Session::call_outcome`].
     fn call_outcome(&self) -> Result<Option<CallOutcome>, DebugError>;
     /// The variables of a package, named with their package.
@@ -185,14 +179,8 @@ impl Target for Session {
         Session::return_values(self, whose, config)
     }
 
-    fn call_expression(
-        &self,
-        whose: Whose,
-        expression: &str,
-        config: LoadConfig,
-        check_escape: bool,
-    ) -> Result<(), DebugError> {
-        Session::call_expression(self, whose, expression, config, check_escape)
+    fn call_expression(&self, wish: CallWish) -> Result<(), DebugError> {
+        Session::call_expression(self, wish)
     }
 
     fn call_outcome(&self) -> Result<Option<CallOutcome>, DebugError> {

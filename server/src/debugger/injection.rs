@@ -84,16 +84,29 @@ enum Then {
     Finished,
 }
 
+/// An expression that is to be evaluated with calls of the target's functions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CallWish {
+    /// The goroutine.
+    pub(crate) whose: Whose,
+    /// The expression.
+    pub(crate) expression: String,
+    /// How much of the results is loaded.
+    pub(crate) config: LoadConfig,
+    /// Whether no function may be handed a pointer into a stack.
+    pub(crate) check_escape: bool,
+}
+
 impl Control {
     /// As [`super::Session::call_expression`].
-    pub(super) fn start_call(
-        &mut self,
-        whose: Whose,
-        text: &str,
-        config: LoadConfig,
-        check_escape: bool,
-    ) -> Result<(), DebugError> {
+    pub(super) fn start_call(&mut self, wish: CallWish) -> Result<(), DebugError> {
         self.require_stopped()?;
+        let CallWish {
+            whose,
+            expression: text,
+            config,
+            check_escape,
+        } = wish;
         let Whose::Goroutine(id) = whose else {
             return Err(failed("no goroutine selected"));
         };
@@ -109,7 +122,7 @@ impl Control {
         if self.binary.function_named(ENTRY).is_none() {
             return Err(failed("function calls not supported by this version of Go"));
         }
-        let parsed = parse(text).map_err(failed)?;
+        let parsed = parse(&text).map_err(failed)?;
         let context = self.context(whose);
         let frame = self.frame(FrameRef {
             whose,
@@ -121,7 +134,7 @@ impl Control {
             frame,
             context,
             parsed: Arc::new(parsed),
-            text: text.to_owned(),
+            text,
             config,
             book: CallBook::new(stack.into_iter().collect(), check_escape),
             under_way: Vec::new(),

@@ -62,7 +62,7 @@ pub(crate) use accounts::{ProbeAccount, ProbeState};
 pub(crate) use disassembly::{Assembly, CodeRange, Surroundings};
 pub(crate) use event_queue::{EventReceiver, EventSender, event_queue};
 pub(crate) use following::FollowChildren;
-pub(crate) use injection::CallOutcome;
+pub(crate) use injection::{CallOutcome, CallWish};
 pub(crate) use locating::LocationQuery;
 pub(crate) use machine_list::RegisterText;
 pub(crate) use passes::Pass;

@@ -15,10 +15,10 @@ use super::output::Outputs;
 use super::probes::Probes;
 use super::program::Program;
 use super::{
-    BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, ClientPaths, DebugError,
-    EndWith, Event, EventSender, ExceptionFilters, FollowChildren, FunctionBreakpoint, InstructionBreakpoint,
-    LaunchSpec, LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SavedBreakpoints, SourceBreakpoint, StepKind,
-    Stop,
+    BreakpointId, BreakpointRequest, BreakpointState, BreakpointTerms, BreakpointView, CallWish, ClientPaths,
+    DebugError, EndWith, Event, EventSender, ExceptionFilters, FollowChildren, FunctionBreakpoint,
+    InstructionBreakpoint, LaunchSpec, LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SavedBreakpoints,
+    SourceBreakpoint, StepKind, Stop,
 };
 use crate::inspect::{FrameRef, Goroutine, Library, ScopedValue, Stack, ThreadState, Tid, Whose};
 use crate::location::Found;
@@ -422,15 +422,8 @@ impl Session {
     /// Evaluates a Go expression where a goroutine stands, and calls functions of the program for that: it runs meanwhile. [`Event::Stopped`] follows, for
     /// [`super::StopReason::CallReturned`] unless something else stops the program first; then the calls stay pending, and go on with the program. With
     /// `check_escape` no function is handed a pointer into a stack.
-    pub(crate) fn call_expression(
-        &self,
-        whose: Whose,
-        expression: &str,
-        config: LoadConfig,
-        check_escape: bool,
-    ) -> Result<(), DebugError> {
-        let expression = expression.to_owned();
-        self.ask(move |control| control.start_call(whose, &expression, config, check_escape))
+    pub(crate) fn call_expression(&self, wish: CallWish) -> Result<(), DebugError> {
+        self.ask(move |control| control.start_call(wish))
     }
 
     /// What the expression with calls has come to for which the target has stopped, and on which thread: its value, or the results of a call, or why it has none.

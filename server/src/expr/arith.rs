@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use num_bigint::BigInt;
 use spelunk_dwarf::{Kind, ProcAddr, Type, TypeId};
 
 use super::constant::{self, Const};
@@ -17,16 +18,19 @@ const MAX_ELEMENTS: u64 = 1 << 16;
 impl Evaluator<'_> {
     pub(super) fn unary(&self, operator: Unary, inside: &Expr) -> Result<Operand, EvalError> {
         let x = self.operand(inside)?;
-        match operator {
-            Unary::Address => return self.address_of(x, inside),
-            Unary::Receive => return Err(not_applicable(operator, inside)),
-            _ => {}
+        if operator == Unary::Address {
+            return self.address_of(x, inside);
         }
         let value = self.scalar(&x)?.ok_or_else(|| not_applicable(operator, inside))?;
         let result = constant::unary(operator, &value)?;
         Ok(match x.ty {
             Some(ty) => Operand::computed(Arc::clone(&ty), fitted(&ty, result)),
-            None => Operand::constant(result),
+            // Constants have no negative zero.
+            None => Operand::constant(match result {
+                Const::Float(x) => Const::Float(x + 0.0),
+                Const::Complex(re, im) => Const::Complex(re + 0.0, im + 0.0),
+                result => result,
+            }),
         })
     }
 
@@ -34,7 +38,7 @@ impl Evaluator<'_> {
         let (Some(ty), What::Place(addr) | What::MapFrom { addr, .. }) = (&x.ty, &x.what) else {
             return Err(match x.what {
                 What::Unreadable(why) => EvalError::Unreadable(why),
-                _ => EvalError::Refused(format!("can not take address of \"{inside}\"")),
+                _ => EvalError::Refused(format!("can not take address of {}", quoted(inside))),
             });
         };
         let pointer = self.loader.binary.type_info(self.loader.binary.pointer_to(ty.id)?)?;
@@ -69,6 +73,7 @@ impl Evaluator<'_> {
         };
         let a = self.scalar(&x)?.ok_or_else(|| not_applicable(operator, left))?;
         let b = self.scalar(&y)?.ok_or_else(|| not_applicable(operator, right))?;
+        let x_and_y_are_finite = [&a, &b].iter().all(|value| value.real().is_none_or(f64::is_finite));
         let whole = computed_in
             .as_ref()
             .is_none_or(|ty| !matches!(ty.kind, Kind::Float | Kind::Complex));
@@ -86,9 +91,11 @@ impl Evaluator<'_> {
             Const::Float(_) | Const::Complex(..) if counts => result,
             result => fitted(&ty, result),
         });
-        Ok(match ty {
-            Some(ty) => Operand::computed(ty, result),
-            None => Operand::constant(result),
+        Ok(match (ty, result) {
+            (Some(ty), result) => Operand::computed(ty, result),
+            // Constants are numbers, however large.
+            (None, Const::Float(x)) if x.is_infinite() && x_and_y_are_finite => return Err(constant::overflow()),
+            (None, result) => Operand::constant(result),
         })
     }
 
@@ -99,7 +106,8 @@ impl Evaluator<'_> {
             match self.scalar(&x)? {
                 Some(Const::Bool(b)) => Ok(b),
                 _ => Err(EvalError::Refused(format!(
-                    "expression \"{expr}\" should be boolean not {}",
+                    "expression {} should be boolean not {}",
+                    quoted(expr),
                     x.kind_name()
                 ))),
             }
@@ -141,7 +149,8 @@ impl Evaluator<'_> {
             (Some(a), Some(b)) if same_type(a, b) => Ok(Some(Arc::clone(a))),
             (Some(a), Some(b)) => Err(EvalError::Refused(format!(
                 "mismatched types \"{}\" and \"{}\"",
-                a.name, b.name
+                name_in_mismatch(a),
+                name_in_mismatch(b)
             ))),
             (Some(ty), None) => {
                 fits(y, ty)?;
@@ -273,8 +282,23 @@ fn unimplemented(x: &Operand) -> EvalError {
     EvalError::Refused(format!("unimplemented comparison of {} variables", x.kind_name()))
 }
 
+/// The name of a type that does not go together with another one; an unsafe pointer has Delve's name for it.
+fn name_in_mismatch(ty: &Type) -> &str {
+    match ty.kind {
+        Kind::UnsafePointer => "*void",
+        _ => &ty.name,
+    }
+}
+
+/// An expression as it stands in messages.
+pub(super) fn quoted(expr: &Expr) -> String {
+    let mut text = String::new();
+    crate::value::push_quoted(&mut text, expr.to_string().as_bytes());
+    text
+}
+
 fn not_applicable(operator: impl std::fmt::Display, to: &Expr) -> EvalError {
-    EvalError::Refused(format!("operator {operator} can not be applied to \"{to}\""))
+    EvalError::Refused(format!("operator {operator} can not be applied to {}", quoted(to)))
 }
 
 /// What negotiating a type comes to where one side is nil: an error, or no type.
@@ -334,9 +358,12 @@ pub(crate) fn fits_into(x: &Operand, ty: &Type, name: &str) -> Result<(), EvalEr
         }
     };
     let fits = match ty.kind {
-        Kind::Int | Kind::Uint | Kind::Uintptr => matches!(value, Const::Int(_)),
-        Kind::Float => matches!(value, Const::Int(_) | Const::Float(_)),
-        Kind::Complex => matches!(value, Const::Int(_) | Const::Float(_) | Const::Complex(..)),
+        Kind::Int | Kind::Uint | Kind::Uintptr => matches!(value, Const::Int(_) | Const::Huge(_)),
+        Kind::Float => matches!(value, Const::Int(_) | Const::Huge(_) | Const::Float(_)),
+        Kind::Complex => matches!(
+            value,
+            Const::Int(_) | Const::Huge(_) | Const::Float(_) | Const::Complex(..)
+        ),
         Kind::Bool => matches!(value, Const::Bool(_)),
         Kind::String => matches!(value, Const::Text(_)),
         _ => false,
@@ -352,13 +379,22 @@ pub(crate) fn fits_into(x: &Operand, ty: &Type, name: &str) -> Result<(), EvalEr
 /// A number as a value of a type: integers wrap round at its size, and floating-point numbers are rounded.
 pub(crate) fn fitted(ty: &Type, value: Const) -> Const {
     match (&ty.kind, value) {
+        // The low bits alone are what a type can hold.
+        (Kind::Int | Kind::Uint | Kind::Uintptr, Const::Huge(n)) => {
+            let low: BigInt = n & BigInt::from(u64::MAX);
+            let low = i128::try_from(&low).unwrap_or(0);
+            Const::Int(wrapped(low, ty.size, ty.kind == Kind::Int))
+        }
         (Kind::Int, Const::Int(n)) => Const::Int(wrapped(n, ty.size, true)),
         (Kind::Uint | Kind::Uintptr, Const::Int(n)) => Const::Int(wrapped(n, ty.size, false)),
         (Kind::Float, value) if ty.size == 4 => match value.real() {
             Some(x) => Const::Float(f64::from(x as f32)),
             None => value,
         },
-        (Kind::Float, Const::Int(n)) => Const::Float(n as f64),
+        (Kind::Float, value @ (Const::Int(_) | Const::Huge(_))) => match value.real() {
+            Some(x) => Const::Float(x),
+            None => value,
+        },
         (_, value) => value,
     }
 }

@@ -142,7 +142,9 @@ impl Evaluator<'_> {
                         ))
                     })
                 };
-                Ok(Operand::constant(Const::Complex(part(0, re)?, part(1, im)?)))
+                // Delve gives it a type even where it is made of constants alone.
+                let ty = super::operand::plain_type("complex128", 16, Kind::Complex);
+                Ok(Operand::computed(ty, Const::Complex(part(0, re)?, part(1, im)?)))
             }
             _ => self.extreme(builtin, &operands),
         }
@@ -156,6 +158,11 @@ impl Evaluator<'_> {
         };
         let mut best: Option<(&Operand, Const)> = None;
         let mut ty = None;
+        if let [_, second, ..] = operands
+            && operands.iter().any(Operand::is_nil)
+        {
+            super::arith::with_nil(wanted, second)?;
+        }
         for operand in operands {
             let value = self.scalar(operand)?.ok_or_else(|| {
                 let kind = operand.kind_name();

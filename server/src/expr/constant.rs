@@ -1,6 +1,9 @@
 //! Numbers, strings and truth values that an expression computes (Go specification, "Constants").
 //!
-//! Go's constants are exact. Here integers are exact within 128 bits and refuse to overflow, and other numbers are those of a float64.
+//! Go's constants are exact. Here integers are, up to a size that no program needs; other numbers are those of a float64.
+
+use num_bigint::{BigInt, Sign};
+use num_traits::ToPrimitive as _;
 
 use super::{Binary, EvalError, Unary};
 
@@ -9,8 +12,10 @@ use super::{Binary, EvalError, Unary};
 pub(crate) enum Const {
     /// A truth value.
     Bool(bool),
-    /// A whole number.
+    /// A whole number within 128 bits.
     Int(i128),
+    /// A whole number that 128 bits do not hold.
+    Huge(BigInt),
     /// A floating-point number.
     Float(f64),
     /// Real and imaginary part.
@@ -19,13 +24,34 @@ pub(crate) enum Const {
     Text(Vec<u8>),
 }
 
+/// Whole numbers have at most this many bits: they come from outside, and the time that a product takes grows with the square of it.
+const MAX_BITS: u64 = 1 << 16;
+
 impl Const {
+    /// A whole number of any size up to the limit; `None` beyond it.
+    pub(super) fn whole(number: BigInt) -> Option<Const> {
+        match i128::try_from(&number) {
+            Ok(number) => Some(Const::Int(number)),
+            Err(_) => (number.bits() <= MAX_BITS).then_some(Const::Huge(number)),
+        }
+    }
+
+    /// As a whole number of any size; `None` for what is none.
+    fn big(&self) -> Option<BigInt> {
+        match self {
+            Const::Int(n) => Some(BigInt::from(*n)),
+            Const::Huge(n) => Some(n.clone()),
+            _ => None,
+        }
+    }
+
     /// The type that the constant has by default, by its name.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
             Const::Bool(_) => "bool",
             Const::Int(n) if *n > i128::from(i64::MAX) => "uint64",
-            Const::Int(_) => "int",
+            Const::Huge(n) if n.sign() == Sign::Plus => "uint64",
+            Const::Int(_) | Const::Huge(_) => "int",
             Const::Float(_) => "float64",
             Const::Complex(..) => "complex128",
             Const::Text(_) => "string",
@@ -35,8 +61,7 @@ impl Const {
     /// As a number of the complex plane; `None` for what is no number.
     fn complex(&self) -> Option<(f64, f64)> {
         match self {
-            Const::Int(n) => Some((*n as f64, 0.0)),
-            Const::Float(x) => Some((*x, 0.0)),
+            Const::Int(_) | Const::Huge(_) | Const::Float(_) => Some((self.real()?, 0.0)),
             Const::Complex(re, im) => Some((*re, *im)),
             _ => None,
         }
@@ -46,6 +71,7 @@ impl Const {
     pub(crate) fn real(&self) -> Option<f64> {
         match self {
             Const::Int(n) => Some(*n as f64),
+            Const::Huge(n) => n.to_f64().filter(|x| x.is_finite()),
             Const::Float(x) => Some(*x),
             Const::Complex(re, im) if *im == 0.0 => Some(*re),
             _ => None,
@@ -58,6 +84,7 @@ impl std::fmt::Display for Const {
         match self {
             Const::Bool(b) => write!(f, "{b}"),
             Const::Int(n) => write!(f, "{n}"),
+            Const::Huge(n) => write!(f, "{n}"),
             Const::Float(x) => write!(f, "{x}"),
             Const::Complex(re, im) => write!(f, "({re} + {im}i)"),
             Const::Text(bytes) => {
@@ -69,7 +96,7 @@ impl std::fmt::Display for Const {
     }
 }
 
-fn overflow() -> EvalError {
+pub(super) fn overflow() -> EvalError {
     EvalError::Refused("constant overflow".to_owned())
 }
 
@@ -77,11 +104,15 @@ fn overflow() -> EvalError {
 pub(crate) fn unary(operator: Unary, x: &Const) -> Result<Const, EvalError> {
     let refuse = || EvalError::Refused(format!("invalid unary operation {operator}{x}"));
     Ok(match (operator, x) {
-        (Unary::Plus, Const::Int(_) | Const::Float(_) | Const::Complex(..)) => x.clone(),
-        (Unary::Minus, Const::Int(n)) => Const::Int(n.checked_neg().ok_or_else(overflow)?),
+        (Unary::Plus, Const::Int(_) | Const::Huge(_) | Const::Float(_) | Const::Complex(..)) => x.clone(),
+        (Unary::Minus, Const::Int(_) | Const::Huge(_)) => {
+            let negative = x.big().map(|n| -n).and_then(Const::whole);
+            negative.ok_or_else(overflow)?
+        }
         (Unary::Minus, Const::Float(x)) => Const::Float(-x),
         (Unary::Minus, Const::Complex(re, im)) => Const::Complex(-re, -im),
         (Unary::Complement, Const::Int(n)) => Const::Int(!n),
+        (Unary::Complement, Const::Huge(n)) => Const::whole(!n).ok_or_else(overflow)?,
         (Unary::Not, Const::Bool(b)) => Const::Bool(!b),
         _ => return Err(refuse()),
     })
@@ -97,7 +128,12 @@ pub(crate) fn binary(operator: Binary, x: &Const, y: &Const, whole: bool) -> Res
             _ => Err(refuse()),
         },
         (Const::Text(a), Const::Text(b)) if operator == Binary::Add => Ok(Const::Text([&a[..], &b[..]].concat())),
-        (Const::Int(a), Const::Int(b)) if whole || operator != Binary::Div => integers(operator, *a, *b, refuse),
+        (Const::Int(a), Const::Int(b)) if whole || operator != Binary::Div => {
+            integers(operator, *a, *b, refuse)?.map_or_else(|| huge(operator, x, y), |n| Ok(Const::Int(n)))
+        }
+        (Const::Int(_) | Const::Huge(_), Const::Int(_) | Const::Huge(_)) if whole || operator != Binary::Div => {
+            huge(operator, x, y)
+        }
         (Const::Complex(..), _) | (_, Const::Complex(..)) => {
             let (Some(a), Some(b)) = (x.complex(), y.complex()) else {
                 return Err(refuse());
@@ -120,9 +156,45 @@ pub(crate) fn binary(operator: Binary, x: &Const, y: &Const, whole: bool) -> Res
     }
 }
 
-fn integers(operator: Binary, a: i128, b: i128, refuse: impl Fn() -> EvalError) -> Result<Const, EvalError> {
-    let by_zero = || EvalError::Refused("runtime error: integer divide by zero".to_owned());
-    // What a shift by more leaves is the same, and no target computes with wider numbers.
+/// Whole numbers of any size up to the limit.
+fn huge(operator: Binary, x: &Const, y: &Const) -> Result<Const, EvalError> {
+    let refuse = || EvalError::Refused(format!("invalid binary operation {x} {operator} {y}"));
+    let (a, b) = (x.big().ok_or_else(refuse)?, y.big().ok_or_else(refuse)?);
+    let is_division = matches!(operator, Binary::Div | Binary::Rem);
+    if is_division && b.sign() == Sign::NoSign {
+        return Err(by_zero());
+    }
+    let distance = || b.to_u64();
+    let result = match operator {
+        Binary::Add => a + b,
+        Binary::Sub => a - b,
+        Binary::Mul if a.bits() + b.bits() > 2 * MAX_BITS => return Err(overflow()),
+        Binary::Mul => a * b,
+        Binary::Div => a / b,
+        Binary::Rem => a % b,
+        Binary::And => a & b,
+        Binary::Or => a | b,
+        Binary::Xor => a ^ b,
+        Binary::AndNot => a & !b,
+        Binary::Shl => match distance().filter(|distance| *distance <= MAX_BITS) {
+            Some(distance) => a << distance,
+            None => return Err(overflow()),
+        },
+        Binary::Shr => match distance().filter(|distance| *distance <= 2 * MAX_BITS) {
+            Some(distance) => a >> distance,
+            None => BigInt::from(if a.sign() == Sign::Minus { -1 } else { 0 }),
+        },
+        _ => return Err(refuse()),
+    };
+    Const::whole(result).ok_or_else(overflow)
+}
+
+fn by_zero() -> EvalError {
+    EvalError::Refused("runtime error: integer divide by zero".to_owned())
+}
+
+/// Whole numbers within 128 bits; `None` where the result has more.
+fn integers(operator: Binary, a: i128, b: i128, refuse: impl Fn() -> EvalError) -> Result<Option<i128>, EvalError> {
     let distance = || u32::try_from(b).unwrap_or(u32::MAX);
     let result = match operator {
         Binary::Add => a.checked_add(b),
@@ -143,7 +215,7 @@ fn integers(operator: Binary, a: i128, b: i128, refuse: impl Fn() -> EvalError) 
         Binary::Shr => Some(a >> distance().min(127)),
         _ => return Err(refuse()),
     };
-    result.map(Const::Int).ok_or_else(overflow)
+    Ok(result)
 }
 
 fn complexes(
@@ -183,6 +255,9 @@ pub(crate) fn compare(operator: Binary, x: &Const, y: &Const) -> Result<bool, Ev
     match (x, y) {
         (Const::Bool(a), Const::Bool(b)) if only_equality => Ok(ordered(Some(a.cmp(b)))),
         (Const::Int(a), Const::Int(b)) => Ok(ordered(Some(a.cmp(b)))),
+        (Const::Int(_) | Const::Huge(_), Const::Int(_) | Const::Huge(_)) => {
+            Ok(ordered(x.big().zip(y.big()).map(|(a, b)| a.cmp(&b))))
+        }
         (Const::Text(a), Const::Text(b)) => Ok(ordered(Some(a.cmp(b)))),
         (Const::Complex(..), _) | (_, Const::Complex(..)) if only_equality => match (x.complex(), y.complex()) {
             (Some(a), Some(b)) => Ok(ordered((a == b).then_some(Ordering::Equal))),
@@ -209,15 +284,28 @@ mod tests {
         assert_eq!(int(Binary::Div, -7, 2), Ok(Const::Int(-3)));
         assert_eq!(int(Binary::Rem, -7, 2), Ok(Const::Int(-1)));
         assert_eq!(int(Binary::Shl, 1, 100), Ok(Const::Int(1 << 100)));
-        assert_eq!(int(Binary::Shl, 1, 200), Err("constant overflow".to_owned()));
+        let wide = int(Binary::Shl, 1, 200).expect("a wide number");
+        assert_eq!(
+            wide.to_string(),
+            "1606938044258990275541962092341162602522202993782792835301376"
+        );
+        let back = binary(Binary::Shr, &wide, &Const::Int(199), true);
+        assert_eq!(back, Ok(Const::Int(2)));
+        let third = binary(Binary::Div, &wide, &Const::Int(3), true).expect("a third");
+        assert_eq!(compare(Binary::Less, &third, &wide), Ok(true));
+        for distance in [1 << 17, i128::from(u64::MAX), i128::MAX] {
+            assert_eq!(int(Binary::Shl, 1, distance), Err("constant overflow".to_owned()));
+        }
         assert_eq!(int(Binary::Shr, -8, 1000), Ok(Const::Int(-1)));
         assert_eq!(int(Binary::AndNot, 0b111, 0b010), Ok(Const::Int(0b101)));
         assert_eq!(
             int(Binary::Div, 1, 0),
             Err("runtime error: integer divide by zero".to_owned())
         );
-        assert_eq!(int(Binary::Mul, i128::MAX, 2), Err("constant overflow".to_owned()));
-        assert!(unary(Unary::Minus, &Const::Int(i128::MIN)).is_err());
+        let twice = int(Binary::Mul, i128::MAX, 2).map(|twice| twice.to_string());
+        assert_eq!(twice.as_deref(), Ok("340282366920938463463374607431768211454"));
+        let negated = unary(Unary::Minus, &Const::Int(i128::MIN)).map(|number| number.to_string());
+        assert_eq!(negated.as_deref(), Ok("170141183460469231731687303715884105728"));
     }
 
     #[test]

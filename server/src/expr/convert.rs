@@ -11,6 +11,9 @@ use super::operand::{Operand, What};
 use super::type_expr::find_type;
 use super::{EvalError, Expr};
 
+/// The smallest number beyond an int64: 2 to the power of 63.
+const BEYOND_INT: f64 = 9_223_372_036_854_775_808.0;
+
 impl Evaluator<'_> {
     /// `function(argument)` if that is a conversion; `None` if it must be a call.
     pub(super) fn conversion(&self, function: &Expr, argument: &Expr) -> Result<Option<Operand>, EvalError> {
@@ -26,7 +29,10 @@ impl Evaluator<'_> {
         if let What::Unreadable(why) = &x.what {
             return Err(EvalError::Unreadable(why.clone()));
         }
-        let refuse = || EvalError::Refused(format!("can not convert \"{argument}\" to {}", ty.name));
+        let refuse = || {
+            let (argument, ty) = (super::arith::quoted(argument), type_in_error(self.loader.binary, &ty));
+            EvalError::Refused(format!("can not convert {argument} to {ty}"))
+        };
         self.converted(x, &ty)?.map(Some).ok_or_else(refuse)
     }
 
@@ -62,14 +68,17 @@ impl Evaluator<'_> {
                     computed(Const::Int(i128::from(self.pointer(&x)?)))
                 }
                 _ => match self.scalar(&x)? {
-                    Some(Const::Int(n)) => computed(Const::Int(n)),
-                    // Out of range the language leaves the result open; the cast saturates.
+                    Some(value @ (Const::Int(_) | Const::Huge(_))) => computed(value),
+                    // Out of range the language leaves the result open; this is what the processor gives.
+                    Some(Const::Float(x)) if ty.kind == Kind::Int && !(-BEYOND_INT..BEYOND_INT).contains(&x) => {
+                        computed(Const::Int(i128::from(i64::MIN)))
+                    }
                     Some(Const::Float(x)) => computed(Const::Int(x as i128)),
                     _ => Ok(None),
                 },
             },
             Kind::Float => match self.scalar(&x)? {
-                Some(value @ (Const::Int(_) | Const::Float(_))) => computed(value),
+                Some(value @ (Const::Int(_) | Const::Huge(_) | Const::Float(_))) => computed(value),
                 _ => Ok(None),
             },
             Kind::Complex => match self.scalar(&x)? {
@@ -85,7 +94,7 @@ impl Evaluator<'_> {
                 _ => Ok(None),
             },
             Kind::String => self.as_string(x, ty),
-            Kind::Slice { elem } => {
+            Kind::Slice { elem } if !x.is_nil() => {
                 let elem = self.loader.binary.type_info(*elem)?;
                 if !matches!(x.kind(), Some(Kind::String)) {
                     return Ok(None);
@@ -169,6 +178,19 @@ impl Evaluator<'_> {
             ty: Some(Arc::clone(ty)),
             what,
         }))
+    }
+}
+
+/// The type of a conversion that is refused, in Delve's words, which come from the C that its reader of DWARF is written for.
+fn type_in_error(binary: &Binary, ty: &Type) -> String {
+    match ty.kind {
+        Kind::Pointer { elem } => match binary.type_info(elem) {
+            Ok(elem) => format!("*{}", crate::value::type_in_error(&elem)),
+            Err(_) => ty.name.to_string(),
+        },
+        Kind::UnsafePointer => "*void".to_owned(),
+        Kind::Func => format!("{} void", ty.name),
+        _ => crate::value::type_in_error(ty),
     }
 }
 

@@ -13,6 +13,7 @@ impl fmt::Display for Unary {
             Unary::Complement => "^",
             Unary::Address => "&",
             Unary::Receive => "<-",
+            Unary::Tilde => "~",
         })
     }
 }
@@ -106,6 +107,23 @@ fn write_at(f: &mut fmt::Formatter<'_>, expr: &Expr, depth: u32) -> fmt::Result 
             f.write_str("(")?;
             list(f, arguments, if arguments.len() > 1 { depth + 1 } else { depth })?;
             f.write_str(")")
+        }
+        Expr::Composite(ty, elements) => {
+            // The elements of a literal in another one may leave their type out.
+            if !matches!(**ty, Expr::Unimplemented(_)) {
+                write_at(f, ty, 1)?;
+            }
+            f.write_str("{")?;
+            for (i, element) in elements.iter().enumerate() {
+                if i > 0 {
+                    f.write_str(", ")?;
+                }
+                if let Some(key) = &element.key {
+                    write!(f, "{key}: ")?;
+                }
+                write_at(f, &element.value, depth + 1)?;
+            }
+            f.write_str("}")
         }
         Expr::Paren(inside) => {
             f.write_str("(")?;

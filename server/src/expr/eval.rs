@@ -41,8 +41,20 @@ pub(crate) trait Scope {
     fn frame_offset(&self) -> Option<i64> {
         None
     }
+    /// In the body of a loop over a function: as [`Scope::frame_offset`], of the function in which the loop is written. Elsewhere 0.
+    fn range_parent_offset(&self) -> Option<i64> {
+        None
+    }
     /// The thread's number in the kernel.
     fn thread(&self) -> Option<i64> {
+        None
+    }
+    /// The bytes that make `target` hold `value`, which is written as `source`.
+    fn held(&self, _target: &Operand, _value: &Operand, _source: &str) -> Result<Vec<u8>, EvalError> {
+        Err(EvalError::NeedsStop("a composite literal".to_owned()))
+    }
+    /// An address at which these bytes are from now on, in no memory of the program; `None` where nothing can be kept.
+    fn keep(&self, _bytes: Vec<u8>) -> Option<ProcAddr> {
         None
     }
     /// A register by one of its names.
@@ -78,7 +90,8 @@ impl Evaluator<'_> {
         }
     }
 
-    /// What an expression or a part of one comes to.
+    /// What an expression or a part of one comes to. Forms that no debugger gives a value, as a type or a function literal, are refused with Delve's words, which
+    /// name the node of Go's syntax tree.
     pub(crate) fn operand(&self, expr: &Expr) -> Result<Operand, EvalError> {
         match expr {
             Expr::Name(name) => self.name(name)?.ok_or_else(|| EvalError::NoSymbol(name.clone())),
@@ -97,17 +110,11 @@ impl Evaluator<'_> {
             Expr::Unary(operator, inside) => self.unary(*operator, inside),
             Expr::Binary(operator, left, right) => self.binary(*operator, left, right),
             Expr::Call(function, arguments) => self.call(function, arguments, false),
-            Expr::Type(ty) => {
-                let node = match ty {
-                    super::TypeExpr::Array(..) => "*ast.ArrayType",
-                    super::TypeExpr::Map(..) => "*ast.MapType",
-                    super::TypeExpr::Chan(..) => "*ast.ChanType",
-                    super::TypeExpr::Spelled(text) if text.starts_with("func") => "*ast.FuncType",
-                    super::TypeExpr::Spelled(text) if text.starts_with("struct") => "*ast.StructType",
-                    super::TypeExpr::Spelled(_) => "*ast.InterfaceType",
-                };
-                Err(EvalError::Refused(format!("expression {node} not implemented")))
-            }
+            Expr::Composite(ty, elements) => self.composite(ty, elements),
+            Expr::Type(ty) => Err(EvalError::Refused(format!(
+                "expression {} not implemented",
+                type_node(ty)
+            ))),
             Expr::Unimplemented("3-index slice") => {
                 Err(EvalError::Refused("3-index slice expressions not supported".to_owned()))
             }
@@ -149,12 +156,17 @@ impl Evaluator<'_> {
 
     fn field(&self, base: &Expr, name: &str) -> Result<Operand, EvalError> {
         match base {
-            Expr::Name(package) if package == "runtime" && matches!(name, "curg" | "frameoff" | "threadid") => {
+            Expr::Name(package)
+                if package == "runtime" && matches!(name, "curg" | "frameoff" | "threadid" | "rangeParentOffset") =>
+            {
                 return self.about_the_goroutine(name);
             }
             Expr::Name(package) => {
                 let mut failed = None;
                 if let Some(found) = self.name(package)? {
+                    if let Some(parts) = self.register_parts(package, name)? {
+                        return Ok(parts);
+                    }
                     match self.select(&found, name, package) {
                         Ok(found) => return Ok(found),
                         Err(error) => failed = Some(error),
@@ -182,6 +194,59 @@ impl Evaluator<'_> {
         self.select(&found, name, &shown)
     }
 
+    /// The bytes of a register as numbers of one type: `_XMM0.uint32`. `None` if the name is not that of a register.
+    fn register_parts(&self, register: &str, ty: &str) -> Result<Option<Operand>, EvalError> {
+        if self.scope.variable(register)?.is_some() || self.scope.global(None, register)?.is_some() {
+            return Ok(None);
+        }
+        let bytes = match self.scope.register(register) {
+            Some(Const::Int(n)) => (n as u64).to_le_bytes().to_vec(),
+            // A wide register is told in hexadecimal digits, its lowest byte first.
+            Some(Const::Text(digits)) => {
+                let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+                let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
+                bytes.ok_or_else(|| EvalError::NotValue(register.to_owned()))?
+            }
+            _ => return Ok(None),
+        };
+        let unknown = || EvalError::Refused(format!("unknown CPU register type conversion to \"{ty}\""));
+        let is_number = matches!(
+            ty,
+            "int8" | "int16" | "int32" | "int64" | "uint8" | "uint16" | "uint32" | "uint64" | "float32" | "float64"
+        );
+        let id = self
+            .loader
+            .binary
+            .type_named(ty)
+            .filter(|_| is_number)
+            .ok_or_else(unknown)?;
+        let info = self.loader.binary.type_info(id)?;
+        let size = usize::try_from(info.size)
+            .ok()
+            .filter(|size| (1..=8).contains(size))
+            .ok_or_else(unknown)?;
+        let values: Vec<Const> = bytes
+            .chunks_exact(size)
+            .map(|chunk| {
+                let raw = chunk.iter().rev().fold(0u64, |raw, byte| raw << 8 | u64::from(*byte));
+                match (&info.kind, size) {
+                    (Kind::Float, 4) => Const::Float(f64::from(f32::from_bits(raw as u32))),
+                    (Kind::Float, _) => Const::Float(f64::from_bits(raw)),
+                    _ => super::arith::fitted(&info, Const::Int(i128::from(raw))),
+                }
+            })
+            .collect();
+        let count = values.len() as u64;
+        let array = self.loader.binary.type_info(self.loader.binary.array_of(id, count)?)?;
+        Ok(Some(Operand {
+            ty: Some(array),
+            what: What::Elements {
+                values,
+                len: count as i64,
+            },
+        }))
+    }
+
     fn about_the_goroutine(&self, name: &str) -> Result<Operand, EvalError> {
         let number = |n: Option<i64>| {
             let n = n.ok_or_else(|| EvalError::NeedsStop(format!("runtime.{name}")))?;
@@ -190,6 +255,7 @@ impl Evaluator<'_> {
         match name {
             "frameoff" => number(self.scope.frame_offset()),
             "threadid" => number(self.scope.thread()),
+            "rangeParentOffset" => number(self.scope.range_parent_offset()),
             _ => {
                 let ty = self.loader.binary.type_named("runtime.g");
                 let ty =
@@ -281,11 +347,53 @@ impl Evaluator<'_> {
         if self.scope.may_call() {
             return self.function_call(function, arguments);
         }
-        // As with Delve, what cannot be found is said first where the call is all there is.
+        // As with Delve, what cannot be found is said first where the call is all there is, and what no argument can be before that.
         if whole {
-            self.operand(function)?;
+            for (number, argument) in arguments.iter().enumerate() {
+                if let Some(node) = unimplemented_node(argument) {
+                    return Err(EvalError::Refused(format!(
+                        "error evaluating \"{argument}\" as argument {} in function {function}: expression {node} not implemented",
+                        number + 1
+                    )));
+                }
+            }
+            // A string would have to be allocated before anything else is done.
+            if !arguments.iter().any(is_string_literal) {
+                self.operand(function)?;
+            }
         }
         Err(EvalError::Call)
+    }
+}
+
+/// What Go's parser calls a type literal.
+fn type_node(ty: &super::TypeExpr) -> &'static str {
+    match ty {
+        super::TypeExpr::Array(..) => "*ast.ArrayType",
+        super::TypeExpr::Map(..) => "*ast.MapType",
+        super::TypeExpr::Chan(..) => "*ast.ChanType",
+        super::TypeExpr::Spelled(text) if text.starts_with('[') => "*ast.ArrayType",
+        super::TypeExpr::Spelled(text) if text.starts_with("func") => "*ast.FuncType",
+        super::TypeExpr::Spelled(text) if text.starts_with("struct") => "*ast.StructType",
+        super::TypeExpr::Spelled(_) => "*ast.InterfaceType",
+    }
+}
+
+/// What Go's parser calls an expression that has no value by its form alone.
+fn unimplemented_node(expr: &Expr) -> Option<&'static str> {
+    match expr.bare() {
+        Expr::Type(ty) => Some(type_node(ty)),
+        Expr::Unimplemented(node) if node.starts_with('*') => Some(node),
+        _ => None,
+    }
+}
+
+/// Whether an expression is a string that the program would have to be given room for.
+fn is_string_literal(expr: &Expr) -> bool {
+    match expr.bare() {
+        Expr::Literal(literal) => matches!(&literal.value, Const::Text(text) if !text.is_empty()),
+        Expr::Binary(super::Binary::Add, left, right) => is_string_literal(left) && is_string_literal(right),
+        _ => false,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use spelunk_dwarf::{Kind, ProcAddr, Type};
 
-use super::arith::fits;
+use super::arith::fits_into;
 use super::constant::Const;
 use super::eval::Evaluator;
 use super::operand::{Operand, What, plain_type};
@@ -31,7 +31,7 @@ impl Evaluator<'_> {
             return self.map_entry(&x, index);
         }
         if let (Some(ty), What::Elements { values, len }) = (&x.ty, &x.what)
-            && let Kind::Slice { elem } = ty.kind
+            && let Kind::Slice { elem } | Kind::Array { elem, .. } = ty.kind
         {
             let at = self.position(index, *len)?;
             let value = usize::try_from(at)
@@ -54,7 +54,10 @@ impl Evaluator<'_> {
             return Err(EvalError::NotIndexable(base.to_string(), x.type_name()));
         };
         if first == 0 {
-            return Err(EvalError::Refused(format!("can not index \"{base}\"")));
+            return Err(EvalError::Refused(format!(
+                "can not index {}",
+                super::arith::quoted(base)
+            )));
         }
         let at = self.position(index, len)?;
         let stride = elem.as_ref().map_or(1, |elem| elem.size);
@@ -88,7 +91,7 @@ impl Evaluator<'_> {
             |why: &dyn std::fmt::Display| EvalError::Refused(format!("can not access unreadable map: {why}"));
         let walk = MapWalk::new(&self.loader, ty, *addr).map_err(|why| unreadable(&why))?;
         match &wanted.ty {
-            None => fits(&wanted, &key)?,
+            None => fits_into(&wanted, &key, &type_in_error(&key))?,
             Some(given) if given.id == key.id || given.name == key.name => {}
             Some(_) if matches!(key.kind, Kind::Interface { .. }) => {}
             Some(given) => {
@@ -126,7 +129,13 @@ impl Evaluator<'_> {
         let literal = |bound: Option<&Expr>| bound.is_some_and(|bound| matches!(bound, Expr::Literal(_)));
         let from = low.map_or(Ok(0), |low| self.integer(low))?;
         let to = high.map(|high| self.integer(high)).transpose()?;
-        let refuse = || EvalError::Refused(format!("can not slice \"{base}\" (type {})", x.type_name()));
+        let refuse = || {
+            EvalError::Refused(format!(
+                "can not slice {} (type {})",
+                super::arith::quoted(base),
+                x.type_name()
+            ))
+        };
         if let (Some(Kind::Map { .. }), What::Place(addr)) = (x.kind(), &x.what) {
             if to.is_some() {
                 return Err(EvalError::Refused(
@@ -162,7 +171,10 @@ impl Evaluator<'_> {
         };
         // Nothing of nothing is nothing.
         if first == 0 && (from, to.unwrap_or(len), len) != (0, 0, 0) {
-            return Err(EvalError::Refused(format!("can not slice \"{base}\"")));
+            return Err(EvalError::Refused(format!(
+                "can not slice {}",
+                super::arith::quoted(base)
+            )));
         }
         let capacity = match x.kind() {
             Some(Kind::Slice { .. }) => self.capacity(&x)?,

@@ -1,7 +1,10 @@
-//! From text to tokens (The Go Programming Language Specification, "Lexical elements").
+//! From text to tokens (The Go Programming Language Specification, "Lexical elements"). As Go's scanner, this goes on after an error: how many there are is told.
 
+use unicode_general_category::{GeneralCategory, get_general_category};
+
+use super::Literal;
 use super::constant::Const;
-use super::{Literal, ParseError};
+use super::number;
 
 /// A token and where it begins.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,7 +20,22 @@ pub(super) enum TokenKind {
     Literal(Literal),
     /// An operator or a delimiter.
     Operator(&'static str),
+    /// The end of a line, or of the text, behind what can end a statement.
+    Newline,
+    /// What is no token.
+    Illegal,
     End,
+}
+
+/// What is wrong in the text itself.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct LexError {
+    /// In bytes from the start of the text.
+    pub(super) at: usize,
+    /// In the words of Go's scanner (`go/scanner`).
+    pub(super) message: String,
+    /// The number of the token that was being read.
+    pub(super) token: usize,
 }
 
 /// All operators and delimiters, longer ones before those that they begin with.
@@ -27,25 +45,56 @@ const OPERATORS: [&str; 48] = [
     "[", "]", "{", "}", ",", ";", ".", ":", "~",
 ];
 
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// Splits `text`; the last token is always [`TokenKind::End`].
-pub(super) fn tokens(text: &str) -> Result<Vec<Token>, ParseError> {
-    let mut lexer = Lexer { text, at: 0 };
-    let mut found = Vec::new();
+pub(super) fn tokens(text: &str) -> (Vec<Token>, Vec<LexError>) {
+    let mut lexer = Lexer {
+        text,
+        at: 0,
+        token: 0,
+        errors: Vec::new(),
+    };
+    if lexer.peek() == Some(BYTE_ORDER_MARK) {
+        lexer.at += BYTE_ORDER_MARK.len_utf8();
+    }
+    lexer.check();
+    let mut found: Vec<Token> = Vec::new();
     loop {
-        lexer.skip_space();
-        let at = lexer.at;
-        let kind = lexer.next()?;
+        let ends_statement = found.last().is_some_and(|token| ends_statement(&token.kind));
+        let newline = lexer.skip_space(ends_statement);
+        let at = newline.unwrap_or(lexer.at);
+        let kind = match newline {
+            Some(_) => TokenKind::Newline,
+            None => lexer.next(),
+        };
         let end = kind == TokenKind::End;
         found.push(Token { kind, at });
+        lexer.token += 1;
         if end {
-            return Ok(found);
+            return (found, lexer.errors);
         }
+    }
+}
+
+/// Whether a line may end a statement behind this token (Go specification, "Semicolons").
+fn ends_statement(kind: &TokenKind) -> bool {
+    match kind {
+        TokenKind::Name(name) => {
+            !super::parse::KEYWORDS.contains(&name.as_str())
+                || matches!(name.as_str(), "break" | "continue" | "fallthrough" | "return")
+        }
+        TokenKind::Literal(_) => true,
+        TokenKind::Operator(operator) => matches!(*operator, ")" | "]" | "}" | "++" | "--"),
+        TokenKind::Newline | TokenKind::Illegal | TokenKind::End => false,
     }
 }
 
 struct Lexer<'a> {
     text: &'a str,
     at: usize,
+    token: usize,
+    errors: Vec<LexError>,
 }
 
 impl<'a> Lexer<'a> {
@@ -57,25 +106,85 @@ impl<'a> Lexer<'a> {
         self.rest().chars().next()
     }
 
-    fn skip_space(&mut self) {
-        self.at += self.rest().len() - self.rest().trim_start().len();
+    fn error(&mut self, at: usize, message: impl Into<String>) {
+        self.errors.push(LexError {
+            at,
+            message: message.into(),
+            token: self.token,
+        });
     }
 
-    fn error(&self, at: usize, message: impl Into<String>) -> ParseError {
-        ParseError::new(self.text, at, message)
+    /// Takes one character.
+    fn advance(&mut self) {
+        self.at += self.peek().map_or(0, char::len_utf8);
+        self.check();
     }
 
-    fn next(&mut self) -> Result<TokenKind, ParseError> {
+    /// Complains about a character that may stand nowhere in a text.
+    fn check(&mut self) {
+        match self.peek() {
+            Some('\0') => self.error(self.at, "illegal character NUL"),
+            Some(BYTE_ORDER_MARK) if self.at > 0 => self.error(self.at, "illegal byte order mark"),
+            _ => {}
+        }
+    }
+
+    /// Passes over blanks and comments; where a statement could end there, the position at which a line does.
+    fn skip_space(&mut self, ends_statement: bool) -> Option<usize> {
+        loop {
+            match self.peek() {
+                None => return ends_statement.then_some(self.at),
+                Some('\n') if ends_statement => {
+                    let at = self.at;
+                    self.advance();
+                    return Some(at);
+                }
+                Some(' ' | '\t' | '\r' | '\n') => self.advance(),
+                Some('/') if self.rest().starts_with("//") || self.rest().starts_with("/*") => {
+                    if self.comment() && ends_statement {
+                        return Some(self.at);
+                    }
+                }
+                Some(_) => return None,
+            }
+        }
+    }
+
+    /// Passes over a comment; whether a line ends in it.
+    fn comment(&mut self) -> bool {
+        let start = self.at;
+        let rest = self.rest();
+        let (inside, whole) = if rest.starts_with("//") {
+            // The end of the line is no part of it.
+            let end = rest.find('\n').unwrap_or(rest.len());
+            (rest.get(..end).unwrap_or(rest), true)
+        } else {
+            let end = rest.get(2..).and_then(|inside| inside.find("*/"));
+            (
+                rest.get(..end.map_or(rest.len(), |end| end + 4)).unwrap_or(rest),
+                end.is_some(),
+            )
+        };
+        while self.at < start + inside.len() {
+            self.advance();
+        }
+        if !whole {
+            self.error(start, "comment not terminated");
+        }
+        inside.contains('\n')
+    }
+
+    fn next(&mut self) -> TokenKind {
         let rest = self.rest();
         let Some(first) = rest.chars().next() else {
-            return Ok(TokenKind::End);
+            return TokenKind::End;
         };
         if is_letter(first) {
-            let end = rest
-                .find(|c: char| !is_letter(c) && !c.is_numeric())
-                .unwrap_or(rest.len());
+            let end = rest.find(|c: char| !is_letter(c) && !is_digit(c)).unwrap_or(rest.len());
+            let name = rest.get(..end).unwrap_or(rest).to_owned();
             self.at += end;
-            return Ok(TokenKind::Name(rest.get(..end).unwrap_or(rest).to_owned()));
+            self.check();
+            return TokenKind::Name(name);
         }
         let after_point = rest.strip_prefix('.').and_then(|rest| rest.chars().next());
         if first.is_ascii_digit() || after_point.is_some_and(|c| c.is_ascii_digit()) {
@@ -89,12 +198,19 @@ impl<'a> Lexer<'a> {
         }
         if let Some(operator) = OPERATORS.iter().find(|operator| rest.starts_with(**operator)) {
             self.at += operator.len();
-            return Ok(TokenKind::Operator(operator));
+            self.check();
+            return TokenKind::Operator(operator);
         }
-        Err(self.error(
-            self.at,
-            format!("illegal character U+{:04X} {}", u32::from(first), quoted_char(first)),
-        ))
+        match first {
+            // Complained of when it was come to.
+            BYTE_ORDER_MARK => {}
+            '\u{201c}' | '\u{201d}' => {
+                self.error(self.at, format!("curly quotation mark '{first}' (use neutral '\"')"));
+            }
+            _ => self.error(self.at, format!("illegal character {}", described(first))),
+        }
+        self.advance();
+        TokenKind::Illegal
     }
 
     fn literal(&self, start: usize, value: Const) -> TokenKind {
@@ -102,156 +218,170 @@ impl<'a> Lexer<'a> {
         TokenKind::Literal(Literal { text, value })
     }
 
-    fn number(&mut self) -> Result<TokenKind, ParseError> {
+    fn number(&mut self) -> TokenKind {
         let start = self.at;
-        let rest = self.rest();
-        let bytes = rest.as_bytes();
-        let hex = rest.starts_with("0x") || rest.starts_with("0X");
-        let mut end = 0;
-        while let Some(byte) = bytes.get(end) {
-            let before = end
-                .checked_sub(1)
-                .and_then(|at| bytes.get(at))
-                .copied()
-                .unwrap_or(0)
-                .to_ascii_lowercase();
-            let signed_exponent = matches!(byte, b'+' | b'-') && (before == b'p' && hex || before == b'e' && !hex);
-            if !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_') || signed_exponent) {
-                break;
-            }
-            end += 1;
+        let scanned = number::scan(self.rest());
+        for (at, message) in scanned.errors {
+            self.error(start + at, message);
         }
-        self.at += end;
-        let digits: String = rest.get(..end).unwrap_or("").chars().filter(|c| *c != '_').collect();
-        let (digits, imaginary) = match digits.strip_suffix('i') {
-            Some(digits) => (digits.to_ascii_lowercase(), true),
-            None => (digits.to_ascii_lowercase(), false),
-        };
-        let bad = || {
-            self.error(
-                start,
-                format!("invalid number literal {}", rest.get(..end).unwrap_or("")),
-            )
-        };
-        let value = if imaginary {
-            Const::Complex(0.0, real(&digits).ok_or_else(bad)?)
-        } else {
-            match integer(&digits) {
-                Some(number) => Const::Int(number),
-                None => Const::Float(real(&digits).ok_or_else(bad)?),
+        self.at += scanned.len;
+        self.check();
+        self.literal(start, scanned.value)
+    }
+
+    fn raw_string(&mut self) -> TokenKind {
+        let start = self.at;
+        let mut bytes = Vec::new();
+        self.advance();
+        loop {
+            match self.peek() {
+                None => {
+                    self.error(start, "raw string literal not terminated");
+                    break;
+                }
+                Some('`') => {
+                    self.advance();
+                    break;
+                }
+                Some('\r') => self.advance(),
+                Some(c) => {
+                    bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                    self.advance();
+                }
             }
-        };
-        Ok(self.literal(start, value))
+        }
+        self.literal(start, Const::Text(bytes))
     }
 
-    fn raw_string(&mut self) -> Result<TokenKind, ParseError> {
+    fn string(&mut self) -> TokenKind {
         let start = self.at;
-        let inside = self.rest().get(1..).unwrap_or("");
-        let end = inside
-            .find('`')
-            .ok_or_else(|| self.error(start, "raw string literal not terminated"))?;
-        self.at += end + 2;
-        let bytes = inside
-            .as_bytes()
-            .iter()
-            .take(end)
-            .copied()
-            .filter(|byte| *byte != b'\r')
-            .collect();
-        Ok(self.literal(start, Const::Text(bytes)))
-    }
-
-    fn string(&mut self) -> Result<TokenKind, ParseError> {
-        let start = self.at;
-        self.at += 1;
+        self.advance();
         let mut bytes = Vec::new();
         loop {
             match self.peek() {
-                None | Some('\n') => return Err(self.error(start, "string literal not terminated")),
-                Some('"') => {
-                    self.at += 1;
-                    return Ok(self.literal(start, Const::Text(bytes)));
+                None | Some('\n') => {
+                    self.error(start, "string literal not terminated");
+                    break;
                 }
-                Some('\\') => match self.escape('"')? {
-                    Escaped::Byte(byte) => bytes.push(byte),
-                    Escaped::Char(c) => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                Some('"') => {
+                    self.advance();
+                    break;
+                }
+                Some('\\') => match self.escape('"') {
+                    Some(Escaped::Byte(byte)) => bytes.push(byte),
+                    Some(Escaped::Char(c)) => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                    None => {}
                 },
                 Some(c) => {
-                    self.at += c.len_utf8();
                     bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+                    self.advance();
                 }
             }
         }
+        self.literal(start, Const::Text(bytes))
     }
 
-    fn character(&mut self) -> Result<TokenKind, ParseError> {
+    fn character(&mut self) -> TokenKind {
         let start = self.at;
-        self.at += 1;
-        let value = match self.peek() {
-            None | Some('\n') => return Err(self.error(start, "rune literal not terminated")),
-            Some('\'') => return Err(self.error(start, "illegal rune literal")),
-            Some('\\') => match self.escape('\'')? {
-                Escaped::Byte(byte) => i128::from(byte),
-                Escaped::Char(c) => i128::from(u32::from(c)),
-            },
-            Some(c) => {
-                self.at += c.len_utf8();
-                i128::from(u32::from(c))
+        self.advance();
+        let (mut value, mut count, mut valid) = (0, 0u32, true);
+        loop {
+            match self.peek() {
+                None | Some('\n') => {
+                    if valid {
+                        self.error(start, "rune literal not terminated");
+                    }
+                    valid = false;
+                    break;
+                }
+                Some('\'') => {
+                    self.advance();
+                    break;
+                }
+                Some('\\') => match self.escape('\'') {
+                    Some(Escaped::Byte(byte)) => value = i128::from(byte),
+                    Some(Escaped::Char(c)) => value = i128::from(u32::from(c)),
+                    None => valid = false,
+                },
+                Some(c) => {
+                    value = i128::from(u32::from(c));
+                    self.advance();
+                }
             }
-        };
-        match self.peek() {
-            Some('\'') => self.at += 1,
-            Some(_) if self.rest().contains('\'') => return Err(self.error(start, "illegal rune literal")),
-            _ => return Err(self.error(start, "rune literal not terminated")),
+            count = count.saturating_add(1);
         }
-        Ok(self.literal(start, Const::Int(value)))
+        if valid && count != 1 {
+            self.error(start, "illegal rune literal");
+        }
+        self.literal(start, Const::Int(value))
     }
 
-    /// An escape, from its backslash on.
-    fn escape(&mut self, quote: char) -> Result<Escaped, ParseError> {
+    /// An escape, from its backslash on; nothing if it is none.
+    fn escape(&mut self, quote: char) -> Option<Escaped> {
+        self.advance();
         let start = self.at;
-        let unknown = |lexer: &Self| lexer.error(start, "unknown escape sequence");
-        self.at += 1;
-        let letter = self.peek().ok_or_else(|| unknown(self))?;
-        let simple = match letter {
-            'a' => 7,
-            'b' => 8,
-            'f' => 12,
-            'n' => b'\n',
-            'r' => b'\r',
-            't' => b'\t',
-            'v' => 11,
-            '\\' => b'\\',
-            c if c == quote => c as u8,
-            'x' => return Ok(Escaped::Byte(self.digits(start, 1, 2, 16)? as u8)),
-            '0'..='7' => {
-                let value = self.digits(start, 0, 3, 8)?;
-                let byte = u8::try_from(value).map_err(|_| self.error(start, "escape sequence is invalid"))?;
-                return Ok(Escaped::Byte(byte));
+        let simple = match self.peek() {
+            Some('a') => 7,
+            Some('b') => 8,
+            Some('f') => 12,
+            Some('n') => b'\n',
+            Some('r') => b'\r',
+            Some('t') => b'\t',
+            Some('v') => 11,
+            Some('\\') => b'\\',
+            Some(c) if c == quote => c as u8,
+            Some('0'..='7') => return self.digits(3, 8).and_then(|value| self.byte(start, value)),
+            Some('x') => {
+                self.advance();
+                return self.digits(2, 16).and_then(|value| self.byte(start, value));
             }
-            'u' | 'U' => {
-                let value = self.digits(start, 1, if letter == 'u' { 4 } else { 8 }, 16)?;
+            Some(letter @ ('u' | 'U')) => {
+                self.advance();
+                let value = self.digits(if letter == 'u' { 4 } else { 8 }, 16)?;
                 let c = char::from_u32(value);
-                return c
-                    .map(Escaped::Char)
-                    .ok_or_else(|| self.error(start, "escape sequence is invalid Unicode code point"));
+                if c.is_none() {
+                    self.error(start, "escape sequence is invalid Unicode code point");
+                }
+                return c.map(Escaped::Char);
             }
-            _ => return Err(unknown(self)),
+            Some(_) => {
+                self.error(start, "unknown escape sequence");
+                return None;
+            }
+            None => {
+                self.error(start, "escape sequence not terminated");
+                return None;
+            }
         };
-        self.at += 1;
-        Ok(Escaped::Byte(simple))
+        self.advance();
+        Some(Escaped::Byte(simple))
     }
 
-    fn digits(&mut self, start: usize, skip: usize, count: usize, radix: u32) -> Result<u32, ParseError> {
-        self.at += skip;
-        let text = self
-            .rest()
-            .get(..count)
-            .filter(|text| text.chars().all(|c| c.is_digit(radix)));
-        let value = text.and_then(|text| u32::from_str_radix(text, radix).ok());
-        let value = value.ok_or_else(|| self.error(start, "illegal character in escape sequence"))?;
-        self.at += count;
-        Ok(value)
+    fn byte(&mut self, start: usize, value: u32) -> Option<Escaped> {
+        let byte = u8::try_from(value).ok();
+        if byte.is_none() {
+            self.error(start, "escape sequence is invalid Unicode code point");
+        }
+        byte.map(Escaped::Byte)
+    }
+
+    fn digits(&mut self, count: usize, radix: u32) -> Option<u32> {
+        let mut value = 0u32;
+        for _ in 0..count {
+            let digit = self.peek().and_then(|c| c.to_digit(radix));
+            let Some(digit) = digit else {
+                let message = match self.peek() {
+                    Some(c) => format!("illegal character {} in escape sequence", described(c)),
+                    None => "escape sequence not terminated".to_owned(),
+                };
+                self.error(self.at, message);
+                return None;
+            };
+            // Eight hexadecimal digits are all that 32 bits hold.
+            value = value.wrapping_mul(radix).wrapping_add(digit);
+            self.advance();
+        }
+        Some(value)
     }
 }
 
@@ -260,48 +390,29 @@ enum Escaped {
     Char(char),
 }
 
-/// An integer literal, in lower case and without underscores; `None` if it is none.
-fn integer(digits: &str) -> Option<i128> {
-    let in_radix = |prefix: &str, radix| {
-        digits
-            .strip_prefix(prefix)
-            .map(|rest| i128::from_str_radix(rest, radix).ok())
-    };
-    in_radix("0x", 16)
-        .or_else(|| in_radix("0b", 2))
-        .or_else(|| in_radix("0o", 8))
-        .or_else(|| in_radix("0", 8).filter(|_| digits.len() > 1 && digits.bytes().all(|b| b.is_ascii_digit())))
-        .unwrap_or_else(|| digits.parse().ok())
-}
-
-/// A floating-point literal, in lower case and without underscores.
-fn real(digits: &str) -> Option<f64> {
-    if let Some(hex) = digits.strip_prefix("0x") {
-        let (mantissa, exponent) = hex.split_once('p')?;
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let mut value = 0.0f64;
-        for digit in whole.chars().chain(fraction.chars()) {
-            value = value * 16.0 + f64::from(digit.to_digit(16)?);
-        }
-        let exponent: i32 = exponent.parse().ok()?;
-        let fraction_bits = i32::try_from(fraction.len()).ok()?.checked_mul(4)?;
-        return Some(value * 2f64.powi(exponent.checked_sub(fraction_bits)?));
+/// A character as Go's format `%#U` has it: with itself, if it can be seen.
+fn described(c: char) -> String {
+    let code = u32::from(c);
+    if crate::value::is_print(c) {
+        format!("U+{code:04X} '{c}'")
+    } else {
+        format!("U+{code:04X}")
     }
-    let plain = digits
-        .bytes()
-        .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'+' | b'-'));
-    if !plain {
-        return None;
-    }
-    digits.parse::<f64>().ok().filter(|value| value.is_finite())
-}
-
-fn quoted_char(c: char) -> String {
-    format!("'{c}'")
 }
 
 fn is_letter(c: char) -> bool {
-    c == '_' || c.is_alphabetic()
+    use GeneralCategory::{LowercaseLetter, ModifierLetter, OtherLetter, TitlecaseLetter, UppercaseLetter};
+    c == '_'
+        || c.is_ascii_alphabetic()
+        || !c.is_ascii()
+            && matches!(
+                get_general_category(c),
+                LowercaseLetter | ModifierLetter | OtherLetter | TitlecaseLetter | UppercaseLetter
+            )
+}
+
+fn is_digit(c: char) -> bool {
+    c.is_ascii_digit() || !c.is_ascii() && get_general_category(c) == GeneralCategory::DecimalNumber
 }
 
 #[cfg(test)]
@@ -309,7 +420,7 @@ mod tests {
     use super::*;
 
     fn literal(text: &str) -> Const {
-        match tokens(text).expect("tokens").swap_remove(0).kind {
+        match tokens(text).0.swap_remove(0).kind {
             TokenKind::Literal(literal) => literal.value,
             other => panic!("{other:?} is no literal"),
         }
@@ -354,10 +465,25 @@ mod tests {
 
     #[test]
     fn what_is_no_token_says_so() {
-        let error = |text: &str| tokens(text).expect_err("an error").to_string();
-        assert_eq!(error("\"abc"), "1:1: string literal not terminated");
-        assert_eq!(error("x + 'ab'"), "1:5: illegal rune literal");
-        assert_eq!(error("a # b"), "1:3: illegal character U+0023 '#'");
-        assert_eq!(error("\"\\q\""), "1:2: unknown escape sequence");
+        let errors = |text: &str| -> Vec<(usize, String)> {
+            let errors = tokens(text).1.into_iter();
+            errors.map(|error| (error.at, error.message)).collect()
+        };
+        let one = |at: usize, message: &str| vec![(at, message.to_owned())];
+        assert_eq!(errors("\"abc"), one(0, "string literal not terminated"));
+        assert_eq!(errors("x + 'ab'"), one(4, "illegal rune literal"));
+        assert_eq!(errors("a # b"), one(2, "illegal character U+0023 '#'"));
+        assert_eq!(errors("\"\\q\""), one(2, "unknown escape sequence"));
+        assert_eq!(
+            errors("\"\\x1\""),
+            one(4, "illegal character U+0022 '\"' in escape sequence")
+        );
+        assert_eq!(errors("/* a"), one(0, "comment not terminated"));
+        let nul = [
+            (0, "illegal character NUL".to_owned()),
+            (0, "illegal character U+0000".to_owned()),
+        ];
+        assert_eq!(errors("\0"), nul);
+        assert!(errors("a /* b */ + c // d").is_empty());
     }
 }

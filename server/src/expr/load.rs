@@ -72,7 +72,7 @@ impl Evaluator<'_> {
             },
             What::Elements { values, len } => {
                 let elem = match ty.kind {
-                    Kind::Slice { elem } => self.loader.binary.type_info(elem).ok(),
+                    Kind::Slice { elem } | Kind::Array { elem, .. } => self.loader.binary.type_info(elem).ok(),
                     _ => None,
                 };
                 let elements = values.iter().filter_map(|value| {
@@ -80,11 +80,18 @@ impl Evaluator<'_> {
                     // Delve gives these elements no address either, but marks them as loaded.
                     Some(self.load(&Operand::computed(Arc::clone(elem), value.clone()), ""))
                 });
-                value.content = Content::Slice {
-                    base: 0,
-                    len: *len,
-                    cap: *len,
-                    elements: elements.collect(),
+                value.content = if let Kind::Array { .. } = ty.kind {
+                    Content::Array {
+                        len: *len,
+                        elements: elements.collect(),
+                    }
+                } else {
+                    Content::Slice {
+                        base: 0,
+                        len: *len,
+                        cap: *len,
+                        elements: elements.collect(),
+                    }
                 };
             }
             What::Function { name, .. } => {
@@ -113,8 +120,12 @@ impl Evaluator<'_> {
     fn constant_content(&self, kind: &Kind, size: u64, constant: &Const) -> Option<Content> {
         Some(match (kind, constant) {
             (_, Const::Bool(b)) => Content::Bool(*b),
-            (Kind::Uint | Kind::Uintptr, Const::Int(n)) => Content::Uint(u64::try_from(*n).ok()?),
-            (Kind::Int, Const::Int(n)) => Content::Int(i64::try_from(*n).ok()?),
+            (Kind::Uint | Kind::Uintptr, Const::Int(n)) if u64::try_from(*n).is_ok() => Content::Uint(*n as u64),
+            (Kind::Int, Const::Int(n)) if i64::try_from(*n).is_ok() => Content::Int(*n as i64),
+            // Constants know no bounds.
+            (Kind::Int | Kind::Uint | Kind::Uintptr, Const::Int(_) | Const::Huge(_)) => {
+                Content::Wide(constant.to_string().into())
+            }
             (Kind::Float, value) if size == 4 => Content::Float32(value.real()? as f32),
             (Kind::Float, value) => Content::Float64(value.real()?),
             (Kind::Complex, Const::Complex(re, im)) if size == 8 => Content::Complex64(*re as f32, *im as f32),

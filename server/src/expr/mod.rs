@@ -7,6 +7,7 @@
 mod arith;
 mod builtins;
 mod call;
+mod composite;
 mod constant;
 mod convert;
 mod display;
@@ -18,6 +19,7 @@ mod globals;
 mod index;
 mod lex;
 mod load;
+mod number;
 mod operand;
 mod parse;
 mod read;
@@ -62,12 +64,23 @@ pub(crate) enum Expr {
     Binary(Binary, Box<Expr>, Box<Expr>),
     /// `f(a, b)`, and the conversion `T(x)`.
     Call(Box<Expr>, Vec<Expr>),
+    /// `T{a, b}`, `T{X: a}`.
+    Composite(Box<Expr>, Vec<Element>),
     /// `(x)`, kept for texts.
     Paren(Box<Expr>),
     /// A type that is no name: `[]int`, `map[string]int`, `func()`.
     Type(TypeExpr),
     /// A construct of Go that a debugger does not evaluate, by the name that Go's parser has for it.
     Unimplemented(&'static str),
+}
+
+/// An element of a composite literal.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Element {
+    /// What stands before its colon: the name of a field.
+    pub(crate) key: Option<Expr>,
+    /// What it is set to.
+    pub(crate) value: Expr,
 }
 
 /// A literal: its text as it was written, for messages, and its value.
@@ -107,6 +120,8 @@ pub(crate) enum Unary {
     Address,
     /// `<-`
     Receive,
+    /// `~`, which is an operator to Go's parser alone.
+    Tilde,
 }
 
 /// A binary operator.

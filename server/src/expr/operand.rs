@@ -53,7 +53,7 @@ pub(crate) enum What {
         /// How many entries.
         skip: u64,
     },
-    /// A slice whose elements were computed: the bytes or runes of a string.
+    /// A slice or array whose elements were computed: the bytes or runes of a string, the parts of a register.
     Elements {
         /// The first of them.
         values: Vec<Const>,
@@ -117,7 +117,7 @@ impl Operand {
     pub(crate) fn type_name(&self) -> String {
         match (&self.ty, &self.what) {
             (Some(ty), _) => ty.name.to_string(),
-            (None, What::Const(Const::Int(_))) => "int".to_owned(),
+            (None, What::Const(Const::Int(_) | Const::Huge(_))) => "int".to_owned(),
             (None, What::Const(value)) => value.type_name().to_owned(),
             _ => "nil".to_owned(),
         }
@@ -127,7 +127,7 @@ impl Operand {
     pub(crate) fn kind_name(&self) -> &'static str {
         match (&self.ty, &self.what) {
             (Some(ty), _) => kind_name(ty),
-            (None, What::Const(Const::Int(_))) => "int",
+            (None, What::Const(Const::Int(_) | Const::Huge(_))) => "int",
             (None, What::Const(value)) => value.type_name(),
             _ => "ptr",
         }
@@ -167,7 +167,8 @@ fn default_kind(value: &Const) -> Kind {
     match value {
         Const::Bool(_) => Kind::Bool,
         Const::Int(n) if *n > i128::from(i64::MAX) => Kind::Uint,
-        Const::Int(_) => Kind::Int,
+        Const::Huge(n) if n.sign() == num_bigint::Sign::Plus => Kind::Uint,
+        Const::Int(_) | Const::Huge(_) => Kind::Int,
         Const::Float(_) => Kind::Float,
         Const::Complex(..) => Kind::Complex,
         Const::Text(_) => Kind::String,

@@ -1,7 +1,7 @@
 //! From text to [`Expr`].
 
-use super::lex::{Token, TokenKind, tokens};
-use super::{Binary, Expr, TypeExpr, Unary};
+use super::lex::{LexError, Token, TokenKind, tokens};
+use super::{Binary, Element, Expr, TypeExpr, Unary};
 use crate::expr::constant::Const;
 
 /// Expressions nest at most this deep: they come from outside.
@@ -11,13 +11,23 @@ const MAX_LENGTH: usize = 1 << 16;
 
 /// Why a text is not an expression: the text of Go's parser, with line and column in bytes, which Delve's clients know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{line}:{column}: {message}")]
+#[error("{line}:{column}: {message}{}", more_errors(*more))]
 pub(crate) struct ParseError {
     /// 1-based.
     line: usize,
     /// 1-based, in bytes.
     column: usize,
     message: String,
+    /// How many errors were found behind this one.
+    more: usize,
+}
+
+/// How `go/scanner` tells that an error is the first of several.
+fn more_errors(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        more => format!(" (and {more} more errors)"),
+    }
 }
 
 impl ParseError {
@@ -29,6 +39,7 @@ impl ParseError {
             line: before.matches('\n').count() + 1,
             column: before.len() - line_start + 1,
             message: message.into(),
+            more: 0,
         }
     }
 }
@@ -38,19 +49,48 @@ pub(crate) fn parse(text: &str) -> Result<Expr, ParseError> {
     if text.len() > MAX_LENGTH {
         return Err(ParseError::new(text, 0, "the expression is too long"));
     }
-    let mut parser = Parser {
-        text,
-        tokens: tokens(text)?,
-        at: 0,
+    let (tokens, errors) = tokens(text);
+    let mut parser = Parser { text, tokens, at: 0 };
+    let result = parser.whole();
+    // Go's parser stops reading where it cannot go on: what is wrong behind that place is not told.
+    let read = match &result {
+        Ok(_) => usize::MAX,
+        Err(error) if is_about_an_operand(&error.message) => parser.next_statement(),
+        Err(_) => parser.at + 1,
     };
-    let expr = parser.binary(1, 0)?;
-    if parser.is("=") {
-        return Err(parser.expected("'=='"));
+    let told: Vec<&LexError> = errors.iter().filter(|error| error.token <= read).collect();
+    let first = told.iter().min_by_key(|error| error.at);
+    match (result, first) {
+        (Ok(expr), None) => Ok(expr),
+        (Err(error), None) => Err(error),
+        (result, Some(first)) => {
+            let mut lexical = ParseError::new(text, first.at, first.message.clone());
+            lexical.more = told.len() - 1;
+            let Err(error) = result else {
+                return Err(lexical);
+            };
+            // On a line with an error another one of the parser is likely to come from it.
+            if errors.iter().any(|lexical| lexical.token <= parser.at) {
+                return Err(lexical);
+            }
+            Err(if (lexical.line, lexical.column) < (error.line, error.column) {
+                ParseError {
+                    more: told.len(),
+                    ..lexical
+                }
+            } else {
+                ParseError {
+                    more: told.len(),
+                    ..error
+                }
+            })
+        }
     }
-    if parser.peek() != &TokenKind::End {
-        return Err(parser.expected("'EOF'"));
-    }
-    Ok(expr)
+}
+
+/// Behind such an error Go's parser passes over all tokens up to the next statement.
+fn is_about_an_operand(message: &str) -> bool {
+    message.starts_with("expected operand") || message.starts_with("expected type")
 }
 
 struct Parser<'a> {
@@ -60,6 +100,48 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
+    fn whole(&mut self) -> Result<Expr, ParseError> {
+        let expr = self.binary(1, 0)?;
+        if self.is("=") {
+            return Err(self.expected("'=='"));
+        }
+        if self.peek() == &TokenKind::Newline {
+            self.at += 1;
+        }
+        if self.peek() != &TokenKind::End {
+            return Err(self.expected("'EOF'"));
+        }
+        Ok(expr)
+    }
+
+    /// The number of the next token that begins a statement, or of the last one.
+    fn next_statement(&self) -> usize {
+        let begins =
+            |token: &Token| matches!(&token.kind, TokenKind::Name(name) if STATEMENTS.contains(&name.as_str()));
+        let found = self.tokens.iter().skip(self.at).position(begins);
+        found.map_or(self.tokens.len(), |behind| self.at + behind)
+    }
+
+    /// Passes over a comma in a list that ends with `end`; whether there is one. What stands there must be one of both.
+    fn comma(&mut self, list: &str, end: &str) -> Result<bool, ParseError> {
+        if self.take(",") {
+            return Ok(true);
+        }
+        if self.is(end) {
+            return Ok(false);
+        }
+        let before = if self.peek() == &TokenKind::Newline {
+            " before newline"
+        } else {
+            ""
+        };
+        Err(ParseError::new(
+            self.text,
+            self.position(),
+            format!("missing ','{before} in {list}"),
+        ))
+    }
+
     fn peek(&self) -> &TokenKind {
         self.tokens.get(self.at).map_or(&TokenKind::End, |token| &token.kind)
     }
@@ -91,6 +173,8 @@ impl Parser<'_> {
             TokenKind::Name(name) => name.clone(),
             TokenKind::Literal(literal) => literal.text.clone(),
             TokenKind::Operator(operator) => format!("'{operator}'"),
+            TokenKind::Newline => "newline".to_owned(),
+            TokenKind::Illegal => "'ILLEGAL'".to_owned(),
             TokenKind::End => "'EOF'".to_owned(),
         };
         ParseError::new(self.text, self.position(), format!("expected {what}, found {found}"))
@@ -160,6 +244,7 @@ impl Parser<'_> {
             TokenKind::Operator("^") => Unary::Complement,
             TokenKind::Operator("&") => Unary::Address,
             TokenKind::Operator("<-") => Unary::Receive,
+            TokenKind::Operator("~") => Unary::Tilde,
             _ => return self.primary(depth),
         };
         self.at += 1;
@@ -196,17 +281,17 @@ impl Parser<'_> {
                 expr = self.index_or_slice(expr, depth)?;
             } else if self.take("(") {
                 let mut arguments = Vec::new();
-                while !self.take(")") {
+                while !self.is(")") && self.peek() != &TokenKind::End {
                     arguments.push(self.expr_or_type(depth)?);
-                    if self.take("...") || !self.take(",") {
-                        self.close(")").map_err(|_| self.expected("')'"))?;
+                    self.take("...");
+                    if !self.comma("argument list", ")")? {
                         break;
                     }
                 }
+                self.close(")")?;
                 expr = Expr::Call(Box::new(expr), arguments);
             } else if self.is("{") && names_type(&expr) {
-                self.skip_braces()?;
-                return Ok(Expr::Unimplemented("*ast.CompositeLit"));
+                expr = Expr::Composite(Box::new(expr), self.elements(depth)?);
             } else {
                 return Ok(expr);
             }
@@ -218,33 +303,82 @@ impl Parser<'_> {
         if self.is("]") {
             return Err(self.expected("operand"));
         }
-        let low = if self.is(":") {
-            None
-        } else {
-            Some(self.expr_or_type(depth)?)
-        };
-        if self.take(":") {
-            let high = if self.is("]") || self.is(":") {
-                None
-            } else {
-                Some(self.binary(1, depth)?)
-            };
-            if self.take(":") {
-                if !self.is("]") {
-                    self.binary(1, depth)?;
+        let mut bounds = [None, None, None];
+        let mut colons = [0; 2];
+        if !self.is(":") {
+            bounds[0] = Some(self.expr_or_type(depth)?);
+        }
+        let mut count = 0;
+        for (colon, bound) in colons.iter_mut().zip(&mut bounds[1..]) {
+            *colon = self.position();
+            if !self.take(":") {
+                break;
+            }
+            count += 1;
+            if !self.is(":") && !self.is("]") && self.peek() != &TokenKind::End {
+                *bound = Some(self.binary(1, depth)?);
+            }
+        }
+        let [low, high, max] = bounds;
+        if count > 0 {
+            self.close("]")?;
+            if count == 2 {
+                let missing = match (&high, &max) {
+                    (None, _) => Some((colons[0], "middle")),
+                    (_, None) => Some((colons[1], "final")),
+                    _ => None,
+                };
+                if let Some((at, which)) = missing {
+                    let message = format!("{which} index required in 3-index slice");
+                    return Err(ParseError::new(self.text, at, message));
                 }
-                self.close("]")?;
                 return Ok(Expr::Unimplemented("3-index slice"));
             }
-            self.close("]")?;
             return Ok(Expr::Slice(Box::new(base), low.map(Box::new), high.map(Box::new)));
         }
         let mut indices: Vec<Expr> = low.into_iter().collect();
-        while self.take(",") && !self.is("]") {
+        while self.take(",") && !self.is("]") && self.peek() != &TokenKind::End {
             indices.push(self.ty(depth)?);
         }
         self.close("]")?;
         Ok(Expr::Index(Box::new(base), indices))
+    }
+
+    /// The elements of a composite literal, from its brace on.
+    fn elements(&mut self, depth: u32) -> Result<Vec<Element>, ParseError> {
+        let depth = self.deeper(depth)?;
+        self.close("{")?;
+        let mut elements = Vec::new();
+        while !self.is("}") && self.peek() != &TokenKind::End {
+            let first = self.element_value(depth)?;
+            elements.push(if self.take(":") {
+                Element {
+                    key: Some(first),
+                    value: self.element_value(depth)?,
+                }
+            } else {
+                Element {
+                    key: None,
+                    value: first,
+                }
+            });
+            if !self.comma("composite literal", "}")? {
+                break;
+            }
+        }
+        self.close("}")?;
+        Ok(elements)
+    }
+
+    /// An expression, or a composite literal whose type goes without saying.
+    fn element_value(&mut self, depth: u32) -> Result<Expr, ParseError> {
+        if self.is("{") {
+            return Ok(Expr::Composite(
+                Box::new(Expr::Unimplemented("type")),
+                self.elements(depth)?,
+            ));
+        }
+        self.expr_or_type(depth)
     }
 
     fn operand(&mut self, depth: u32) -> Result<Expr, ParseError> {
@@ -335,6 +469,11 @@ impl Parser<'_> {
     fn type_literal(&mut self, depth: u32) -> Result<Expr, ParseError> {
         let depth = self.deeper(depth)?;
         if self.take("[") {
+            if self.take("...") {
+                self.close("]")?;
+                let elem = self.ty(depth)?;
+                return Ok(Expr::Type(TypeExpr::Spelled(format!("[...]{elem}"))));
+            }
             let len = if self.is("]") {
                 None
             } else {
@@ -393,14 +532,20 @@ impl Parser<'_> {
     fn parameter_types(&mut self, depth: u32) -> Result<String, ParseError> {
         self.close("(")?;
         let mut types = Vec::new();
-        while !self.take(")") {
-            let variadic = if self.take("...") { "..." } else { "" };
-            types.push(format!("{variadic}{}", self.ty(depth)?));
-            if !self.take(",") {
-                self.close(")")?;
+        while !self.is(")") && self.peek() != &TokenKind::End {
+            let mut variadic = self.take("...");
+            let mut ty = self.ty(depth)?;
+            // What stood before a type was a parameter's name.
+            if !variadic && (self.is("...") || self.begins_type()) {
+                variadic = self.take("...");
+                ty = self.ty(depth)?;
+            }
+            types.push(format!("{}{ty}", if variadic { "..." } else { "" }));
+            if !self.comma("parameter list", ")")? {
                 break;
             }
         }
+        self.close(")")?;
         Ok(types.join(", "))
     }
 
@@ -449,8 +594,27 @@ fn names_type(expr: &Expr) -> bool {
 /// The keywords that begin a type.
 const TYPE_KEYWORDS: [&str; 5] = ["map", "chan", "func", "struct", "interface"];
 
+/// The keywords that begin a statement, up to which Go's parser passes over what it does not understand.
+const STATEMENTS: [&str; 15] = [
+    "break",
+    "const",
+    "continue",
+    "defer",
+    "fallthrough",
+    "for",
+    "go",
+    "goto",
+    "if",
+    "return",
+    "select",
+    "switch",
+    "type",
+    "var",
+    "import",
+];
+
 /// All keywords of Go.
-const KEYWORDS: [&str; 25] = [
+pub(super) const KEYWORDS: [&str; 25] = [
     "break",
     "case",
     "chan",
@@ -544,7 +708,15 @@ mod tests {
             assert_eq!(printed(text), text);
         }
         assert_eq!(printed("x.(struct{})"), "x.(struct {})");
-        assert_eq!(parse("main.T{1, 2}"), Ok(Expr::Unimplemented("*ast.CompositeLit")));
+        for text in [
+            "main.T{1, 2}",
+            "main.T{X: 1}.X",
+            "struct {}{}",
+            "[]T{{1}, {Y: 2}}",
+            "&main.T{}",
+        ] {
+            assert_eq!(printed(text), text);
+        }
     }
 
     #[test]
@@ -553,17 +725,58 @@ mod tests {
         assert_eq!(refusal("a +"), "1:4: expected operand, found 'EOF'");
         assert_eq!(refusal("a b"), "1:3: expected 'EOF', found b");
         assert_eq!(refusal("a = 1"), "1:3: expected '==', found '='");
-        assert_eq!(refusal("f(1"), "1:4: expected ')', found 'EOF'");
-        assert_eq!(refusal("x[1"), "1:4: expected ']', found 'EOF'");
+        assert_eq!(refusal("f(1"), "1:4: missing ',' before newline in argument list");
+        assert_eq!(refusal("f(1,"), "1:5: expected ')', found 'EOF'");
+        assert_eq!(refusal("x[1"), "1:4: expected ']', found newline");
+        assert_eq!(refusal("x[::]"), "1:3: middle index required in 3-index slice");
+        assert_eq!(refusal("\0"), "1:1: illegal character NUL (and 1 more errors)");
+        assert_eq!(
+            refusal("a # $"),
+            "1:3: illegal character U+0023 '#' (and 1 more errors)"
+        );
+        assert_eq!(refusal("T{1 2}"), "1:5: missing ',' in composite literal");
         assert_eq!(refusal("if x"), "1:1: expected operand, found 'if'");
         for deep in [
             "(".repeat(1000),
             "-".repeat(1000),
             "[]".repeat(1000),
+            "T{".repeat(1000),
+            "[]T{".to_owned() + &"{".repeat(1000),
             "a".to_owned() + &".b".repeat(10_000),
             "a".to_owned() + &"+a".repeat(10_000),
         ] {
             assert!(parse(&deep).is_err());
+        }
+    }
+
+    /// What expressions and mistakes in them are made of.
+    const PIECES: [&str; 40] = [
+        "a", "main", "T", "1", "0x", "1_", "2.5e", "\"s\"", "\"", "'c'", "'", "`", "\\", "/*", "//", "\n", " ", "(",
+        ")", "[", "]", "{", "}", ",", ":", ".", "...", "*", "&", "<-", "~", "+", "==", "map", "func", "struct", "chan",
+        "if", "\0", "·",
+    ];
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_an_expression_or_an_error(pieces in proptest::collection::vec(0..PIECES.len(), 0..40)) {
+            let text: String = pieces.iter().filter_map(|piece| PIECES.get(*piece)).copied().collect();
+            match parse(&text) {
+                // What is printed is the same expression.
+                Ok(expr) => {
+                    let printed = expr.to_string();
+                    let again = parse(&printed).map(|again| again.to_string());
+                    if !matches!(again, Ok(ref again) if *again == printed) {
+                        // A construct that is not evaluated is known by its name alone.
+                        proptest::prop_assert!(printed.contains("*ast.") || printed.contains("3-index slice"), "{text:?}: {printed}");
+                    }
+                }
+                Err(error) => proptest::prop_assert!(error.line >= 1 && error.column >= 1, "{text:?}"),
+            }
+        }
+
+        #[test]
+        fn any_characters_are_an_expression_or_an_error(text in ".{0,60}") {
+            let _ = parse(&text).map(|expr| expr.to_string());
         }
     }
 }

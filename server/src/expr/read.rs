@@ -74,6 +74,11 @@ impl Evaluator<'_> {
         match self.scalar(&x)? {
             // A length beyond what 64 bits hold is out of every bound.
             Some(Const::Int(n)) => Ok(i64::try_from(n).unwrap_or(i64::MAX)),
+            Some(Const::Huge(n)) => Ok(if n.sign() == num_bigint::Sign::Minus {
+                i64::MIN
+            } else {
+                i64::MAX
+            }),
             Some(value) if x.ty.is_none() => {
                 Err(EvalError::Refused(format!("can not convert constant {value} to int")))
             }

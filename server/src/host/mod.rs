@@ -24,7 +24,7 @@ pub(crate) use movements::{Movement, Movements};
 pub(crate) use passings::Advance;
 pub(crate) use recipe::{Origin, Recipe};
 pub(crate) use restart::Again;
-pub(crate) use run::{CallWish, Passage, Walk};
+pub(crate) use run::{Passage, Walk};
 pub(crate) use unattended::unattended;
 
 /// Why the host could not do what was asked.

@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, PoisonError};
 
-use crate::debugger::{EndWith, Event, StepKind};
+use crate::debugger::{CallWish, EndWith, Event, StepKind};
 use crate::inspect::Whose;
-use crate::value::LoadConfig;
 
 use super::recipe::Origin;
 use super::{Host, HostError, Status, UnderWay};
@@ -18,19 +17,6 @@ pub(crate) enum Walk {
     Step(Whose, StepKind),
     /// To evaluate an expression with calls of its functions.
     Call(CallWish),
-}
-
-/// An expression that is to be evaluated with calls of the target's functions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CallWish {
-    /// The goroutine.
-    pub(crate) whose: Whose,
-    /// The expression.
-    pub(crate) expression: String,
-    /// How much of the results is loaded.
-    pub(crate) config: LoadConfig,
-    /// Whether no function may be handed a pointer into a stack.
-    pub(crate) check_escape: bool,
 }
 
 /// What a walk has come to.
@@ -80,7 +66,7 @@ impl Host {
         let moved = match walk {
             Walk::Continue => session.resume(),
             Walk::Step(whose, kind) => session.step(whose, kind),
-            Walk::Call(wish) => session.call_expression(wish.whose, &wish.expression, wish.config, wish.check_escape),
+            Walk::Call(wish) => session.call_expression(wish),
         };
         if let Err(error) = moved {
             self.put_back();

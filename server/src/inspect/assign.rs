@@ -104,6 +104,7 @@ impl FrameScope<'_> {
             }
             What::Place(addr) | What::MapFrom { addr, .. } => *addr,
             _ => {
+                // Delve's words for whatever has no place in memory.
                 let kind = value.kind_name();
                 return Err(EvalError::Refused(format!(
                     "can not set variables of type {kind} (not implemented)"
@@ -255,7 +256,7 @@ fn scalar_bytes(constant: &Const, ty: &Type) -> Result<Vec<u8>, EvalError> {
 }
 
 /// Nothing but the program itself can make room for a string.
-fn no_room_for_string() -> EvalError {
+pub(super) fn no_room_for_string() -> EvalError {
     let why = "literal string can not be allocated because function calls are not allowed without using 'call'";
     EvalError::Refused(why.to_owned())
 }

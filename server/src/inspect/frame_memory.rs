@@ -16,6 +16,8 @@ use crate::value::{Memory, ReadError, made_up_address};
 const STRIDE: u32 = 20;
 /// How many variables of a frame have room.
 const MAX_VARIABLES: usize = 1 << (32 - STRIDE);
+/// How many structs expressions may make up.
+const MAX_LITERALS: usize = 256;
 /// A page of the process.
 const PAGE: u64 = 4096;
 /// Pages kept for one look at a frame: 16 MiB.
@@ -68,6 +70,8 @@ pub(super) struct FrameMemory<'a> {
     owners: Vec<&'a Frame>,
     places: Vec<OnceCell<Place>>,
     pages: RefCell<HashMap<u64, Box<[u8]>>>,
+    /// Structs that expressions have made up, from the last number of a variable downwards.
+    literals: RefCell<Vec<Vec<u8>>>,
     /// What calls that were made for an expression have returned.
     pub(super) results: Option<&'a CallBook>,
 }
@@ -103,6 +107,7 @@ impl<'a> FrameMemory<'a> {
             variables,
             owners,
             pages: RefCell::default(),
+            literals: RefCell::default(),
             results: None,
         }
     }
@@ -248,6 +253,34 @@ impl<'a> FrameMemory<'a> {
         }
     }
 
+    /// Keeps a struct that an expression has made up; `None` if there is no room for more.
+    pub(super) fn keep(&self, bytes: Vec<u8>) -> Option<ProcAddr> {
+        let mut literals = self.literals.borrow_mut();
+        if bytes.len() > 1 << STRIDE || literals.len() >= MAX_LITERALS {
+            return None;
+        }
+        // The last number is that of a variable that is not shown.
+        let number = (MAX_VARIABLES - 2)
+            .checked_sub(literals.len())
+            .filter(|number| *number >= self.variables.len())?;
+        literals.push(bytes);
+        Some(self.made_up(number))
+    }
+
+    /// Reads a struct that was made up; `false` if there is none at that address.
+    fn read_literal(&self, addr: ProcAddr, buf: &mut [u8]) -> bool {
+        let literals = self.literals.borrow();
+        let found = self.made_up_variable(addr).and_then(|(number, offset)| {
+            let literal = literals.get((MAX_VARIABLES - 2).checked_sub(number)?)?;
+            let start = usize::try_from(offset).ok()?;
+            literal.get(start..start.checked_add(buf.len())?)
+        });
+        if let Some(bytes) = found {
+            buf.copy_from_slice(bytes);
+        }
+        found.is_some()
+    }
+
     /// An address that no other variable of this frame has, and hardly one of another: the frame takes part in it.
     fn made_up(&self, number: usize) -> ProcAddr {
         let number = number.min(MAX_VARIABLES - 1) as u64;
@@ -352,6 +385,9 @@ impl<'a> FrameMemory<'a> {
 impl Memory for FrameMemory<'_> {
     fn read(&self, addr: ProcAddr, buf: &mut [u8]) -> Result<(), ReadError> {
         if crate::value::is_made_up(addr) {
+            if self.read_literal(addr, buf) {
+                return Ok(());
+            }
             if let Some(results) = self.results.filter(|results| results.has(addr)) {
                 return results.read(addr, buf);
             }

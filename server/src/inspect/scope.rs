@@ -9,7 +9,9 @@ use super::calls::CallBook;
 use super::frame_memory::{FrameMemory, Place};
 use super::package_variables::origin_of_global;
 use super::{Frame, ScopedValue, Tid};
-use crate::expr::{Call, Const, EvalError, Evaluator, Expr, Operand, PlainName, Scope, Unary, find_global, parse};
+use crate::expr::{
+    Call, Const, EvalError, Evaluator, Expr, Operand, PlainName, Scope, Unary, What, find_global, parse,
+};
 use crate::trace::package_of;
 use crate::value::{Content, LoadConfig, Loader, Memory, Origin, Traits, Value, is_made_up};
 
@@ -121,6 +123,7 @@ impl<'a> FrameScope<'a> {
             Some(PlainName::Qualified(package, name)) => self.describe_global(&mut value, package, name),
             None => self.describe_derived(&mut value, &parsed),
         }
+        mark_made_up(&mut value, &parsed);
         Ok(value)
     }
 
@@ -368,7 +371,38 @@ impl<'a> FrameScope<'a> {
     }
 }
 
+/// Tells of a composite literal, or of what a pointer to one points to, that it is in no memory of the program.
+fn mark_made_up(value: &mut Value, parsed: &Expr) {
+    match parsed.bare() {
+        Expr::Composite(..) => value.traits = value.traits.with_if(is_made_up(value.addr), Traits::MADE_UP),
+        Expr::Unary(Unary::Address, inside) => {
+            if let Content::Pointer(pointee) = &mut value.content {
+                mark_made_up(pointee, inside);
+            }
+        }
+        Expr::Dereference(inside) => {
+            if let Expr::Unary(Unary::Address, inside) = inside.bare() {
+                mark_made_up(value, inside);
+            }
+        }
+        _ => {}
+    }
+}
+
 impl Scope for FrameScope<'_> {
+    fn held(&self, target: &Operand, value: &Operand, source: &str) -> Result<Vec<u8>, EvalError> {
+        if let (None, What::Const(Const::Text(text))) = (&value.ty, &value.what)
+            && !text.is_empty()
+        {
+            return Err(super::assign::no_room_for_string());
+        }
+        self.bytes_of(target, value, source)
+    }
+
+    fn keep(&self, bytes: Vec<u8>) -> Option<ProcAddr> {
+        self.memory.keep(bytes)
+    }
+
     fn variable(&self, name: &str) -> Result<Option<Operand>, EvalError> {
         // Inner variables come last and shadow the outer ones.
         let number = self.number_of(name);
@@ -393,6 +427,12 @@ impl Scope for FrameScope<'_> {
     fn frame_offset(&self) -> Option<i64> {
         let stack_hi = self.goroutine.map_or(0, |goroutine| goroutine.stack_hi.0);
         Some(self.frame.cfa.0.wrapping_sub(stack_hi).cast_signed())
+    }
+
+    fn range_parent_offset(&self) -> Option<i64> {
+        let outermost = self.frame.enclosing.as_deref().and_then(<[Frame]>::last);
+        let stack_hi = self.goroutine.map_or(0, |goroutine| goroutine.stack_hi.0);
+        Some(outermost.map_or(0, |frame| frame.cfa.0.wrapping_sub(stack_hi).cast_signed()))
     }
 
     fn thread(&self) -> Option<i64> {

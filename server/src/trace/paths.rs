@@ -157,6 +157,11 @@ impl Building<'_, '_, '_> {
                     self.capture_what_can_be(argument);
                 }
             }
+            Expr::Composite(_, elements) => {
+                for element in elements {
+                    self.capture_what_can_be(&element.value);
+                }
+            }
             Expr::Name(_) | Expr::Literal(_) | Expr::Type(_) | Expr::Unimplemented(_) => {}
         }
     }

@@ -21,7 +21,7 @@ pub(crate) use load::{LoadConfig, Loader, is_direct_in_interface};
 pub(crate) use map::{Groups, MapWalk, Place as SlotPlace, Shape as MapShape, Slots as MapSlots};
 pub(crate) use memory::{BulkRead, Memory, ReadError, is_made_up, made_up_address};
 pub(crate) use print::{Style, shorten_type, type_in_error};
-pub(crate) use quote::push_quoted;
+pub(crate) use quote::{is_print, push_quoted};
 pub(crate) use traits::{Origin, Traits};
 
 use std::sync::Arc;
@@ -73,6 +73,8 @@ pub(crate) enum Content {
     Int(i64),
     /// An unsigned integer of any size, or a uintptr.
     Uint(u64),
+    /// A whole number that is computed and that 64 bits do not hold, in decimal.
+    Wide(Box<str>),
     /// A float32, kept apart from a float64 because its shortest text differs.
     Float32(f32),
     /// A float64.

@@ -124,6 +124,7 @@ impl Printer<'_> {
                 let sign = if *n < 0 { "-" } else { "" };
                 self.integer(value, format_args!("{sign}{:#x}", n.unsigned_abs()));
             }
+            Content::Wide(n) => self.integer(value, format_args!("{n}")),
             Content::Uint(n) if at.style.hexadecimal => self.integer(value, format_args!("{n:#x}")),
             Content::Int(n) => self.integer(value, format_args!("{n}")),
             Content::Uint(n) => self.integer(value, format_args!("{n}")),

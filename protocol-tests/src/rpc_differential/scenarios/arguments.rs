@@ -61,7 +61,7 @@ fn inspection(play: &mut RpcPlay) -> Result<()> {
             (
                 "ListGoroutines",
                 json!({"Start": 0, "Count": 0, "Filters": [{"Kind": 7, "Negated": false, "Arg": ""}], "GroupBy": 2, "GroupByKey": "", "MaxGroupMembers": 3,
-                    "MaxGroups": 3, "EvalScope": here()}),
+                    "MaxGroups": 30, "EvalScope": here()}),
                 Harm::None,
             ),
             ("ExamineMemory", json!({"Address": 16, "Length": 1}), Harm::None),

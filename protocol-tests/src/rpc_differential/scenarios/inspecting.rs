@@ -12,6 +12,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("rpc inspecting: dynamic values", dynamic),
     scenario("rpc inspecting: shadowed variables", shadows),
     scenario("rpc inspecting: expressions", expressions),
+    scenario("rpc inspecting: every expression", every_expression),
+    scenario("rpc inspecting: captured variables", captured),
     scenario("rpc inspecting: assignments", assignments),
     scenario("rpc inspecting: package variables", package_variables),
     scenario("rpc inspecting: stacks", stacks),
@@ -50,24 +52,24 @@ fn variables(play: &mut RpcPlay, marker: &str) -> Result<()> {
 }
 
 fn scalars(play: &mut RpcPlay) -> Result<()> {
-    variables(play, "// scalars")
+    variables(play, "// stop scalars")
 }
 
 fn composites(play: &mut RpcPlay) -> Result<()> {
-    variables(play, "// composites")
+    variables(play, "// stop composites")
 }
 
 fn dynamic(play: &mut RpcPlay) -> Result<()> {
-    variables(play, "// dynamic")
+    variables(play, "// stop dynamic")
 }
 
 fn shadows(play: &mut RpcPlay) -> Result<()> {
-    variables(play, "// shadows")
+    variables(play, "// stop shadows")
 }
 
 fn expressions(play: &mut RpcPlay) -> Result<()> {
     let built = play.serve("kinds", &[])?;
-    play.bring_to(&built, "// composites")?;
+    play.bring_to(&built, "// stop composites")?;
     for text in [
         "point",
         "&point",
@@ -223,9 +225,49 @@ fn expressions(play: &mut RpcPlay) -> Result<()> {
     play.end(true)
 }
 
+/// Expressions over kinds, operators and mistakes, one a line, at one place in a program that has a variable of every kind.
+const EXPRESSIONS: &str = include_str!("expressions.txt");
+
+fn every_expression(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("expressions", &[])?;
+    play.bring_to(&built, "// all of it")?;
+    for text in EXPRESSIONS.lines() {
+        // Blanks at the ends of a line would not be seen.
+        if !text.is_empty() && !text.starts_with("// ") {
+            play.ask("Eval", json!({"Scope": here(), "Expr": text, "Cfg": load()}))?;
+        }
+    }
+    play.end(true)
+}
+
+/// What closures and the bodies of loops over functions call their own.
+fn captured(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("expressions", &[])?;
+    for place in ["// body", "// closure"] {
+        play.bring_to(&built, place)?;
+        for text in [
+            "total",
+            "value",
+            "name",
+            "from",
+            "by",
+            "closure",
+            "closure.total",
+            "closure.name",
+            "total + value",
+            "len(name)",
+            "missing",
+            "runtime.rangeParentOffset == 0",
+        ] {
+            play.ask("Eval", json!({"Scope": here(), "Expr": text, "Cfg": load()}))?;
+        }
+    }
+    play.end(true)
+}
+
 fn assignments(play: &mut RpcPlay) -> Result<()> {
     let built = play.serve("kinds", &[])?;
-    play.bring_to(&built, "// before setting")?;
+    play.bring_to(&built, "// stop before setting")?;
     for (name, value) in [
         ("count", "17"),
         ("ratio", "2.75"),
@@ -268,7 +310,7 @@ fn assignments(play: &mut RpcPlay) -> Result<()> {
 
 fn package_variables(play: &mut RpcPlay) -> Result<()> {
     let built = play.serve("kinds", &[])?;
-    play.bring_to(&built, "// composites")?;
+    play.bring_to(&built, "// stop composites")?;
     for filter in [
         "^main\\.",
         "Counter",
@@ -527,7 +569,7 @@ fn disassembly(play: &mut RpcPlay) -> Result<()> {
 
 fn memory(play: &mut RpcPlay) -> Result<()> {
     let built = play.serve("kinds", &[])?;
-    play.bring_to(&built, "// composites")?;
+    play.bring_to(&built, "// stop composites")?;
     let place = |play: &mut RpcPlay, text: &str| -> Result<u64> {
         let found = play.ask_silently(0, "Eval", Some(json!([{"Scope": here(), "Expr": text}])))?;
         Ok(found["result"]["Variable"]["addr"].as_u64().unwrap_or(0))

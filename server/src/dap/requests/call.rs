@@ -15,7 +15,7 @@ use crate::{
         present::Manner,
         session::Session,
     },
-    debugger::{Stop, StopReason},
+    debugger::{CallWish, Stop, StopReason},
     inspect::FrameRef,
 };
 
@@ -48,12 +48,14 @@ impl Session {
             });
             debuggee.state = State::Running;
         }
+        let wish = CallWish {
+            whose,
+            expression,
+            config,
+            check_escape: true,
+        };
         let begun = self
-            .inspect(move |at| {
-                at.target
-                    .call_expression(whose, &expression, config, true)
-                    .map_err(|error| error.to_string())
-            })
+            .inspect(move |at| at.target.call_expression(wish).map_err(|error| error.to_string()))
             .await;
         if let Err(why) = begun
             && let Some(debuggee) = self.debuggee()

@@ -10,7 +10,7 @@ use spelunk_dwarf::{FileAddr, Kind, ProcAddr, Type, TypeId};
 use crate::{
     dap::target::{Launcher, Target},
     debugger::{
-        BreakpointId, BreakpointState, CallOutcome, ClientPaths, DebugError, EndWith, Event, EventSender,
+        BreakpointId, BreakpointState, CallOutcome, CallWish, ClientPaths, DebugError, EndWith, Event, EventSender,
         ExceptionFilters, FollowChildren, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount,
         ProbeLimits, ProbeState, SourceBreakpoint, StepKind, Stop, StopReason, Surroundings,
     },
@@ -182,7 +182,7 @@ impl Target for ScriptedTarget {
         Ok(Vec::new())
     }
 
-    fn call_expression(&self, _: Whose, _: &str, _: LoadConfig, _: bool) -> Result<(), DebugError> {
+    fn call_expression(&self, _: CallWish) -> Result<(), DebugError> {
         Err(DebugError::Failed("nothing is called here".to_owned()))
     }
 

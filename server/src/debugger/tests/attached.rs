@@ -3,9 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use super::calls::wish;
 use super::program::{Build, Copy, Debugged, build, is_breakpoint, line_of, plain};
 use crate::debugger::{EndWith, SourceBreakpoint, StepKind, StopReason};
-use crate::value::LoadConfig;
 
 /// A program that counts for itself, and ends when it is dropped.
 struct Running(Child, #[allow(dead_code, reason = "deleted when it is dropped")] Copy);
@@ -114,7 +114,7 @@ fn a_call_that_is_pending_when_the_program_is_let_go_does_it_no_harm() {
     debugged.break_at_function("main.recursion");
     let begun = debugged
         .session
-        .call_expression(stop.whose, "recursion(2) + recursion(1)", LoadConfig::FULL, true);
+        .call_expression(wish(&stop, "recursion(2) + recursion(1)"));
     begun.expect("a call can be made");
     let stop = debugged.stopped();
     assert!(is_breakpoint(&stop), "{stop:?}");

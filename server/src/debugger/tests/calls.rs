@@ -1,15 +1,23 @@
 //! Functions of the program, called where it stands.
 
 use super::program::{Build, Debugged, is_breakpoint};
-use crate::debugger::{EndWith, StopReason};
+use crate::debugger::{CallWish, EndWith, Stop, StopReason};
 use crate::value::{LoadConfig, Style};
+
+/// The wish for an expression, where the program has stopped.
+pub(super) fn wish(stop: &Stop, expression: &str) -> CallWish {
+    CallWish {
+        whose: stop.whose,
+        expression: expression.to_owned(),
+        config: LoadConfig::FULL,
+        check_escape: true,
+    }
+}
 
 /// What an expression with calls comes to; `None` when something else has stopped the program before.
 fn call(debugged: &Debugged, expression: &str) -> Option<Result<Vec<String>, String>> {
     let stop = debugged.session.stop().expect("it is stopped");
-    let begun = debugged
-        .session
-        .call_expression(stop.whose, expression, LoadConfig::FULL, true);
+    let begun = debugged.session.call_expression(wish(&stop, expression));
     if let Err(why) = begun {
         return Some(Err(why.to_string()));
     }

@@ -62,6 +62,14 @@ fn soon(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// The program comes to `main.finish`, and from there to its end.
+fn stops_in_finish_and_ends(debugged: &Debugged) {
+    debugged.stopped();
+    assert!(debugged.place().starts_with("main.finish:"), "{}", debugged.place());
+    debugged.go();
+    assert_eq!(debugged.exited(), Some(0));
+}
+
 #[test]
 fn breakpoints_lie_in_children_and_the_selected_process_is_the_one_that_stopped() {
     let Some(debugged) = launch("", &["one-by-one", "2"]) else {
@@ -244,10 +252,7 @@ fn children_of_programs_that_are_not_gos_are_followed() {
             }
         }
         debugged.go();
-        debugged.stopped();
-        assert!(debugged.place().starts_with("main.finish:"), "{}", debugged.place());
-        debugged.go();
-        assert_eq!(debugged.exited(), Some(0));
+        stops_in_finish_and_ends(&debugged);
     }
 }
 
@@ -443,10 +448,7 @@ fn a_child_that_is_killed_is_missed_by_its_parent_only() {
             });
             debugged.go();
         }
-        debugged.stopped();
-        assert!(debugged.place().starts_with("main.finish:"), "{}", debugged.place());
-        debugged.go();
-        assert_eq!(debugged.exited(), Some(0));
+        stops_in_finish_and_ends(&debugged);
     }
 }
 

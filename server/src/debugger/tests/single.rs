@@ -132,6 +132,18 @@ fn two_of_them_never_share_an_address_or_a_name() {
     debugged.kill();
 }
 
+/// Lets the program run to its end; how many threads have come to a breakpoint on the way.
+fn stops_until_the_end(debugged: &Debugged) -> usize {
+    let mut stops = 0;
+    debugged.go();
+    while let Ended::Stopped(stop) = debugged.ended() {
+        assert!(is_breakpoint(&stop), "{stop:?}");
+        stops += debugged.session.threads_at_breakpoints().expect("it is stopped").len();
+        debugged.go();
+    }
+    stops
+}
+
 #[test]
 fn hits_are_counted_for_each_goroutine() {
     let Some(debugged) = Debugged::launch(Build::Debug, &["workers"]) else {
@@ -143,13 +155,7 @@ fn hits_are_counted_for_each_goroutine() {
         ..called("add")
     };
     create(&debugged, function("main.(*counter).add"), terms).expect("it can be set");
-    let mut stops = 0;
-    debugged.go();
-    while let Ended::Stopped(stop) = debugged.ended() {
-        assert!(is_breakpoint(&stop), "{stop:?}");
-        stops += debugged.session.threads_at_breakpoints().expect("it is stopped").len();
-        debugged.go();
-    }
+    let stops = stops_until_the_end(&debugged);
     assert_eq!(stops, 8);
     let hits = named(&debugged, "add").hits;
     assert_eq!(hits.total, 8000);
@@ -186,13 +192,7 @@ fn hits_that_the_kernel_leaves_out_are_counted_for_each_goroutine_too() {
         .amend_breakpoint(made.id, terms("== 1000", true), true)
         .expect("it can be changed");
     debugged.session.clear_breakpoint(elsewhere.id).expect("it is there");
-    let mut stops = 0;
-    debugged.go();
-    while let Ended::Stopped(stop) = debugged.ended() {
-        assert!(is_breakpoint(&stop), "{stop:?}");
-        stops += debugged.session.threads_at_breakpoints().expect("it is stopped").len();
-        debugged.go();
-    }
+    let stops = stops_until_the_end(&debugged);
     assert!((1..=8).contains(&stops), "{stops}");
     assert_eq!(counted(&debugged), (8000, 8000));
     let hits = named(&debugged, "add").hits;

@@ -7,10 +7,10 @@ use proptest::sample::{Index, select};
 use spelunk_dwarf::{Field, Kind, LoadBias, ProcAddr, Type, TypeId};
 
 use super::program::{Build, build};
-use super::values_hostile::{Noise, frame, mixed, noise};
+use super::values_hostile::{Noise, any_goroutine, frame, mixed, noise};
 use crate::expr::fuzz::WORDS;
 use crate::fuzz::{check, input::text_of};
-use crate::inspect::{FrameScope, GoroutineContext};
+use crate::inspect::FrameScope;
 use crate::value::{Content, LoadConfig, Loader, Memory, ReadError, Style};
 
 /// Limits that a client may ask for.
@@ -134,11 +134,7 @@ fn expressions_on_any_memory() {
         |(noise, config, what, to)| {
             let frame = frame(&binary, noise.seed);
             let scope =
-                FrameScope::new(&binary, LoadBias::default(), &noise, &frame).with_goroutine(Some(GoroutineContext {
-                    addr: ProcAddr(0xc000_0000_0000),
-                    stack_hi: ProcAddr(0xc000_0001_0000),
-                    thread: None,
-                }));
+                FrameScope::new(&binary, LoadBias::default(), &noise, &frame).with_goroutine(Some(any_goroutine()));
             if let Ok(value) = scope.evaluate(&what, config) {
                 let _ = value.text(Style::default());
             }

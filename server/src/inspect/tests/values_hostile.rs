@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use spelunk_dwarf::{Binary, DwarfReg, FileAddr, LoadBias, ProcAddr};
 
 use super::program::{Build, build};
+use crate::expr::fuzz::WORDS;
 use crate::inspect::{Frame, FrameScope, GoroutineContext, Location, Registers};
 use crate::value::{Content, LoadConfig, Loader, Memory, ReadError, Style, Value};
 
@@ -159,10 +160,9 @@ fn any_memory_can_be_loaded_and_printed() {
     assert!(result.is_ok(), "{result:?}");
 }
 
-/// Words that expressions of the fixture are made of.
+/// Words that expressions of the fixture are made of: its own, and those of any program.
 fn word() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(vec![
-        "n",
+    let own = prop::sample::select(vec![
         "u8",
         "i64",
         "f64",
@@ -182,23 +182,9 @@ fn word() -> impl Strategy<Value = &'static str> {
         "closure",
         "nested",
         "list",
-        "main",
-        "runtime",
-        "curg",
-        "goid",
-        "nil",
-        "true",
-        "1",
-        "0",
-        "2.5",
-        "'a'",
-        "\"k\"",
         "X",
         "Base",
         "Next",
-        "int",
-        "string",
-        "[]byte",
         "*main.Point",
         "(*main.Point)",
         "*(*\"main.Nested\")",
@@ -206,43 +192,26 @@ fn word() -> impl Strategy<Value = &'static str> {
         "cap",
         "real",
         "min",
-        "+",
-        "-",
-        "*",
-        "/",
-        "%",
-        "&",
-        "|",
-        "^",
-        "<<",
-        ">>",
-        "&^",
-        "&&",
-        "||",
-        "==",
-        "!=",
-        "<",
-        ">=",
-        "!",
-        "(",
-        ")",
-        "[",
-        "]",
-        ":",
         ".",
-        ",",
-        ".(",
-        "{",
         "}",
         "data",
         "_RAX",
         "XMM0",
-        "map[string]int",
         "func()",
         "chan",
         "0xc000000000",
         "18446744073709551615",
-    ])
+    ]);
+    prop_oneof![own, prop::sample::select(&WORDS[..])]
+}
+
+/// What an expression sees of a goroutine that runs on any memory.
+pub(super) fn any_goroutine() -> GoroutineContext {
+    GoroutineContext {
+        addr: ProcAddr(0xc000_0000_0000),
+        stack_hi: ProcAddr(0xc000_0001_0000),
+        thread: None,
+    }
 }
 
 #[test]
@@ -259,12 +228,7 @@ fn any_expression_can_be_evaluated_on_any_memory() {
     let result = runner.run(&(noise(), expression.clone(), expression), |(noise, what, to)| {
         let start = Instant::now();
         let frame = frame(&binary, noise.seed);
-        let scope =
-            FrameScope::new(&binary, LoadBias::default(), &noise, &frame).with_goroutine(Some(GoroutineContext {
-                addr: ProcAddr(0xc000_0000_0000),
-                stack_hi: ProcAddr(0xc000_0001_0000),
-                thread: None,
-            }));
+        let scope = FrameScope::new(&binary, LoadBias::default(), &noise, &frame).with_goroutine(Some(any_goroutine()));
         if let Ok(value) = scope.evaluate(&what, LoadConfig::DAP) {
             let _ = value.text(Style::default());
             let _ = scope.reload(&value, Some(noise.seed >> 50..u64::MAX), LoadConfig::DAP);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Answer, CallContext, Methods, RpcError, state, threads, variables};
-use crate::debugger::{CallOutcome, StepKind, StopReason};
-use crate::host::{Advance, Again, CallWish, Host, HostError, Movement, Origin, Passage, Status, Walk, unattended};
+use crate::debugger::{CallOutcome, CallWish, StepKind, StopReason};
+use crate::host::{Advance, Again, Host, HostError, Movement, Origin, Passage, Status, Walk, unattended};
 use crate::inspect::{Tid, Whose};
 use crate::rpc::go_json::{Slice, wire};
 use crate::rpc::wire::{Breakpoint, DebuggerCommand, DebuggerState, DiscardedBreakpoint, Event};

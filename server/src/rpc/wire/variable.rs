@@ -73,7 +73,9 @@ impl Variable {
             match value.content {
                 Content::NotLoaded if value.unreadable.is_none() => variable.become_nil(),
                 // A constant that no `int` holds.
-                Content::Uint(_) => variable.kind = ReflectKind(UINT64),
+                Content::Uint(_) | Content::Wide(_) if value.ty.kind == Kind::Uint => {
+                    variable.kind = ReflectKind(UINT64);
+                }
                 _ => {}
             }
         }
@@ -98,6 +100,7 @@ impl Variable {
             Content::Bool(b) => self.value = b.to_string(),
             Content::Int(n) => self.value = number(n.to_string()),
             Content::Uint(n) => self.value = number(n.to_string()),
+            Content::Wide(n) => self.value = n.to_string(),
             Content::Float32(x) => self.value = float32(*x),
             Content::Float64(x) => self.value = float64(*x),
             Content::Complex64(re, im) => {

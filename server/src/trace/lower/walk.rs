@@ -46,7 +46,7 @@ impl Lowering<'_> {
             Expr::Binary(operator @ (Binary::LogicalAnd | Binary::LogicalOr), ..) => self.logical(*operator, expr),
             Expr::Binary(operator, left, right) => self.binary(expr, *operator, left, right),
             Expr::Call(function, arguments) => self.call(expr, function, arguments),
-            Expr::Type(_) | Expr::Unimplemented(_) => Err(not_evaluated(expr)),
+            Expr::Composite(..) | Expr::Type(_) | Expr::Unimplemented(_) => Err(not_evaluated(expr)),
         }
     }
 
