@@ -46,7 +46,7 @@ pub use inlined::InlinedSite;
 pub use location::{DwarfReg, Location, LocationRange, Piece, PieceKind};
 pub use packages::Package;
 pub use runtime::{FING_RUNNING_FINALIZER, RuntimeLayout};
-pub use scope::{ScopedVariable, variables_of_function, variables_of_inlined};
+pub use scope::{DICTIONARY, ScopedVariable, dictionary_of, variables_of_function, variables_of_inlined};
 pub use separate::DebugDirectories;
 pub use statements::Statement;
 pub use types::{Field, Kind, Type, TypeId};

@@ -33,6 +33,28 @@ impl Binary {
     }
 }
 
+/// What the compiler calls the dictionary of a generic function: an array of words, of which types name some by index (Go's
+/// cmd/compile/internal/noder/reader.go).
+pub const DICTIONARY: &str = ".dict";
+
+/// The variable that points to the dictionary of a generic function, of which these are the parameters and the scope; with an inlined call, its own.
+pub fn dictionary_of<'f>(params: &'f [Variable], scope: &'f Scope) -> Option<&'f Variable> {
+    params
+        .iter()
+        .chain(&scope.variables)
+        .find(|variable| &*variable.name == DICTIONARY)
+}
+
+impl FunctionInfo {
+    /// The variable that points to the dictionary of the function whose variables are in scope at `pc`: of the innermost inlined call there, else of this one.
+    pub fn dictionary_at(&self, pc: FileAddr) -> Option<&Variable> {
+        match self.scope.inlined_at(pc).last() {
+            Some(innermost) => dictionary_of(&innermost.params, innermost),
+            None => dictionary_of(&self.params, &self.scope),
+        }
+    }
+}
+
 /// The variables of the function itself, even if `pc` is within an inlined call.
 pub fn variables_of_function(function: &FunctionInfo, pc: FileAddr, line: u32) -> Vec<ScopedVariable<'_>> {
     collect(&function.params, &function.scope, pc, line)

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use spelunk_dwarf::{Binary, Kind, LoadBias, ProcAddr, Type, TypeId, Variable};
+use spelunk_dwarf::{Binary, Kind, LoadBias, ProcAddr, Type, TypeId, Variable, dictionary_of};
 
 use super::calls::CallBook;
 use super::frame_memory::{FrameMemory, Place};
@@ -14,9 +14,6 @@ use crate::expr::{
 };
 use crate::trace::package_of;
 use crate::value::{Content, LoadConfig, Loader, Memory, Origin, Traits, Value, is_made_up};
-
-/// What the compiler calls the dictionary of a generic function.
-const DICTIONARY: &str = ".dict";
 
 /// The goroutine that a frame belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -353,11 +350,7 @@ impl<'a> FrameScope<'a> {
                 (&scope.params, scope)
             }
         };
-        let dictionary = params
-            .iter()
-            .chain(&scope.variables)
-            .find(|variable| &*variable.name == DICTIONARY)?;
-        match self.memory.place_of(frame, dictionary) {
+        match self.memory.place_of(frame, dictionary_of(params, scope)?) {
             Place::Memory(addr) => Some(ProcAddr(self.memory.read_uint(addr, 8).ok()?)),
             Place::Parts(_, parts) => match &parts.first()?.source {
                 super::frame_memory::Source::Register(_, bytes) => {

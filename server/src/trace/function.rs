@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use spelunk_bpf::{CallEnd, Gate, GoroutineSource, Mark, Plan, RuntimeOffsets};
-use spelunk_dwarf::{Binary, DwarfError, FileAddr, Function, FunctionInfo, Location, PieceKind, Variable};
+use spelunk_dwarf::{Binary, DICTIONARY, DwarfError, FileAddr, Function, FunctionInfo, Location, PieceKind, Variable};
 
 use super::abi::{self, AbiRegister, Convention, Place};
 use super::capture::{Captured, Home, Part, PlanBuilder};
@@ -11,7 +11,7 @@ use super::layouts::Layouts;
 use super::lower::{AtCall, LowerError, UNUSED};
 use super::paths::{Building, Named};
 use super::record_scope::SiteCondition;
-use super::signature::{DICTIONARY, Passed, Signature, integer_registers};
+use super::signature::{Passed, Signature, integer_registers};
 use super::sites::{FunctionCode, ReturnSite, SiteError, StackGrowth};
 use super::terms::{Terms, Unfit, may_be_unknown};
 
@@ -49,7 +49,7 @@ pub(crate) struct SitePlan {
     pub(crate) variables: Vec<Captured>,
     /// For a call: the indices of variables that the growth of the stack may have overwritten. If it was grown, they are in the record of [`SiteKind::Growth`].
     pub(crate) fragile: Vec<usize>,
-    /// For a generic function's call: where its dictionary is, which says what the type parameters stand for.
+    /// In a generic function: where its dictionary is, which says what the type parameters stand for.
     pub(crate) dictionary: Option<Dictionary>,
     /// What must be true of a hit, where something must, for those who decide it instead of the kernel.
     pub(crate) condition: Option<Arc<SiteCondition>>,
@@ -60,7 +60,7 @@ pub(crate) struct SitePlan {
 }
 
 /// The dictionary that the caller of a generic function passes (Go's cmd/compile/internal/noder/reader.go): an array of words, of which types name some by index.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Dictionary {
     /// The pointer to it.
     pub(crate) pointer: Captured,
@@ -388,12 +388,18 @@ fn named(params: &[Captured], fragile: &[usize]) -> Vec<Named> {
 /// Takes the dictionary out of the variables, which are those that are shown, and has the first of its words captured.
 fn take_dictionary(builder: &mut PlanBuilder<'_, '_>, variables: &mut Vec<Captured>, words: u64) -> Option<Dictionary> {
     let at = variables.iter().position(|variable| variable.name == DICTIONARY)?;
-    let pointer = variables.remove(at);
-    if words == 0 {
-        return None;
+    Dictionary::captured(builder, variables.remove(at), words)
+}
+
+impl Dictionary {
+    /// Has the first words of the dictionary captured that `pointer` points to; nothing where no type needs it.
+    pub(super) fn captured(builder: &mut PlanBuilder<'_, '_>, pointer: Captured, words: u64) -> Option<Dictionary> {
+        if words == 0 {
+            return None;
+        }
+        builder.follow_pointer(&pointer.parts, 8 * words as u32);
+        Some(Dictionary { pointer, words })
     }
-    builder.follow_pointer(&pointer.parts, 8 * words as u32);
-    Some(Dictionary { pointer, words })
 }
 
 /// Parts and home of a parameter by DWARF alone.

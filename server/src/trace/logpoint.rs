@@ -118,6 +118,7 @@ impl LogPlanner<'_, '_> {
             // Where the kernel finds no value the interpreter decides, as far as the record goes; what is missing then is told with the hit.
             site.capture_what_can_be(condition);
         }
+        let dictionary = site.capture_dictionary();
         let (goroutine, offsets) = (self.runtime.goroutine(convention), self.runtime.offsets);
         let plan = Arc::new(site.builder.finish(goroutine, offsets, gate));
         let (variables, names) = (site.variables, site.names);
@@ -136,7 +137,7 @@ impl LogPlanner<'_, '_> {
             cfa_offset,
             variables,
             fragile: Vec::new(),
-            dictionary: None,
+            dictionary,
             condition,
             only_with_call: false,
             plan,
@@ -164,8 +165,21 @@ impl LogSite {
     /// Whether its records say the same as those of another site.
     fn reads_as(&self, other: &LogSite) -> bool {
         let (a, b) = (&self.site, &other.site);
-        (&a.plan, &a.variables, a.cfa_offset, &self.parts, &self.names)
-            == (&b.plan, &b.variables, b.cfa_offset, &other.parts, &other.names)
+        (
+            &a.plan,
+            &a.variables,
+            &a.dictionary,
+            a.cfa_offset,
+            &self.parts,
+            &self.names,
+        ) == (
+            &b.plan,
+            &b.variables,
+            &b.dictionary,
+            b.cfa_offset,
+            &other.parts,
+            &other.names,
+        )
     }
 
     /// The values of the expressions of a record, in order, each with the reason where it has none; the limits of each are those of `configs`, at most

@@ -3,12 +3,15 @@
 //! The walk follows `expr::eval` step by step: what the evaluator will read is captured.
 
 use spelunk_bpf::{Follow, FollowKind, Index};
-use spelunk_dwarf::{Binary, FileAddr, FunctionInfo, Kind, LoadBias, LocationError, TypeId, Variable as DwarfVariable};
+use spelunk_dwarf::{
+    Binary, DICTIONARY, FileAddr, FunctionInfo, Kind, LoadBias, LocationError, TypeId, Variable as DwarfVariable,
+};
 
 use super::capture::{Captured, Home, PlanBuilder};
-use super::function::{location_home, may_be_a_part};
+use super::function::{Dictionary, location_home, may_be_a_part};
 use super::growth::may_be_overwritten;
 use super::layouts::Lead;
+use super::signature::dictionary_words;
 use crate::expr::{Const, EvalError, Expr, Literal, Unary, What, field_path, find_global, is_type};
 
 /// The most bytes of an array that are copied so that a variable can index it.
@@ -456,6 +459,40 @@ impl Building<'_, '_, '_> {
         }
         let package = package_of(&self.info.name);
         Ok(self.add_global(name, &format!("{package}.{name}")))
+    }
+
+    /// In a generic function: has captured what the types of the variables that are captured stand for.
+    pub(super) fn capture_dictionary(&mut self) -> Option<Dictionary> {
+        let pointee = |ty| match self.binary.type_info(ty).ok()?.kind {
+            Kind::Pointer { elem } => Some(elem),
+            _ => None,
+        };
+        let types: Vec<TypeId> = self
+            .names
+            .iter()
+            .zip(&self.variables)
+            .filter_map(|(named, variable)| {
+                if named.escaped {
+                    pointee(variable.ty)
+                } else {
+                    Some(variable.ty)
+                }
+            })
+            .collect();
+        let words = dictionary_words(self.binary, types.into_iter());
+        if words == 0 {
+            return None;
+        }
+        let variable = self.info.dictionary_at(self.pc)?.clone();
+        let known = self.names.len();
+        let found = self.add(DICTIONARY, &variable).ok();
+        if let Some(index) = found {
+            self.materialise(index, 0, 8);
+        }
+        self.names.truncate(known);
+        let pointer = self.variables.split_off(known).pop()?;
+        found?;
+        Dictionary::captured(&mut self.builder, pointer, words)
     }
 
     fn package_variable(&mut self, package: &str, name: &str) -> Result<Option<usize>, EvalError> {

@@ -1,11 +1,11 @@
 //! What names mean in a record, and whether a condition holds there that the kernel could not decide.
 
 use spelunk_bpf::{Flags, RecordView};
-use spelunk_dwarf::{Binary, Kind, ProcAddr};
+use spelunk_dwarf::{Binary, Kind, ProcAddr, TypeId};
 
 use super::capture::Captured;
 use super::function::SitePlan;
-use super::line::canonical_frame_address;
+use super::line::{TypeArguments, canonical_frame_address, dictionary};
 use super::paths::{Named, package_of};
 use super::record::{Live, RecordMemory};
 use crate::expr::{EvalError, Evaluator, Expr, Operand, Scope, Variable, What, find_global};
@@ -28,6 +28,8 @@ pub(super) struct RecordScope<'r> {
     memory: RecordMemory<'r>,
     names: &'r [Named],
     variables: Vec<Variable>,
+    /// What the type parameters of a generic function stand for, as far as it is known.
+    arguments: TypeArguments,
     /// The function's package.
     package: &'r str,
     goroutine: Option<ProcAddr>,
@@ -44,6 +46,7 @@ impl<'r> RecordScope<'r> {
         record: &RecordView<'r>,
         live: Option<Live<'r>>,
     ) -> RecordScope<'r> {
+        let arguments = dictionary(binary, site, record, live).map_or_else(Vec::new, |(_, arguments)| arguments);
         let mut memory = RecordMemory::new(binary, site.addr, record, live);
         let cfa = canonical_frame_address(site, record);
         let place = |(number, variable): (usize, &Captured)| Variable {
@@ -67,6 +70,7 @@ impl<'r> RecordScope<'r> {
             memory,
             names,
             variables,
+            arguments,
             package: package_of(&site.function),
             goroutine: (g != 0).then_some(ProcAddr(g)),
             frame_offset: cfa.0.wrapping_sub(record.stack_hi()).cast_signed(),
@@ -99,17 +103,26 @@ impl<'r> RecordScope<'r> {
         };
         if let Some(why) = &named.missing {
             return Ok(Some(Operand::unreadable(
-                Some(self.binary.type_info(variable.ty)?),
+                Some(self.binary.type_info(self.actual_type(variable.ty)?)?),
                 why.clone(),
             )));
         }
-        if named.escaped
-            && let Kind::Pointer { elem } = self.binary.type_info(variable.ty)?.kind
-        {
-            let addr = ProcAddr(self.memory.read_uint(variable.addr, 8)?);
-            return Variable { ty: elem, addr }.operand(self.binary).map(Some);
-        }
-        variable.operand(self.binary).map(Some)
+        let found = match self.binary.type_info(variable.ty)?.kind {
+            Kind::Pointer { elem } if named.escaped => Variable {
+                ty: elem,
+                addr: ProcAddr(self.memory.read_uint(variable.addr, 8)?),
+            },
+            _ => variable,
+        };
+        let ty = self.actual_type(found.ty)?;
+        Variable { ty, ..found }.operand(self.binary).map(Some)
+    }
+
+    /// The type that a variable has in this call: that of a generic function's is a shape, which many types share.
+    fn actual_type(&self, declared: TypeId) -> Result<TypeId, EvalError> {
+        let index = self.binary.type_info(declared)?.dict_index;
+        let argument = index.and_then(|index| *self.arguments.get(usize::try_from(index).ok()?)?);
+        Ok(argument.unwrap_or(declared))
     }
 }
 

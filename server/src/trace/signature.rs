@@ -1,13 +1,11 @@
 //! What a function is passed and returns: DWARF's parameters brought together with the places that the calling convention gives them.
 
-use spelunk_dwarf::{Abi, Binary, DwarfError, FunctionInfo, Kind, PieceKind, TypeId, Variable};
+use spelunk_dwarf::{Abi, Binary, DICTIONARY, DwarfError, FunctionInfo, Kind, PieceKind, TypeId, Variable};
 
 use super::abi::{self, AbiRegister, Assignment, Convention, INTEGER_REGISTERS, Place};
 use super::capture::{abi_register, placed};
 use super::sites::StackGrowth;
 
-/// What the compiler calls the dictionary of a generic function among its parameters.
-pub(crate) const DICTIONARY: &str = ".dict";
 /// Dictionaries may be longer than the words that parameters name.
 const MAX_DICTIONARY_WORDS: u64 = 256;
 
@@ -102,18 +100,20 @@ impl<'i> Signature<'i> {
                 signature = with;
             }
         }
-        let indices = signature
-            .params
-            .iter()
-            .chain(&signature.results)
-            .filter_map(|one| binary.type_info(one.ty).ok()?.dict_index);
-        signature.dictionary_words = indices
-            .map(|index| index.saturating_add(1))
-            .max()
-            .unwrap_or(0)
-            .min(MAX_DICTIONARY_WORDS);
+        let types = signature.params.iter().chain(&signature.results).map(|one| one.ty);
+        signature.dictionary_words = dictionary_words(binary, types);
         Ok(signature)
     }
+}
+
+/// How many words of a dictionary say what these types stand for, from its first on.
+pub(super) fn dictionary_words(binary: &Binary, types: impl Iterator<Item = TypeId>) -> u64 {
+    let indices = types.filter_map(|ty| binary.type_info(ty).ok()?.dict_index);
+    indices
+        .map(|index| index.saturating_add(1))
+        .max()
+        .unwrap_or(0)
+        .min(MAX_DICTIONARY_WORDS)
 }
 
 /// Parameters or results with the types that are passed.
