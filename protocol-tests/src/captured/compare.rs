@@ -200,6 +200,10 @@ fn not_read(captured: &str, stopped: &str) -> Option<String> {
     if captured.starts_with("{eval err: ") {
         return Some("an expression that probes do not follow".to_owned());
     }
+    let in_short = channels_in_short(stopped);
+    if in_short != stopped && is_same(captured, &in_short) {
+        return Some("the inside of a channel".to_owned());
+    }
     let (at, why) = NOT_READ
         .iter()
         .filter_map(|(text, why)| captured.find(text).map(|at| (at, *why)))
@@ -216,9 +220,41 @@ fn not_read(captured: &str, stopped: &str) -> Option<String> {
         .then(|| why.to_owned())
 }
 
+/// The text with `n/m` in place of the fields of each channel, of which probes capture how many elements it has and has room for.
+fn channels_in_short(text: &str) -> String {
+    let fields = regex::Regex::new(r"(chan \S+) \{\s*qcount: (\d+),\s*dataqsiz: (\d+),").expect("a pattern");
+    let mut short = String::new();
+    let mut rest = text;
+    while let Some(found) = fields.captures(rest) {
+        let all = found.get(0).map_or(0..0, |all| all.range());
+        let mut depth = 1;
+        let end = rest[all.end..].find(|c| {
+            depth += match c {
+                '{' => 1,
+                '}' => -1,
+                _ => 0,
+            };
+            depth == 0
+        });
+        short.push_str(&rest[..all.start]);
+        short.extend([&found[1], " ", &found[2], "/", &found[3]]);
+        rest = end.map_or("", |end| &rest[all.end + end + 1..]);
+    }
+    short + rest
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{is_same, not_read};
+    use super::{channels_in_short, is_same, not_read};
+
+    #[test]
+    fn a_channel_is_told_in_short() {
+        let whole = "chan int {\n\tqcount: 1,\n\tdataqsiz: 2,\n\tbuf: *[2]int [7,0],\n\tlock: mutex {key: 0},},5";
+        assert_eq!(channels_in_short(whole), "chan int 1/2,5");
+        assert!(not_read("chan int 1/2,5", whole).is_some());
+        assert!(not_read("chan int 2/2,5", whole).is_none());
+        assert!(not_read("chan int 1/2,6", whole).is_none());
+    }
 
     #[test]
     fn the_order_of_a_maps_entries_is_no_difference() {
