@@ -45,8 +45,8 @@ pub use layout::{Count, Edge, EdgeKind, Layout, LayoutId, RECHECKED, RuntimeType
 pub use link::{Link, Target};
 pub use moment::{Moment, Shown};
 pub use plan::{
-    Follow, FollowKind, GoroutineSource, Index, MAX_DEPTH, MAX_FOLLOWS, MAX_ROOTS, Plan, PlanError, RECORD_CLASSES,
-    Reg, Root, RootSource, RuntimeOffsets,
+    CountedHits, Follow, FollowKind, GoroutineSource, Index, MAX_DEPTH, MAX_FOLLOWS, MAX_ROOTS, Plan, PlanError,
+    RECORD_CLASSES, Reg, Root, RootSource, RuntimeOffsets,
 };
 pub use probeset::{Counters, HitCounts, Losses, Options, PlanId, ProbeSet, Site, SiteId};
 pub use record::{

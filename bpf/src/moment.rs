@@ -59,6 +59,8 @@ impl Moment {
                     RootSource::Stack { offset } => shown.read(moved(shown.register(Reg::Rsp), offset), bytes),
                     RootSource::Memory { reg, offset } => shown.read(moved(shown.register(reg), offset), bytes),
                     RootSource::Absolute { addr } => shown.read(addr.wrapping_add(self.bias), bytes),
+                    // No gate has counted it.
+                    RootSource::Hit(_) => true,
                 });
             if !readable && let Some(word) = faults.get_mut(index / 64) {
                 *word |= 1 << (index % 64);

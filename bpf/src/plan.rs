@@ -74,7 +74,7 @@ pub struct RuntimeOffsets {
 pub struct Root {
     /// Where it lies.
     pub source: RootSource,
-    /// How many bytes to copy. A register gives 8, whatever this says.
+    /// How many bytes to copy. A register and the number of a hit give 8, whatever this says.
     pub size: u32,
 }
 
@@ -100,6 +100,17 @@ pub enum RootSource {
         /// Link-time address; the load bias is added in the kernel.
         addr: u64,
     },
+    /// Nowhere in the target: the number of the hit, 8 bytes, as the plan's gate has counted it from 1. It is 0 where the gate has not counted it.
+    Hit(CountedHits),
+}
+
+/// Which hits a number of a hit is among.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CountedHits {
+    /// All of them.
+    All,
+    /// Those of the running goroutine, where the gate counts these ([`crate::Goroutines`]).
+    OfGoroutine,
 }
 
 /// A general register of x86-64, the instruction pointer, or the flags.
@@ -287,7 +298,7 @@ impl Root {
     /// How many bytes of the record the root takes, padding excluded.
     pub fn captured_size(&self) -> u32 {
         match self.source {
-            RootSource::Register(_) => 8,
+            RootSource::Register(_) | RootSource::Hit(_) => 8,
             _ => self.size,
         }
     }
@@ -358,6 +369,11 @@ impl Plan {
                 .roots
                 .iter()
                 .any(|root| matches!(root.source, RootSource::Absolute { .. }))
+    }
+
+    /// Whether its records have numbers of hits.
+    pub(crate) fn numbers_hits(&self) -> bool {
+        self.roots.iter().any(|root| matches!(root.source, RootSource::Hit(_)))
     }
 
     /// Checks everything that code generation takes for granted.

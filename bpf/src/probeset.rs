@@ -178,6 +178,18 @@ impl HitCounts {
         let before = self.maps.hit_table.fetch_add(counter.0, 1);
         before.map_or(0, |before| before.wrapping_add(1))
     }
+
+    /// What gates that tell goroutines apart ([`crate::Goroutines`]) have counted of one, of a process as the pid namespace of this one numbers it.
+    pub fn of_goroutine(&self, counter: CounterId, process: u32, goroutine: u64) -> Result<u64, BpfError> {
+        let key = GoroutineKey {
+            counter: counter.0,
+            process,
+            goroutine,
+        };
+        sys::lookup(self.maps.goroutine_hits.as_fd(), &key)
+            .map(Option::unwrap_or_default)
+            .map_err(|source| BpfError::system("reading the hits of a goroutine", source))
+    }
 }
 
 /// Tells which sites have lost records.
@@ -474,14 +486,7 @@ impl ProbeSet {
         if !self.tells_goroutines.contains(&counter) {
             return Ok(0);
         }
-        let key = GoroutineKey {
-            counter: counter.0,
-            process,
-            goroutine,
-        };
-        sys::lookup(self.maps.goroutine_hits.as_fd(), &key)
-            .map(Option::unwrap_or_default)
-            .map_err(|source| BpfError::system("reading the hits of a goroutine", source))
+        self.hit_counts().of_goroutine(counter, process, goroutine)
     }
 
     /// Adds hits of goroutines of a process, as the pid namespace of this one numbers it, that others have counted. Nothing may be attached yet whose gate

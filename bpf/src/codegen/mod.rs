@@ -105,6 +105,9 @@ pub(crate) mod slot {
     pub(super) const TYPE_KEY: i16 = -104;
     /// What is read again of a chunk.
     pub(super) const AGAIN: i16 = -160;
+    /// Two u64: the number of the hit among all and among those of its goroutine, where records have them.
+    pub(super) const HIT: i16 = -168;
+    pub(super) const HIT_OF_GOROUTINE: i16 = -176;
 }
 
 /// `BPF_RB_NO_WAKEUP` and `BPF_RB_FORCE_WAKEUP` of `include/uapi/linux/bpf.h`.

@@ -1,8 +1,8 @@
 //! Copies the roots: registers, stack slots, globals.
 
-use super::Generator;
-use crate::insn::{Alu, Cond, Helper, R0, R1, R2, R3, R4, R6, R7, Width};
-use crate::plan::{Reg, RootSource};
+use super::{Generator, slot};
+use crate::insn::{Alu, Cond, FP, Helper, R0, R1, R2, R3, R4, R6, R7, Width};
+use crate::plan::{CountedHits, Reg, RootSource};
 use crate::record::{Flags, HEADER_SIZE, header};
 
 impl Generator<'_> {
@@ -27,6 +27,14 @@ impl Generator<'_> {
                 RootSource::Absolute { addr } => {
                     self.asm.load(Width::Double, R3, R7, header::BIAS);
                     self.copy_root(index, at, root.size, addr.cast_signed());
+                }
+                RootSource::Hit(among) => {
+                    let number = match among {
+                        CountedHits::All => slot::HIT,
+                        CountedHits::OfGoroutine => slot::HIT_OF_GOROUTINE,
+                    };
+                    self.asm.load(Width::Double, R1, FP, number);
+                    self.asm.store(Width::Double, R7, at, R1);
                 }
             }
         }

@@ -342,10 +342,6 @@ impl Logical {
 
     /// Whether the kernel can spare the program stops: where it logs, and where it does not act at each passing.
     pub(super) fn gains_by_probes(&self) -> bool {
-        if self.is_traced() && self.parsed.hit_condition.is_some() {
-            // A pass is told with its number among all hits, and a record does not have it.
-            return false;
-        }
         self.is_traced() || !self.stops() || self.parsed.condition.is_some() || self.parsed.hit_condition.is_some()
     }
 

@@ -7,6 +7,7 @@ use spelunk_bpf::{Flags, HitCounts, RecordView};
 use spelunk_dwarf::{Binary, FileAddr, Function, FunctionInfo, PieceKind, ProcAddr, ScopedVariable, Variable};
 
 use super::breakpoints::{GoroutineHits, Logical, count_of_goroutine};
+use super::hit_condition::HitCondition;
 use super::recording::CallEnd;
 use super::request::{BreakpointView, Tally};
 use crate::expr::{Expr, Part, PlainName, Template, parse};
@@ -283,10 +284,16 @@ pub(super) struct PassOwner {
     pub(super) tracepoint: Arc<BreakpointView>,
     /// Where it is, whatever instruction the probe is on.
     pub(super) addr: FileAddr,
-    /// Counts the hits of each goroutine.
+    /// Counts the hits of each goroutine that the kernel does not count.
     pub(super) by_goroutine: GoroutineHits,
-    /// Counts those that were told.
+    /// The same as far as it was known to this one: `by_goroutine` takes in what the kernel has counted when the program ends, before the last hits are told.
+    pub(super) beside_kernel: GoroutineHits,
+    /// What was told last of the hits of each goroutine, where the kernel counts them.
+    pub(super) last_told: GoroutineHits,
+    /// Counts those that were told, where all are.
     pub(super) told: Arc<AtomicUsize>,
+    /// Of which hits there is something to tell, and whether that is asked of each goroutine for itself.
+    pub(super) hit_condition: Option<(HitCondition, bool)>,
     /// Which end of calls is recorded for later.
     pub(super) recorded: Option<CallEnd>,
 }
@@ -301,17 +308,15 @@ impl PassOwner {
         record: &RecordView<'_>,
         backlog: &Backlog,
     ) -> Result<Option<Pass>, u64> {
-        if record.flags().has(Flags::CONDITION_UNKNOWN) {
-            // What cannot be decided at all is told, as a stop would be.
-            if self.site.holds(binary, record, None) == Ok(false) {
-                return Ok(None);
-            }
-            let (counts, counter) = hits;
-            counts.count_hit(counter);
+        // What cannot be decided at all is told, as a stop would be.
+        let left_open = record.flags().has(Flags::CONDITION_UNKNOWN);
+        if left_open && self.site.holds(binary, record, None) == Ok(false) {
+            return Ok(None);
         }
         let goroutine = record.goroutine();
-        let of_goroutine = count_of_goroutine(&self.by_goroutine, goroutine);
-        let number = self.told.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let Some((number, by_goroutine)) = self.count(hits, record, left_open) else {
+            return Ok(None);
+        };
         let slot = backlog.enter(record.bytes().len()).ok_or(1u64)?;
         let recorded = self.recorded.map(|end| Recorded {
             end,
@@ -342,8 +347,8 @@ impl PassOwner {
         let variables = self.collection.variables.iter().zip(values).map(variable).collect();
         Ok(Some(Pass {
             tracepoint: Arc::clone(&self.tracepoint),
-            by_goroutine: Arc::clone(&self.by_goroutine),
-            number: (u64::try_from(number).unwrap_or(u64::MAX), of_goroutine),
+            by_goroutine: Arc::clone(by_goroutine),
+            number,
             thread: Tid(record.thread().cast_signed()),
             goroutine,
             pc: self.site.in_process(self.addr, record),
@@ -352,5 +357,47 @@ impl PassOwner {
             recorded,
             _slot: slot,
         }))
+    }
+
+    /// The number of a hit and that among its goroutine's, and where those of the others are; nothing where the hit condition leaves it out.
+    fn count(
+        &self,
+        (counts, counter): (&HitCounts, spelunk_bpf::CounterId),
+        record: &RecordView<'_>,
+        left_open: bool,
+    ) -> Option<((u64, u64), &GoroutineHits)> {
+        let goroutine = record.goroutine();
+        let Some((in_kernel, of_goroutine)) = self.site.numbers(record) else {
+            if left_open {
+                counts.count_hit(counter);
+            }
+            let number = self.told.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+            let of_goroutine = count_of_goroutine(&self.by_goroutine, goroutine);
+            return Some((
+                (u64::try_from(number).unwrap_or(u64::MAX), of_goroutine),
+                &self.by_goroutine,
+            ));
+        };
+        let here = if of_goroutine == 0 {
+            count_of_goroutine(&self.by_goroutine, goroutine);
+            count_of_goroutine(&self.beside_kernel, goroutine)
+        } else {
+            let here = self.beside_kernel.lock().unwrap_or_else(PoisonError::into_inner);
+            here.get(&goroutine).copied().unwrap_or_default()
+        };
+        let mut number = (in_kernel, here + of_goroutine);
+        if left_open {
+            let before = counts.of_goroutine(counter, record.process(), goroutine.cast_unsigned());
+            number = (counts.count_hit(counter), here + before.unwrap_or_default());
+            let holds = |(condition, is_apart): (HitCondition, bool)| {
+                condition.holds(if is_apart { number.1 } else { number.0 })
+            };
+            if !self.hit_condition.is_none_or(holds) {
+                return None;
+            }
+        }
+        let mut told = self.last_told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.insert(goroutine, number.1);
+        Some((number, &self.last_told))
     }
 }

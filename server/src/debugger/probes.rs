@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -218,6 +218,13 @@ impl Probes {
             // Who stood there before was counted as well.
             let so_far = usize::try_from(engine.hits(counter)).unwrap_or(usize::MAX);
             let told = Arc::new(AtomicUsize::new(so_far));
+            let beside_kernel = logical.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner);
+            let beside_kernel = Arc::new(Mutex::new(beside_kernel.clone()));
+            let last_told = Arc::new(Mutex::new(view.hits.by_goroutine.clone()));
+            let hit_condition = logical
+                .parsed
+                .hit_condition
+                .map(|condition| (condition, logical.extra.hits_per_goroutine));
             engine.with_layouts(|layouts| {
                 let mut planner = LogPlanner {
                     binary: &binary,
@@ -236,7 +243,10 @@ impl Probes {
                             tracepoint: Arc::clone(view),
                             addr: *addr,
                             by_goroutine: Arc::clone(&logical.by_goroutine),
+                            beside_kernel: Arc::clone(&beside_kernel),
+                            last_told: Arc::clone(&last_told),
                             told: Arc::clone(&told),
+                            hit_condition,
                             recorded: logical.recorded,
                         }),
                         file: file.clone(),

@@ -1,6 +1,8 @@
 //! What a site captures of a variable: which registers and stack slots hold it, and what is followed from there.
 
-use spelunk_bpf::{EdgeKind, Follow, FollowKind, Gate, GoroutineSource, Plan, Reg, Root, RootSource, RuntimeOffsets};
+use spelunk_bpf::{
+    CountedHits, EdgeKind, Follow, FollowKind, Gate, GoroutineSource, Plan, Reg, Root, RootSource, RuntimeOffsets,
+};
 use spelunk_dwarf::{Binary, FileAddr, Location, Piece, PieceKind, TypeId};
 
 use super::abi::{AbiRegister, Place};
@@ -106,6 +108,11 @@ impl<'a, 'b> PlanBuilder<'a, 'b> {
         }
         self.roots.push(root);
         self.roots.len() - 1
+    }
+
+    /// Has the number of the hit captured; answers its root.
+    pub(super) fn number_of_hit(&mut self, among: CountedHits) -> usize {
+        self.root(RootSource::Hit(among), 8)
     }
 
     /// Memory at an offset from the canonical frame address.

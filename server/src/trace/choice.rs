@@ -102,7 +102,7 @@ impl Later {
         for root in &plan.roots {
             match root.source {
                 RootSource::Register(register) | RootSource::Memory { reg: register, .. } => read(register),
-                RootSource::Stack { .. } | RootSource::Absolute { .. } => {}
+                RootSource::Stack { .. } | RootSource::Absolute { .. } | RootSource::Hit(_) => {}
             }
         }
         if let Some(condition) = &plan.gate.condition {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spelunk_bpf::RecordView;
+use spelunk_bpf::{CountedHits, Goroutines, RecordView};
 use spelunk_dwarf::{Abi, Binary, FileAddr, Function, FunctionInfo, LoadBias, ProcAddr};
 
 use super::abi::Convention;
@@ -27,6 +27,8 @@ pub(crate) struct LogSite {
     parts: Vec<LogPart>,
     /// What the names mean: variables of the site by their index.
     names: Vec<Named>,
+    /// The roots of the number of a hit and of that among its goroutine's, where the kernel tells goroutines apart.
+    numbers: Option<(usize, usize)>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -119,6 +121,11 @@ impl LogPlanner<'_, '_> {
             site.capture_what_can_be(condition);
         }
         let dictionary = site.capture_dictionary();
+        let tells_apart = terms.hits.is_some_and(|hits| hits.goroutines != Goroutines::Together);
+        let numbers = tells_apart.then(|| {
+            let mut number = |among| site.builder.number_of_hit(among);
+            (number(CountedHits::All), number(CountedHits::OfGoroutine))
+        });
         let (goroutine, offsets) = (self.runtime.goroutine(convention), self.runtime.offsets);
         let plan = Arc::new(site.builder.finish(goroutine, offsets, gate));
         let (variables, names) = (site.variables, site.names);
@@ -142,7 +149,12 @@ impl LogPlanner<'_, '_> {
             only_with_call: false,
             plan,
         };
-        Ok(LogSite { site, parts, names })
+        Ok(LogSite {
+            site,
+            parts,
+            names,
+            numbers,
+        })
     }
 }
 
@@ -155,6 +167,16 @@ impl LogSite {
         live: Option<Live<'_>>,
     ) -> Result<bool, EvalError> {
         self.site.holds(binary, record, live)
+    }
+
+    /// The number of a hit and that among its goroutine's, each 0 where the kernel has not counted it; `None` where it does not tell goroutines apart.
+    pub(crate) fn numbers(&self, record: &RecordView<'_>) -> Option<(u64, u64)> {
+        let number = |root| {
+            let bytes = record.root(&self.site.plan, root).ok()?;
+            Some(u64::from_le_bytes(bytes.try_into().ok()?))
+        };
+        let (all, of_goroutine) = self.numbers?;
+        Some((number(all)?, number(of_goroutine)?))
     }
 
     /// An address in the process that a record is of.

@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use super::super::Generator;
+use super::super::{Generator, slot as frame};
 use super::slot;
 use crate::asm::{Label, MapRef};
 use crate::gate::{Goroutines, HitCount, HitTest};
@@ -23,20 +23,20 @@ impl Generator<'_> {
         self.asm.lookup(MapRef::Hits, slot::KEY);
         // The counter was made before the plan, so it is there.
         self.asm.jump_if_imm(R0, Cond::Equal, 0, no);
-        self.count_at();
+        self.count_at(frame::HIT);
         match hits.goroutines {
             Goroutines::Together => {}
             Goroutines::Told => {
                 // Neither the goroutine nor its process is found with R7.
                 self.asm.mov(R7, R0);
                 self.goroutine_entry(hits.counter.0, uncounted);
-                self.count_at();
+                self.count_at(frame::HIT_OF_GOROUTINE);
                 self.asm.bind(uncounted);
                 self.asm.mov(R0, R7);
             }
             Goroutines::Apart => {
                 self.goroutine_entry(hits.counter.0, uncounted);
-                self.count_at();
+                self.count_at(frame::HIT_OF_GOROUTINE);
             }
         }
         match hits.test {
@@ -61,12 +61,15 @@ impl Generator<'_> {
         self.asm.bind(passes);
     }
 
-    /// Adds one to the count at R0; R0 is then the number of this hit, from 1.
-    fn count_at(&mut self) {
+    /// Adds one to the count at R0; R0 is then the number of this hit, from 1, and so is `slot` where records have numbers.
+    fn count_at(&mut self, slot: i16) {
         self.asm.mov(R2, R0);
         self.asm.mov_imm(R1, 1);
         self.asm.fetch_add();
         self.asm.alu_imm(Alu::Add, R0, 1);
+        if self.plan.numbers_hits() {
+            self.asm.store(Width::Double, FP, slot, R0);
+        }
     }
 
     /// R0 = where the running goroutine's hits are counted; goes to `uncounted` where there is no goroutine or no room for it.

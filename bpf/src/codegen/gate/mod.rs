@@ -14,7 +14,7 @@ mod rate;
 mod term;
 mod text;
 
-use super::{Generator, counter};
+use super::{Generator, counter, slot as frame};
 use crate::asm::Label;
 use crate::gate::{Gate, Goroutines};
 use crate::insn::{Alu, Cond, FP, Helper, R, R0, R1, R2, R5, R6, Width};
@@ -91,12 +91,14 @@ impl Generator<'_> {
             self.condition(condition, exits);
             self.asm.bind(exits.unknown);
             self.gate_flags(Flags::CONDITION_UNKNOWN);
+            self.without_number();
             self.asm.jump(counted);
         }
         self.asm.bind(exits.yes);
         if self.gate_has_flags() {
             self.gate_flags(0);
         }
+        self.without_number();
         if let Some(hits) = plan.gate.hits {
             self.hit_count(hits, exits.no);
         }
@@ -118,6 +120,15 @@ impl Generator<'_> {
         self.drop_mark();
         self.count(counter::THROTTLED);
         self.exit();
+    }
+
+    /// The hit has no number until it is counted.
+    fn without_number(&mut self) {
+        if self.plan.numbers_hits() {
+            for number in [frame::HIT, frame::HIT_OF_GOROUTINE] {
+                self.asm.store_imm(Width::Double, FP, number, 0);
+            }
+        }
     }
 
     fn gate_flags(&mut self, flags: u32) {

@@ -17,7 +17,7 @@ use crate::gate::{
     Operation, RateLimit, Term, Text,
 };
 use crate::layout::LayoutId;
-use crate::plan::{Follow, FollowKind, GoroutineSource, Plan, PlanError, Reg};
+use crate::plan::{CountedHits, Follow, FollowKind, GoroutineSource, Plan, PlanError, Reg, Root, RootSource};
 use crate::record::{Flags, RecordView};
 
 /// A plan with a gate and one root.
@@ -210,6 +210,60 @@ fn goroutines_are_counted_by_themselves() {
         };
         assert_eq!(keys, [key(31), key(32)]);
     });
+}
+
+#[test]
+fn records_have_the_numbers_of_their_hits() {
+    set_memory_for_gates(&[]);
+    KERNEL.with_borrow_mut(|kernel| {
+        let mut other = kernel.memory[&G].clone();
+        other[152..160].copy_from_slice(&32u64.to_le_bytes());
+        kernel.memory.insert(G + 0x1000, other);
+        kernel.goroutine_room = 2;
+    });
+    let is_read = compare(
+        Comparison::NotEqual,
+        Term::Load {
+            base: Box::new(rax()),
+            offset: 0,
+            width: 8,
+            signed: false,
+        },
+        Term::Const(0),
+    );
+    let gate = |condition, goroutines| Gate {
+        condition,
+        hits: Some(HitCount {
+            counter: CounterId(1),
+            test: HitTest::Any,
+            goroutines,
+        }),
+        ..Gate::default()
+    };
+    let numbers = |gate: Gate, g: u64| {
+        let plan = Plan {
+            roots: [CountedHits::All, CountedHits::OfGoroutine]
+                .map(|among| Root {
+                    source: RootSource::Hit(among),
+                    size: 8,
+                })
+                .to_vec(),
+            ..gated(gate)
+        };
+        let (record, _) = run(&plan, &[(Reg::R14, g)]).expect("it passes");
+        let record = RecordView::new(&record).expect("a record");
+        [0, 1].map(|root| {
+            let bytes = record.root(&plan, root).expect("a number");
+            u64::from_le_bytes(bytes.try_into().expect("8 bytes"))
+        })
+    };
+    assert_eq!(numbers(gate(None, Goroutines::Told), G), [1, 1]);
+    assert_eq!(numbers(gate(None, Goroutines::Apart), G + 0x1000), [2, 1]);
+    assert_eq!(numbers(gate(None, Goroutines::Told), G), [3, 2]);
+    assert_eq!(numbers(gate(None, Goroutines::Together), G), [4, 0]);
+    assert_eq!(numbers(gate(None, Goroutines::Told), 0), [5, 0], "no goroutine");
+    assert_eq!(numbers(gate(Some(is_read), Goroutines::Told), G), [0, 0], "not counted");
+    assert_eq!(numbers(Gate::default(), G), [0, 0], "nobody counts");
 }
 
 #[test]
@@ -521,6 +575,13 @@ fn the_kernel_takes_any_valid_gate() {
                 gate: plan.gate,
                 ..rest
             };
+        }
+        if tried % 2 == 0 {
+            plan.roots
+                .extend([CountedHits::All, CountedHits::OfGoroutine].map(|among| Root {
+                    source: RootSource::Hit(among),
+                    size: 8,
+                }));
         }
         if plan.validate().is_err() {
             continue;

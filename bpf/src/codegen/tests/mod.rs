@@ -13,7 +13,9 @@ use proptest::prelude::*;
 use super::{FORCE_WAKEUP, SIGSTOP};
 use crate::asm::MapRef;
 use crate::layout::LayoutId;
-use crate::plan::{Follow, FollowKind, GoroutineSource, Index, Plan, PlanError, Reg, Root, RootSource, RuntimeOffsets};
+use crate::plan::{
+    CountedHits, Follow, FollowKind, GoroutineSource, Index, Plan, PlanError, Reg, Root, RootSource, RuntimeOffsets,
+};
 use crate::record::{Flags, Origin, RecordView, RootError, Status};
 use machine::{G, KERNEL, run, set_memory};
 
@@ -223,6 +225,7 @@ fn any_root() -> impl Strategy<Value = Root> {
         1 => offset.clone().prop_map(|offset| RootSource::Stack { offset }),
         1 => (any_reg(), offset).prop_map(|(reg, offset)| RootSource::Memory { reg, offset }),
         1 => any::<u64>().prop_map(|addr| RootSource::Absolute { addr }),
+        1 => any::<bool>().prop_map(|all| RootSource::Hit(if all { CountedHits::All } else { CountedHits::OfGoroutine })),
     ];
     (source, prop_oneof![1u32..40, 1u32..5000]).prop_map(|(source, size)| Root { source, size })
 }

@@ -17,6 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("rpc breakpoints: hit conditions", hit_conditions),
     scenario("rpc breakpoints: amended", amended),
     scenario("rpc breakpoints: tracepoints", tracepoints),
+    scenario("rpc breakpoints: counted tracepoints", counted_tracepoints),
     scenario("rpc breakpoints: traced returns", traced_returns),
     scenario("rpc breakpoints: generic functions", generic),
     scenario("rpc breakpoints: of other kinds", other_kinds),
@@ -315,6 +316,23 @@ fn tracepoints(play: &mut RpcPlay) -> Result<()> {
     list(play)?;
     go_on(play)?;
     play.ask("GetBufferedTracepoints", json!({}))?;
+    play.end(true)
+}
+
+fn counted_tracepoints(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("walks", &[])?;
+    play.break_at(
+        &built,
+        "// loop body",
+        json!({"continue": true, "variables": ["i", "sum"], "HitCond": "% 2"}),
+    )?;
+    play.ask(
+        "CreateBreakpoint",
+        json!({"Breakpoint": {"functionName": "main.square", "line": -1, "continue": true, "variables": ["n"], "HitCond": "> 1", "HitCondPerG": true}}),
+    )?;
+    play.break_at(&built, "// last", json!({}))?;
+    go_on(play)?;
+    list(play)?;
     play.end(true)
 }
 

@@ -1,9 +1,11 @@
 //! Breakpoints and tracepoints that clients make one by one.
 
+use std::sync::Arc;
+
 use super::program::{Build, Debugged, Ended, is_breakpoint, line_of, plain, source};
 use crate::debugger::{
     AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, CallEnd, DebugError, Event,
-    LocationExpression, LocationQuery,
+    LocationExpression, LocationQuery, Pass,
 };
 use crate::location::{LocationSpec, Place};
 use crate::value::{LoadConfig, Style, Value};
@@ -59,32 +61,35 @@ fn texts(values: &[Value]) -> Vec<String> {
         .collect()
 }
 
-/// What happens until the program has ended or stopped: passings, as `id goroutine arguments expressions`, and the end.
-fn passings(debugged: &Debugged) -> (Vec<String>, Ended) {
+/// What is told of passings until the program has ended or stopped, and the end.
+fn passes(debugged: &Debugged) -> (Vec<Arc<Pass>>, Ended) {
     let mut passed = Vec::new();
     loop {
         match debugged.next() {
-            Event::Traced(pass) => {
-                let arguments = texts(&pass.arguments).join(",");
-                let variables: Vec<_> = pass
-                    .variables
-                    .iter()
-                    .map(|(name, value)| match value {
-                        Ok(value) => format!("{name}={}", value.text(Style::default())),
-                        Err(why) => format!("{name}: {why}"),
-                    })
-                    .collect();
-                passed.push(format!(
-                    "{} ({arguments}) {}",
-                    pass.tracepoint.id.0,
-                    variables.join(",")
-                ));
-            }
+            Event::Traced(pass) => passed.push(pass),
             Event::Exited { status, .. } => return (passed, Ended::Exited(status)),
             Event::Stopped(stop) => return (passed, Ended::Stopped(stop)),
             other => panic!("{other:?}"),
         }
     }
+}
+
+/// The same, each passing as `id (arguments) expressions`.
+fn passings(debugged: &Debugged) -> (Vec<String>, Ended) {
+    let (passed, end) = passes(debugged);
+    let text = |pass: &Arc<Pass>| {
+        let arguments = texts(&pass.arguments).join(",");
+        let variables: Vec<_> = pass
+            .variables
+            .iter()
+            .map(|(name, value)| match value {
+                Ok(value) => format!("{name}={}", value.text(Style::default())),
+                Err(why) => format!("{name}: {why}"),
+            })
+            .collect();
+        format!("{} ({arguments}) {}", pass.tracepoint.id.0, variables.join(","))
+    };
+    (passed.iter().map(text).collect(), end)
 }
 
 fn is_traced(debugged: &Debugged) -> bool {
@@ -316,6 +321,47 @@ fn a_tracepoint_is_told_without_a_stop() {
         assert!(pass.ends_with(&doubled), "{pass} does not end in {doubled}");
     }
     assert_eq!(named(&debugged, "t").hits.total, passed.len() as u64);
+}
+
+#[test]
+fn a_tracepoint_with_a_hit_condition_tells_which_hit_it_was() {
+    for (hit_condition, hits_per_goroutine) in [("% 1000", false), ("== 1000", true)] {
+        let Some(debugged) = Debugged::launch(Build::Debug, &["workers"]) else {
+            return;
+        };
+        let terms = BreakpointTerms {
+            tracepoint: true,
+            hit_condition: hit_condition.to_owned(),
+            hits_per_goroutine,
+            ..called("add")
+        };
+        create(&debugged, function("main.(*counter).add"), terms).expect("it can be set");
+        debugged.go();
+        assert!(!is_traced(&debugged));
+        let (passed, end) = passes(&debugged);
+        assert!(matches!(end, Ended::Exited(Some(0))), "{end:?}");
+        let mut totals: Vec<u64> = passed.iter().map(|pass| pass.number.0).collect();
+        let of_goroutines: Vec<u64> = passed.iter().map(|pass| pass.number.1).collect();
+        if hits_per_goroutine {
+            assert_eq!(of_goroutines, [1000; 8]);
+            let mut goroutines: Vec<i64> = passed.iter().map(|pass| pass.goroutine).collect();
+            goroutines.sort_unstable();
+            goroutines.dedup();
+            assert_eq!(goroutines.len(), 8, "each once");
+        } else {
+            totals.sort_unstable();
+            assert_eq!(totals, (1..=8).map(|n| 1000 * n).collect::<Vec<_>>());
+            assert!(
+                of_goroutines.iter().all(|n| (1..=1000).contains(n)),
+                "{of_goroutines:?}"
+            );
+        }
+        let tally = passed.last().expect("there are some").tally();
+        assert_eq!(tally.total, passed.last().expect("there are some").number.0);
+        let hits = named(&debugged, "add").hits;
+        assert_eq!(hits.total, 8000);
+        assert_eq!(hits.by_goroutine.values().copied().collect::<Vec<_>>(), [1000; 8]);
+    }
 }
 
 #[test]

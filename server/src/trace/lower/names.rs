@@ -236,5 +236,7 @@ fn source_of(root: &Root) -> Source {
         RootSource::Stack { offset } => memory(Term::Register(Reg::Rsp), offset),
         RootSource::Memory { reg, offset } => memory(Term::Register(reg), offset),
         RootSource::Absolute { addr } => memory(Term::Address(addr), 0),
+        // No variable is there.
+        RootSource::Hit(_) => Source::Missing(ReadError::OptimizedOut),
     }
 }
