@@ -10,6 +10,7 @@ mod debugger;
 mod expr;
 #[cfg(test)]
 mod fuzz;
+mod go_versions;
 mod host;
 mod inspect;
 mod location;

@@ -15,6 +15,7 @@ mod floods;
 mod follow_children;
 mod follow_exec;
 mod front_door;
+mod go_versions;
 mod headless_flags;
 mod hostile;
 mod peer_rpc;

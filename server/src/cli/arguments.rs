@@ -60,7 +60,7 @@ pub(super) struct Global {
         hide_default_value = true
     )]
     pub(super) build_flags: String,
-    /// Accepted for Delve's sake: what a binary can tell decides, not its Go version.
+    /// Exits if the version of Go in use is not compatible (too old or too new) with the version of spelunk.
     #[arg(long, global = true, default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, value_parser = boolean, value_name = "bool")]
     pub(super) check_go_version: bool,
     /// Disables address space randomization.

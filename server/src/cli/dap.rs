@@ -4,6 +4,7 @@ use std::{process::ExitCode, sync::Arc};
 
 use super::arguments::{DapFlags, Global};
 use super::guardian;
+use crate::go_versions::UnknownVersions;
 use crate::{
     dap::{self, Engine, Settings},
     logging,
@@ -47,7 +48,11 @@ async fn serve(global: &Global, flags: &DapFlags) -> ExitCode {
     };
     let mut settings = Settings::default();
     settings.probes.allow_stop_for_logpoints = flags.allow_stop_for_logpoints.then_some(true);
-    match dap::serve(connection, Arc::new(Engine), settings, interrupted).await {
+    let engine = Engine {
+        unknown_versions: UnknownVersions::checked(global.check_go_version),
+        disable_aslr: global.disable_aslr,
+    };
+    match dap::serve(connection, Arc::new(engine), settings, interrupted).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("could not start the session: {error}");
@@ -99,7 +104,6 @@ fn warn_of_what_is_ignored(global: &Global, flags: &DapFlags) {
             "working directory ignored with dap: specify via launch request instead",
         ),
         (!global.redirect.is_empty(), "redirect ignored with dap"),
-        (global.disable_aslr, "disable-aslr has no effect in this version"),
         (
             !flags.arguments.is_empty(),
             "debug arguments ignored with dap; specify via launch/attach request instead",

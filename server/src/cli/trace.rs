@@ -3,6 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use super::arguments::{Global, TraceFlags};
+use crate::go_versions::UnknownVersions;
 use crate::toolchain::{Binary, Build, BuildError, BuildFlags, BuildKind};
 
 /// What is to be traced, checked as far as the command line goes.
@@ -29,6 +30,8 @@ pub(crate) struct TraceArgs {
     pub(crate) debug_file: Option<PathBuf>,
     /// The working directory of a program that is started.
     pub(crate) directory: Option<PathBuf>,
+    /// What becomes of a program whose Go version is not known.
+    pub(crate) unknown_versions: UnknownVersions,
     /// Whether to trace in the kernel or by stopping the program; as the machine allows when absent.
     pub(crate) in_kernel: Option<bool>,
     /// Whether processes that the program makes of itself are traced too.
@@ -176,6 +179,7 @@ fn read(global: &Global, flags: TraceFlags) -> Result<TraceArgs, String> {
         stats: flags.stats,
         rate,
         debug_file: (flags.pid != 0 && !flags.exec.is_empty()).then(|| flags.exec.into()),
+        unknown_versions: UnknownVersions::checked(global.check_go_version),
         in_kernel: flags.ebpf,
         follow_children: flags.follow_children,
         condition: Some(flags.cond).filter(|text| !text.trim().is_empty()),

@@ -88,7 +88,14 @@ pub(crate) async fn serve_remote(
     settings: Settings,
     interrupted: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
-    serve_with(connection, Arc::new(Engine), settings, interrupted, Some(host)).await
+    serve_with(
+        connection,
+        Arc::new(Engine::default()),
+        settings,
+        interrupted,
+        Some(host),
+    )
+    .await
 }
 
 async fn serve_with(

@@ -10,6 +10,7 @@ use crate::debugger::{
     FollowChildren, FunctionBreakpoint, InstructionBreakpoint, LaunchSpec, ProbeAccount, ProbeLimits, Session,
     SourceBreakpoint, StepKind, Stop, Surroundings,
 };
+use crate::go_versions::UnknownVersions;
 use crate::inspect::{FrameRef, Goroutine, ScopedValue, Stack, Tid, Whose};
 use crate::value::{LoadConfig, Value};
 
@@ -101,16 +102,27 @@ pub(crate) trait Target {
     fn end(self: Box<Self>, how: EndWith) -> Result<(), DebugError>;
 }
 
-/// The debugger.
-pub(crate) struct Engine;
+/// The debugger, with what its command line says of all programs.
+#[derive(Default)]
+pub(crate) struct Engine {
+    /// As [`LaunchSpec::unknown_versions`].
+    pub(crate) unknown_versions: UnknownVersions,
+    /// As [`LaunchSpec::disable_aslr`].
+    pub(crate) disable_aslr: bool,
+}
 
 impl Launcher for Engine {
     fn launch(&self, spec: &LaunchSpec, events: EventSender) -> Result<Box<dyn Target>, DebugError> {
-        Ok(Box::new(Session::launch(spec, events)?))
+        let spec = LaunchSpec {
+            unknown_versions: self.unknown_versions,
+            disable_aslr: self.disable_aslr,
+            ..spec.clone()
+        };
+        Ok(Box::new(Session::launch(&spec, events)?))
     }
 
     fn attach(&self, pid: i32, events: EventSender) -> Result<Box<dyn Target>, DebugError> {
-        Ok(Box::new(Session::attach(pid, events)?))
+        Ok(Box::new(Session::attach(pid, self.unknown_versions, events)?))
     }
 }
 

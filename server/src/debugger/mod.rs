@@ -85,6 +85,8 @@ use std::sync::Arc;
 
 use spelunk_dwarf::DebugDirectories;
 
+use crate::go_versions::UnknownVersions;
+
 /// The number a client knows a logical breakpoint by; never used again within a session. Starts at 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct BreakpointId(pub(crate) i64);
@@ -112,6 +114,8 @@ pub(crate) struct LaunchSpec {
     pub(crate) disable_aslr: bool,
     /// Where debug information is looked for that the executable lacks.
     pub(crate) debug_directories: DebugDirectories,
+    /// What becomes of it, if its Go version is not known.
+    pub(crate) unknown_versions: UnknownVersions,
 }
 
 /// One line breakpoint that a client asked for.

@@ -20,6 +20,7 @@ use super::{
     InstructionBreakpoint, LaunchSpec, LocationQuery, PhysicalView, ProbeAccount, ProbeLimits, SavedBreakpoints,
     SourceBreakpoint, StepKind, Stop,
 };
+use crate::go_versions::{self, UnknownVersions};
 use crate::inspect::{FrameRef, Goroutine, Library, ScopedValue, Stack, ThreadState, Tid, Whose};
 use crate::location::Found;
 use crate::process::{Identity, Launch, Output, own_number, watch};
@@ -45,6 +46,7 @@ impl Session {
     /// Creates the target, held before its first instruction until [`Session::resume`].
     pub(crate) fn launch(spec: &LaunchSpec, events: EventSender) -> Result<Session, DebugError> {
         let binary = Arc::new(Binary::open_with(&spec.program, &spec.debug_directories).map_err(failed)?);
+        go_versions::check(&binary, spec.unknown_versions).map_err(failed)?;
         let launch = Launch {
             program: spec.program.clone(),
             args: spec.args.iter().map(Into::into).collect(),
@@ -85,13 +87,18 @@ impl Session {
         })
     }
 
-    /// Attaches to a running process, which goes on running.
-    pub(crate) fn attach(pid: i32, events: EventSender) -> Result<Session, DebugError> {
+    /// Attaches to a running process, which goes on running. `unknown_versions` is as for a [`LaunchSpec`].
+    pub(crate) fn attach(
+        pid: i32,
+        unknown_versions: UnknownVersions,
+        events: EventSender,
+    ) -> Result<Session, DebugError> {
         let process = Arc::new(Identity::attached(pid).map_err(failed)?);
         let exit = watch(pid).map_err(|error| failed(format!("could not attach to pid {pid}: {error}")))?;
         let binary = Arc::new(Binary::open(process.name()).map_err(failed)?);
         // It may have executed another program between the two.
         process.confirm().map_err(failed)?;
+        go_versions::check(&binary, unknown_versions).map_err(failed)?;
         Session::begin(move |kicker| {
             let (stopped, probe_stops) = unbounded();
             Ok(Start {

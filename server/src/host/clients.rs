@@ -55,7 +55,7 @@ impl Host {
         let is_attached = matches!(recipe.origin, Origin::Attach { .. });
         let session = blocking(move || match &recipe.origin {
             Origin::Launch { spec, .. } => Session::launch(spec, sender),
-            Origin::Attach { pid } => Session::attach(*pid, sender),
+            Origin::Attach { pid, unknown_versions } => Session::attach(*pid, *unknown_versions, sender),
         })
         .await??;
         let session = Arc::new(session);

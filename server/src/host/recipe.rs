@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::debugger::LaunchSpec;
+use crate::go_versions::UnknownVersions;
 use crate::toolchain::{Binary, Build};
 
 /// How a target comes to be.
@@ -28,5 +29,7 @@ pub(crate) enum Origin {
     Attach {
         /// Its process id.
         pid: i32,
+        /// As [`LaunchSpec::unknown_versions`].
+        unknown_versions: UnknownVersions,
     },
 }

@@ -27,6 +27,7 @@ use super::stops::{Over, Stops};
 use super::terms::Unfit;
 use super::wanted::{Counting, Wanted};
 use crate::cli::trace::{TraceArgs, TraceTarget};
+use crate::go_versions;
 use crate::inspect::load_bias;
 use crate::process::{ExitStatus, Identity, Inferior, Kicker, Launch, Launched, Output, Seize, watch};
 use crate::signals::Interrupts;
@@ -62,6 +63,7 @@ fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let begun = Instant::now();
     let subject = Subject::find(args)?;
     let binary = Arc::new(subject.open(args)?);
+    go_versions::check(&binary, args.unknown_versions)?;
     let pattern = Regex::new(&args.regexp).map_err(|error| format!("invalid filter argument: {error}"))?;
     let wanted = Wanted::of(args)?;
     let (functions, engine) = rayon::join(|| matching(&binary, &pattern), || kernel_engine(&binary, args));

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::arguments::{Command, Global};
 use super::guardian;
 use crate::debugger::{check_backend, check_launch};
+use crate::go_versions::UnknownVersions;
 use crate::host::{Host, Origin, Recipe};
 use crate::logging;
 use crate::process::{existing, process_with_prefix};
@@ -158,5 +159,8 @@ async fn attached(global: &Global, attach: &Attach) -> Result<Origin, String> {
     check_backend(&global.backend).map_err(failed)?;
     tracing::info!(target: "spelunk::debugger", "attaching to pid {pid}");
     existing(i64::from(pid)).ok_or_else(|| failed("no such process".to_owned()))?;
-    Ok(Origin::Attach { pid })
+    Ok(Origin::Attach {
+        pid,
+        unknown_versions: UnknownVersions::checked(global.check_go_version),
+    })
 }

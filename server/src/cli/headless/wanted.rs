@@ -8,6 +8,7 @@ use spelunk_dwarf::DebugDirectories;
 use super::super::arguments::{AttachFlags, Command, Global, TargetFlags};
 use super::redirects;
 use crate::debugger::LaunchSpec;
+use crate::go_versions::UnknownVersions;
 use crate::toolchain::{self, Binary, Build, BuildFlags, BuildKind, Toolchain};
 
 /// The files of `-r`, or why they are none.
@@ -207,6 +208,7 @@ impl Launch {
             terminal: self.terminal.clone(),
             disable_aslr: global.disable_aslr,
             debug_directories: DebugDirectories::default(),
+            unknown_versions: UnknownVersions::checked(global.check_go_version),
         })
     }
 

@@ -11,6 +11,7 @@ use crate::debugger::{
     BreakpointState, EndWith, Event, EventReceiver, FunctionBreakpoint, LaunchSpec, Session, SourceBreakpoint,
     StepKind, Stop, StopReason, event_queue,
 };
+use crate::go_versions::UnknownVersions;
 use crate::inspect::{FrameRef, Stack, Whose};
 use crate::value::{LoadConfig, Style};
 
@@ -193,7 +194,8 @@ impl Debugged {
     pub(super) fn attach(pid: u32) -> Debugged {
         let (events, receiver) = event_queue();
         Debugged {
-            session: Session::attach(pid.cast_signed(), events).expect("the program can be attached to"),
+            session: Session::attach(pid.cast_signed(), UnknownVersions::Refused, events)
+                .expect("the program can be attached to"),
             events: receiver,
             _program: None,
         }

@@ -207,7 +207,7 @@ fn last_modified(host: &Host, _: &LastModifiedIn) -> Result<LastModifiedOut, Rpc
     let file = match host.recipe().origin {
         _ if session.pid() != session.first_pid() => format!("/proc/{}/exe", session.pid()).into(),
         Origin::Launch { spec, .. } => spec.program,
-        Origin::Attach { pid } => format!("/proc/{pid}/exe").into(),
+        Origin::Attach { pid, .. } => format!("/proc/{pid}/exe").into(),
     };
     let changed = std::fs::metadata(&file)
         .and_then(|data| data.modified())
