@@ -457,9 +457,10 @@ impl ProbeSet {
         Ok(CounterId(number))
     }
 
-    /// Has a counter count for another purpose, from `start` on. Nothing may be attached any more whose gate counts with it.
+    /// Has a counter count for another purpose, from `start` on. No site may be in use any more whose gate counts with it.
     pub fn restart_counter(&mut self, counter: CounterId, start: u64) -> Result<(), BpfError> {
-        if self.tells_goroutines.remove(&counter) {
+        // It stays among those that tell goroutines apart: a hit that was under way when its site was retired is found the next time.
+        if self.tells_goroutines.contains(&counter) {
             for (key, _) in self.goroutine_entries(counter)? {
                 sys::remove(self.maps.goroutine_hits.as_fd(), &key)
                     .map_err(|source| BpfError::system("forgetting the hits of a goroutine", source))?;
