@@ -501,7 +501,11 @@ impl ProbeSet {
         if hits.is_empty() {
             return Ok(());
         }
-        let so_far = self.goroutine_hits(counter)?;
+        let sum = |(goroutine, count): (&u64, &u64)| {
+            let so_far = self.hits_of_goroutine(counter, process, *goroutine)?;
+            Ok(count.saturating_add(so_far))
+        };
+        let sums: Vec<u64> = hits.iter().map(sum).collect::<Result<_, BpfError>>()?;
         self.tells_goroutines.insert(counter);
         let keys: Vec<GoroutineKey> = hits
             .keys()
@@ -510,10 +514,6 @@ impl ProbeSet {
                 process,
                 goroutine: *goroutine,
             })
-            .collect();
-        let sums: Vec<u64> = hits
-            .iter()
-            .map(|(goroutine, count)| count + so_far.get(goroutine).copied().unwrap_or(0))
             .collect();
         sys::update_batch(self.maps.goroutine_hits.as_fd(), &keys, &sums)
             .map_err(|source| BpfError::system("setting the hits of goroutines", source))
