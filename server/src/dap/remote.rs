@@ -93,7 +93,7 @@ impl Target for Shared {
         if self.host.status() != Status::Running {
             return Ok(());
         }
-        self.session()?.halt()
+        self.host.halt_here().map_err(failed)
     }
 
     fn step(&self, whose: Whose, kind: StepKind) -> Result<(), DebugError> {

@@ -39,6 +39,7 @@ impl Host {
             }),
             changed: Condvar::new(),
             news: tokio::sync::Notify::new(),
+            departing: Mutex::default(),
             movements: Movements::default(),
             over: CancellationToken::new(),
             multiclient,

@@ -135,6 +135,8 @@ pub(crate) struct Host {
     changed: Condvar,
     /// The same, for tasks.
     news: tokio::sync::Notify,
+    /// Held from when the target is said to run until it has been told to: a halt that came in between would find it standing, and be forgotten.
+    departing: Mutex<()>,
     /// What commands that asked for it have done, until a client asks.
     movements: Movements,
     /// Cancelled when the host has nothing to debug any more and the server is to end.

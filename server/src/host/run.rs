@@ -42,7 +42,7 @@ impl Host {
 
     /// As [`Host::start`], for threads that may block.
     pub(crate) fn start_here(&self, walk: Walk) -> Result<(), HostError> {
-        let session = {
+        let (session, departing) = {
             let mut inner = self.lock();
             loop {
                 match inner.status {
@@ -56,11 +56,12 @@ impl Host {
                 }
             }
             let session = inner.session.clone().ok_or(HostError::Detached)?;
+            let departing = self.departing.lock().unwrap_or_else(PoisonError::into_inner);
             inner.status = Status::Running;
             inner.just_attached = false;
             // Before the target moves, so that no subscriber hears of its next stop first.
             inner.tell(&Event::Resumed);
-            session
+            (session, departing)
         };
         self.tell_all();
         let moved = match walk {
@@ -68,6 +69,7 @@ impl Host {
             Walk::Step(whose, kind) => session.step(whose, kind),
             Walk::Call(wish) => session.call_expression(wish),
         };
+        drop(departing);
         if let Err(error) = moved {
             self.put_back();
             return Err(error.into());
@@ -148,10 +150,17 @@ impl Host {
     /// Stops the running target, and waits until it rests.
     pub(crate) async fn halt(self: &Arc<Host>) -> Result<Passage, HostError> {
         if self.status() == Status::Running {
-            let session = self.session()?;
-            blocking(move || session.halt()).await??;
+            let host = Arc::clone(self);
+            blocking(move || host.halt_here()).await??;
         }
         self.arrival().await
+    }
+
+    /// Stops the running target, for threads that may block.
+    pub(crate) fn halt_here(&self) -> Result<(), HostError> {
+        let session = self.session()?;
+        let _departed = self.departing.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(session.halt()?)
     }
 
     /// Ends what the server has started, and lets go of what it has attached to.
