@@ -452,6 +452,8 @@ mod tests {
             ("1e3", 1000.0),
             ("1E-2", 0.01),
             ("0x1p-2", 0.25),
+            ("0x1p-1074", 5e-324),
+            ("0x1.fffffffffffffp+1023", f64::MAX),
         ] {
             assert_eq!(literal(text), Const::Float(value), "{text}");
         }

@@ -206,7 +206,11 @@ fn real(digits: &str) -> Option<f64> {
         }
         let exponent: i32 = exponent.parse().ok()?;
         let fraction_bits = i32::try_from(fraction.len()).ok()?.checked_mul(4)?;
-        return Some(value * 2f64.powi(exponent.checked_sub(fraction_bits)?));
+        // In two steps: one factor alone may be out of range where the number is not.
+        let exponent = exponent.checked_sub(fraction_bits)?;
+        let half = exponent / 2;
+        let number = value * 2f64.powi(half) * 2f64.powi(exponent.checked_sub(half)?);
+        return Some(number).filter(|number| number.is_finite());
     }
     let plain = digits
         .bytes()

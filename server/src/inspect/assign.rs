@@ -89,15 +89,15 @@ impl FrameScope<'_> {
         }
         let addr = match &value.what {
             What::Const(constant) | What::Declared(constant) => return scalar_bytes(constant, ty),
-            What::Pointer(address) => return Ok(address.to_le_bytes().to_vec()),
+            What::Pointer(address) => return Ok(self.pointed_to(*address)?.to_le_bytes().to_vec()),
             What::Slice { base, len, cap, .. } => {
-                return Ok([*base, *len as u64, *cap as u64]
+                return Ok([self.pointed_to(*base)?, *len as u64, *cap as u64]
                     .iter()
                     .flat_map(|word| word.to_le_bytes())
                     .collect());
             }
             What::Part { base, len } => {
-                return Ok([*base, *len as u64]
+                return Ok([self.pointed_to(*base)?, *len as u64]
                     .iter()
                     .flat_map(|word| word.to_le_bytes())
                     .collect());
@@ -140,12 +140,27 @@ impl FrameScope<'_> {
             return Err(mismatch(from, to));
         };
         let data = match &value.what {
-            What::Pointer(address) => *address,
+            What::Pointer(address) => self.pointed_to(*address)?,
             What::Place(addr) => self.memory.read_uint(*addr, 8)?,
             _ => return Err(mismatch(from, to)),
         };
         let ty = self.bias.to_proc(runtime_type).0;
         Ok([ty, data].iter().flat_map(|word| word.to_le_bytes()).collect())
+    }
+
+    /// An address that the program is to have. What lies in a register or was only written down has none that means anything to it; of the latter Delve says that it takes a call
+    /// to get it one.
+    fn pointed_to(&self, address: u64) -> Result<u64, EvalError> {
+        let addr = ProcAddr(address);
+        if self.memory.is_literal(addr) {
+            return Err(EvalError::Call);
+        }
+        if is_made_up(addr) {
+            return Err(EvalError::Refused(
+                "the value is in a register, so nothing in the program can point to it".to_owned(),
+            ));
+        }
+        Ok(address)
     }
 
     /// Where bytes go that are written at an address of this frame's memory.

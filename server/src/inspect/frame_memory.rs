@@ -267,6 +267,11 @@ impl<'a> FrameMemory<'a> {
         Some(self.made_up(number))
     }
 
+    /// Whether a literal was kept at an address.
+    pub(super) fn is_literal(&self, addr: ProcAddr) -> bool {
+        self.read_literal(addr, &mut [])
+    }
+
     /// Reads a struct that was made up; `false` if there is none at that address.
     fn read_literal(&self, addr: ProcAddr, buf: &mut [u8]) -> bool {
         let literals = self.literals.borrow();

@@ -288,6 +288,8 @@ fn assignments(play: &mut RpcPlay) -> Result<()> {
         ("list[1]", "22"),
         ("list[7]", "22"),
         ("point", "&point"),
+        ("point", "&main.Point{X: 8, Y: 9}"),
+        ("list", "[]int{1}"),
         ("list", "list[1:]"),
         ("name", "\"other\""),
         ("name", "name"),

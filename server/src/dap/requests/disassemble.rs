@@ -60,9 +60,7 @@ impl Session {
         }
         if addr == BEFORE || addr == BEHIND {
             // What an answer called so earlier: there is nothing around it either.
-            return Ok((0..count)
-                .map(|_| invalid(arguments.memory_reference.clone()))
-                .collect());
+            return Ok((0..count).map(|_| invalid(format!("{addr:#x}"))).collect());
         }
         let offset = arguments.instruction_offset;
         let around = self
