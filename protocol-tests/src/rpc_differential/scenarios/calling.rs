@@ -8,6 +8,7 @@ use crate::transcripts::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("rpc calling: functions and methods", functions),
+    scenario("rpc calling: assignments", assignments),
     scenario("rpc calling: what is refused", refused),
     scenario("rpc calling: panics", panics),
     scenario("rpc calling: stops inside", stops),
@@ -76,6 +77,66 @@ fn functions(play: &mut RpcPlay) -> Result<()> {
             "collects(collects(\"gc \"))",
         ],
     )
+}
+
+/// Each expression is followed by what it was to change.
+fn assignments(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    for (assignment, changed) in [
+        ("one = add(two, 5)", "one"),
+        ("two = 7", "two"),
+        ("str = \"longer than before\"", "str"),
+        ("str = \"a\" + \"=\"", "str"),
+        ("str = \"\"", "str"),
+        ("str = comma", "str"),
+        ("str = join(words, \" = \")", "str"),
+        ("comma = `raw`", "comma"),
+        ("words[1] = \"element\"", "words"),
+        ("pr.d = \"field\"", "pr"),
+        ("pr = swap(pr)", "pr"),
+        ("p.X = p.Sum(add(1, 2))", "p"),
+        ("pp.Y = 3", "pp"),
+        ("p = makePoint(6)", "p"),
+        ("pp = newPoint(8)", "pp"),
+        ("pp.X = total(ints)", "pp"),
+        ("ints = numbers(5)", "ints"),
+        ("ints[add(0, 1)] = 9", "ints"),
+        ("byName = asNamer(2)", "byName"),
+        ("function = closure", "function"),
+        ("closure = adder(4)", "closure(1)"),
+        ("x = half(x, y)", "x"),
+        ("counted = add(3, 4)", "counted"),
+        ("kept = pp", "kept"),
+        ("nilp = nil", "nilp"),
+        ("newPoint(3).X = 4", "nilp"),
+        ("one = str", "one"),
+        ("one = \"text\"", "one"),
+        ("str = 5", "str"),
+        ("one = both(1, str)", "one"),
+        ("one = nothing(1)", "one"),
+        ("one = fails(\"boom\")", "one"),
+        ("undefined = 1", "one"),
+        ("one = undefined", "one"),
+        ("one = ", "one"),
+        ("= 1", "one"),
+        ("1 = 2", "one"),
+        ("add(1, 2) = 2", "one"),
+        ("one = two = 3", "one"),
+        ("one := 3", "one"),
+    ] {
+        call(play, assignment)?;
+        play.ask(
+            "Eval",
+            json!({"Scope": {"GoroutineID": -1}, "Expr": changed, "Cfg": load()}),
+        )?;
+    }
+    play.ask(
+        "Set",
+        json!({"Scope": {"GoroutineID": -1}, "Symbol": "str", "Value": "\"needs room\""}),
+    )?;
+    play.ask("State", json!({}))?;
+    play.end(true)
 }
 
 fn refused(play: &mut RpcPlay) -> Result<()> {
