@@ -457,9 +457,10 @@ impl ProbeSet {
         Ok(CounterId(number))
     }
 
-    /// Has a counter count for another purpose, from `start` on. Nothing may be attached any more whose gate counts with it.
+    /// Has a counter count for another purpose, from `start` on. No site may be in use any more whose gate counts with it.
     pub fn restart_counter(&mut self, counter: CounterId, start: u64) -> Result<(), BpfError> {
-        if self.tells_goroutines.remove(&counter) {
+        // It stays among those that tell goroutines apart: a hit that was under way when its site was retired is found the next time.
+        if self.tells_goroutines.contains(&counter) {
             for (key, _) in self.goroutine_entries(counter)? {
                 sys::remove(self.maps.goroutine_hits.as_fd(), &key)
                     .map_err(|source| BpfError::system("forgetting the hits of a goroutine", source))?;
@@ -500,7 +501,11 @@ impl ProbeSet {
         if hits.is_empty() {
             return Ok(());
         }
-        let so_far = self.goroutine_hits(counter)?;
+        let sum = |(goroutine, count): (&u64, &u64)| {
+            let so_far = self.hits_of_goroutine(counter, process, *goroutine)?;
+            Ok(count.saturating_add(so_far))
+        };
+        let sums: Vec<u64> = hits.iter().map(sum).collect::<Result<_, BpfError>>()?;
         self.tells_goroutines.insert(counter);
         let keys: Vec<GoroutineKey> = hits
             .keys()
@@ -509,10 +514,6 @@ impl ProbeSet {
                 process,
                 goroutine: *goroutine,
             })
-            .collect();
-        let sums: Vec<u64> = hits
-            .iter()
-            .map(|(goroutine, count)| count + so_far.get(goroutine).copied().unwrap_or(0))
             .collect();
         sys::update_batch(self.maps.goroutine_hits.as_fd(), &keys, &sums)
             .map_err(|source| BpfError::system("setting the hits of goroutines", source))

@@ -11,6 +11,7 @@ mod expr;
 #[cfg(test)]
 mod fuzz;
 mod go_versions;
+mod handover;
 mod host;
 mod inspect;
 mod location;

@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::{
     io::{AsyncRead, ReadHalf},
     sync::mpsc,
@@ -22,6 +23,7 @@ use super::{
 };
 use crate::{
     debugger::Event,
+    handover,
     host::{Host, Status},
     toolchain::Binary,
     transport::Connection,
@@ -247,6 +249,12 @@ impl Session {
         work: impl FnOnce(&mut Bench) -> R + Send + 'static,
     ) -> Result<R, WorkerGone> {
         let mut answer = self.worker.call(work);
+        if let Some(answered) = handover::at_once(|| match answer.try_recv() {
+            Err(TryRecvError::Empty) => None,
+            answered => Some(answered),
+        }) {
+            return answered.map_err(|_| WorkerGone);
+        }
         loop {
             tokio::select! {
                 answered = &mut answer => return answered.map_err(|_| WorkerGone),

@@ -10,6 +10,7 @@ use std::{io, sync::mpsc};
 use tokio::sync::oneshot;
 
 use super::bench::Bench;
+use crate::handover;
 
 type Job = Box<dyn FnOnce(&mut Bench) + Send>;
 
@@ -29,8 +30,11 @@ impl Worker {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::Builder::new().name("debugger".to_owned()).spawn(move || {
             let mut bench = Bench::default();
-            for job in queue {
+            let mut next = queue.recv().ok();
+            while let Some(job) = next {
                 job(&mut bench);
+                // The next request of a client that waits for each answer is soon there.
+                next = handover::at_once(|| queue.try_recv().ok()).or_else(|| queue.recv().ok());
             }
         })?;
         Ok(Worker { jobs })

@@ -31,6 +31,7 @@ use super::sites::Sites;
 use super::stepping::Step;
 use super::temporary::Returning;
 use super::{BreakpointId, DebugError, EndWith, EventSender, ExceptionFilters, ProbeLimits, Stop};
+use crate::handover;
 use crate::inspect::DeferLayout;
 use crate::inspect::Tid;
 use crate::process::{ExitStatus, Inferior, Kicker, Launched, ProcessEvent};
@@ -271,11 +272,18 @@ impl Control {
 
     fn serve_stopped(&mut self, jobs: &Receiver<Job>) -> Result<(), ()> {
         match jobs.recv_timeout(WATCH) {
-            Ok(job) => job(self),
+            Ok(job) => {
+                job(self);
+                if self.phase == Phase::Stopped {
+                    // The next request of a client that waits for each answer is soon there.
+                    handover::at_once(|| (!jobs.is_empty()).then_some(()));
+                }
+            }
             Err(RecvTimeoutError::Disconnected) => return Err(()),
             Err(RecvTimeoutError::Timeout) => {
                 self.notice_death();
                 self.for_others(Control::notice_death);
+                self.serve_passed();
             }
         }
         Ok(())

@@ -58,6 +58,8 @@ impl Control {
             self.end_probes_of_first();
             Phase::Released
         } else {
+            // Nobody waits for them any more.
+            self.leave_passed(EndWith::Detach);
             Phase::Running
         };
     }
@@ -194,7 +196,7 @@ impl Control {
                     "the program could not be let go cleanly: {error}"
                 )));
             }
-            self.probes.finish();
+            self.end_probes_of_first();
             self.phase = Phase::Released;
             return;
         }

@@ -215,6 +215,21 @@ impl Control {
         }
     }
 
+    /// While the targets stand: those that are traced for their children only go on, and what they start may become a target.
+    pub(super) fn serve_passed(&mut self) {
+        let mut index = 0;
+        while let Some(inferior) = self.group.passed.get_mut(index) {
+            match inferior.poll() {
+                Ok(Some(event)) => self.on_event_of_passed(index, event),
+                Ok(None) => index += 1,
+                Err(error) => {
+                    tracing::error!("a process cannot be waited for: {error}");
+                    drop(self.group.passed.remove(index));
+                }
+            }
+        }
+    }
+
     /// The session has no target any more, or is over: those that were traced for their children are killed, or let go.
     pub(super) fn leave_passed(&mut self, how: EndWith) {
         for inferior in std::mem::take(&mut self.group.passed) {

@@ -296,13 +296,15 @@ impl Control {
         self.look_at(here);
     }
 
-    /// Does something with the target in focus that the session began with, if that is still there.
-    pub(super) fn for_first(&mut self, act: impl FnOnce(&mut Control)) {
+    /// Does something with the target in focus that the session began with, if that is still there; answers whether it is.
+    pub(super) fn for_first(&mut self, act: impl FnOnce(&mut Control)) -> bool {
         let here = self.group.focus;
-        if self.look_at(0) {
+        let is_there = self.look_at(0);
+        if is_there {
             act(self);
             self.look_at(here);
         }
+        is_there
     }
 
     /// Does something with a process in focus; `None` where it is no target of this session any more.
@@ -322,17 +324,20 @@ impl Control {
         self.group.selected.set(self.pid);
     }
 
-    /// Makes a process the one that clients look at; answers whether it is a target.
-    pub(super) fn select_process(&mut self, pid: i32) -> bool {
-        let serial = self.group.others.iter().find(|parked| parked.pid == pid);
-        let serial = serial.map_or(self.group.focus, |parked| parked.serial);
-        self.look_at(serial);
+    /// Makes a process the one that clients look at, if it is a target.
+    pub(super) fn select_process(&mut self, pid: i32) {
+        if self.pid != pid {
+            let Some(parked) = self.group.others.iter().find(|parked| parked.pid == pid) else {
+                return;
+            };
+            let serial = parked.serial;
+            self.look_at(serial);
+        }
         self.select_focus();
         let whose = self.whose(self.thread_to_show());
         if let Some(stop) = &mut self.stop {
             stop.whose = whose;
         }
-        self.pid == pid
     }
 
     /// The processes of the session, in the order in which they came.
@@ -367,6 +372,15 @@ impl Control {
         }
         let has_company = !self.group.is_alone();
         self.group.selected.has_company.store(has_company, Ordering::SeqCst);
+    }
+
+    /// The serial of a target of which threads wait to be served in a call.
+    pub(super) fn with_call_traps(&self) -> Option<u32> {
+        if !self.call_traps.is_empty() {
+            return Some(self.group.focus);
+        }
+        let mut others = self.group.others.iter();
+        Some(others.find(|parked| !parked.call_traps.is_empty())?.serial)
     }
 
     /// Whether another target has not ended.
@@ -455,6 +469,7 @@ impl Control {
             }
             control.phase = Phase::Stopped;
             control.seen.forget();
+            control.collect_probe_stops();
             if merges && control.step.is_none() {
                 control.take_queued_hits();
             }

@@ -204,7 +204,7 @@ impl Control {
 
     /// Serves the threads that the protocol had stopped when all were; answers whether the target has come to rest by that.
     pub(super) fn serve_call_traps(&mut self) -> bool {
-        for thread in std::mem::take(&mut self.call_traps) {
+        while let Some(thread) = self.call_traps.pop() {
             if self.obey(thread) == Then::Finished {
                 return true;
             }

@@ -14,11 +14,12 @@ use super::{BreakpointId, ClientPaths, Event, ProbeAccount, ProbeLimits};
 impl Control {
     /// Says what probes may do from now on. Those that were switched off are switched on again where the limit has changed.
     pub(super) fn limit_probes(&mut self, limits: ProbeLimits) {
-        if !self.group.is_first_in_focus() {
-            self.limits = limits;
-            return self.for_first(|control| control.limit_probes(limits));
-        }
         let before = std::mem::replace(&mut self.limits, limits);
+        self.for_first(|control| control.apply_limits(before));
+    }
+
+    fn apply_limits(&mut self, before: ProbeLimits) {
+        let limits = self.limits;
         self.probes.rate = limits.messages_per_second;
         let rate_changed = before.messages_per_second != limits.messages_per_second;
         let share_changed = before.share_of_core != limits.share_of_core;
@@ -40,9 +41,10 @@ impl Control {
 
     /// Has the guard look after the probes that are in the program now, where their cost is limited.
     pub(super) fn guard_probes(&mut self) {
-        if !self.group.is_first_in_focus() {
-            return self.for_first(Control::guard_probes);
-        }
+        self.for_first(Control::guard_probes_of_focus);
+    }
+
+    fn guard_probes_of_focus(&mut self) {
         let limit = self.limits.share_of_core;
         if limit.is_none() && self.guard.is_none() {
             return;
@@ -85,9 +87,10 @@ impl Control {
 
     /// The probes of a breakpoint took more than they may.
     pub(super) fn switch_off(&mut self, tripped: Tripped) {
-        if !self.group.is_first_in_focus() {
-            return self.for_first(|control| control.switch_off(tripped));
-        }
+        self.for_first(|control| control.switch_off_in_focus(tripped));
+    }
+
+    fn switch_off_in_focus(&mut self, tripped: Tripped) {
         let Tripped { id, share } = tripped;
         let Some(limit) = self.limits.share_of_core else { return };
         let Some(mut logical) = self.breakpoints.remove(id) else {
@@ -119,8 +122,9 @@ impl Control {
                 .collect();
         };
         // The probes are those of the first target, which may have ended.
-        look(self);
-        self.for_first(look);
+        if !self.for_first(&mut look) {
+            look(self);
+        }
         accounts
     }
 

@@ -389,7 +389,7 @@ impl Probes {
         }
     }
 
-    /// A breakpoint has been taken out for good. What it had of the engine's tables is given to another once they are full; by then its link has been closed.
+    /// A breakpoint has been taken out for good, and its sites are retired. What it had of the engine's tables is given to another once they are full.
     pub(super) fn recycle(&mut self, id: BreakpointId, hits: Hits) {
         if let Hits::InKernel(counter) = hits {
             // Its goroutines make room for those of others now.

@@ -14,7 +14,7 @@ use super::hits::Passer;
 use super::landing::{behind_prologue, range_parent, statements, without_inlined_calls};
 use super::stepping::{From, Plan};
 use super::temporary::{FrameIs, Kind, Temporary};
-use crate::inspect::{Frame, RunningGoroutine, Stack, Whose};
+use crate::inspect::{Frame, RunningGoroutine, Whose};
 use crate::value::Memory;
 
 /// The frames between a body and its function are not looked for deeper than this.
@@ -58,13 +58,13 @@ enum Closure {
 
 impl Search<'_> {
     /// `None` when the innermost frame is no body, or its function cannot be told.
-    fn find(&self, stack: &Stack) -> Result<Option<RangeFrames>, String> {
+    fn find(&self, stack: &[Frame]) -> Result<Option<RangeFrames>, String> {
         let mut frames: Vec<Frame> = Vec::new();
         let mut closure = Closure::Unknown;
         let mut parent: Option<String> = None;
         let mut returns = false;
         let mut is_last = false;
-        for frame in &stack.frames {
+        for frame in stack {
             if std::mem::take(&mut returns) {
                 frames.push(frame.clone());
             }
@@ -193,14 +193,8 @@ impl Control {
     pub(super) fn enclosing_frames(&mut self, whose: Whose, number: usize) -> Option<Arc<[Frame]>> {
         let context = self.context(whose)?;
         let stack = self.kept_stack(whose, MAX_DEPTH).ok()?;
-        let from_here = Stack {
-            frames: stack.frames.get(number..)?.to_vec(),
-            complete: stack.complete,
-            error: None,
-            unreadable_at: None,
-        };
         let range = self
-            .find_range_frames(&from_here, context.addr, context.stack_hi.0)
+            .find_range_frames(stack.frames.get(number..)?, context.addr, context.stack_hi.0)
             .ok()??;
         let callers_left_out = range.frames.into_iter().step_by(2).skip(1);
         Some(callers_left_out.collect())
@@ -218,10 +212,10 @@ impl Control {
             return Ok(None);
         };
         let stack = self.kept_stack(from.whose(), MAX_DEPTH)?;
-        self.find_range_frames(&stack, g, from.stack_hi).map_err(failed)
+        self.find_range_frames(&stack.frames, g, from.stack_hi).map_err(failed)
     }
 
-    fn find_range_frames(&self, stack: &Stack, g: ProcAddr, stack_hi: u64) -> Result<Option<RangeFrames>, String> {
+    fn find_range_frames(&self, stack: &[Frame], g: ProcAddr, stack_hi: u64) -> Result<Option<RangeFrames>, String> {
         let (Some(memory), Some(layout)) = (&self.memory, &self.layout) else {
             return Ok(None);
         };
@@ -241,7 +235,7 @@ impl Control {
     pub(super) fn body_parent_offset(&self, passer: &Passer) -> Option<i64> {
         let RunningGoroutine { addr, stack_hi, .. } = passer.goroutine.as_ref()?;
         let stack = self.stack_of(passer, MAX_DEPTH)?;
-        let frames = self.find_range_frames(&stack, *addr, stack_hi.0).ok()??;
+        let frames = self.find_range_frames(&stack.frames, *addr, stack_hi.0).ok()??;
         Some(frames.parent().cfa.0.wrapping_sub(stack_hi.0).cast_signed())
     }
 

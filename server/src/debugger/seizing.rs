@@ -111,8 +111,8 @@ impl Control {
         let Some(inferior) = self.inferior.as_mut() else { return };
         // Closing a link writes the original byte back, over any int3.
         self.closing.wait_for(addresses);
+        let deadline = Instant::now() + LINGERING;
         for addr in addresses {
-            let deadline = Instant::now() + LINGERING;
             let put = loop {
                 match inferior.insert_site(bias.to_proc(*addr)) {
                     Err(error) if error.is_occupied() && self.closing.has_left(*addr) && Instant::now() < deadline => {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Sender, TryRecvError, bounded, unbounded};
 use spelunk_dwarf::{Binary, ProcAddr};
 
 use super::breakpoints::{Group, Wanted};
@@ -21,6 +21,7 @@ use super::{
     SourceBreakpoint, StepKind, Stop,
 };
 use crate::go_versions::{self, UnknownVersions};
+use crate::handover;
 use crate::inspect::{FrameRef, Goroutine, Library, ScopedValue, Stack, ThreadState, Tid, Whose};
 use crate::location::Found;
 use crate::process::{Identity, Launch, Output, own_number, watch};
@@ -166,7 +167,12 @@ impl Session {
         }))
         .map_err(|_| gone())?;
         self.kick();
-        match (answered.recv().map_err(|_| gone())?, self.process) {
+        let at_once = handover::at_once(|| match answered.try_recv() {
+            Err(TryRecvError::Empty) => None,
+            answer => Some(answer.ok()),
+        });
+        let answer = at_once.unwrap_or_else(|| answered.recv().ok());
+        match (answer.ok_or_else(gone)?, self.process) {
             (Some(done), _) => Ok(done),
             (None, Some(pid)) => Err(failed(format!("process {pid} is not debugged any more"))),
             (None, None) => Err(gone()),

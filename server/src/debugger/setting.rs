@@ -28,11 +28,10 @@ impl Control {
         let unwanted = self.breakpoints.unwanted(group, wanted);
         self.withdraw(&unwanted);
         self.remove_breakpoints(&unwanted);
-        let before: Vec<_> = self
-            .breakpoints
-            .iter()
-            .map(|known| (known.id, known.terms.clone()))
-            .collect();
+        // A session with one target has nobody to bring them to.
+        let is_alone = self.group.is_alone();
+        let known = self.breakpoints.iter().filter(|_| !is_alone);
+        let before: Vec<_> = known.map(|known| (known.id, known.terms.clone())).collect();
         let mut states = Vec::with_capacity(wanted.len());
         for (index, one) in wanted.iter().enumerate() {
             let is_first = !wanted[..index].iter().any(|earlier| earlier.origin == one.origin);
@@ -49,9 +48,11 @@ impl Control {
                 .iter()
                 .any(|(id, terms)| *id == logical.id && *terms == logical.terms)
         };
-        let changed = self.breakpoints.iter().filter(|logical| !is_known(logical));
-        let changed: Vec<_> = changed.map(|logical| logical.id).collect();
-        self.spread(&changed);
+        if !is_alone {
+            let changed = self.breakpoints.iter().filter(|logical| !is_known(logical));
+            let changed: Vec<_> = changed.map(|logical| logical.id).collect();
+            self.spread(&changed);
+        }
         self.for_others(|control| {
             for state in states.iter_mut().filter(|state| !state.verified) {
                 let elsewhere = control.breakpoints.get(state.id).filter(|logical| logical.is_placed());
@@ -182,17 +183,17 @@ impl Control {
 
     /// Takes breakpoints out for good.
     pub(super) fn remove_breakpoints(&mut self, ids: &[BreakpointId]) {
-        let mut planted = Vec::new();
+        let (mut planted, mut left) = (Vec::new(), Vec::new());
         for id in ids {
             let Some(mut logical) = self.breakpoints.remove(*id) else {
                 continue;
             };
+            left.push((*id, logical.hits));
             if let Carrier::Probes(probes) = std::mem::replace(&mut logical.carrier, Carrier::Nothing) {
                 planted.push((*id, probes));
             } else {
                 self.free(&logical);
             }
-            self.probes.recycle(*id, logical.hits);
         }
         for (_, probes) in &planted {
             self.probes.retire_sites(&probes.sites);
@@ -204,6 +205,10 @@ impl Control {
             probes.heard.store(false, Ordering::Release);
             self.uproot(probes);
             self.probes.tell_losses(id);
+        }
+        // Nothing counts any more.
+        for (id, hits) in left {
+            self.probes.recycle(id, hits);
         }
     }
 

@@ -123,22 +123,36 @@ impl Control {
 
     /// Lets all threads of all targets go on.
     pub(super) fn go_on(&mut self) -> Result<(), DebugError> {
-        self.for_others(|control| {
-            if let Err(error) = control.go_on_alone() {
-                tracing::error!("process {} could not be resumed: {error}", control.pid);
+        // A call that has come to its end is a stop of its own, for which nobody moves.
+        let here = self.group.focus();
+        while let Some(serial) = self.with_call_traps() {
+            self.look_at(serial);
+            self.set_off();
+            if self.serve_call_traps() {
+                return Ok(());
             }
-        });
+        }
+        self.look_at(here);
+        self.for_others(Control::go_on_or_say_why);
         self.go_on_alone()
     }
 
-    fn go_on_alone(&mut self) -> Result<(), DebugError> {
+    fn go_on_or_say_why(&mut self) {
+        if let Err(error) = self.go_on_alone() {
+            tracing::error!("process {} could not be resumed: {error}", self.pid);
+        }
+    }
+
+    /// The target in focus does not stand any more where it stood.
+    fn set_off(&mut self) {
         self.stop = None;
         self.seen.forget();
         self.standing.clear();
         self.phase = Phase::Running;
-        if self.serve_call_traps() {
-            return Ok(());
-        }
+    }
+
+    fn go_on_alone(&mut self) -> Result<(), DebugError> {
+        self.set_off();
         match self.inferior.as_mut() {
             Some(inferior) => inferior.resume_all().map_err(failed),
             None => Ok(()),
@@ -156,12 +170,13 @@ impl Control {
         self.phase = Phase::Stopped;
         self.seen.forget();
         self.collect_probe_stops();
+        let here = self.group.focus();
         let (thread, reason) = if self.is_told_with_others(&reason) {
             self.merge_hits(thread, reason)
         } else {
             (thread, reason)
         };
-        if self.phase != Phase::Stopped {
+        if self.phase != Phase::Stopped || self.group.focus() != here {
             return self.stop_without_ended(&reason);
         }
         self.stop_others(matches!(reason, StopReason::Breakpoint(_)));
@@ -178,16 +193,24 @@ impl Control {
         });
     }
 
-    /// The target that was to be stopped has ended meanwhile. Somebody who has asked for a halt wants the others stopped, too.
+    /// The target that was to be stopped has ended meanwhile, or is another program now. Somebody who has asked for a halt wants the others stopped, too; else all
+    /// run, also what has taken its place and stands at its beginning.
     fn stop_without_ended(&mut self, reason: &StopReason) {
-        if !self.has_company() {
+        self.leave_ended();
+        if matches!(self.phase, Phase::Exited | Phase::Released) {
             return;
         }
-        self.leave_ended();
-        if *reason == StopReason::Pause && self.phase == Phase::Running {
+        if *reason == StopReason::Pause {
             let thread = self.thread_to_show();
-            self.stop_for(thread, StopReason::Pause);
+            return self.stop_for(thread, StopReason::Pause);
         }
+        let go_on = |control: &mut Control| {
+            if control.phase == Phase::Stopped {
+                control.go_on_or_say_why();
+            }
+        };
+        self.for_others(go_on);
+        go_on(self);
     }
 
     /// Whether what other threads came to before they were stopped belongs to a stop. To one at a breakpoint, as in Delve: threads that come to it together

@@ -197,7 +197,11 @@ impl Inferior {
         match inferior.begin_at_exec() {
             Ok(()) => Ok(inferior),
             Err(Failure::Gone) => Err(ProcessError::Gone(child.0)),
-            Err(Failure::Other(error)) => Err(error),
+            Err(Failure::Other(error)) => {
+                // A child that cannot be followed is let go when this is dropped.
+                inferior.kill_with_us = false;
+                Err(error)
+            }
         }
     }
 
