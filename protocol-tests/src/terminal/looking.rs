@@ -275,7 +275,7 @@ pub(super) fn calls(play: &mut TerminalPlay) -> Result<()> {
         "callees",
         &[],
         &commands(&[
-            "break main.go:114",
+            "break main.go:126",
             "continue",
             "call add(one, two)",
             "call nothing(5)",

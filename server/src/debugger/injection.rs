@@ -56,6 +56,8 @@ pub(super) struct Injection {
     /// The goroutine's `runtime.g`, and its stack at the beginning.
     goroutine: ProcAddr,
     stack: Option<Range<u64>>,
+    /// Whether the thread has been told of the breakpoint at which it stands; it is not told again then when it goes on.
+    stood: bool,
     /// At one address: the calls in it are known by theirs.
     statement: Arc<CallStatement>,
     config: LoadConfig,
@@ -138,6 +140,7 @@ impl Control {
             context,
             goroutine: goroutine.addr,
             stack: stack.clone(),
+            stood: self.standing.contains_key(&thread),
             statement: Arc::new(statement),
             config,
             book: CallBook::new(stack.into_iter().collect(), check_escape),
@@ -231,6 +234,10 @@ impl Control {
                 .values
                 .unwrap_or_else(|| Err("the call was abandoned".to_owned())),
         });
+        if injection.stood {
+            // By no breakpoint, as in Delve: that was the stop before.
+            self.standing.insert(thread, Vec::new());
+        }
         self.stop_for(thread, StopReason::CallReturned);
         Then::Finished
     }

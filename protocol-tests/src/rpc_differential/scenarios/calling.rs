@@ -12,6 +12,9 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("rpc calling: what is refused", refused),
     scenario("rpc calling: panics", panics),
     scenario("rpc calling: stops inside", stops),
+    scenario("rpc calling: two goroutines", two_goroutines),
+    scenario("rpc calling: entries, and the runtime", in_the_runtime),
+    scenario("rpc calling: conditions", conditions),
     scenario("rpc calling: the end", ends),
 ];
 
@@ -197,6 +200,65 @@ fn stops(play: &mut RpcPlay) -> Result<()> {
     )?;
     call(play, "add(1, 2)")?;
     play.ask("Command", json!({"name": "continue", "ReturnInfoLoadConfig": load()}))?;
+    play.end(true)
+}
+
+/// A function that another goroutine has to serve, which is stopped for that, and calls as well.
+fn two_goroutines(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    play.ask(
+        "CreateBreakpoint",
+        json!({"Breakpoint": {"file": built.source("main.go"), "line": built.line("main.go", "// in serves")?}}),
+    )?;
+    call(play, "meets(4)")?;
+    call(play, "add(n, 2)")?;
+    play.ask(
+        "Command",
+        json!({"name": "call", "goroutineID": 1, "expr": "add(1, 2)", "ReturnInfoLoadConfig": load()}),
+    )?;
+    call(play, "n = add(n, 10)")?;
+    play.ask("Command", json!({"name": "continue", "ReturnInfoLoadConfig": load()}))?;
+    call(play, "add(one, two)")?;
+    play.end(true)
+}
+
+/// At the first instruction of a function, and in the runtime, which allows no call; the program goes on from there.
+fn in_the_runtime(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    for function in ["main.nothing", "runtime.GC"] {
+        play.ask(
+            "CreateBreakpoint",
+            json!({"Breakpoint": {"functionName": function, "line": -1}}),
+        )?;
+        play.ask("Command", json!({"name": "continue", "ReturnInfoLoadConfig": load()}))?;
+        call(play, "main.add(1, 2)")?;
+        call(play, "main.counted = main.add(1, 2)")?;
+    }
+    play.ask("Command", json!({"name": "stepInstruction"}))?;
+    call(play, "main.add(1, 2)")?;
+    play.end(true)
+}
+
+fn conditions(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    for (condition, marker) in [
+        ("add(1, 2) == 3", "one++"),
+        ("p.Sum(1) > 0", "nothing(1)"),
+        ("len(words) == 3 && nilp.Sum(1) == 0", "p.Move(1, 1)"),
+    ] {
+        play.ask(
+            "CreateBreakpoint",
+            json!({"Breakpoint": {
+                "file": built.source("main.go"),
+                "line": built.line("main.go", &format!("\t{marker}"))?,
+                "Cond": condition,
+            }}),
+        )?;
+        play.ask("Command", json!({"name": "continue"}))?;
+    }
     play.end(true)
 }
 
