@@ -2,6 +2,7 @@
 
 mod attaching;
 mod breakpoints;
+mod calling;
 mod disassembling;
 mod ending;
 mod failing;
@@ -33,6 +34,7 @@ fn dap() -> Vec<Scenario> {
         failing::SCENARIOS,
         goroutines::SCENARIOS,
         values::SCENARIOS,
+        calling::SCENARIOS,
         attaching::SCENARIOS,
         ending::SCENARIOS,
     ]

@@ -269,3 +269,48 @@ pub(super) fn program(play: &mut TerminalPlay) -> Result<()> {
         ]),
     )
 }
+
+pub(super) fn calls(play: &mut TerminalPlay) -> Result<()> {
+    play.session(
+        "callees",
+        &[],
+        &commands(&[
+            "break main.go:126",
+            "continue",
+            "call add(one, two)",
+            "call nothing(5)",
+            "call both(1, \"lit\")",
+            "call tell()",
+            "call makePoint(3)",
+            "call p.Sum(1)",
+            "call add(add(one, 2), 3) + one",
+            "call one",
+            "call long(20)",
+            "call fails(\"boom\")",
+            "call divides(one, two - 2)",
+            "call add(1)",
+            "call undefined(1)",
+            "call keep(&p)",
+            "call -unsafe keep(&p)",
+            "print kept == &p",
+            "call",
+            "call 1 +",
+            "call one = add(two, 5)",
+            "print one",
+            "call str = \"longer than before\"",
+            "print str",
+            "set str = \"needs room\"",
+            "set str = comma",
+            "print str",
+            "print add(1, 2)",
+            "break inside main.stops",
+            "call stops(2)",
+            "call add(1, 2)",
+            "print n",
+            "stack 1",
+            "continue",
+            "next",
+            "call leaves(3)",
+        ]),
+    )
+}

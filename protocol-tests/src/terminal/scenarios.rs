@@ -17,6 +17,7 @@ pub fn all() -> Vec<Scenario> {
         ("connect: conditions", conditions),
         ("connect: tracepoints and on", tracepoints),
         ("connect: values", looking::values),
+        ("connect: calls", looking::calls),
         ("connect: frames", looking::frames),
         ("connect: goroutines", looking::goroutines),
         ("connect: steps", steps),

@@ -25,8 +25,10 @@ pub(crate) struct Container {
 pub(crate) enum Parts {
     /// The variables of a frame.
     Locals(Vec<ScopedValue>),
-    /// Variables of a package, or a function's results.
+    /// Variables of a package, or a function's results where it has returned.
     Variables(Vec<Value>),
+    /// What a call of the program's functions has come to: no expression means it.
+    Called(Vec<Value>),
     /// Registers by name.
     Registers(Vec<(String, String)>),
     /// Those of a value.

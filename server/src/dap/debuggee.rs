@@ -31,6 +31,8 @@ pub(crate) struct Debuggee {
     pub(crate) call: Option<PendingCall>,
     /// A call that something has stopped: its client is told so once it has been told of that.
     pub(crate) interrupted_call: Option<PendingCall>,
+    /// What its client is told, where it was not stopped.
+    pub(crate) interruption: Option<String>,
     /// What went wrong when it was to move on, until it moves.
     pub(crate) failure: Option<String>,
     /// How it came to be.
@@ -56,8 +58,25 @@ pub(crate) struct PendingCall {
     pub(crate) request: Request,
     /// The goroutine.
     pub(crate) whose: Whose,
-    /// Whether the client shows an error where it was asked for, and need not show it to the user.
-    pub(crate) visible: bool,
+    /// What for.
+    pub(crate) purpose: CallPurpose,
+}
+
+/// What the program's functions are called for.
+#[derive(Clone, Debug)]
+pub(crate) enum CallPurpose {
+    /// `call` in the debug console.
+    Evaluate {
+        /// Whether an error is to be shown to the user; the client need not where it shows it in place.
+        visible: bool,
+    },
+    /// `setVariable` of a string, for which the program has to make room.
+    Set {
+        /// The value as the client wrote it.
+        value: String,
+        /// The variable's type, for clients that show types.
+        type_name: String,
+    },
 }
 
 /// How a program came to be debugged.
@@ -106,6 +125,7 @@ impl Debuggee {
             step_interrupted: false,
             call: None,
             interrupted_call: None,
+            interruption: None,
             failure: None,
             origin,
             source_breakpoints: BTreeMap::new(),

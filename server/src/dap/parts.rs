@@ -36,6 +36,10 @@ impl Look<'_> {
                 .iter()
                 .map(|one| self.named_part(container, one, in_scope(&container.expression, &one.name)))
                 .collect(),
+            Parts::Called(values) => values
+                .iter()
+                .map(|one| self.named_part(container, one, String::new()))
+                .collect(),
             Parts::Registers(registers) => registers.iter().map(|(name, text)| register(name, text)).collect(),
             Parts::Value(value) => self.parts_of_value(container, value),
         }

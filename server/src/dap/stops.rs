@@ -113,6 +113,8 @@ fn stopped_body(debuggee: &Debuggee, stop: &Stop, text: Option<String>) -> Json 
         StopReason::Entry => "entry",
         StopReason::Step => "step",
         StopReason::Pause => "pause",
+        // As Delve tells an assignment that a panic has ended.
+        StopReason::CallReturned if debuggee.interruption.is_some() => "call returned",
         // A call that has returned here was another client's, or was stopped before: as in Delve.
         StopReason::HardcodedBreakpoint | StopReason::CallReturned => "breakpoint",
         StopReason::Breakpoint(ids) => {

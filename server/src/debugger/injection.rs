@@ -18,11 +18,11 @@ use std::sync::Arc;
 use spelunk_dwarf::{DwarfReg, FileAddr, ProcAddr};
 
 use super::control::{Control, failed};
+use super::inspection::write_register;
 use super::{DebugError, StopReason};
-use crate::expr::{Expr, parse};
 use crate::inspect::{
-    CallBook, CallRequest, Frame, FrameRef, FrameScope, GoroutineContext, GoroutineStatus, Reached, ResultPlace, Tid,
-    Whose,
+    CallBook, CallRequest, CallStatement, Frame, FrameRef, FrameScope, GoroutineContext, GoroutineStatus, Reached,
+    ResultPlace, Tid, Whose, Write,
 };
 use crate::process::SavedThread;
 use crate::trace::PassedAt;
@@ -44,8 +44,8 @@ const MAX_REASON: u64 = 1 << 10;
 pub(crate) struct CallOutcome {
     /// The thread that made it.
     pub(crate) thread: Tid,
-    /// The results, or what the expression has come to; or why there is nothing.
-    pub(crate) values: Result<Vec<Value>, String>,
+    /// The results, or what the expression has come to; `None` for an assignment, which has no value. Or why there is nothing.
+    pub(crate) values: Result<Option<Vec<Value>>, String>,
 }
 
 /// An expression that is being evaluated, with its calls.
@@ -53,14 +53,19 @@ pub(super) struct Injection {
     /// Where the goroutine stands, as it was at the beginning: nobody moves it meanwhile.
     frame: Frame,
     context: Option<GoroutineContext>,
-    parsed: Arc<Expr>,
-    text: String,
+    /// The goroutine's `runtime.g`, and its stack at the beginning.
+    goroutine: ProcAddr,
+    stack: Option<Range<u64>>,
+    /// Whether the thread has been told of the breakpoint at which it stands; it is not told again then when it goes on.
+    stood: bool,
+    /// At one address: the calls in it are known by theirs.
+    statement: Arc<CallStatement>,
     config: LoadConfig,
     book: CallBook,
     /// The calls that have not been left, each injected where the one before has returned.
     under_way: Vec<Injected>,
     /// Set when nothing more is to be called.
-    values: Option<Result<Vec<Value>, String>>,
+    values: Option<Result<Option<Vec<Value>>, String>>,
 }
 
 /// A result and its bytes; those that nobody knows are missing.
@@ -84,12 +89,12 @@ enum Then {
     Finished,
 }
 
-/// An expression that is to be evaluated with calls of the target's functions.
+/// An expression, or an assignment, that is to be evaluated with calls of the target's functions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CallWish {
     /// The goroutine.
     pub(crate) whose: Whose,
-    /// The expression.
+    /// The expression, or `what = value`.
     pub(crate) expression: String,
     /// How much of the results is loaded.
     pub(crate) config: LoadConfig,
@@ -122,7 +127,7 @@ impl Control {
         if self.binary.function_named(ENTRY).is_none() {
             return Err(failed("function calls not supported by this version of Go"));
         }
-        let parsed = parse(&text).map_err(failed)?;
+        let statement = CallStatement::parse(&text).map_err(failed)?;
         let context = self.context(whose);
         let frame = self.frame(FrameRef {
             whose,
@@ -133,8 +138,10 @@ impl Control {
         let mut injection = Injection {
             frame,
             context,
-            parsed: Arc::new(parsed),
-            text,
+            goroutine: goroutine.addr,
+            stack: stack.clone(),
+            stood: self.standing.contains_key(&thread),
+            statement: Arc::new(statement),
             config,
             book: CallBook::new(stack.into_iter().collect(), check_escape),
             under_way: Vec::new(),
@@ -227,6 +234,10 @@ impl Control {
                 .values
                 .unwrap_or_else(|| Err("the call was abandoned".to_owned())),
         });
+        if injection.stood {
+            // By no breakpoint, as in Delve: that was the stop before.
+            self.standing.insert(thread, Vec::new());
+        }
         self.stop_for(thread, StopReason::CallReturned);
         Then::Finished
     }
@@ -266,7 +277,7 @@ impl Control {
             }
             Some(READ_PANIC) => {
                 let value = self.panic_value(thread, injection.config)?;
-                injection.values.get_or_insert(Ok(vec![value]));
+                injection.values.get_or_insert(Ok(Some(vec![value])));
                 Ok(())
             }
             Some(REFUSED) => {
@@ -296,7 +307,13 @@ impl Control {
     /// Evaluates as far as possible, and injects the next call.
     fn advance(&mut self, thread: Tid, injection: &mut Injection) {
         match self.reach(injection) {
-            Ok(Reached::Values(values)) => injection.values = Some(Ok(values)),
+            Ok(Reached::Values(values)) => injection.values = Some(Ok(Some(values))),
+            Ok(Reached::Changes(changes)) => {
+                let changed = changes
+                    .into_iter()
+                    .try_for_each(|change| self.change(thread, injection, change));
+                injection.values = Some(changed.map(|()| None).map_err(|error| error.to_string()));
+            }
             Ok(Reached::Call(request)) => {
                 if let Err(error) = self.inject(thread, *request, injection) {
                     injection.values = Some(Err(error.to_string()));
@@ -312,8 +329,32 @@ impl Control {
             .with_goroutine(injection.context)
             .with_calls(&injection.book);
         scope
-            .evaluate_with_calls(&injection.parsed, &injection.text, injection.config)
+            .evaluate_with_calls(&injection.statement, injection.config)
             .map_err(|error| error.to_string())
+    }
+
+    /// Makes a change that an assignment asks for. A register is that of the goroutine where it stood: it has its value again when the calls are left.
+    fn change(&mut self, thread: Tid, injection: &mut Injection, change: Write) -> Result<(), DebugError> {
+        if self.stack_span(injection.goroutine) != injection.stack {
+            return Err(failed(
+                "the goroutine's stack was moved while its functions were called; assign once more",
+            ));
+        }
+        let inferior = self
+            .inferior
+            .as_mut()
+            .ok_or_else(|| failed("the program is not traced"))?;
+        self.seen.forget_stacks();
+        match (change, injection.under_way.first_mut()) {
+            (Write::Memory(addr, bytes), _) => inferior.memory().write(addr, &bytes).map_err(failed),
+            (Write::Register(register, bytes), Some(first)) => {
+                if !first.saved.set_register(register, &bytes) {
+                    return Err(failed("the variable is in a register that cannot be set by a call"));
+                }
+                Ok(())
+            }
+            (Write::Register(register, bytes), None) => write_register(inferior, thread, register, &bytes),
+        }
     }
 
     /// Has a thread call the runtime's entry point when it goes on.

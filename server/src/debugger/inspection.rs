@@ -37,7 +37,7 @@ impl Seen {
     }
 
     /// Something was written to the program: what it shows may differ.
-    fn forget_stacks(&mut self) {
+    pub(super) fn forget_stacks(&mut self) {
         self.stacks.clear();
     }
 }
@@ -433,7 +433,12 @@ impl Control {
     }
 }
 
-fn write_register(inferior: &mut Inferior, thread: Tid, register: DwarfReg, bytes: &[u8]) -> Result<(), DebugError> {
+pub(super) fn write_register(
+    inferior: &mut Inferior,
+    thread: Tid,
+    register: DwarfReg,
+    bytes: &[u8],
+) -> Result<(), DebugError> {
     if register.is_xmm() {
         let mut value = [0; 16];
         if let Some(known) = inferior.registers(thread).map_err(failed)?.vector(register) {

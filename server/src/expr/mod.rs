@@ -36,7 +36,7 @@ pub(crate) use error::EvalError;
 pub(crate) use eval::{Evaluator, Scope, Variable};
 pub(crate) use globals::find_global;
 pub(crate) use operand::{Operand, What, plain_type};
-pub(crate) use parse::{ParseError, parse};
+pub(crate) use parse::{ParseError, parse, sides_of_assignment};
 pub(crate) use select::field_path;
 pub(crate) use template::{Part, Template};
 pub(crate) use type_expr::{find_type, is_type};

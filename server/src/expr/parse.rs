@@ -88,6 +88,22 @@ pub(crate) fn parse(text: &str) -> Result<Expr, ParseError> {
     }
 }
 
+/// The two sides of `what = value`; `None` where a text is no assignment. To Go's parser for expressions the sign is a mistake, by which Delve knows
+/// assignments.
+pub(crate) fn sides_of_assignment(text: &str) -> Option<(&str, &str)> {
+    if text.len() > MAX_LENGTH {
+        return None;
+    }
+    let (tokens, errors) = tokens(text);
+    let mut parser = Parser { text, tokens, at: 0 };
+    parser.binary(1, 0).ok()?;
+    if !parser.is("=") || errors.iter().any(|error| error.token <= parser.at) {
+        return None;
+    }
+    let (what, rest) = text.split_at_checked(parser.position())?;
+    Some((what, rest.strip_prefix('=')?))
+}
+
 /// Behind such an error Go's parser passes over all tokens up to the next statement.
 fn is_about_an_operand(message: &str) -> bool {
     message.starts_with("expected operand") || message.starts_with("expected type")
@@ -717,6 +733,21 @@ mod tests {
         ] {
             assert_eq!(printed(text), text);
         }
+    }
+
+    #[test]
+    fn an_assignment_has_two_sides() {
+        assert_eq!(sides_of_assignment("x = f(1)"), Some(("x ", " f(1)")));
+        assert_eq!(
+            sides_of_assignment("m[\"a=b\"].x=\"=\""),
+            Some(("m[\"a=b\"].x", "\"=\""))
+        );
+        assert_eq!(sides_of_assignment("x = "), Some(("x ", " ")));
+        assert_eq!(sides_of_assignment("x == y"), None);
+        assert_eq!(sides_of_assignment("f(x = 1)"), None);
+        assert_eq!(sides_of_assignment("= 1"), None);
+        assert_eq!(sides_of_assignment("# = 1"), None);
+        assert_eq!(sides_of_assignment(""), None);
     }
 
     #[test]

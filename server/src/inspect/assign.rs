@@ -1,4 +1,4 @@
-//! Assigns to what an expression denotes, as far as no call into the program is needed.
+//! Assigns to what an expression denotes. What needs calls into the program for that asks for them as any expression does (`calls`).
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use spelunk_dwarf::{DwarfReg, Kind, ProcAddr, Type};
 
 use super::FrameScope;
 use super::frame_memory::{Source, whole_register};
-use crate::expr::{Const, EvalError, Operand, What, fits_into, fitted, parse};
+use crate::expr::{Const, EvalError, Expr, Operand, ParseError, What, fits_into, fitted, parse};
 use crate::value::{LoadConfig, Memory as _, is_direct_in_interface, is_made_up, type_in_error};
 
 /// Values up to this size are copied, in bytes.
@@ -21,6 +21,30 @@ pub(crate) enum Write {
     Register(DwarfReg, Vec<u8>),
 }
 
+/// An assignment, parsed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Assignment {
+    /// What is assigned to.
+    what: Expr,
+    /// The value.
+    to: Expr,
+    /// Both as they were written, for errors.
+    what_text: String,
+    to_text: String,
+}
+
+impl Assignment {
+    /// From the texts of both sides.
+    pub(crate) fn parse(what: &str, to: &str) -> Result<Assignment, ParseError> {
+        Ok(Assignment {
+            what: parse(what)?,
+            to: parse(to)?,
+            what_text: what.trim().to_owned(),
+            to_text: to.trim().to_owned(),
+        })
+    }
+}
+
 impl FrameScope<'_> {
     /// Assigns the value of the Go expression `to` to what the Go expression `what` denotes. `write` is called for each change, in order; the first that fails
     /// ends it. Nothing is written unless types and values allow it.
@@ -30,26 +54,9 @@ impl FrameScope<'_> {
         to: &str,
         write: &mut dyn FnMut(Write) -> Result<(), String>,
     ) -> Result<(), EvalError> {
-        let loader = self.loader(LoadConfig::FULL);
-        let evaluator = self.evaluator(&loader);
-        let (what_parsed, to_parsed) = (parse(what)?, parse(to)?);
-        let value = evaluator.evaluate(&to_parsed)?;
-        if let (None, What::Const(Const::Text(text))) = (&value.ty, &value.what)
-            && !text.is_empty()
-        {
-            return Err(no_room_for_string());
-        }
-        let target = evaluator.operand(&what_parsed)?;
-        let (ty, addr) = match (&target.ty, &target.what) {
-            (Some(ty), What::Place(addr)) => (ty, *addr),
-            (_, What::Unreadable(why)) => return Err(EvalError::Unreadable(why.clone())),
-            (_, What::Function { .. }) => return Err(EvalError::Refused(format!("can not assign to {what}"))),
-            _ => return Err(EvalError::Refused(format!("can not assign to \"{what}\""))),
-        };
-        let bytes = self.bytes_of(&target, &value, to)?;
-        debug_assert_eq!(bytes.len() as u64, ty.size, "a value has the size of its type");
+        let assignment = Assignment::parse(what, to)?;
         let mut failed = None;
-        for change in self.changes(addr, &bytes)? {
+        for change in self.changes_of(&assignment)? {
             if let Err(why) = write(change) {
                 failed = Some(why);
                 break;
@@ -57,6 +64,38 @@ impl FrameScope<'_> {
         }
         self.memory.forget();
         failed.map_or(Ok(()), |why| Err(EvalError::Refused(why)))
+    }
+
+    /// What an assignment changes.
+    pub(super) fn changes_of(&self, assignment: &Assignment) -> Result<Vec<Write>, EvalError> {
+        let loader = self.loader(LoadConfig::FULL);
+        let evaluator = self.evaluator(&loader);
+        let (what, to) = (&assignment.what_text, &assignment.to_text);
+        let value = evaluator.evaluate(&assignment.to)?;
+        if self.calls.is_none()
+            && let (None, What::Const(Const::Text(text))) = (&value.ty, &value.what)
+            && !text.is_empty()
+        {
+            return Err(no_room_for_string());
+        }
+        let target = evaluator.operand(&assignment.what)?;
+        let (ty, addr) = match (&target.ty, &target.what) {
+            (Some(ty), What::Place(addr)) => (ty, *addr),
+            (_, What::Unreadable(why)) => return Err(EvalError::Unreadable(why.clone())),
+            (_, What::Function { .. }) => return Err(EvalError::Refused(format!("can not assign to {what}"))),
+            _ => return Err(EvalError::Refused(format!("can not assign to \"{what}\""))),
+        };
+        if self.calls.is_some_and(|book| book.has(addr)) {
+            return Err(EvalError::Refused(format!(
+                "can not assign to \"{what}\": it is what a call has returned"
+            )));
+        }
+        let bytes = match self.allocated(&assignment.to, &value, &target)? {
+            Some(bytes) => bytes,
+            None => self.bytes_of(&target, &value, to)?,
+        };
+        debug_assert_eq!(bytes.len() as u64, ty.size, "a value has the size of its type");
+        self.changes(addr, &bytes)
     }
 
     /// The bytes that make `target` hold `value`.

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use spelunk_dwarf::{DwarfReg, FunctionInfo, PieceKind, ProcAddr, TypeId};
 
 use super::FrameScope;
-use super::assign::same_type;
+use super::assign::{Assignment, Write, no_room_for_string, same_type};
 use super::escape::Escape;
-use crate::expr::{Call, Const, EvalError, Expr, Operand, What};
+use crate::expr::{Call, Const, EvalError, Expr, Operand, ParseError, What, parse, sides_of_assignment};
 use crate::trace::{PassedAt, Signature, placed};
 use crate::value::{LoadConfig, Memory, Origin, ReadError, Traits, Value, made_up_address};
 
@@ -26,9 +26,9 @@ const ALLOCATE: &str = "runtime.mallocgc";
 /// Tells the calls that one expression needs apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CallKey {
-    /// The expression of the function, by its address.
+    /// The expression of the function, by its address; for a text that is assigned that of the text.
     site: usize,
-    /// For a call that makes room for an argument of that number; the receiver does not count.
+    /// For a call that makes room for an argument of that number; the receiver does not count. A text that is assigned has the number 0.
     room_for: Option<usize>,
 }
 
@@ -122,6 +122,16 @@ impl CallBook {
         (CallBook::start()..CallBook::start() + self.used).contains(&addr.0)
     }
 
+    /// The string of a text for which a call has made room.
+    fn string_at(&self, key: CallKey, text: &[u8]) -> Result<Option<Vec<u8>>, EvalError> {
+        let Some([room]) = self.results.get(&key).map(Vec::as_slice) else {
+            return Ok(None);
+        };
+        let address = self.read_uint(room.addr, 8)?;
+        let words = [address, text.len() as u64];
+        Ok(Some(words.iter().flat_map(|word| word.to_le_bytes()).collect()))
+    }
+
     /// Keeps what a call has returned: the bytes of each result.
     pub(crate) fn keep(&mut self, key: CallKey, results: Vec<(ResultPlace, Vec<Option<u8>>)>) {
         let mut kept = Vec::with_capacity(results.len());
@@ -160,34 +170,68 @@ impl Memory for CallBook {
     }
 }
 
+/// What is evaluated with calls.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum CallStatement {
+    /// An expression, and its text.
+    Expression(Expr, String),
+    /// `what = value`.
+    Assignment(Box<Assignment>),
+}
+
+impl CallStatement {
+    /// Parses either.
+    pub(crate) fn parse(text: &str) -> Result<CallStatement, ParseError> {
+        Ok(match sides_of_assignment(text) {
+            Some((what, to)) => CallStatement::Assignment(Box::new(Assignment::parse(what, to)?)),
+            None => CallStatement::Expression(parse(text)?, text.to_owned()),
+        })
+    }
+}
+
 /// How far the evaluation of an expression has come.
 #[derive(Debug)]
 pub(crate) enum Reached {
     /// Its end: the value, or the results where the expression is a call.
     Values(Vec<Value>),
+    /// The end of an assignment: what is to be changed, while the program still keeps alive what was returned.
+    Changes(Vec<Write>),
     /// A call that is to be made first.
     Call(Box<CallRequest>),
 }
 
 impl FrameScope<'_> {
-    /// Evaluates an expression as far as the calls go that were made for it. The scope must allow calls.
+    /// Evaluates a statement as far as the calls go that were made for it. The scope must allow calls.
     pub(crate) fn evaluate_with_calls(
         &self,
-        parsed: &Expr,
-        text: &str,
+        statement: &CallStatement,
         config: LoadConfig,
     ) -> Result<Reached, EvalError> {
         let book = self.calls.ok_or(EvalError::Call)?;
         book.wanted.replace(None);
-        let loader = self.loader(config);
-        let evaluator = self.evaluator(&loader);
-        let operand = match evaluator.evaluate(parsed) {
+        let reached = match statement {
+            CallStatement::Expression(parsed, text) => self.values_with_calls(book, parsed, text, config),
+            CallStatement::Assignment(assignment) => self.changes_of(assignment).map(Reached::Changes),
+        };
+        match reached {
             Err(EvalError::CallPending) => {
                 let wanted = book.wanted.take().ok_or(EvalError::Call)?;
-                return Ok(Reached::Call(Box::new(wanted)));
+                Ok(Reached::Call(Box::new(wanted)))
             }
-            operand => operand?,
-        };
+            reached => reached,
+        }
+    }
+
+    fn values_with_calls(
+        &self,
+        book: &CallBook,
+        parsed: &Expr,
+        text: &str,
+        config: LoadConfig,
+    ) -> Result<Reached, EvalError> {
+        let loader = self.loader(config);
+        let evaluator = self.evaluator(&loader);
+        let operand = evaluator.evaluate(parsed)?;
         if let Expr::Call(function, _) = parsed.bare()
             && let Some(kept) = book.results.get(&CallKey::of(function))
         {
@@ -260,15 +304,9 @@ impl FrameScope<'_> {
                         room_for: number,
                         ..request.key
                     };
-                    match book.results.get(&key).map(Vec::as_slice) {
-                        Some([room]) => {
-                            let address = book.read_uint(room.addr, 8)?;
-                            [address, text.len() as u64]
-                                .iter()
-                                .flat_map(|word| word.to_le_bytes())
-                                .collect()
-                        }
-                        _ => return self.allocation(key, text),
+                    match book.string_at(key, text)? {
+                        Some(bytes) => bytes,
+                        None => return self.allocation(key, text),
                     }
                 }
                 None => self.bytes_of(&target, value, &source).map_err(|error| match number {
@@ -348,14 +386,32 @@ impl FrameScope<'_> {
         (fits && !text.is_empty()).then_some(text)
     }
 
+    /// The string that `value`, which `source` denotes, becomes in the program, where it is a text to be put there and calls are allowed.
+    pub(super) fn allocated(
+        &self,
+        source: &Expr,
+        value: &Operand,
+        target: &Operand,
+    ) -> Result<Option<Vec<u8>>, EvalError> {
+        let (Some(book), Some(text)) = (self.calls, self.text_to_allocate(value, target)) else {
+            return Ok(None);
+        };
+        let key = CallKey {
+            room_for: Some(0),
+            ..CallKey::of(source)
+        };
+        let bytes = book.string_at(key, text)?;
+        if bytes.is_none() {
+            book.wanted.replace(Some(self.allocation(key, text)?));
+            return Err(EvalError::CallPending);
+        }
+        Ok(bytes)
+    }
+
     /// The call that makes room for a text.
     fn allocation(&self, key: CallKey, text: &[u8]) -> Result<CallRequest, EvalError> {
-        let none = || {
-            let why = "literal string can not be allocated because function calls are not allowed without using 'call'";
-            EvalError::Refused(why.to_owned())
-        };
-        let function = self.binary.function_named(ALLOCATE).ok_or_else(none)?;
-        let ty = self.binary.type_named("uintptr").ok_or_else(none)?;
+        let function = self.binary.function_named(ALLOCATE).ok_or_else(no_room_for_string)?;
+        let ty = self.binary.type_named("uintptr").ok_or_else(no_room_for_string)?;
         let arguments = [text.len() as u64, 0, 0];
         let register = |number| {
             crate::trace::AbiRegister::Integer(number)

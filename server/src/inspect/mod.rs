@@ -31,7 +31,7 @@ mod walk;
 
 pub(crate) use ancestors::{Ancestor, ancestors};
 pub(crate) use assign::Write;
-pub(crate) use calls::{CallBook, CallRequest, Reached, ResultPlace};
+pub(crate) use calls::{CallBook, CallRequest, CallStatement, Reached, ResultPlace};
 pub(crate) use deferred::{Deferred, deferred_by_frame};
 pub(crate) use defers::{DeferLayout, deferred_calls};
 pub(crate) use g::{RunningGoroutine, load_bias, running_goroutine};

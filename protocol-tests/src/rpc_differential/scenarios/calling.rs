@@ -8,9 +8,13 @@ use crate::transcripts::Scenario;
 
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("rpc calling: functions and methods", functions),
+    scenario("rpc calling: assignments", assignments),
     scenario("rpc calling: what is refused", refused),
     scenario("rpc calling: panics", panics),
     scenario("rpc calling: stops inside", stops),
+    scenario("rpc calling: two goroutines", two_goroutines),
+    scenario("rpc calling: entries, and the runtime", in_the_runtime),
+    scenario("rpc calling: conditions", conditions),
     scenario("rpc calling: the end", ends),
 ];
 
@@ -78,6 +82,66 @@ fn functions(play: &mut RpcPlay) -> Result<()> {
     )
 }
 
+/// Each expression is followed by what it was to change.
+fn assignments(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    for (assignment, changed) in [
+        ("one = add(two, 5)", "one"),
+        ("two = 7", "two"),
+        ("str = \"longer than before\"", "str"),
+        ("str = \"a\" + \"=\"", "str"),
+        ("str = \"\"", "str"),
+        ("str = comma", "str"),
+        ("str = join(words, \" = \")", "str"),
+        ("comma = `raw`", "comma"),
+        ("words[1] = \"element\"", "words"),
+        ("pr.d = \"field\"", "pr"),
+        ("pr = swap(pr)", "pr"),
+        ("p.X = p.Sum(add(1, 2))", "p"),
+        ("pp.Y = 3", "pp"),
+        ("p = makePoint(6)", "p"),
+        ("pp = newPoint(8)", "pp"),
+        ("pp.X = total(ints)", "pp"),
+        ("ints = numbers(5)", "ints"),
+        ("ints[add(0, 1)] = 9", "ints"),
+        ("byName = asNamer(2)", "byName"),
+        ("function = closure", "function"),
+        ("closure = adder(4)", "closure(1)"),
+        ("x = half(x, y)", "x"),
+        ("counted = add(3, 4)", "counted"),
+        ("kept = pp", "kept"),
+        ("nilp = nil", "nilp"),
+        ("newPoint(3).X = 4", "nilp"),
+        ("one = str", "one"),
+        ("one = \"text\"", "one"),
+        ("str = 5", "str"),
+        ("one = both(1, str)", "one"),
+        ("one = nothing(1)", "one"),
+        ("one = fails(\"boom\")", "one"),
+        ("undefined = 1", "one"),
+        ("one = undefined", "one"),
+        ("one = ", "one"),
+        ("= 1", "one"),
+        ("1 = 2", "one"),
+        ("add(1, 2) = 2", "one"),
+        ("one = two = 3", "one"),
+        ("one := 3", "one"),
+    ] {
+        call(play, assignment)?;
+        play.ask(
+            "Eval",
+            json!({"Scope": {"GoroutineID": -1}, "Expr": changed, "Cfg": load()}),
+        )?;
+    }
+    play.ask(
+        "Set",
+        json!({"Scope": {"GoroutineID": -1}, "Symbol": "str", "Value": "\"needs room\""}),
+    )?;
+    play.ask("State", json!({}))?;
+    play.end(true)
+}
+
 fn refused(play: &mut RpcPlay) -> Result<()> {
     let built = play.serve("callees", &[])?;
     play.bring_to(&built, "// breakpoint here")?;
@@ -136,6 +200,65 @@ fn stops(play: &mut RpcPlay) -> Result<()> {
     )?;
     call(play, "add(1, 2)")?;
     play.ask("Command", json!({"name": "continue", "ReturnInfoLoadConfig": load()}))?;
+    play.end(true)
+}
+
+/// A function that another goroutine has to serve, which is stopped for that, and calls as well.
+fn two_goroutines(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    play.ask(
+        "CreateBreakpoint",
+        json!({"Breakpoint": {"file": built.source("main.go"), "line": built.line("main.go", "// in serves")?}}),
+    )?;
+    call(play, "meets(4)")?;
+    call(play, "add(n, 2)")?;
+    play.ask(
+        "Command",
+        json!({"name": "call", "goroutineID": 1, "expr": "add(1, 2)", "ReturnInfoLoadConfig": load()}),
+    )?;
+    call(play, "n = add(n, 10)")?;
+    play.ask("Command", json!({"name": "continue", "ReturnInfoLoadConfig": load()}))?;
+    call(play, "add(one, two)")?;
+    play.end(true)
+}
+
+/// At the first instruction of a function, and in the runtime, which allows no call; the program goes on from there.
+fn in_the_runtime(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    for function in ["main.nothing", "runtime.GC"] {
+        play.ask(
+            "CreateBreakpoint",
+            json!({"Breakpoint": {"functionName": function, "line": -1}}),
+        )?;
+        play.ask("Command", json!({"name": "continue", "ReturnInfoLoadConfig": load()}))?;
+        call(play, "main.add(1, 2)")?;
+        call(play, "main.counted = main.add(1, 2)")?;
+    }
+    play.ask("Command", json!({"name": "stepInstruction"}))?;
+    call(play, "main.add(1, 2)")?;
+    play.end(true)
+}
+
+fn conditions(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    for (condition, marker) in [
+        ("add(1, 2) == 3", "one++"),
+        ("p.Sum(1) > 0", "nothing(1)"),
+        ("len(words) == 3 && nilp.Sum(1) == 0", "p.Move(1, 1)"),
+    ] {
+        play.ask(
+            "CreateBreakpoint",
+            json!({"Breakpoint": {
+                "file": built.source("main.go"),
+                "line": built.line("main.go", &format!("\t{marker}"))?,
+                "Cond": condition,
+            }}),
+        )?;
+        play.ask("Command", json!({"name": "continue"}))?;
+    }
     play.end(true)
 }
 

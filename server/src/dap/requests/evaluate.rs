@@ -45,7 +45,7 @@ impl Session {
             return self.out.refuse_with(request, refusal.id, refusal.summary, why, visible);
         }
         if let Some(command) = after_word(&expression, "dlv") {
-            return match self.on_console_command(command).await {
+            return match self.on_console_command(command.trim_end()).await {
                 Ok(text) => self
                     .out
                     .respond(request, Some(&json!({"result": text, "variablesReference": 0}))),
@@ -77,7 +77,7 @@ impl Session {
 /// What follows `word` and a space, if something does.
 fn after_word<'text>(text: &'text str, word: &str) -> Option<&'text str> {
     let rest = text.trim_start().strip_prefix(word)?;
-    (rest.starts_with(char::is_whitespace) && !rest.trim().is_empty()).then(|| rest.trim())
+    (rest.starts_with(char::is_whitespace) && !rest.trim().is_empty()).then(|| rest.trim_start())
 }
 
 fn evaluate(at: &mut Look<'_>, arguments: &Arguments) -> Result<Value, String> {

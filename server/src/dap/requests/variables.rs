@@ -5,15 +5,18 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::call::MAX_STRING;
 use crate::{
     dap::{
         bench::{Look, ValueFormat},
         container::{Container, Parts, Variable},
+        debuggee::CallPurpose,
         errors::{Refusal, UNABLE_TO_LOOKUP_TO_SET, UNABLE_TO_LOOKUP_VARIABLE, UNABLE_TO_SET_VARIABLE},
         message::Request,
         session::Session,
     },
-    value::Content,
+    debugger::CallWish,
+    value::{Content, LoadConfig},
 };
 
 #[derive(Deserialize, Default)]
@@ -56,19 +59,42 @@ impl Session {
         let value = arguments.value.clone();
         let set = self.inspect(move |at| Ok(set(at, &arguments))).await;
         match set.unwrap_or_else(|why| Err((UNABLE_TO_SET_VARIABLE, why))) {
-            Ok(type_name) => {
-                let mut body = json!({"value": value});
-                if !type_name.is_empty() {
-                    body["type"] = type_name.into();
-                }
-                self.out.respond(request, Some(&body));
-                if self.settings.client.invalidated_event {
-                    self.out.event_with("invalidated", &json!({"areas": ["all"]}));
-                }
+            Ok(Set::Done { type_name }) => self.has_set(request, &value, &type_name),
+            Ok(Set::ByCall { wish, type_name }) => {
+                self.begin_call(request, wish, CallPurpose::Set { value, type_name })
+                    .await;
             }
             Err((refusal, why)) => self.out.refuse(request, refusal, &why),
         }
     }
+
+    /// Answers `setVariable` where the variable has been set.
+    pub(super) fn has_set(&mut self, request: &Request, value: &str, type_name: &str) {
+        let mut body = json!({"value": value});
+        if !type_name.is_empty() {
+            body["type"] = type_name.into();
+        }
+        self.out.respond(request, Some(&body));
+        if self.settings.client.invalidated_event {
+            self.out.event_with("invalidated", &json!({"areas": ["all"]}));
+        }
+    }
+}
+
+/// How a variable is set.
+enum Set {
+    /// It has been.
+    Done {
+        /// Its type, for clients that show types.
+        type_name: String,
+    },
+    /// The program has to make room for a string.
+    ByCall {
+        /// The assignment.
+        wish: CallWish,
+        /// As above.
+        type_name: String,
+    },
 }
 
 fn variables(at: &mut Look<'_>, arguments: &Arguments) -> Result<Vec<Variable>, String> {
@@ -149,8 +175,9 @@ fn without_parts(container: &Container, start: u64) -> Container {
     }
 }
 
-/// Assigns; answers the variable's type.
-fn set(at: &mut Look<'_>, arguments: &SetArguments) -> Result<String, (Refusal, String)> {
+/// Assigns, or says what assigns. To a string where a goroutine stands anything may be assigned that `call` allows, as in Delve; in the frames around it, where
+/// nothing can be called, what needs no room in the program.
+fn set(at: &mut Look<'_>, arguments: &SetArguments) -> Result<Set, (Refusal, String)> {
     let reference = arguments.variables_reference;
     let container = at
         .containers
@@ -171,8 +198,21 @@ fn set(at: &mut Look<'_>, arguments: &SetArguments) -> Result<String, (Refusal, 
         .target
         .evaluate(frame, &part.evaluate_name, at.settings.load_config())
         .map_err(|why| (UNABLE_TO_LOOKUP_TO_SET, why.to_string()))?;
+    let type_name = at.type_name(&before);
+    if matches!(before.content, Content::String { .. }) && frame.frame == 0 {
+        let wish = CallWish {
+            whose: frame.whose,
+            expression: format!("{}={}", part.evaluate_name, arguments.value),
+            config: LoadConfig {
+                max_string_len: MAX_STRING,
+                ..at.settings.load_config()
+            },
+            check_escape: true,
+        };
+        return Ok(Set::ByCall { wish, type_name });
+    }
     at.target
         .set_variable(frame, &part.evaluate_name, &arguments.value)
         .map_err(|why| failed(why.to_string()))?;
-    Ok(at.type_name(&before))
+    Ok(Set::Done { type_name })
 }

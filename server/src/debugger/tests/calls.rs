@@ -31,8 +31,8 @@ fn outcome(debugged: &Debugged) -> Result<Vec<String>, String> {
         .call_outcome()
         .expect("it is alive")
         .expect("a call has ended");
-    let texts = |values: Vec<crate::value::Value>| values.iter().map(|value| value.text(Style::default())).collect();
-    outcome.values.map(texts)
+    let values = outcome.values?.unwrap_or_default();
+    Ok(values.iter().map(|value| value.text(Style::default())).collect())
 }
 
 #[test]
@@ -94,4 +94,33 @@ fn a_call_that_is_stopped_goes_on_with_the_program() {
     assert_eq!(outcome(&debugged), Ok(vec!["\"many\"".to_owned()]));
     assert_eq!(debugged.place(), place);
     debugged.session.end(EndWith::Kill);
+}
+
+#[test]
+fn what_functions_return_is_assigned() {
+    let Some(debugged) = Debugged::at(Build::Debug, "main.add", &["all"]) else {
+        return;
+    };
+    let place = debugged.place();
+    let is = |expression: &str, expected: &[&str]| {
+        let values = call(&debugged, expression).expect("nothing else stops it");
+        assert_eq!(
+            values.as_deref(),
+            Ok(&expected.iter().map(ToString::to_string).collect::<Vec<_>>()[..])
+        );
+        assert_eq!(debugged.place(), place, "after {expression}");
+    };
+    is("a = recursion(3) + 4", &[]);
+    is("a", &["10"]);
+    is("b = recursion(recursion(a) - 50) + a", &[]);
+    is("b", &[&(value_of_recursion(5) + 10).to_string()]);
+    let refused = call(&debugged, "recursion(1) = 2").expect("nothing else stops it");
+    assert_eq!(
+        refused,
+        Err("can not assign to \"recursion(1)\": it is what a call has returned".to_owned())
+    );
+    let refused = call(&debugged, "a = \"text\"").expect("nothing else stops it");
+    assert!(refused.is_err(), "{refused:?}");
+    is("a", &["10"]);
+    debugged.kill();
 }

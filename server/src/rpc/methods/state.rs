@@ -58,7 +58,7 @@ pub(super) fn state_of(
     {
         thread.call_return = true;
         if returns.is_some()
-            && let Ok(values) = &outcome.values
+            && let Ok(Some(values)) = &outcome.values
         {
             thread.return_values = variables::variables_of(values).into();
         }
