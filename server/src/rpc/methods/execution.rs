@@ -369,11 +369,10 @@ async fn obey(host: &Arc<Host>, asked: &DebuggerCommand, call: &CallContext) -> 
         if let Some(CallOutcome { values: Err(why), .. }) = rest.session.call_outcome()? {
             return Err(RpcError(why));
         }
-        drop(rest);
-        if is_unattended && let Some(text) = unattended(&host.at_rest()?) {
+        if is_unattended && let Some(text) = unattended(&rest) {
             eprint!("{text}");
         }
-        state::state_at_rest(&host, config.as_deref(), with_info)
+        state::state_of(&host, &rest, config.as_deref(), with_info)
     })
     .await
 }
