@@ -209,6 +209,10 @@ impl Expr {
             Expr::Name(name) => Some(PlainName::Own(name)),
             Expr::Field(package, name) => match &**package {
                 Expr::Name(package) => Some(PlainName::Qualified(package, name)),
+                Expr::Literal(Literal {
+                    value: Const::Text(package),
+                    ..
+                }) => Some(PlainName::Qualified(std::str::from_utf8(package).ok()?, name)),
                 _ => None,
             },
             Expr::Dereference(inside) => match inside.bare() {

@@ -117,7 +117,11 @@ impl<'a> FrameScope<'a> {
                     }
                 }
             }
-            Some(PlainName::Qualified(package, name)) => self.describe_global(&mut value, package, name),
+            Some(PlainName::Qualified(package, name)) => {
+                if let Some(full) = self.describe_global(&mut value, package, name) {
+                    value.name = full;
+                }
+            }
             None => self.describe_derived(&mut value, &parsed),
         }
         mark_made_up(&mut value, &parsed);
@@ -197,16 +201,16 @@ impl<'a> FrameScope<'a> {
     }
 
     /// Adds to the value of a package's variable what its description says.
-    fn describe_global(&self, value: &mut Value, package: &str, name: &str) {
+    fn describe_global(&self, value: &mut Value, package: &str, name: &str) -> Option<String> {
         let at = self.bias.to_file(value.addr);
         let ends = |full: &str| {
             let rest = full.strip_suffix(name).and_then(|rest| rest.strip_suffix('.'));
             rest.is_some_and(|path| path == package || path.ends_with(&format!("/{package}")))
         };
         let mut globals = self.binary.globals().iter();
-        if let Some(global) = globals.find(|global| global.addr == at && ends(&global.name)) {
-            value.origin = Some(origin_of_global(self.binary, global));
-        }
+        let global = globals.find(|global| global.addr == at && ends(&global.name))?;
+        value.origin = Some(origin_of_global(self.binary, global));
+        Some(global.name.to_string())
     }
 
     /// The number of the innermost variable of a name.

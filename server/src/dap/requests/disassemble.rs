@@ -15,6 +15,9 @@ use crate::debugger::{Assembly, Surroundings};
 /// More instructions are not answered at once. Editors ask for some hundreds.
 const MAX_COUNT: usize = 1 << 16;
 
+/// The longest reference to memory, in bytes, that is given back as the client wrote it: each instruction of an answer has a copy.
+const LONGEST_ECHOED: usize = 32;
+
 /// What stands for an instruction where there is none, in Delve's words. The protocol wants exactly as many as were asked for.
 const INVALID: &str = "invalid instruction";
 
@@ -60,7 +63,11 @@ impl Session {
         }
         if addr == BEFORE || addr == BEHIND {
             // What an answer called so earlier: there is nothing around it either.
-            return Ok((0..count).map(|_| invalid(format!("{addr:#x}"))).collect());
+            let reference = match arguments.memory_reference.len() {
+                ..=LONGEST_ECHOED => arguments.memory_reference,
+                _ => format!("{addr:#x}"),
+            };
+            return Ok((0..count).map(|_| invalid(reference.clone())).collect());
         }
         let offset = arguments.instruction_offset;
         let around = self
