@@ -3,16 +3,19 @@
 //! Only that thread stands still while this is found out, so a condition that is false, or another goroutine's passing of a step's temporaries, costs the
 //! rest of the program nothing.
 
+use std::sync::Arc;
+
 use spelunk_bpf::Flags;
 use spelunk_dwarf::{CfaRule, FileAddr, ProcAddr};
 
 use super::breakpoints::{Exception, Hits, count_of_goroutine};
 use super::control::{Control, Phase};
+use super::inspection::MAX_DEPTH;
 use super::probe_stops::is_own;
 use super::temporary::{Follow, FrameIs, Kind, Returning, Temporary};
 use super::{BreakpointId, Event, StopReason};
 use crate::inspect::{
-    FrameScope, GoroutineContext, Registers, RunningGoroutine, Stack, Tid, Whose, running_goroutine, unwind,
+    Around, FrameScope, GoroutineContext, Registers, RunningGoroutine, Stack, Tid, Whose, running_goroutine, unwind,
 };
 
 /// A thread at a site.
@@ -333,7 +336,13 @@ impl Control {
         let stack = self.stack_of(passer, 1).ok_or("the program is not traced")?;
         let frame = stack.frames.first().ok_or("empty stack trace")?;
         let memory = self.memory.as_ref().ok_or("the program is not traced")?;
-        let scope = FrameScope::new(&self.binary, self.bias, &**memory, frame).with_goroutine(passer.context());
+        let around = Around {
+            hits: &|breakpoint| self.hits_by_name(breakpoint),
+            frames: &|| self.stack_of(passer, MAX_DEPTH).map(Arc::new),
+        };
+        let scope = FrameScope::new(&self.binary, self.bias, &**memory, frame)
+            .with_goroutine(passer.context())
+            .with_around(around);
         scope.truth(condition).map_err(|error| match error.to_string() {
             own if own.starts_with("condition expression") => own,
             other => format!("error evaluating expression: {other}"),

@@ -8,16 +8,17 @@ use spelunk_dwarf::{Binary, DwarfReg, LoadBias, ProcAddr};
 
 use super::control::{Control, Phase, failed};
 use super::landing::range_parent;
-use super::{DebugError, Stop, StopReason};
+use super::{BreakpointId, DebugError, Stop, StopReason};
+use crate::expr::BreakpointName;
 use crate::inspect::{
-    self, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Library, Registers, ScopedValue,
-    Stack, Stopped, ThreadState, Tid, Whose, Write,
+    self, Around, Frame, FrameRef, FrameScope, Goroutine, GoroutineContext, InspectError, Library, Registers,
+    ScopedValue, Stack, Stopped, ThreadState, Tid, Whose, Write,
 };
 use crate::process::Inferior;
 use crate::value::{LoadConfig, Memory, Value};
 
 /// Delve's depth where a client asks for one frame and the search for it must end somewhere.
-const MAX_DEPTH: usize = 10_000;
+pub(super) const MAX_DEPTH: usize = 10_000;
 
 /// What was looked at during one stop.
 #[derive(Default)]
@@ -284,10 +285,28 @@ impl Control {
         config: LoadConfig,
     ) -> Result<Value, DebugError> {
         let context = self.context(frame.whose);
+        let names_frames = expression.contains("runtime.frame");
+        let stack = names_frames
+            .then(|| self.kept_stack(frame.whose, MAX_DEPTH).ok())
+            .flatten();
         let frame = self.frame(frame)?;
+        let around = Around {
+            hits: &|breakpoint| self.hits_by_name(breakpoint),
+            frames: &|| stack.clone(),
+        };
         self.scope(&frame, context)?
+            .with_around(around)
             .evaluate(expression, config)
             .map_err(failed)
+    }
+
+    /// How often a breakpoint was hit that an expression names.
+    pub(super) fn hits_by_name(&self, breakpoint: BreakpointName<'_>) -> Option<u64> {
+        let view = match breakpoint {
+            BreakpointName::Id(id) => self.breakpoint_view(BreakpointId(id)),
+            BreakpointName::Name(name) => self.breakpoint_named(name),
+        };
+        Some(view?.hits.total)
     }
 
     /// As [`super::Session::waiting_on_channel`].

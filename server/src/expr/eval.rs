@@ -2,6 +2,7 @@
 
 use spelunk_dwarf::{Binary, Kind, ProcAddr, TypeId};
 
+use super::around::BreakpointName;
 use super::builtins::{Builtin, is_has_prefix};
 use super::call::Call;
 use super::constant::Const;
@@ -48,6 +49,14 @@ pub(crate) trait Scope {
     /// The thread's number in the kernel.
     fn thread(&self) -> Option<i64> {
         None
+    }
+    /// How often a breakpoint was hit; `None` if there is no such breakpoint.
+    fn hits_of(&self, _breakpoint: BreakpointName<'_>) -> Result<Option<u64>, EvalError> {
+        Err(EvalError::NeedsStop("delve.bphitcount".to_owned()))
+    }
+    /// A variable of another frame of the goroutine, 0 being the innermost.
+    fn frame_variable(&self, _frame: usize, _name: &str) -> Result<Option<Operand>, EvalError> {
+        Err(EvalError::NeedsStop("runtime.frame".to_owned()))
     }
     /// The bytes that make `target` hold `value`, which is written as `source`.
     fn held(&self, _target: &Operand, _value: &Operand, _source: &str) -> Result<Vec<u8>, EvalError> {
@@ -155,6 +164,9 @@ impl Evaluator<'_> {
     }
 
     fn field(&self, base: &Expr, name: &str) -> Result<Operand, EvalError> {
+        if let Some(found) = self.frame_variable(base, name) {
+            return found;
+        }
         match base {
             Expr::Name(package)
                 if package == "runtime" && matches!(name, "curg" | "frameoff" | "threadid" | "rangeParentOffset") =>

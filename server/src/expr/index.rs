@@ -13,6 +13,9 @@ use crate::value::{MapWalk, type_in_error};
 
 impl Evaluator<'_> {
     pub(super) fn index(&self, base: &Expr, index: &Expr) -> Result<Operand, EvalError> {
+        if let Some(hits) = self.hit_count(base, index) {
+            return hits;
+        }
         let mut x = self.operand(base)?;
         if let What::Unreadable(why) = x.what {
             return Err(EvalError::Unreadable(why));

@@ -5,6 +5,7 @@
 //! needed.
 
 mod arith;
+mod around;
 mod builtins;
 mod call;
 mod composite;
@@ -28,6 +29,7 @@ mod template;
 mod type_expr;
 
 pub(crate) use arith::{fits, fits_into, fitted, has_nil, same_type, shifted, with_nil};
+pub(crate) use around::BreakpointName;
 pub(crate) use builtins::is_has_prefix;
 pub(crate) use call::Call;
 pub(crate) use constant::{Const, binary as constant_binary, compare as constant_compare, unary as constant_unary};

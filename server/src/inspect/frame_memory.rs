@@ -112,6 +112,11 @@ impl<'a> FrameMemory<'a> {
         }
     }
 
+    /// The memory of the process, for other frames.
+    pub(super) fn process(&self) -> &'a dyn Memory {
+        self.process
+    }
+
     /// Where the variable of that number is.
     pub(super) fn place(&self, number: usize) -> Place {
         let nowhere = || Place::Nowhere("the frame has no such variable".to_owned());

@@ -39,7 +39,7 @@ pub(crate) use goroutine::{goroutine, goroutines, is_users};
 pub(crate) use libraries::{Library, libraries};
 pub(crate) use package_variables::{all_package_variables, package_variables};
 pub(crate) use registers::Registers;
-pub(crate) use scope::{FrameScope, GoroutineContext};
+pub(crate) use scope::{Around, FrameScope, GoroutineContext};
 pub(crate) use stack::{StackOptions, stack, stack_with, unwind};
 pub(crate) use threads::{ThreadState, threads};
 

@@ -8,12 +8,24 @@ use spelunk_dwarf::{Binary, Kind, LoadBias, ProcAddr, Type, TypeId, Variable, di
 use super::calls::CallBook;
 use super::frame_memory::{FrameMemory, Place};
 use super::package_variables::origin_of_global;
-use super::{Frame, ScopedValue, Tid};
+use super::{Frame, ScopedValue, Stack, Tid};
 use crate::expr::{
-    Call, Const, EvalError, Evaluator, Expr, Operand, PlainName, Scope, Unary, What, find_global, parse,
+    BreakpointName, Call, Const, EvalError, Evaluator, Expr, Operand, PlainName, Scope, Unary, What, find_global, parse,
 };
 use crate::trace::package_of;
 use crate::value::{Content, LoadConfig, Loader, Memory, Origin, Traits, Value, is_made_up};
+
+/// The most bytes of a variable in registers that are kept for another frame.
+const MAX_KEPT: usize = 4096;
+
+/// What the debugger knows that expressions can name, asked only where one does.
+#[derive(Clone, Copy)]
+pub(crate) struct Around<'a> {
+    /// How often a breakpoint was hit; `None` if there is no such breakpoint.
+    pub(crate) hits: &'a dyn Fn(BreakpointName<'_>) -> Option<u64>,
+    /// The frames of the goroutine, the innermost first.
+    pub(crate) frames: &'a dyn Fn() -> Option<Arc<Stack>>,
+}
 
 /// The goroutine that a frame belongs to.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +47,7 @@ pub(crate) struct FrameScope<'a> {
     pub(super) memory: FrameMemory<'a>,
     frame: &'a Frame,
     goroutine: Option<GoroutineContext>,
+    around: Option<Around<'a>>,
     /// Where calls are allowed: those that were made, and what they returned.
     pub(super) calls: Option<&'a CallBook>,
 }
@@ -53,6 +66,7 @@ impl<'a> FrameScope<'a> {
             memory: FrameMemory::new(binary, bias, memory, frame),
             frame,
             goroutine: None,
+            around: None,
             calls: None,
         }
     }
@@ -67,6 +81,12 @@ impl<'a> FrameScope<'a> {
     /// The same with what `runtime.curg`, `runtime.frameoff` and `runtime.threadid` mean.
     pub(crate) fn with_goroutine(self, goroutine: Option<GoroutineContext>) -> FrameScope<'a> {
         FrameScope { goroutine, ..self }
+    }
+
+    /// The same with what expressions can name beyond the frame.
+    pub(crate) fn with_around(self, around: Around<'a>) -> FrameScope<'a> {
+        let around = Some(around);
+        FrameScope { around, ..self }
     }
 
     /// Parameters and results, then locals, each sorted by the depth of their block and their line.
@@ -398,6 +418,43 @@ impl Scope for FrameScope<'_> {
 
     fn keep(&self, bytes: Vec<u8>) -> Option<ProcAddr> {
         self.memory.keep(bytes)
+    }
+
+    fn hits_of(&self, breakpoint: BreakpointName<'_>) -> Result<Option<u64>, EvalError> {
+        match &self.around {
+            Some(around) => Ok((around.hits)(breakpoint)),
+            None => Err(EvalError::NeedsStop("delve.bphitcount".to_owned())),
+        }
+    }
+
+    fn frame_variable(&self, frame: usize, name: &str) -> Result<Option<Operand>, EvalError> {
+        let stack = self.around.and_then(|around| (around.frames)());
+        let stack = stack.ok_or_else(|| EvalError::NeedsStop("runtime.frame".to_owned()))?;
+        let Some(frame) = stack.frames.get(frame) else {
+            return Ok(None);
+        };
+        let scope = FrameScope::new(self.binary, self.bias, self.memory.process(), frame);
+        let found = scope.variable(name)?;
+        let (Some(ty), Some(addr)) = (
+            found.as_ref().and_then(|found| found.ty.clone()),
+            found.as_ref().and_then(|found| match found.what {
+                What::Place(addr) if is_made_up(addr) => Some(addr),
+                _ => None,
+            }),
+        ) else {
+            return Ok(found);
+        };
+        // The address means something to that frame alone, so what is there is kept here.
+        let mut bytes = vec![0; usize::try_from(ty.size).unwrap_or(usize::MAX).min(MAX_KEPT)];
+        let kept = match scope.memory.read(addr, &mut bytes) {
+            Ok(()) if bytes.len() as u64 == ty.size => self.memory.keep(bytes),
+            Ok(()) => None,
+            Err(why) => return Ok(Some(Operand::unreadable(Some(ty), why.to_string()))),
+        };
+        Ok(Some(match kept {
+            Some(addr) => Operand::place(ty, addr),
+            None => Operand::unreadable(Some(ty), "it is in registers of its frame; select the frame to see it"),
+        }))
     }
 
     fn variable(&self, name: &str) -> Result<Option<Operand>, EvalError> {

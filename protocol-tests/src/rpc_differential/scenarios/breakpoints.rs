@@ -14,6 +14,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("rpc breakpoints: suspended", suspended),
     scenario("rpc breakpoints: what is collected", collected),
     scenario("rpc breakpoints: conditions", conditions),
+    scenario("rpc breakpoints: conditions about others", conditions_about_others),
     scenario("rpc breakpoints: hit conditions", hit_conditions),
     scenario("rpc breakpoints: amended", amended),
     scenario("rpc breakpoints: tracepoints", tracepoints),
@@ -316,6 +317,33 @@ fn tracepoints(play: &mut RpcPlay) -> Result<()> {
     list(play)?;
     go_on(play)?;
     play.ask("GetBufferedTracepoints", json!({}))?;
+    play.end(true)
+}
+
+fn conditions_about_others(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("walks", &[])?;
+    play.break_at(&built, "// loop body", json!({"name": "body"}))?;
+    play.ask(
+        "CreateBreakpoint",
+        json!({"Breakpoint": {"functionName": "main.square", "Cond": "delve.bphitcount[1] >= 2 && runtime.frame(1).i == 2"}}),
+    )?;
+    for _ in 0..3 {
+        go_on(play)?;
+    }
+    go_on(play)?;
+    for text in [
+        "delve.bphitcount[1]",
+        "delve.bphitcount[\"body\"] + 1",
+        "runtime.frame(1).i + 0",
+        "runtime.frame(1).sum + n",
+        "runtime.frame(0).n * 2",
+        "runtime.frame(1).limit == n",
+    ] {
+        play.ask(
+            "Eval",
+            json!({"Scope": {"GoroutineID": -1, "Frame": 0}, "Expr": text, "Cfg": load()}),
+        )?;
+    }
     play.end(true)
 }
 
