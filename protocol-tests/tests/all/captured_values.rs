@@ -73,7 +73,7 @@ fn entries_are_right(build: Build) -> Result<()> {
     client.set_breakpoints(&built.source("main.go"), &logpoints)?;
     client.configuration_done()?;
     client.event("terminated")?;
-    let (mut grown, mut read, mut refused) = (0, 0, 0);
+    let (mut grown, mut beyond, mut read, mut refused) = (0, 0, 0, 0);
     let output = |message: &Message| match message {
         Message::Event(event) => event.body["output"].as_str().map(str::to_owned),
         _ => None,
@@ -95,7 +95,12 @@ fn entries_are_right(build: Build) -> Result<()> {
         }
         if let Some(n) = what.strip_prefix("grown ") {
             let n: usize = n.parse().expect("a number");
-            let (shown, more) = shown.unwrap_or_else(|| panic!("{text}"));
+            let Some((shown, more)) = shown else {
+                // How the entries lie follows from a seed: seldom one lies where a probe does not follow, and then it says so.
+                assert!(value.contains("was not captured"), "{text}");
+                beyond += 1;
+                continue;
+            };
             assert_eq!((shown.len(), shown.len() + more), (n.min(64), n), "{text}");
             grown += 1;
         } else if shown.is_some() {
@@ -105,8 +110,13 @@ fn entries_are_right(build: Build) -> Result<()> {
             refused += 1;
         }
     }
-    println!("{grown} maps that grow; of one that changes {read} times its entries, {refused} times none");
-    assert!(grown >= 30 && read + refused >= 100, "{grown} {read} {refused}");
+    println!(
+        "{grown} maps that grow, and {beyond} that lie beyond what is followed; of one that changes {read} times its entries, {refused} times none"
+    );
+    assert!(
+        grown >= 30 && 10 * beyond <= grown && read + refused >= 100,
+        "{grown} {beyond} {read} {refused}"
+    );
     client.disconnect(json!(null))?;
     Ok(())
 }

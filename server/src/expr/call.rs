@@ -170,7 +170,10 @@ impl Evaluator<'_> {
                     ty: Some(binary.type_info(binary.pointer_to(base.id)?)?),
                     what: What::Pointer(addr.0),
                 },
-                _ => return Err(EvalError::NilPointer),
+                _ => {
+                    let why = format!("{name} needs the address of its receiver, which is in no memory of the program");
+                    return Err(EvalError::Refused(why));
+                }
             }
         };
         Ok(bound(binary, &of_pointer, receiver))
