@@ -130,9 +130,16 @@ fn is_the_text_of_dlv(verbosity: u8) -> Result<()> {
     let Some(dlv) = Tracer::dlv(&format!("the corpus's texts at -v {verbosity} against dlv")) else {
         return Ok(());
     };
-    let tally = compare_after(&dlv, Build::NoOpt, verbosity, without_early_returns)?;
-    assert_eq!(tally.wrong(), 0, "{}", tally.complaints[0]);
-    Ok(())
+    let mut wrong = String::new();
+    // What the program's printer gets wrong is wrong each time; dlv itself shows a result now and then that is not there any more.
+    for _ in 0..3 {
+        let tally = compare_after(&dlv, Build::NoOpt, verbosity, without_early_returns)?;
+        if tally.wrong() == 0 {
+            return Ok(());
+        }
+        wrong = tally.complaints.first().cloned().unwrap_or_default();
+    }
+    panic!("{wrong}");
 }
 
 #[test]
