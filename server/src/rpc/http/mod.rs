@@ -4,6 +4,8 @@
 
 mod admission;
 mod flow;
+#[cfg(test)]
+mod fuzz;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -87,8 +89,13 @@ impl HttpServer {
             .filter(|(_, page)| page.is_asynchronous)
             .map(|(name, _)| *name)
             .collect();
+        HttpServer::of(module.into(), waiting, admission, reference::of(service.methods()))
+    }
+
+    /// A server for these methods, of which those that are `waiting` may wait for the target; `reference` is what somebody gets who only looks.
+    fn of(calls: Calls, waiting: BTreeSet<&'static str>, admission: Admission, reference: String) -> HttpServer {
         HttpServer {
-            calls: module.into(),
+            calls,
             config: ServerConfig::builder()
                 .max_request_body_size(LONGEST_REQUEST)
                 .max_response_body_size(LONGEST_RESPONSE)
@@ -99,7 +106,7 @@ impl HttpServer {
                 .build(),
             waiting: Arc::new(waiting),
             admission,
-            reference: reference::of(service.methods()),
+            reference,
             connections: AtomicU32::new(0),
         }
     }
