@@ -200,13 +200,24 @@ class Workbench {
 
     /** Opens a row that has more beneath it. */
     async expand(view, text) {
+        await this.#turn(view, text, 'true');
+    }
+
+    /** Closes one, so that there is room for the rows behind it. */
+    async collapse(view, text) {
+        await this.#turn(view, text, 'false');
+    }
+
+    async #turn(view, text, wanted) {
         const row = this.page.locator(`${view} .monaco-list-row`, { hasText: text }).first();
-        await until(`${text} of ${view} opens`, async () => {
-            if ((await row.getAttribute('aria-expanded', { timeout: 500 })) === 'false') {
+        const isOpen = () => row.getAttribute('aria-expanded', { timeout: 500 });
+        await until(`${text} of ${view} ${wanted === 'true' ? 'opens' : 'closes'}`, async () => {
+            const open = await isOpen();
+            if (open !== null && open !== wanted) {
                 await row.locator('.monaco-tl-twistie').click({ timeout: 1000 });
                 await pause(200);
             }
-            return (await row.getAttribute('aria-expanded', { timeout: 500 })) === 'true';
+            return (await isOpen()) === wanted;
         });
     }
 
