@@ -19,7 +19,7 @@ impl Evaluator<'_> {
     pub(super) fn unary(&self, operator: Unary, inside: &Expr) -> Result<Operand, EvalError> {
         let x = self.operand(inside)?;
         if operator == Unary::Address {
-            return self.address_of(x, inside);
+            return self.address_of(&x, inside);
         }
         let value = self.scalar(&x)?.ok_or_else(|| not_applicable(operator, inside))?;
         let result = constant::unary(operator, &value)?;
@@ -34,12 +34,12 @@ impl Evaluator<'_> {
         })
     }
 
-    fn address_of(&self, x: Operand, inside: &Expr) -> Result<Operand, EvalError> {
+    fn address_of(&self, x: &Operand, inside: &Expr) -> Result<Operand, EvalError> {
         let (Some(ty), What::Place(addr) | What::MapFrom { addr, .. }) = (&x.ty, &x.what) else {
-            return Err(match x.what {
-                What::Unreadable(why) => EvalError::Unreadable(why),
-                _ => EvalError::Refused(format!("can not take address of {}", quoted(inside))),
-            });
+            return Err(EvalError::Refused(format!(
+                "can not take address of {}",
+                quoted(inside)
+            )));
         };
         let pointer = self.loader.binary.type_info(self.loader.binary.pointer_to(ty.id)?)?;
         Ok(Operand {
@@ -88,7 +88,7 @@ impl Evaluator<'_> {
         };
         let result = computed_in.map_or(result.clone(), |ty| match result {
             // What a length meets may be no integer.
-            Const::Float(_) | Const::Complex(..) if counts => result,
+            Const::Float(_) | Const::Exact(_) | Const::Complex(..) if counts => result,
             result => fitted(&ty, result),
         });
         Ok(match (ty, result) {
@@ -359,10 +359,13 @@ pub(crate) fn fits_into(x: &Operand, ty: &Type, name: &str) -> Result<(), EvalEr
     };
     let fits = match ty.kind {
         Kind::Int | Kind::Uint | Kind::Uintptr => matches!(value, Const::Int(_) | Const::Huge(_)),
-        Kind::Float => matches!(value, Const::Int(_) | Const::Huge(_) | Const::Float(_)),
+        Kind::Float => matches!(
+            value,
+            Const::Int(_) | Const::Huge(_) | Const::Float(_) | Const::Exact(_)
+        ),
         Kind::Complex => matches!(
             value,
-            Const::Int(_) | Const::Huge(_) | Const::Float(_) | Const::Complex(..)
+            Const::Int(_) | Const::Huge(_) | Const::Float(_) | Const::Exact(_) | Const::Complex(..)
         ),
         Kind::Bool => matches!(value, Const::Bool(_)),
         Kind::String => matches!(value, Const::Text(_)),
@@ -391,7 +394,7 @@ pub(crate) fn fitted(ty: &Type, value: Const) -> Const {
             Some(x) => Const::Float(f64::from(x as f32)),
             None => value,
         },
-        (Kind::Float, value @ (Const::Int(_) | Const::Huge(_))) => match value.real() {
+        (Kind::Float, value @ (Const::Int(_) | Const::Huge(_) | Const::Exact(_))) => match value.real() {
             Some(x) => Const::Float(x),
             None => value,
         },

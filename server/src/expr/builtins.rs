@@ -117,7 +117,7 @@ impl Evaluator<'_> {
                     EvalError::Refused(format!("invalid argument {argument} (type {ty}) to {}", builtin.name()))
                 };
                 let value = self.scalar(x)?.ok_or_else(refuse)?;
-                if let (Builtin::Real, Const::Int(_)) = (builtin, &value) {
+                if let (Builtin::Real, Const::Int(_) | Const::Exact(_)) = (builtin, &value) {
                     return Ok(Operand::constant(value));
                 }
                 let part = match (builtin, value) {
@@ -132,7 +132,7 @@ impl Evaluator<'_> {
                 let part = |number: usize, x: &Operand| -> Result<f64, EvalError> {
                     let real = self
                         .scalar(x)?
-                        .filter(|value| matches!(value, Const::Int(_) | Const::Float(_)));
+                        .filter(|value| matches!(value, Const::Int(_) | Const::Float(_) | Const::Exact(_)));
                     real.and_then(|value| value.real()).ok_or_else(|| {
                         let argument = arguments.get(number).map(ToString::to_string).unwrap_or_default();
                         let ty = x.type_name();

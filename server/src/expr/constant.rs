@@ -1,9 +1,11 @@
 //! Numbers, strings and truth values that an expression computes (Go specification, "Constants").
 //!
-//! Go's constants are exact. Here integers are, up to a size that no program needs; other numbers are those of a float64.
+//! Go's constants are exact, and so are those here up to a size that no program needs. Numbers that have a type are those of a float64, and so are the parts
+//! of complex ones.
 
 use num_bigint::{BigInt, Sign};
-use num_traits::ToPrimitive as _;
+use num_rational::BigRational;
+use num_traits::{Signed as _, ToPrimitive as _, Zero as _};
 
 use super::{Binary, EvalError, Unary};
 
@@ -16,8 +18,10 @@ pub(crate) enum Const {
     Int(i128),
     /// A whole number that 128 bits do not hold.
     Huge(BigInt),
-    /// A floating-point number.
+    /// A floating-point number that a type has rounded.
     Float(f64),
+    /// A floating-point constant.
+    Exact(BigRational),
     /// Real and imaginary part.
     Complex(f64, f64),
     /// The bytes of a string.
@@ -45,6 +49,19 @@ impl Const {
         }
     }
 
+    /// A floating-point constant within the limit; `None` beyond it.
+    pub(super) fn exact(number: BigRational) -> Option<Const> {
+        (number.numer().bits() <= MAX_BITS && number.denom().bits() <= MAX_BITS).then_some(Const::Exact(number))
+    }
+
+    /// As an exact number; `None` for what is none.
+    fn ratio(&self) -> Option<BigRational> {
+        match self {
+            Const::Exact(number) => Some(number.clone()),
+            number => number.big().map(BigRational::from),
+        }
+    }
+
     /// The type that the constant has by default, by its name.
     pub(crate) fn type_name(&self) -> &'static str {
         match self {
@@ -52,7 +69,7 @@ impl Const {
             Const::Int(n) if *n > i128::from(i64::MAX) => "uint64",
             Const::Huge(n) if n.sign() == Sign::Plus => "uint64",
             Const::Int(_) | Const::Huge(_) => "int",
-            Const::Float(_) => "float64",
+            Const::Float(_) | Const::Exact(_) => "float64",
             Const::Complex(..) => "complex128",
             Const::Text(_) => "string",
         }
@@ -61,7 +78,7 @@ impl Const {
     /// As a number of the complex plane; `None` for what is no number.
     fn complex(&self) -> Option<(f64, f64)> {
         match self {
-            Const::Int(_) | Const::Huge(_) | Const::Float(_) => Some((self.real()?, 0.0)),
+            Const::Int(_) | Const::Huge(_) | Const::Float(_) | Const::Exact(_) => Some((self.real()?, 0.0)),
             Const::Complex(re, im) => Some((*re, *im)),
             _ => None,
         }
@@ -73,6 +90,7 @@ impl Const {
             Const::Int(n) => Some(*n as f64),
             Const::Huge(n) => n.to_f64().filter(|x| x.is_finite()),
             Const::Float(x) => Some(*x),
+            Const::Exact(x) => Some(nearest(x)),
             Const::Complex(re, im) if *im == 0.0 => Some(*re),
             _ => None,
         }
@@ -85,8 +103,9 @@ impl std::fmt::Display for Const {
             Const::Bool(b) => write!(f, "{b}"),
             Const::Int(n) => write!(f, "{n}"),
             Const::Huge(n) => write!(f, "{n}"),
-            Const::Float(x) => write!(f, "{x}"),
-            Const::Complex(re, im) => write!(f, "({re} + {im}i)"),
+            Const::Float(x) => write!(f, "{}", short(*x)),
+            Const::Exact(x) => write!(f, "{}", short(nearest(x))),
+            Const::Complex(re, im) => write!(f, "({} + {}i)", short(*re), short(*im)),
             Const::Text(bytes) => {
                 let mut text = String::new();
                 crate::value::push_quoted(&mut text, bytes);
@@ -94,6 +113,42 @@ impl std::fmt::Display for Const {
             }
         }
     }
+}
+
+/// The float64 that is nearest to a number; an infinity beyond the largest.
+fn nearest(number: &BigRational) -> f64 {
+    let limit = if number.is_negative() {
+        f64::NEG_INFINITY
+    } else {
+        f64::INFINITY
+    };
+    number.to_f64().unwrap_or(limit)
+}
+
+/// A number with six digits at most, as C's `%.6g` has it: how Go's package `go/constant` writes numbers into texts. One that is no whole number is written
+/// out where six digits would make it one.
+fn short(number: f64) -> String {
+    if !number.is_finite() {
+        return crate::value::float64(number);
+    }
+    let scientific = format!("{number:.5e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let trimmed = |digits: &str| {
+        let is_fraction = digits.contains('.');
+        let kept = digits.trim_end_matches(|c| is_fraction && c == '0');
+        kept.trim_end_matches('.').to_owned()
+    };
+    let text = if (-4..6).contains(&exponent) {
+        trimmed(&format!("{number:.*}", usize::try_from(5 - exponent).unwrap_or(0)))
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        format!("{}e{sign}{:02}", trimmed(digits), exponent.unsigned_abs())
+    };
+    if number.fract() != 0.0 && !text.contains('.') && !text.contains('e') {
+        return crate::value::float64(number);
+    }
+    text
 }
 
 pub(super) fn overflow() -> EvalError {
@@ -104,12 +159,15 @@ pub(super) fn overflow() -> EvalError {
 pub(crate) fn unary(operator: Unary, x: &Const) -> Result<Const, EvalError> {
     let refuse = || EvalError::Refused(format!("invalid unary operation {operator}{x}"));
     Ok(match (operator, x) {
-        (Unary::Plus, Const::Int(_) | Const::Huge(_) | Const::Float(_) | Const::Complex(..)) => x.clone(),
+        (Unary::Plus, Const::Int(_) | Const::Huge(_) | Const::Float(_) | Const::Exact(_) | Const::Complex(..)) => {
+            x.clone()
+        }
         (Unary::Minus, Const::Int(_) | Const::Huge(_)) => {
             let negative = x.big().map(|n| -n).and_then(Const::whole);
             negative.ok_or_else(overflow)?
         }
         (Unary::Minus, Const::Float(x)) => Const::Float(-x),
+        (Unary::Minus, Const::Exact(x)) => Const::Exact(-x),
         (Unary::Minus, Const::Complex(re, im)) => Const::Complex(-re, -im),
         (Unary::Complement, Const::Int(n)) => Const::Int(!n),
         (Unary::Complement, Const::Huge(n)) => Const::whole(!n).ok_or_else(overflow)?,
@@ -139,6 +197,20 @@ pub(crate) fn binary(operator: Binary, x: &Const, y: &Const, whole: bool) -> Res
                 return Err(refuse());
             };
             complexes(operator, a, b, refuse)
+        }
+        (Const::Int(_) | Const::Huge(_) | Const::Exact(_), Const::Int(_) | Const::Huge(_) | Const::Exact(_)) => {
+            let (Some(a), Some(b)) = (x.ratio(), y.ratio()) else {
+                return Err(refuse());
+            };
+            let result = match operator {
+                Binary::Add => a + b,
+                Binary::Sub => a - b,
+                Binary::Mul => a * b,
+                Binary::Div if b.is_zero() => return Err(EvalError::Refused("division by zero".to_owned())),
+                Binary::Div => a / b,
+                _ => return Err(refuse()),
+            };
+            Const::exact(result).ok_or_else(overflow)
         }
         _ => {
             let (Some(a), Some(b)) = (x.real(), y.real()) else {
@@ -262,6 +334,9 @@ pub(crate) fn compare(operator: Binary, x: &Const, y: &Const) -> Result<bool, Ev
             (Some(a), Some(b)) => Ok(ordered((a == b).then_some(Ordering::Equal))),
             _ => Err(refuse()),
         },
+        (Const::Int(_) | Const::Huge(_) | Const::Exact(_), Const::Int(_) | Const::Huge(_) | Const::Exact(_)) => {
+            Ok(ordered(x.ratio().zip(y.ratio()).map(|(a, b)| a.cmp(&b))))
+        }
         _ => match (x.real(), y.real()) {
             (Some(a), Some(b)) => Ok(ordered(a.partial_cmp(&b))),
             _ => Err(refuse()),
@@ -308,7 +383,31 @@ mod tests {
     }
 
     #[test]
+    fn numbers_in_messages_have_six_digits() {
+        for (number, text) in [
+            (0.0, "0"),
+            (0.1f32.into(), "0.1"),
+            (1.5, "1.5"),
+            (-2.0, "-2"),
+            (123_456.0, "123456"),
+            (1_234_567.0, "1.23457e+06"),
+            (0.000_012_5, "1.25e-05"),
+            (999_999.5, "1e+06"),
+            (1e300, "1e+300"),
+            (100_000.000_001, "100000.000001"),
+        ] {
+            assert_eq!(Const::Float(number).to_string(), text);
+        }
+    }
+
+    #[test]
     fn kinds_mix_as_in_go() {
+        let exact =
+            |numerator: i32, denominator: i32| Const::Exact(BigRational::new(numerator.into(), denominator.into()));
+        let sum = binary(Binary::Add, &exact(1, 10), &exact(2, 10), true);
+        assert_eq!(sum, Ok(exact(3, 10)));
+        assert_eq!(compare(Binary::Equal, &exact(10, 10), &Const::Int(1)), Ok(true));
+        assert!(binary(Binary::Div, &exact(1, 10), &Const::Int(0), true).is_err());
         let half = binary(Binary::Div, &Const::Int(1), &Const::Float(2.0), true);
         assert_eq!(half, Ok(Const::Float(0.5)));
         let product = binary(Binary::Mul, &Const::Complex(0.0, 1.0), &Const::Complex(0.0, 1.0), true);

@@ -11,6 +11,8 @@ use super::operand::{Operand, What};
 use super::type_expr::find_type;
 use super::{EvalError, Expr};
 
+/// Runes are made a string of up to this many.
+const MAX_RUNES: i64 = 1 << 16;
 /// The smallest number beyond an int64: 2 to the power of 63.
 const BEYOND_INT: f64 = 9_223_372_036_854_775_808.0;
 
@@ -70,15 +72,19 @@ impl Evaluator<'_> {
                 _ => match self.scalar(&x)? {
                     Some(value @ (Const::Int(_) | Const::Huge(_))) => computed(value),
                     // Out of range the language leaves the result open; this is what the processor gives.
-                    Some(Const::Float(x)) if ty.kind == Kind::Int && !(-BEYOND_INT..BEYOND_INT).contains(&x) => {
+                    Some(value @ (Const::Float(_) | Const::Exact(_)))
+                        if ty.kind == Kind::Int
+                            && value.real().is_none_or(|x| !(-BEYOND_INT..BEYOND_INT).contains(&x)) =>
+                    {
                         computed(Const::Int(i128::from(i64::MIN)))
                     }
                     Some(Const::Float(x)) => computed(Const::Int(x as i128)),
+                    Some(Const::Exact(x)) => Const::whole(x.to_integer()).map_or(Ok(None), computed),
                     _ => Ok(None),
                 },
             },
             Kind::Float => match self.scalar(&x)? {
-                Some(value @ (Const::Int(_) | Const::Huge(_) | Const::Float(_))) => computed(value),
+                Some(value @ (Const::Int(_) | Const::Huge(_) | Const::Float(_) | Const::Exact(_))) => computed(value),
                 _ => Ok(None),
             },
             Kind::Complex => match self.scalar(&x)? {
@@ -134,16 +140,19 @@ impl Evaluator<'_> {
         let Some((base, len)) = self.elements(&x)? else {
             return Ok(None);
         };
-        let limit = i64::from(self.loader.config.max_string_len);
         match &*elem.name {
             // The bytes are a string where they are.
             "uint8" | "byte" => Ok(Some(Operand {
                 ty: Some(Arc::clone(ty)),
-                what: What::Part { base, len },
+                what: What::Part {
+                    base,
+                    len,
+                    exact: false,
+                },
             })),
             "int32" | "rune" => {
                 let mut text = String::new();
-                for i in 0..len.min(limit) {
+                for i in 0..len.min(MAX_RUNES) {
                     let at = base.wrapping_add(4 * i as u64);
                     let code = self.loader.memory.read_uint(spelunk_dwarf::ProcAddr(at), 4)? as u32;
                     text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
@@ -156,7 +165,11 @@ impl Evaluator<'_> {
 
     /// The bytes or runes of a string as a slice.
     fn string_elements(&self, x: &Operand, ty: &Arc<Type>, elem: &Type) -> Result<Option<Operand>, EvalError> {
-        let limit = self.loader.config.max_array_values as usize;
+        // All of a text that was computed is wanted.
+        let limit = match x.what {
+            What::Const(_) => super::read::MAX_STRING,
+            _ => self.loader.config.max_array_values as usize,
+        };
         let (bytes, len) = self.string_start(x, limit.saturating_mul(4))?;
         let number = |n: u32| Const::Int(i128::from(n));
         let what = match (&elem.kind, elem.size) {

@@ -180,7 +180,7 @@ impl Evaluator<'_> {
                         return Ok(parts);
                     }
                     match self.select(&found, name, package) {
-                        Ok(found) => return Ok(found),
+                        Ok(found) => return Ok(found.with_receiver_named(base)),
                         Err(error) => failed = Some(error),
                     }
                 }
@@ -203,18 +203,22 @@ impl Evaluator<'_> {
         } else {
             found.type_name()
         };
-        self.select(&found, name, &shown)
+        Ok(self.select(&found, name, &shown)?.with_receiver_named(base))
     }
 
     /// The bytes of a register as numbers of one type: `_XMM0.uint32`. `None` if the name is not that of a register.
     fn register_parts(&self, register: &str, ty: &str) -> Result<Option<Operand>, EvalError> {
+        // Most names are no register's, which is quickly told.
+        let Some(content) = self.scope.register(register) else {
+            return Ok(None);
+        };
         if self.scope.variable(register)?.is_some() || self.scope.global(None, register)?.is_some() {
             return Ok(None);
         }
-        let bytes = match self.scope.register(register) {
-            Some(Const::Int(n)) => (n as u64).to_le_bytes().to_vec(),
+        let bytes = match content {
+            Const::Int(n) => (n as u64).to_le_bytes().to_vec(),
             // A wide register is told in hexadecimal digits, its lowest byte first.
-            Some(Const::Text(digits)) => {
+            Const::Text(digits) => {
                 let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
                 let bytes: Option<Vec<u8>> = digits.chunks(2).map(byte).collect();
                 bytes.ok_or_else(|| EvalError::NotValue(register.to_owned()))?
@@ -406,6 +410,21 @@ fn is_string_literal(expr: &Expr) -> bool {
         Expr::Literal(literal) => matches!(&literal.value, Const::Text(text) if !text.is_empty()),
         Expr::Binary(super::Binary::Add, left, right) => is_string_literal(left) && is_string_literal(right),
         _ => false,
+    }
+}
+
+impl Operand {
+    /// The method of a value with the name of the variable that it was selected of.
+    fn with_receiver_named(mut self, base: &Expr) -> Operand {
+        if let What::Function {
+            receiver: Some(receiver),
+            ..
+        } = &mut self.what
+            && is_path(base)
+        {
+            receiver.name = base.to_string();
+        }
+        self
     }
 }
 

@@ -45,6 +45,7 @@ fn find_in(binary: &Binary, bias: LoadBias, package: &str, name: &str) -> Result
             ty: Some(plain_type("func()", 8, Kind::Func)),
             what: What::Function {
                 name: Arc::from(&*function.name),
+                receiver: None,
             },
         }));
     }

@@ -28,7 +28,16 @@ impl Evaluator<'_> {
             ) {
                 return Err(EvalError::NotIndexable(base.to_string(), elem.name.to_string()));
             }
-            x = Operand::place(elem, self.target(&x)?);
+            x = match self.pointer(&x)? {
+                0 if matches!(elem.kind, Kind::Array { .. }) => {
+                    return Err(EvalError::Refused(format!(
+                        "can not index {}",
+                        super::arith::quoted(base)
+                    )));
+                }
+                0 => return Err(EvalError::NilPointer),
+                target => Operand::place(elem, ProcAddr(target)),
+            };
         }
         if let Some(Kind::Map { .. }) = x.kind() {
             return self.map_entry(&x, index);
@@ -184,11 +193,12 @@ impl Evaluator<'_> {
             _ => len,
         };
         let (from, to) = bounds(from, to.unwrap_or(len), capacity)?;
+        let is_exact = literal(high) && (low.is_none() || literal(low));
         let what = |stride: u64| What::Slice {
             base: first.wrapping_add((from as u64).wrapping_mul(stride)),
             len: to - from,
             cap: capacity - from,
-            exact: literal(high) && (low.is_none() || literal(low)),
+            exact: is_exact,
         };
         match x.kind() {
             Some(Kind::String) => Ok(Operand {
@@ -196,6 +206,7 @@ impl Evaluator<'_> {
                 what: What::Part {
                     base: first.wrapping_add(from as u64),
                     len: to - from,
+                    exact: is_exact,
                 },
             }),
             Some(Kind::Slice { elem }) => Ok(Operand {

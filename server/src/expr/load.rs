@@ -6,7 +6,7 @@ use spelunk_dwarf::{Kind, ProcAddr};
 
 use super::constant::Const;
 use super::eval::Evaluator;
-use super::operand::{Operand, What, default_type, plain_type};
+use super::operand::{Operand, Receiver, Way, What, default_type, plain_type};
 use crate::value::{Content, Traits, Value};
 
 /// Parts whose bounds are written as numbers are loaded whole, but not beyond this.
@@ -42,7 +42,7 @@ impl Evaluator<'_> {
             }
             What::Unreadable(why) => value.unreadable = Some(why.clone()),
             What::Const(constant) | What::Declared(constant) => {
-                match self.constant_content(&ty.kind, ty.size, constant) {
+                match constant_content(&ty.kind, ty.size, constant) {
                     Some(content) => {
                         value.content = content;
                         // A constant was asked for by its name.
@@ -66,10 +66,14 @@ impl Evaluator<'_> {
                     _ => Content::UnsafePointer(*address),
                 };
             }
-            What::Part { base, len } => match self.loader.load_string(*base, *len) {
-                Ok(content) => value.content = content,
-                Err(why) => value.unreadable = Some(why),
-            },
+            What::Part { base, len, exact } => {
+                value.head.base = *base;
+                value.traits = value.traits.with_if(*exact, Traits::WHOLE);
+                match self.loader.load_string(*base, *len) {
+                    Ok(content) => value.content = content,
+                    Err(why) => value.unreadable = Some(why),
+                }
+            }
             What::Elements { values, len } => {
                 let elem = match ty.kind {
                     Kind::Slice { elem } | Kind::Array { elem, .. } => self.loader.binary.type_info(elem).ok(),
@@ -94,14 +98,16 @@ impl Evaluator<'_> {
                     }
                 };
             }
-            What::Function { name, .. } => {
+            What::Function { name, receiver } => {
                 if let Some(function) = self.loader.binary.function_named(name) {
-                    value.addr = self.loader.bias.to_proc(function.entry);
-                    value.head.base = value.addr.0;
+                    let entry = self.loader.bias.to_proc(function.entry);
+                    value.head.base = entry.0;
+                    // The method of a value is made when it is needed, so it is nowhere.
+                    value.addr = if receiver.is_none() { entry } else { ProcAddr(0) };
                 }
                 value.content = Content::Func {
                     name: name.to_string(),
-                    captured: Vec::new(),
+                    captured: receiver.iter().map(|receiver| self.load_receiver(receiver)).collect(),
                     len: 0,
                 };
             }
@@ -117,31 +123,44 @@ impl Evaluator<'_> {
         value
     }
 
-    fn constant_content(&self, kind: &Kind, size: u64, constant: &Const) -> Option<Content> {
-        Some(match (kind, constant) {
-            (_, Const::Bool(b)) => Content::Bool(*b),
-            (Kind::Uint | Kind::Uintptr, Const::Int(n)) if u64::try_from(*n).is_ok() => Content::Uint(*n as u64),
-            (Kind::Int, Const::Int(n)) if i64::try_from(*n).is_ok() => Content::Int(*n as i64),
-            // Constants know no bounds.
-            (Kind::Int | Kind::Uint | Kind::Uintptr, Const::Int(_) | Const::Huge(_)) => {
-                Content::Wide(constant.to_string().into())
+    /// What a method is bound to, under the name of the variable of which it is the method.
+    fn load_receiver(&self, receiver: &Receiver) -> Value {
+        match receiver.way {
+            Way::Itself => self.load(&receiver.value, &receiver.name),
+            Way::Target => self.load(&receiver.value, ""),
+            Way::Address => {
+                let mut pointer = self.load(&receiver.value, "");
+                if let Content::Pointer(target) = &mut pointer.content {
+                    target.name.clone_from(&receiver.name);
+                }
+                pointer
             }
-            (Kind::Float, value) if size == 4 => Content::Float32(value.real()? as f32),
-            (Kind::Float, value) => Content::Float64(value.real()?),
-            (Kind::Complex, Const::Complex(re, im)) if size == 8 => Content::Complex64(*re as f32, *im as f32),
-            (Kind::Complex, Const::Complex(re, im)) => Content::Complex128(*re, *im),
-            (Kind::Complex, value) => Content::Complex128(value.real()?, 0.0),
-            (Kind::String, Const::Text(bytes)) => Content::String {
-                bytes: bytes
-                    .iter()
-                    .take(self.loader.config.max_string_len as usize)
-                    .copied()
-                    .collect(),
-                len: bytes.len() as i64,
-            },
-            _ => return None,
-        })
+        }
     }
+}
+
+/// What a constant is for a kind; `None` if it is no value of it.
+fn constant_content(kind: &Kind, size: u64, constant: &Const) -> Option<Content> {
+    Some(match (kind, constant) {
+        (_, Const::Bool(b)) => Content::Bool(*b),
+        (Kind::Uint | Kind::Uintptr, Const::Int(n)) if u64::try_from(*n).is_ok() => Content::Uint(*n as u64),
+        (Kind::Int, Const::Int(n)) if i64::try_from(*n).is_ok() => Content::Int(*n as i64),
+        // Constants know no bounds.
+        (Kind::Int | Kind::Uint | Kind::Uintptr, Const::Int(_) | Const::Huge(_)) => {
+            Content::Wide(constant.to_string().into())
+        }
+        (Kind::Float, value) if size == 4 => Content::Float32(value.real()? as f32),
+        (Kind::Float, value) => Content::Float64(value.real()?),
+        (Kind::Complex, Const::Complex(re, im)) if size == 8 => Content::Complex64(*re as f32, *im as f32),
+        (Kind::Complex, Const::Complex(re, im)) => Content::Complex128(*re, *im),
+        (Kind::Complex, value) => Content::Complex128(value.real()?, 0.0),
+        (Kind::String, Const::Text(bytes)) => Content::String {
+            // Who computes a text wants all of it.
+            bytes: bytes.clone(),
+            len: bytes.len() as i64,
+        },
+        _ => return None,
+    })
 }
 
 /// What nil is for a kind.

@@ -20,6 +20,7 @@ mod globals;
 mod index;
 mod lex;
 mod load;
+mod method;
 mod number;
 mod operand;
 mod parse;

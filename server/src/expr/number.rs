@@ -1,6 +1,7 @@
 //! Number literals (The Go Programming Language Specification, "Integer literals" to "Imaginary literals").
 
 use num_bigint::BigInt;
+use num_rational::BigRational;
 
 use super::constant::Const;
 
@@ -27,11 +28,7 @@ pub(super) fn scan(text: &str) -> Scanned {
     let literal = text.get(..at).unwrap_or("");
     let digits: String = literal.chars().filter(|c| *c != '_').collect();
     let digits = digits.trim_end_matches('i').to_ascii_lowercase();
-    let value = if is_real {
-        real(&digits).map(Const::Float)
-    } else {
-        integer(&digits)
-    };
+    let value = if is_real { real(&digits) } else { integer(&digits) };
     let value = match value {
         Some(value) if is_imaginary => value.real().map(|part| Const::Complex(0.0, part)),
         value => value,
@@ -195,35 +192,74 @@ fn integer(digits: &str) -> Option<Const> {
     }
 }
 
-/// A floating-point literal, in lower case and without underscores.
-fn real(digits: &str) -> Option<f64> {
-    if let Some(hex) = digits.strip_prefix("0x") {
-        let (mantissa, exponent) = hex.split_once('p')?;
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let mut value = 0.0f64;
-        for digit in whole.chars().chain(fraction.chars()) {
-            value = value * 16.0 + f64::from(digit.to_digit(16)?);
-        }
-        let exponent: i32 = exponent.parse().ok()?;
-        let fraction_bits = i32::try_from(fraction.len()).ok()?.checked_mul(4)?;
-        // In two steps: one factor alone may be out of range where the number is not.
-        let exponent = exponent.checked_sub(fraction_bits)?;
-        let half = exponent / 2;
-        let number = value * 2f64.powi(half) * 2f64.powi(exponent.checked_sub(half)?);
-        return Some(number).filter(|number| number.is_finite());
-    }
-    let plain = digits
-        .bytes()
-        .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'+' | b'-'));
-    if !plain {
+/// The exponents of literals go up to this: what is beyond would take long to compute with, and no program has it.
+const MAX_EXPONENT: i64 = 1 << 14;
+
+/// A floating-point literal, in lower case and without underscores; `None` if it is none, or too large.
+fn real(digits: &str) -> Option<Const> {
+    let (digits, radix, base, letter) = match digits.strip_prefix("0x") {
+        Some(hex) => (hex, 16, 2, 'p'),
+        None => (digits, 10, 10, 'e'),
+    };
+    let (mantissa, exponent) = match digits.split_once(letter) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
+        None => (digits, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("0{whole}{fraction}");
+    let mantissa = BigInt::parse_bytes(all.as_bytes(), radix)?;
+    // A hexadecimal digit is four binary ones.
+    let per_digit = if radix == 16 { 4 } else { 1 };
+    let exponent = exponent.checked_sub(per_digit * i64::try_from(fraction.len()).ok()?)?;
+    if exponent.abs() > MAX_EXPONENT {
         return None;
     }
-    digits.parse::<f64>().ok().filter(|value| value.is_finite())
+    let power = BigInt::from(base).pow(u32::try_from(exponent.unsigned_abs()).ok()?);
+    Const::exact(if exponent < 0 {
+        BigRational::new(mantissa, power)
+    } else {
+        BigRational::from(mantissa * power)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn constants_are_rounded_to_the_nearest_number() {
+        for text in [
+            "0.1",
+            "0.3",
+            "1.5e3",
+            "09.5",
+            "123456789.123456789",
+            "1e308",
+            "5e-324",
+            "3e-324",
+            "2.2250738585072011e-308",
+            "1.7976931348623158e308",
+            "0.000001",
+            "9007199254740993.0",
+            "1e23",
+            "8.41e21",
+            "2.5e-5",
+        ] {
+            let nearest: f64 = text.parse().expect("a number");
+            assert_eq!(scan(text).value.real(), Some(nearest), "{text}");
+        }
+        for (text, value) in [
+            ("0x1p-2", 0.25),
+            ("0x1.8p1", 3.0),
+            ("0x.8p0", 0.5),
+            ("1e400", f64::INFINITY),
+            ("1e-400", 0.0),
+        ] {
+            assert_eq!(scan(text).value.real(), Some(value), "{text}");
+        }
+        assert_eq!(scan("1e99999").errors.len(), 1);
+        assert_eq!(scan("1e99999999999999999999").errors.len(), 1);
+    }
 
     #[test]
     fn a_number_ends_where_gos_scanner_ends_it() {

@@ -45,6 +45,8 @@ pub(crate) enum What {
         base: u64,
         /// In bytes.
         len: i64,
+        /// The bounds were written as numbers.
+        exact: bool,
     },
     /// A map, its first entries left out.
     MapFrom {
@@ -64,11 +66,35 @@ pub(crate) enum What {
     Function {
         /// Its full name.
         name: Arc<str>,
+        /// What it is bound to, if it is the method of a value.
+        receiver: Option<Box<Receiver>>,
     },
     /// `runtime.curg` where no goroutine runs.
     NoGoroutine,
     /// Known by name, but not to be read.
     Unreadable(String),
+}
+
+/// What a method is bound to.
+#[derive(Clone, Debug)]
+pub(crate) struct Receiver {
+    /// What the method is called with.
+    pub(crate) value: Operand,
+    /// How that was come by.
+    pub(crate) way: Way,
+    /// The variable of which the method was selected, as it was written; empty where it is none.
+    pub(crate) name: String,
+}
+
+/// How the receiver of a method is come by (Go specification, "Method values").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It is the value itself.
+    Itself,
+    /// It is what the value points to.
+    Target,
+    /// It is the address of the value.
+    Address,
 }
 
 impl Operand {
@@ -169,7 +195,7 @@ fn default_kind(value: &Const) -> Kind {
         Const::Int(n) if *n > i128::from(i64::MAX) => Kind::Uint,
         Const::Huge(n) if n.sign() == num_bigint::Sign::Plus => Kind::Uint,
         Const::Int(_) | Const::Huge(_) => Kind::Int,
-        Const::Float(_) => Kind::Float,
+        Const::Float(_) | Const::Exact(_) => Kind::Float,
         Const::Complex(..) => Kind::Complex,
         Const::Text(_) => Kind::String,
     }

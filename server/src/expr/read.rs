@@ -54,7 +54,7 @@ impl Evaluator<'_> {
     /// Where the elements of an array, a slice or a string in memory begin, and how many there are.
     pub(super) fn elements(&self, x: &Operand) -> Result<Option<(u64, i64)>, EvalError> {
         Ok(match (x.kind(), &x.what) {
-            (_, What::Slice { base, len, .. } | What::Part { base, len }) => Some((*base, *len)),
+            (_, What::Slice { base, len, .. } | What::Part { base, len, .. }) => Some((*base, *len)),
             (Some(Kind::Array { len, .. }), What::Place(addr)) => {
                 Some((addr.0, i64::try_from(len).unwrap_or(i64::MAX)))
             }

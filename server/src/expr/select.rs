@@ -7,7 +7,7 @@ use spelunk_dwarf::{Binary, Field, Kind, ProcAddr, TypeId};
 use super::EvalError;
 use super::constant::Const;
 use super::eval::Evaluator;
-use super::operand::{Operand, What, plain_type};
+use super::operand::{Operand, What};
 
 /// Embedded structs are searched to this depth for a promoted field.
 const MAX_EMBEDDING: usize = 8;
@@ -70,7 +70,12 @@ impl Evaluator<'_> {
     /// `x.name`; `shown` stands for x in messages.
     pub(super) fn select(&self, x: &Operand, name: &str, shown: &str) -> Result<Operand, EvalError> {
         match self.select_field(x, name, shown) {
-            Err(error @ (EvalError::NoMember(..) | EvalError::NoMemberOf(..))) => self.method(x, name)?.ok_or(error),
+            Err(error @ (EvalError::NoMember(..) | EvalError::NoMemberOf(..))) => {
+                match self.method_value(x, name, shown) {
+                    Ok(Some(method)) => Ok(method),
+                    _ => Err(error),
+                }
+            }
             result => result,
         }
     }
@@ -87,6 +92,10 @@ impl Evaluator<'_> {
                 return Err(EvalError::NotStruct(shown.to_owned(), x.type_name()));
             }
             // A package has the name of its function: `main`.
+            What::Function {
+                receiver: Some(receiver),
+                ..
+            } if receiver.name == name => return Ok(receiver.value.clone()),
             What::Function { name: function, .. } => {
                 let package = function.rsplit_once('.').map_or("", |(package, _)| package);
                 return Err(if package == shown || package.ends_with(&format!("/{shown}")) {
@@ -150,64 +159,5 @@ impl Evaluator<'_> {
             }
         }
         Ok(None)
-    }
-
-    /// A method of x's type, by the name of its function.
-    fn method(&self, x: &Operand, name: &str) -> Result<Option<Operand>, EvalError> {
-        let binary = self.loader.binary;
-        let Some(ty) = &x.ty else { return Ok(None) };
-        let base = match ty.kind {
-            Kind::Pointer { elem } => binary.type_info(elem)?,
-            _ => Arc::clone(ty),
-        };
-        let Some((package, receiver)) = base.name.rsplit_once('.') else {
-            return Ok(None);
-        };
-        let names = [
-            format!("{package}.(*{receiver}).{name}"),
-            format!("{package}.{receiver}.{name}"),
-        ];
-        let found = names.iter().find_map(|name| binary.function_named(name));
-        let Some(function) = found else { return Ok(None) };
-        Ok(Some(Operand {
-            ty: Some(plain_type(&self.signature(function), 8, Kind::Func)),
-            what: What::Function {
-                name: Arc::from(&*function.name),
-            },
-        }))
-    }
-
-    /// The type of a method as a function without its receiver, with the names of the parameters, as Delve has it.
-    fn signature(&self, function: &spelunk_dwarf::Function) -> String {
-        let binary = self.loader.binary;
-        let Ok(info) = binary.function_info(function) else {
-            return "func()".to_owned();
-        };
-        let part = |variable: &spelunk_dwarf::Variable| {
-            let ty = binary
-                .type_info(variable.ty)
-                .map_or_else(|_| "?".to_owned(), |ty| ty.name.to_string());
-            if variable.name.starts_with('~') {
-                ty
-            } else {
-                format!("{} {ty}", variable.display_name())
-            }
-        };
-        let shown = info.params.iter().filter(|variable| !variable.is_internal());
-        let parts = |results: bool| -> Vec<String> {
-            shown
-                .clone()
-                .skip(1)
-                .filter(|variable| variable.is_result == results)
-                .map(part)
-                .collect()
-        };
-        let (arguments, results) = (parts(false), parts(true));
-        let results = match results.as_slice() {
-            [] => String::new(),
-            [one] => format!(" {one}"),
-            several => format!(" ({})", several.join(", ")),
-        };
-        format!("func({}){results}", arguments.join(", "))
     }
 }

@@ -135,7 +135,7 @@ impl FrameScope<'_> {
                     .flat_map(|word| word.to_le_bytes())
                     .collect());
             }
-            What::Part { base, len } => {
+            What::Part { base, len, .. } => {
                 return Ok([self.pointed_to(*base)?, *len as u64]
                     .iter()
                     .flat_map(|word| word.to_le_bytes())

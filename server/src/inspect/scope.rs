@@ -138,8 +138,10 @@ impl<'a> FrameScope<'a> {
                 }
             }
             Some(PlainName::Qualified(package, name)) => {
-                if let Some(full) = self.describe_global(&mut value, package, name) {
-                    value.name = full;
+                match self.describe_global(&mut value, package, name) {
+                    Some(full) => value.name = full,
+                    // What stands before the point may be a variable.
+                    None => self.describe_derived(&mut value, &parsed),
                 }
             }
             None => self.describe_derived(&mut value, &parsed),
@@ -170,6 +172,24 @@ impl<'a> FrameScope<'a> {
                 {
                     self.describe(value, number);
                     value.name = name;
+                }
+            }
+            // The receiver of a method may be the variable, or point to it.
+            Expr::Field(base, _) => {
+                if let Some((number, name)) = number_of(base)
+                    && let Content::Func { captured, .. } = &mut value.content
+                    && let [receiver] = captured.as_mut_slice()
+                {
+                    let named = match &mut receiver.content {
+                        Content::Pointer(target) if receiver.name.is_empty() => &mut **target,
+                        _ => receiver,
+                    };
+                    let variable = self.memory.variables.get(number).map(|scoped| scoped.variable);
+                    let operand = variable.and_then(|variable| self.operand(number, variable).ok());
+                    // What is embedded in it may lie where it does.
+                    if named.name == name && operand.and_then(|x| x.ty).is_some_and(|ty| ty.id == named.ty.id) {
+                        self.describe(named, number);
+                    }
                 }
             }
             Expr::Slice(base, ..) => {
@@ -395,6 +415,13 @@ fn mark_made_up(value: &mut Value, parsed: &Expr) {
         Expr::Unary(Unary::Address, inside) => {
             if let Content::Pointer(pointee) = &mut value.content {
                 mark_made_up(pointee, inside);
+            }
+        }
+        Expr::Field(base, _) => {
+            if let Content::Func { captured, .. } = &mut value.content
+                && let [receiver] = captured.as_mut_slice()
+            {
+                mark_made_up(receiver, base);
             }
         }
         Expr::Dereference(inside) => {

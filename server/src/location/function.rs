@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use spelunk_dwarf::{Binary, FileAddr};
+use spelunk_dwarf::{Binary, FileAddr, Function};
 
 use super::function_name::{FunctionName, without_type_arguments};
 use super::{LocationError, places_of_line};
@@ -56,12 +56,12 @@ pub(crate) fn places_of_function(binary: &Binary, name: &str, line: i64) -> Resu
         let (file, first) = declared.ok_or_else(|| LocationError::NoFunction(name.to_owned()))?;
         return places_of_line(binary, &file, i64::from(first).saturating_add(line));
     }
+    // Of a Go function and its ABI wrapper of the same name, the wrapper is not what is meant. A function of the runtime may be marked as a wrapper itself.
+    let is_wrapper = |function: &&Function| binary.function_info(function).is_ok_and(|info| info.is_wrapper);
+    let only_wrappers = bodies.iter().all(is_wrapper);
     let mut places: Vec<FileAddr> = bodies
         .iter()
-        .filter(|function| {
-            // Of a Go function and its ABI wrapper of the same name, the wrapper is not what is meant.
-            bodies.len() == 1 || !binary.function_info(function).is_ok_and(|info| info.is_wrapper)
-        })
+        .filter(|function| only_wrappers || !is_wrapper(function))
         .map(|function| binary.prologue_end(function).unwrap_or(function.entry))
         .collect();
     for copy in copies {

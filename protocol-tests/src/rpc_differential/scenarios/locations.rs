@@ -54,6 +54,7 @@ const EVERYWHERE: &[&str] = &[
     "nothing",
     "main",
     "fmt.Sprint",
+    "reflect.callMethod",
     "Sprint",
     "String",
     "runtime.gopark",

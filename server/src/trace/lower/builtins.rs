@@ -127,7 +127,9 @@ impl Lowering<'_> {
             Kind::Int | Kind::Uint | Kind::Uintptr => match &x.what {
                 What::Const(value @ Const::Int(_)) => What::Const(fitted(&ty, value.clone())),
                 // Out of range the language leaves the result open; the cast saturates.
-                What::Const(Const::Float(value)) => What::Const(fitted(&ty, Const::Int(*value as i128))),
+                What::Const(value @ (Const::Float(_) | Const::Exact(_))) => {
+                    What::Const(fitted(&ty, Const::Int(value.real().unwrap_or(0.0) as i128)))
+                }
                 _ if is_pointer && ty.kind != Kind::Int => {
                     return Ok(Some(Self::converted_number(&ty, x.pointer(argument)?)));
                 }
@@ -136,7 +138,9 @@ impl Lowering<'_> {
                 _ => return Err(refuse()),
             },
             Kind::Float => match &x.what {
-                What::Const(value @ (Const::Int(_) | Const::Float(_))) => What::Const(fitted(&ty, value.clone())),
+                What::Const(value @ (Const::Int(_) | Const::Float(_) | Const::Exact(_))) => {
+                    What::Const(fitted(&ty, value.clone()))
+                }
                 _ if x.is_integer() || x.kind() == Some(Kind::Float) => return Err(floats()),
                 _ => return Err(refuse()),
             },
