@@ -31,8 +31,16 @@ pub(crate) struct DerivedTypes(RwLock<HashMap<Origin, TypeId>>);
 impl Binary {
     /// The type `*T`: the described one where there is one.
     pub fn pointer_to(&self, elem: TypeId) -> Result<TypeId, DwarfError> {
-        let name = format!("*{}", self.type_info(elem)?.name);
-        if let Some(known) = self.described(&name, |kind| *kind == Kind::Pointer { elem }) {
+        let info = self.type_info(elem)?;
+        let name = format!("*{}", info.name);
+        // A name that a type was given is described apart from what it names, and the pointer may be to either.
+        let is_same = |known: TypeId| {
+            known == elem
+                || self
+                    .type_info(known)
+                    .is_ok_and(|known| known.name == info.name && known.kind == info.kind)
+        };
+        if let Some(known) = self.described(&name, |kind| matches!(kind, Kind::Pointer { elem } if is_same(*elem))) {
             return Ok(known);
         }
         self.derive(Origin::Pointer(elem), &name, 8, Kind::Pointer { elem })

@@ -1,6 +1,7 @@
 //! The tests that drive the built binary: one module for each capability, one test binary for all of them.
 
 mod begin_and_end;
+mod calling;
 mod captured_values;
 mod conditional_stops;
 mod conditions;

@@ -19,6 +19,9 @@ impl Evaluator<'_> {
     pub(super) fn unary(&self, operator: Unary, inside: &Expr) -> Result<Operand, EvalError> {
         let x = self.operand(inside)?;
         if operator == Unary::Address {
+            if self.scope.may_call() && matches!(inside.bare(), Expr::Composite(..)) {
+                return self.scope.pointer_to(inside.bare(), &x);
+            }
             return self.address_of(&x, inside);
         }
         let value = self.scalar(&x)?.ok_or_else(|| not_applicable(operator, inside))?;

@@ -39,7 +39,14 @@ impl Evaluator<'_> {
         let callee = self.callee(function)?;
         let arguments: Result<Vec<_>, EvalError> = arguments
             .iter()
-            .map(|argument| Ok((self.operand(argument)?, argument)))
+            .zip(1..)
+            .map(|(argument, number)| match self.operand(argument) {
+                // As with Delve, which argument it is is said of what has no value by its form alone.
+                Err(EvalError::Refused(why)) if why.ends_with(" not implemented") => Err(EvalError::Refused(format!(
+                    "error evaluating \"{argument}\" as argument {number} in function {function}: {why}"
+                ))),
+                value => Ok((value?, argument)),
+            })
             .collect();
         self.scope.result_of(&Call {
             function,

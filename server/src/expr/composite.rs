@@ -61,7 +61,8 @@ impl Evaluator<'_> {
                     (field.offset, field.ty)
                 }
             };
-            if let Expr::Unary(Unary::Address, inside) = element.value.bare()
+            if !self.scope.may_call()
+                && let Expr::Unary(Unary::Address, inside) = element.value.bare()
                 && matches!(inside.bare(), Expr::Composite(..))
             {
                 // It would have to be allocated in the program.
@@ -69,7 +70,7 @@ impl Evaluator<'_> {
             }
             let value = self.operand(&element.value)?;
             let target = Operand::place(binary.type_info(field)?, ProcAddr(0));
-            let held = self.scope.held(&target, &value, &element.value.to_string())?;
+            let held = self.scope.held(&target, &value, &element.value)?;
             let end = usize::try_from(offset)
                 .ok()
                 .and_then(|at| Some((at, at.checked_add(held.len())?)));

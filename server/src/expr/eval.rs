@@ -59,8 +59,12 @@ pub(crate) trait Scope {
         Err(EvalError::NeedsStop("runtime.frame".to_owned()))
     }
     /// The bytes that make `target` hold `value`, which is written as `source`.
-    fn held(&self, _target: &Operand, _value: &Operand, _source: &str) -> Result<Vec<u8>, EvalError> {
+    fn held(&self, _target: &Operand, _value: &Operand, _source: &Expr) -> Result<Vec<u8>, EvalError> {
         Err(EvalError::NeedsStop("a composite literal".to_owned()))
+    }
+    /// A pointer to a composite literal, written as `source`, for which the program has to make room. As with [`Scope::result_of`], that may have to wait.
+    fn pointer_to(&self, _source: &Expr, _literal: &Operand) -> Result<Operand, EvalError> {
+        Err(EvalError::Call)
     }
     /// An address at which these bytes are from now on, in no memory of the program; `None` where nothing can be kept.
     fn keep(&self, _bytes: Vec<u8>) -> Option<ProcAddr> {

@@ -33,6 +33,7 @@ pub(crate) use arith::{fits, fits_into, fitted, has_nil, same_type, shifted, wit
 pub(crate) use around::BreakpointName;
 pub(crate) use builtins::is_has_prefix;
 pub(crate) use call::Call;
+pub(crate) use composite::MAX_LITERAL;
 pub(crate) use constant::{Const, binary as constant_binary, compare as constant_compare, unary as constant_unary};
 pub(crate) use convert::{compatible, may_be_type};
 pub(crate) use error::EvalError;

@@ -11,32 +11,39 @@ use std::sync::Arc;
 use spelunk_dwarf::{DwarfReg, FunctionInfo, PieceKind, ProcAddr, TypeId};
 
 use super::FrameScope;
-use super::assign::{Assignment, Write, no_room_for_string, same_type};
+use super::allocation::string_of;
+use super::assign::{Assignment, Write};
 use super::escape::Escape;
-use crate::expr::{Call, Const, EvalError, Expr, Operand, ParseError, What, parse, sides_of_assignment};
+use crate::expr::{Call, EvalError, Expr, Operand, ParseError, parse, sides_of_assignment};
 use crate::trace::{PassedAt, Signature, placed};
 use crate::value::{LoadConfig, Memory, Origin, ReadError, Traits, Value, made_up_address};
 
 /// What the runtime sets aside for arguments beyond those that the convention puts on the stack: one word for each register of arguments, as their spill
 /// space may be aligned (Go's src/cmd/compile/abi-internal.md).
-const REGISTER_ROOM: u64 = 8 * (9 + 15);
-/// The runtime's function that allocates. It is called as `mallocgc(size, nil, false)`, for memory without pointers (runtime/malloc.go).
-const ALLOCATE: &str = "runtime.mallocgc";
+pub(super) const REGISTER_ROOM: u64 = 8 * (9 + 15);
 
 /// Tells the calls that one expression needs apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CallKey {
-    /// The expression of the function, by its address; for a text that is assigned that of the text.
+    /// The expression of the function, or of the text or literal that room is made for, by its address.
     site: usize,
-    /// For a call that makes room for an argument of that number; the receiver does not count. A text that is assigned has the number 0.
+    /// For a call that makes room for an argument of that number; the receiver does not count. A text that stands for itself has the number 0.
     room_for: Option<usize>,
 }
 
 impl CallKey {
-    fn of(function: &Expr) -> CallKey {
+    pub(super) fn of(expr: &Expr) -> CallKey {
         CallKey {
-            site: std::ptr::from_ref(function).addr(),
+            site: std::ptr::from_ref(expr).addr(),
             room_for: None,
+        }
+    }
+
+    /// For the call that makes room for an argument of that number.
+    pub(super) fn with_room_for(self, number: usize) -> CallKey {
+        CallKey {
+            room_for: Some(number),
+            ..self
         }
     }
 }
@@ -95,11 +102,11 @@ pub(crate) struct CallBook {
     results: HashMap<CallKey, Vec<Kept>>,
     /// How much room results take, in bytes.
     used: u64,
-    wanted: RefCell<Option<CallRequest>>,
+    pub(super) wanted: RefCell<Option<CallRequest>>,
     /// Stacks into which arguments must not point.
     pub(crate) stacks: Vec<Range<u64>>,
     /// Whether they are looked at for that.
-    check_escape: bool,
+    pub(super) check_escape: bool,
 }
 
 impl CallBook {
@@ -122,14 +129,12 @@ impl CallBook {
         (CallBook::start()..CallBook::start() + self.used).contains(&addr.0)
     }
 
-    /// The string of a text for which a call has made room.
-    fn string_at(&self, key: CallKey, text: &[u8]) -> Result<Option<Vec<u8>>, EvalError> {
-        let Some([room]) = self.results.get(&key).map(Vec::as_slice) else {
-            return Ok(None);
-        };
-        let address = self.read_uint(room.addr, 8)?;
-        let words = [address, text.len() as u64];
-        Ok(Some(words.iter().flat_map(|word| word.to_le_bytes()).collect()))
+    /// The address that a call which made room has returned.
+    pub(super) fn room_at(&self, key: CallKey) -> Result<Option<u64>, EvalError> {
+        match self.results.get(&key).map(Vec::as_slice) {
+            Some([room]) => Ok(Some(self.read_uint(room.addr, 8)?)),
+            _ => Ok(None),
+        }
     }
 
     /// Keeps what a call has returned: the bytes of each result.
@@ -269,8 +274,9 @@ impl FrameScope<'_> {
         let signature = Signature::of(self.binary, &info)?;
         let params = &signature.params;
         let receiver = call.callee.receiver.as_ref();
-        // A receiver that the function has no name for is no parameter of it.
-        let receiver = receiver.filter(|_| call.arguments.len() + 1 == params.len());
+        // Not every version of Go describes a receiver without a name as a parameter (Go 1.21 does not); the others are then not where they would be alone.
+        let all_described = signature.understood && !params.is_empty();
+        let receiver = receiver.filter(|_| all_described || call.arguments.len() + 1 == params.len());
         let given = call.arguments.len() + usize::from(receiver.is_some());
         if given > params.len() {
             return Err(EvalError::Refused("too many arguments".to_owned()));
@@ -304,9 +310,9 @@ impl FrameScope<'_> {
                         room_for: number,
                         ..request.key
                     };
-                    match book.string_at(key, text)? {
-                        Some(bytes) => bytes,
-                        None => return self.allocation(key, text),
+                    match book.room_at(key)? {
+                        Some(address) => string_of(address, text),
+                        None => return self.allocation(key, None, text),
                     }
                 }
                 None => self.bytes_of(&target, value, &source).map_err(|error| match number {
@@ -314,23 +320,16 @@ impl FrameScope<'_> {
                     None => EvalError::Refused(format!("could not set call receiver: {error}")),
                 })?,
             };
-            if book.check_escape {
-                let escape = Escape {
-                    binary: self.binary,
-                    memory: &self.memory,
-                    stacks: &book.stacks,
+            if let Some(path) = self.escaping(book, param.ty, &bytes, param.name()) {
+                let (function, name) = (&info.name, param.name());
+                let prefix = if number.is_none() {
+                    "could not set call receiver: "
+                } else {
+                    ""
                 };
-                if let Some(path) = escape.of(param.ty, &bytes, param.name()) {
-                    let (function, name) = (&info.name, param.name());
-                    let prefix = if number.is_none() {
-                        "could not set call receiver: "
-                    } else {
-                        ""
-                    };
-                    return Err(EvalError::Refused(format!(
-                        "{prefix}cannot use {source} as argument {name} in function {function}: stack object passed to escaping pointer: {path}"
-                    )));
-                }
+                return Err(EvalError::Refused(format!(
+                    "{prefix}cannot use {source} as argument {name} in function {function}: stack object passed to escaping pointer: {path}"
+                )));
             }
             request.frame_size = request.frame_size.saturating_add(ty.size.next_multiple_of(8));
             let place = if signature.understood { Some(&param.place) } else { None };
@@ -357,6 +356,16 @@ impl FrameScope<'_> {
         Ok(request)
     }
 
+    /// The part of a value that points into a stack, by its path from `name`, where that is looked at.
+    pub(super) fn escaping(&self, book: &CallBook, ty: TypeId, value: &[u8], name: &str) -> Option<String> {
+        let escape = Escape {
+            binary: self.binary,
+            memory: &self.memory,
+            stacks: &book.stacks,
+        };
+        book.check_escape.then(|| escape.of(ty, value, name)).flatten()
+    }
+
     /// What the debug information says of the function that a call is of, if that can be called.
     fn called(&self, call: &Call<'_>) -> Result<Arc<FunctionInfo>, EvalError> {
         let function = self.binary.function_at(self.bias.to_file(call.callee.entry));
@@ -374,78 +383,6 @@ impl FrameScope<'_> {
             )));
         }
         Ok(info)
-    }
-
-    /// The text of a constant that is to be a string in the program, which then has to have it somewhere.
-    fn text_to_allocate<'v>(&self, value: &'v Operand, target: &Operand) -> Option<&'v [u8]> {
-        let (What::Const(Const::Text(text)) | What::Declared(Const::Text(text))) = &value.what else {
-            return None;
-        };
-        let ty = target.ty.as_ref().filter(|ty| ty.kind == spelunk_dwarf::Kind::String)?;
-        let fits = value.ty.as_ref().is_none_or(|from| same_type(self, from, ty, 0));
-        (fits && !text.is_empty()).then_some(text)
-    }
-
-    /// The string that `value`, which `source` denotes, becomes in the program, where it is a text to be put there and calls are allowed.
-    pub(super) fn allocated(
-        &self,
-        source: &Expr,
-        value: &Operand,
-        target: &Operand,
-    ) -> Result<Option<Vec<u8>>, EvalError> {
-        let (Some(book), Some(text)) = (self.calls, self.text_to_allocate(value, target)) else {
-            return Ok(None);
-        };
-        let key = CallKey {
-            room_for: Some(0),
-            ..CallKey::of(source)
-        };
-        let bytes = book.string_at(key, text)?;
-        if bytes.is_none() {
-            book.wanted.replace(Some(self.allocation(key, text)?));
-            return Err(EvalError::CallPending);
-        }
-        Ok(bytes)
-    }
-
-    /// The call that makes room for a text.
-    fn allocation(&self, key: CallKey, text: &[u8]) -> Result<CallRequest, EvalError> {
-        let function = self.binary.function_named(ALLOCATE).ok_or_else(no_room_for_string)?;
-        let ty = self.binary.type_named("uintptr").ok_or_else(no_room_for_string)?;
-        let arguments = [text.len() as u64, 0, 0];
-        let register = |number| {
-            crate::trace::AbiRegister::Integer(number)
-                .dwarf()
-                .unwrap_or(DwarfReg(0))
-        };
-        let part = crate::trace::RegisterPart {
-            offset: 0,
-            size: 8,
-            register: crate::trace::AbiRegister::Integer(0),
-            blank: false,
-        };
-        Ok(CallRequest {
-            key,
-            entry: self.bias.to_proc(function.entry),
-            closure: None,
-            registers: (0..)
-                .zip(arguments)
-                .map(|(number, value)| (register(number), value.to_le_bytes()))
-                .collect(),
-            stack: Vec::new(),
-            frame_size: REGISTER_ROOM,
-            results: vec![ResultPlace {
-                name: String::new(),
-                ty,
-                size: 8,
-                place: Some(PassedAt::Registers {
-                    parts: vec![part],
-                    spill: None,
-                }),
-                origin: None,
-            }],
-            fill: text.to_owned(),
-        })
     }
 
     /// Puts an argument where the function expects it: where the convention says, else where the debug information says that it is at the entry.

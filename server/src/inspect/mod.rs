@@ -3,6 +3,7 @@
 //! Everything here looks through [`Stopped`], which a process under ptrace implements, and a core file can. Nothing here knows ptrace or a protocol,
 //! and nothing here moves the program.
 
+mod allocation;
 mod ancestors;
 mod assign;
 mod calls;

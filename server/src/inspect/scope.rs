@@ -434,13 +434,20 @@ fn mark_made_up(value: &mut Value, parsed: &Expr) {
 }
 
 impl Scope for FrameScope<'_> {
-    fn held(&self, target: &Operand, value: &Operand, source: &str) -> Result<Vec<u8>, EvalError> {
+    fn held(&self, target: &Operand, value: &Operand, source: &Expr) -> Result<Vec<u8>, EvalError> {
+        if let Some(bytes) = self.allocated(source, value, target)? {
+            return Ok(bytes);
+        }
         if let (None, What::Const(Const::Text(text))) = (&value.ty, &value.what)
             && !text.is_empty()
         {
             return Err(super::assign::no_room_for_string());
         }
-        self.bytes_of(target, value, source)
+        self.bytes_of(target, value, &source.to_string())
+    }
+
+    fn pointer_to(&self, source: &Expr, literal: &Operand) -> Result<Operand, EvalError> {
+        self.pointer_to_literal(source, literal)
     }
 
     fn keep(&self, bytes: Vec<u8>) -> Option<ProcAddr> {

@@ -9,6 +9,7 @@ use crate::transcripts::Scenario;
 pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("rpc calling: functions and methods", functions),
     scenario("rpc calling: assignments", assignments),
+    scenario("rpc calling: literals", literals),
     scenario("rpc calling: what is refused", refused),
     scenario("rpc calling: panics", panics),
     scenario("rpc calling: stops inside", stops),
@@ -142,6 +143,36 @@ fn assignments(play: &mut RpcPlay) -> Result<()> {
     play.end(true)
 }
 
+/// Composite literals that the program has to make room for.
+fn literals(play: &mut RpcPlay) -> Result<()> {
+    let built = play.serve("callees", &[])?;
+    play.bring_to(&built, "// breakpoint here")?;
+    for (expression, changed) in [
+        ("keep(&main.point{1, 2})", "kept"),
+        ("keep(&main.point{Y: one})", "kept"),
+        ("pp = &main.point{X: 3}", "pp"),
+        ("p = main.point{5, 6}", "p"),
+        ("pr = main.pair{1, 2, true, \"literal\"}", "pr"),
+        ("pr.d = \"\"", "pr"),
+        ("q = main.pointed{&main.point{1, 2}, 3}", "q"),
+        ("q.point = &main.point{6, 7}", "q"),
+        ("n = main.named{\"name\", main.point{1, 2}}", "n"),
+        ("total([]int{1, 2})", "ints"),
+        ("kept = &one", "kept"),
+        ("keep(&main.point{1})", "kept"),
+        ("keep(&main.point{Z: 1})", "kept"),
+        ("keep(&main.pair{})", "kept"),
+        ("keep(main.point{1, 2})", "kept"),
+    ] {
+        call(play, expression)?;
+        play.ask(
+            "Eval",
+            json!({"Scope": {"GoroutineID": -1}, "Expr": changed, "Cfg": load()}),
+        )?;
+    }
+    play.end(true)
+}
+
 fn refused(play: &mut RpcPlay) -> Result<()> {
     let built = play.serve("callees", &[])?;
     play.bring_to(&built, "// breakpoint here")?;
@@ -149,6 +180,11 @@ fn refused(play: &mut RpcPlay) -> Result<()> {
         "add(1)",
         "add(1, 2, 3)",
         "add(\"a\", 1)",
+        "add(undefined, 1)",
+        "add(1, nilp.X)",
+        "add(one, words[7])",
+        "p.Sum(undefined)",
+        "p.Sum(1, 2)",
         "add(x, 1)",
         "add(1.5, 1)",
         "join(ints, comma)",
