@@ -29,7 +29,7 @@ test: toolchain ## everything, with real Go programs and the real kernel
 	$(CARGO) build --workspace
 	SPELUNK_GO=$(GO) SPELUNK_BIN=$(TARGET)/debug/spelunk $(CARGO) test --workspace --no-fail-fast
 
-test-go-versions: ## the trace and logpoint suites with Go 1.21 to 1.27; VERSIONS="1.24.3 1.25.5" for some
+test-go-versions: ## the suites of traces, logpoints, stops, values and calls with Go 1.21 to 1.27; VERSIONS="1.24.3 1.25.5" for some
 	$(CARGO) build --workspace
 	SPELUNK_BIN=$(TARGET)/debug/spelunk sh $(SCRIPTS)/test-go-versions.sh $(TARGET) $(VERSIONS)
 

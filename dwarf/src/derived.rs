@@ -38,7 +38,10 @@ impl Binary {
             known == elem
                 || self
                     .type_info(known)
-                    .is_ok_and(|known| known.name == info.name && known.kind == info.kind)
+                    .is_ok_and(|known| {
+                        // What a type argument stands for is another thing than its shape.
+                        (&known.name, &known.kind, known.dict_index) == (&info.name, &info.kind, info.dict_index)
+                    })
         };
         if let Some(known) = self.described(&name, |kind| matches!(kind, Kind::Pointer { elem } if is_same(*elem))) {
             return Ok(known);

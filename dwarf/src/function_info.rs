@@ -225,6 +225,7 @@ impl Binary {
             children: Vec::new(),
         };
         builder.fill(&mut scope, root, 0)?;
+        self.tell_type_arguments(&mut scope, None);
         Ok(FunctionInfo {
             name: origin.name.map_or_else(|| Arc::from(&*function.name), Arc::from),
             low_pc: first.start,
@@ -240,6 +241,26 @@ impl Binary {
             scope,
             frame_base,
         })
+    }
+
+    /// A parameter of a generic function that escaped is described twice: as the parameter, whose type says which word of the dictionary names what it stands for,
+    /// and as a pointer to the shape, which does not say. The pointer becomes one to the parameter's type.
+    fn tell_type_arguments(&self, scope: &mut Scope, of_function: Option<&[Variable]>) {
+        let own = std::mem::take(&mut scope.params);
+        let params = of_function.unwrap_or(&own);
+        let is_generic = |param: &&Variable| self.type_info(param.ty).is_ok_and(|info| info.dict_index.is_some());
+        for variable in scope.variables.iter_mut().filter(|variable| variable.escaped()) {
+            let mut declared = params.iter().filter(|param| {
+                !param.escaped() && *param.name == variable.name[1..] && param.decl_line == variable.decl_line
+            });
+            let pointer = declared.find(is_generic).and_then(|param| self.pointer_to(param.ty).ok());
+            variable.ty = pointer.unwrap_or(variable.ty);
+        }
+        for child in &mut scope.children {
+            let inherited = child.inlined.is_none().then_some(params);
+            self.tell_type_arguments(child, inherited);
+        }
+        scope.params = own;
     }
 
     /// Name, type and declaration of an entry, from itself or from the abstract entry it is an instance of.

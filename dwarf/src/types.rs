@@ -259,6 +259,10 @@ impl Binary {
             dw::DW_TAG_enumeration_type => parsed.kind = Kind::Int,
             dw::DW_TAG_typedef | dw::DW_TAG_const_type | dw::DW_TAG_volatile_type | dw::DW_TAG_restrict_type => {
                 self.read_alias(dwarf, &unit, &entry, &mut parsed, target, depth)?;
+                // All pointers share this shape, whatever they point to (cmd/compile/internal/noder/reader.go, shapify); a byte it hardly ever is.
+                if &*parsed.name == "go.shape.*uint8" {
+                    parsed.kind = Kind::UnsafePointer;
+                }
             }
             dw::DW_TAG_unspecified_type => parsed.kind = Kind::Other("an unspecified type".to_owned()),
             tag if tag.static_string().is_some_and(|tag| tag.ends_with("_type")) => {

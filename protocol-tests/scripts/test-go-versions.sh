@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the trace and logpoint suites with each minor version of Go that is supported. TARGET is the first argument; versions may follow.
+# Runs the suites of traces, logpoints, stops, values and calls with each minor version of Go that is supported. TARGET is the first argument; versions may follow.
 set -eu
 target=$1
 shift
@@ -9,6 +9,6 @@ failed=
 for version in "$@"; do
     go=$(sh "$(dirname "$0")/ensure-go.sh" "$target" "$version")
     echo "== $("$go" version)"
-    SPELUNK_GO=$go cargo test --quiet -p protocol-tests --test all -- trace_ dap_logpoints dap_stopping || failed="$failed $version"
+    SPELUNK_GO=$go cargo test --quiet -p protocol-tests --test all -- trace_ dap_logpoints dap_stopping values calling || failed="$failed $version"
 done
 [ -z "$failed" ] || { echo "failed with Go$failed"; exit 1; }

@@ -19,6 +19,7 @@ mod front_door;
 mod go_versions;
 mod headless_flags;
 mod hostile;
+mod own_values;
 mod peer_rpc;
 mod probe_accounting;
 mod queues;
