@@ -36,12 +36,10 @@ impl Binary {
         // A name that a type was given is described apart from what it names, and the pointer may be to either.
         let is_same = |known: TypeId| {
             known == elem
-                || self
-                    .type_info(known)
-                    .is_ok_and(|known| {
-                        // What a type argument stands for is another thing than its shape.
-                        (&known.name, &known.kind, known.dict_index) == (&info.name, &info.kind, info.dict_index)
-                    })
+                || self.type_info(known).is_ok_and(|known| {
+                    // What a type argument stands for is another thing than its shape.
+                    (&known.name, &known.kind, known.dict_index) == (&info.name, &info.kind, info.dict_index)
+                })
         };
         if let Some(known) = self.described(&name, |kind| matches!(kind, Kind::Pointer { elem } if is_same(*elem))) {
             return Ok(known);

@@ -253,7 +253,9 @@ impl Binary {
             let mut declared = params.iter().filter(|param| {
                 !param.escaped() && *param.name == variable.name[1..] && param.decl_line == variable.decl_line
             });
-            let pointer = declared.find(is_generic).and_then(|param| self.pointer_to(param.ty).ok());
+            let pointer = declared
+                .find(is_generic)
+                .and_then(|param| self.pointer_to(param.ty).ok());
             variable.ty = pointer.unwrap_or(variable.ty);
         }
         for child in &mut scope.children {
@@ -449,6 +451,8 @@ impl<'a> Builder<'a> {
                 _ => {}
             }
         }
+        // The compiler has them in the order of their places. Looking for those that are visible wants the order of the source.
+        scope.variables.sort_by_key(|variable| variable.decl_line);
         Ok(())
     }
 

@@ -1,5 +1,7 @@
 //! Which variables can be seen from an address, by Delve's rules.
 
+use rustc_hash::{FxBuildHasher, FxHashSet};
+
 use crate::function_info::{FunctionInfo, InlinedCall, Scope, Variable};
 use crate::{Binary, FileAddr};
 
@@ -106,7 +108,7 @@ fn collect<'f>(params: &'f [Variable], scope: &'f Scope, pc: FileAddr, line: u32
             },
         )
     });
-    let mut names = std::collections::HashSet::new();
+    let mut names = FxHashSet::with_capacity_and_hasher(found.len(), FxBuildHasher);
     for scoped in found.iter_mut().rev() {
         scoped.shadowed = !names.insert(scoped.variable.display_name());
     }

@@ -113,6 +113,27 @@ pub(crate) fn response(seq: i64, request: &Request, body: Option<&impl Serialize
     Ok(message)
 }
 
+/// A successful response as it is sent, with a body in which nothing is null.
+pub(crate) fn written_response(seq: i64, request: &Request, body: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Response<'a, B> {
+        seq: i64,
+        r#type: &'static str,
+        request_seq: i64,
+        success: bool,
+        command: &'a str,
+        body: &'a B,
+    }
+    serde_json::to_vec(&Response {
+        seq,
+        r#type: "response",
+        request_seq: request.seq,
+        success: true,
+        command: &request.command,
+        body,
+    })
+}
+
 /// A refusal.
 pub(crate) fn error_response(
     seq: i64,

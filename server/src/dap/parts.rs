@@ -105,12 +105,8 @@ impl Look<'_> {
             return None;
         }
         let (base, len) = match &value.content {
-            // The first word of a string is the address of its bytes.
             Content::String { len, .. } if is_made_up(value.addr) || value.addr.0 == 0 => (0, *len),
-            Content::String { len, .. } => {
-                let word = self.target.read_memory(value.addr, size_of::<u64>()).ok()?;
-                (u64::from_le_bytes(word.try_into().ok()?), *len)
-            }
+            Content::String { len, .. } => (value.head.base, *len),
             Content::Slice { base, len, .. } => (*base, *len),
             _ => return None,
         };
@@ -125,15 +121,15 @@ impl Look<'_> {
 
     fn part(&mut self, container: &Container, value: &Value, expression: String) -> Variable {
         let mut value = value.clone();
-        let shown = self.present(&mut value, &expression, container.frame, Manner::default());
+        let text = self.text_of(&mut value, container.frame, Manner::default());
         Variable {
             name: value.name.clone(),
-            value: shown.text,
+            value: text,
             type_name: self.type_name(&value),
-            evaluate_name: expression,
-            variables_reference: shown.reference,
             named_variables: named_parts(&value),
             indexed_variables: indexed_parts(&value),
+            variables_reference: self.keep(value, &expression, container.frame),
+            evaluate_name: expression,
             memory_reference: String::new(),
         }
     }

@@ -37,8 +37,7 @@ pub(crate) struct Presented {
 }
 
 impl Look<'_> {
-    /// Presents a value that `expression` means in `frame`. A value that was not loaded because it lies too deep is
-    /// loaded now.
+    /// Presents a value that `expression` means in `frame`.
     pub(crate) fn present(
         &mut self,
         value: &mut Value,
@@ -46,9 +45,20 @@ impl Look<'_> {
         frame: Option<FrameRef>,
         manner: Manner,
     ) -> Presented {
+        let text = self.text_of(value, frame, manner);
+        let reference = if manner.without_reference {
+            0
+        } else {
+            self.keep(value.clone(), expression, frame)
+        };
+        Presented { text, reference }
+    }
+
+    /// A value's text. One that was not loaded because it lies too deep is loaded now.
+    pub(crate) fn text_of(&mut self, value: &mut Value, frame: Option<FrameRef>, manner: Manner) -> String {
         let mut text = value.text(self.style());
         if value.unreadable.is_some() {
-            return Presented { text, reference: 0 };
+            return text;
         }
         if is_missing(value) {
             text = self.load_further(value, frame);
@@ -66,24 +76,24 @@ impl Look<'_> {
         {
             text = format!("{text} = {number:#x}");
         }
-        if !has_parts(value) {
-            return Presented { text, reference: 0 };
-        }
-        if text.len() > MAX_TEXT && !manner.in_full {
+        if text.len() > MAX_TEXT && !manner.in_full && has_parts(value) {
             let cut = String::from_utf8_lossy(&text.as_bytes()[..MAX_TEXT]).into_owned();
             text = cut + "...";
         }
-        let reference = if manner.without_reference {
-            0
-        } else {
-            self.containers.create(Arc::new(Container {
-                parts: Parts::Value(Box::new(value.clone())),
-                expression: expression.to_owned(),
-                start: 0,
-                frame,
-            }))
-        };
-        Presented { text, reference }
+        text
+    }
+
+    /// Keeps a value that `expression` means in `frame`, so that the client can look into it by a number; 0 where it has no parts.
+    pub(crate) fn keep(&mut self, value: Value, expression: &str, frame: Option<FrameRef>) -> i64 {
+        if value.unreadable.is_some() || !has_parts(&value) {
+            return 0;
+        }
+        self.containers.create(Arc::new(Container {
+            parts: Parts::Value(Box::new(value)),
+            expression: expression.to_owned(),
+            start: 0,
+            frame,
+        }))
     }
 
     /// Loads a value that is missing but for its place; answers its text then.

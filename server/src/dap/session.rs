@@ -173,6 +173,7 @@ impl Session {
                     if self.on_frame(frame).await == Next::Finish {
                         return;
                     }
+                    handover::stay_awake();
                 }
                 event = self.events.next() => self.on_event(event).await,
             }
@@ -220,8 +221,15 @@ impl Session {
         look: impl FnOnce(&mut Look<'_>) -> R + Send + 'static,
     ) -> Result<Option<R>, WorkerGone> {
         let settings = self.settings.clone();
-        self.work(move |bench| bench.look(&settings).map(|mut at| look(&mut at)))
-            .await
+        let look = move |bench: &mut Bench| bench.look(&settings).map(|mut at| look(&mut at));
+        // Nothing moves a stopped target but the client, who waits for the answer.
+        if !self.debuggee().is_some_and(|debuggee| debuggee.state == State::Stopped) {
+            return self.work(look).await;
+        }
+        match self.worker.call_here(look) {
+            Ok(looked) => looked,
+            Err(look) => self.work(look).await,
+        }
     }
 
     /// As [`Session::look`], for what may fail with a sentence.

@@ -23,7 +23,7 @@ pub(crate) trait Launcher: Send + Sync {
 }
 
 /// A target under debug. It stays on one thread.
-pub(crate) trait Target {
+pub(crate) trait Target: Send {
     /// As [`Session::pid`].
     fn pid(&self) -> i32;
     /// As [`Session::own_thread`].

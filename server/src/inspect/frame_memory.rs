@@ -103,7 +103,7 @@ impl<'a> FrameMemory<'a> {
             bias,
             process,
             frame,
-            places: vec![OnceCell::new(); variables.len()],
+            places: std::iter::repeat_with(OnceCell::new).take(variables.len()).collect(),
             variables,
             owners,
             pages: RefCell::default(),

@@ -36,11 +36,7 @@ pub(super) fn run(global: &Global, command: Command) -> ExitCode {
         eprintln!("Warning: init file ignored with --headless");
     }
     guardian::stand_in_front();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("could not start the server's threads: {error}");

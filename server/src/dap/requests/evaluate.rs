@@ -64,7 +64,7 @@ impl Session {
             self.inspect(move |at| evaluate(at, &arguments)).await
         };
         match evaluated {
-            Ok(body) => self.out.respond(request, Some(&body)),
+            Ok(body) => self.out.respond_directly(request, &body),
             Err(why) => {
                 let refusal = UNABLE_TO_EVALUATE;
                 self.out

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::call::MAX_STRING;
@@ -37,6 +37,11 @@ struct SetArguments {
     value: String,
 }
 
+#[derive(Serialize)]
+struct Variables {
+    variables: Vec<Variable>,
+}
+
 impl Session {
     /// Answers `variables`.
     pub(super) async fn on_variables(&mut self, request: &Request) {
@@ -45,7 +50,7 @@ impl Session {
             Err(text) => return self.out.refuse(request, UNABLE_TO_LOOKUP_VARIABLE, &text),
         };
         match self.inspect(move |at| variables(at, &arguments)).await {
-            Ok(variables) => self.out.respond(request, Some(&json!({"variables": variables}))),
+            Ok(variables) => self.out.respond_directly(request, &Variables { variables }),
             Err(why) => self.out.refuse(request, UNABLE_TO_LOOKUP_VARIABLE, &why),
         }
     }

@@ -201,6 +201,7 @@ impl Client {
         let line = message::response(&id, &answer);
         tracing::debug!("-> {}", line.trim_end());
         let mut writer = self.writer.lock().await;
+        crate::handover::stay_awake();
         let written = async {
             writer.write_all(line.as_bytes()).await?;
             writer.flush().await
