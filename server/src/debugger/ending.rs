@@ -85,7 +85,7 @@ impl Control {
             }
             if counts_go {
                 // The kernel's tables go with the probes.
-                let of_goroutines = self.hits_of_goroutines(&logical);
+                let of_goroutines = logical.hits_of_goroutines(&self.probes.goroutine_hits());
                 *logical.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner) = of_goroutines;
                 logical.hits = Hits::Here(self.hits_of(&logical));
             }
