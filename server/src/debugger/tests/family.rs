@@ -568,7 +568,7 @@ fn a_breakpoint_by_address_belongs_to_one_process() {
     let addr = by_name.addresses[0].addr;
     session.clear_breakpoint(by_name.id).expect("it can be cleared");
     let request = BreakpointRequest {
-        place: BreakpointPlace::Addresses(vec![addr]),
+        place: BreakpointPlace::Addresses(vec![(session.pid(), addr)]),
         ..single("member", BreakpointTerms::default())
     };
     session.create_breakpoint(request).expect("it can be set");
@@ -580,7 +580,7 @@ fn a_breakpoint_by_address_belongs_to_one_process() {
     assert!(debugged.place().starts_with("main.double:"), "{}", debugged.place());
     let child = session.pid();
     let request = BreakpointRequest {
-        place: BreakpointPlace::AddressesOf(vec![(child, addr)]),
+        place: BreakpointPlace::Addresses(vec![(child, addr)]),
         ..single("member", BreakpointTerms::default())
     };
     let made = session.create_breakpoint(request).expect("it can be set");

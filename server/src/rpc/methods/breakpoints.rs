@@ -365,29 +365,33 @@ fn program(host: &Host) -> String {
     }
 }
 
-fn place(asked: &Breakpoint, targets: usize) -> Result<BreakpointPlace, RpcError> {
+/// Where a breakpoint is to lie; what names no process is meant for `selected`.
+fn place(asked: &Breakpoint, targets: usize, selected: i32) -> Result<BreakpointPlace, RpcError> {
     let line = asked.line as i64;
     let addresses: Vec<ProcAddr> = asked.addrs.0.iter().flatten().map(|addr| ProcAddr(*addr)).collect();
     let is_alone = targets == 1;
+    let in_selected = |addresses: Vec<ProcAddr>| {
+        BreakpointPlace::Addresses(addresses.into_iter().map(|addr| (selected, addr)).collect())
+    };
     Ok(if asked.trace_return {
         if !is_alone {
             return Err(ONE_TARGET_ONLY.into());
         }
-        BreakpointPlace::Addresses(vec![ProcAddr(asked.addr)])
+        in_selected(vec![ProcAddr(asked.addr)])
     } else if !asked.file.is_empty() {
         BreakpointPlace::Line(asked.file.clone(), line)
     } else if !asked.function_name.is_empty() {
         BreakpointPlace::Function(asked.function_name.clone(), line)
     } else if !addresses.is_empty() && is_alone {
-        BreakpointPlace::Addresses(addresses)
+        in_selected(addresses)
     } else if !addresses.is_empty() {
         let processes: Vec<i32> = asked.addr_pid.0.iter().flatten().map(|pid| *pid as i32).collect();
         if processes.len() != addresses.len() {
             return Err("mismatched length in addrs and addrpid".into());
         }
-        BreakpointPlace::AddressesOf(processes.into_iter().zip(addresses).collect())
+        BreakpointPlace::Addresses(processes.into_iter().zip(addresses).collect())
     } else if asked.addr != 0 {
-        BreakpointPlace::Addresses(vec![ProcAddr(asked.addr)])
+        in_selected(vec![ProcAddr(asked.addr)])
     } else {
         BreakpointPlace::Nowhere
     })
@@ -408,7 +412,7 @@ fn create_breakpoint(host: &Host, asked: &CreateBreakpointIn) -> Result<CreateBr
     };
     let view = session.create_breakpoint(BreakpointRequest {
         id: asked.breakpoint.id as i64,
-        place: place(&asked.breakpoint, session.processes()?.len())?,
+        place: place(&asked.breakpoint, session.processes()?.len(), session.pid())?,
         expression,
         suspended: asked.suspended,
         terms: asked.breakpoint.terms(),
