@@ -227,53 +227,61 @@ impl Control {
 
     /// Takes what other threads came to before they were stopped into this stop. Their passings are counted, what they log is logged, and they are not told
     /// again when the program goes on. An exception comes before a breakpoint.
-    pub(super) fn merge_hits(&mut self, mut thread: Tid, mut reason: StopReason) -> (Tid, StopReason) {
+    fn merge_hits(&mut self, mut thread: Tid, mut reason: StopReason) -> (Tid, StopReason) {
         let rank = |reason: &StopReason| match reason {
             StopReason::UnrecoveredPanic { .. } | StopReason::FatalThrow { .. } => 2,
             StopReason::Step => 1,
             _ => 0,
         };
-        while let Some(inferior) = self.inferior.as_mut()
-            && inferior.queued().next().is_some()
-        {
-            let (other, found) = match inferior.next_event() {
-                Ok(ProcessEvent::Site { thread, addr }) => match self.judge_at_stop(thread, addr) {
-                    Some(found) => (thread, found),
-                    None => continue,
-                },
-                Ok(ProcessEvent::StoppedByProbe { thread }) => match self.judge_probe_stop(thread) {
-                    Outcome::Stop(found) => (thread, found),
-                    Outcome::GoOn | Outcome::Moved => continue,
-                },
-                Ok(ProcessEvent::Stepped { thread }) => (thread, StopReason::Step),
-                Ok(ProcessEvent::HardcodedBreakpoint { thread }) if self.is_call_trap(thread) => {
-                    self.call_traps.push(thread);
-                    continue;
-                }
-                Ok(ProcessEvent::HardcodedBreakpoint { thread }) => (thread, StopReason::HardcodedBreakpoint),
-                Ok(ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_)) => continue,
-                Ok(ProcessEvent::ChildExecuted(child)) => {
-                    self.on_child_executed(child);
-                    continue;
-                }
-                Ok(ProcessEvent::Exec) => {
-                    self.on_exec();
-                    continue;
-                }
-                Ok(ProcessEvent::Exited(status)) => {
-                    self.on_exit(status);
-                    continue;
-                }
-                Err(error) => {
-                    self.on_lost(&error.to_string());
-                    continue;
-                }
-            };
+        for (other, found) in self.judge_queued(|_| true) {
             if rank(&found) > rank(&reason) {
                 (thread, reason) = (other, found);
             }
         }
         (thread, reason)
+    }
+
+    /// Takes what the threads of a target that is not the one that stopped have come to, while it was being stopped, into the stop.
+    pub(super) fn take_queued_hits(&mut self) {
+        // What makes a stop of its own stays where it is, and is told when the targets go on.
+        self.judge_queued(|event| {
+            !matches!(
+                event,
+                ProcessEvent::HardcodedBreakpoint { .. } | ProcessEvent::Stepped { .. }
+            )
+        });
+    }
+
+    /// Judges what threads came to before they were stopped, as far as it is to be taken. Answers what would have stopped the program, and whom.
+    fn judge_queued(&mut self, is_taken: impl Fn(ProcessEvent) -> bool) -> Vec<(Tid, StopReason)> {
+        let mut found = Vec::new();
+        while let Some(inferior) = self.inferior.as_mut()
+            && inferior.queued().next().is_some_and(&is_taken)
+        {
+            match inferior.next_event() {
+                Ok(ProcessEvent::Site { thread, addr }) => {
+                    found.extend(self.judge_at_stop(thread, addr).map(|reason| (thread, reason)));
+                }
+                Ok(ProcessEvent::StoppedByProbe { thread }) => {
+                    if let Outcome::Stop(reason) = self.judge_probe_stop(thread) {
+                        found.push((thread, reason));
+                    }
+                }
+                Ok(ProcessEvent::Stepped { thread }) => found.push((thread, StopReason::Step)),
+                Ok(ProcessEvent::HardcodedBreakpoint { thread }) if self.is_call_trap(thread) => {
+                    self.call_traps.push(thread);
+                }
+                Ok(ProcessEvent::HardcodedBreakpoint { thread }) => {
+                    found.push((thread, StopReason::HardcodedBreakpoint));
+                }
+                Ok(ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_)) => {}
+                Ok(ProcessEvent::ChildExecuted(child)) => self.on_child_executed(child),
+                Ok(ProcessEvent::Exec) => self.on_exec(),
+                Ok(ProcessEvent::Exited(status)) => self.on_exit(status),
+                Err(error) => self.on_lost(&error.to_string()),
+            }
+        }
+        found
     }
 
     /// Tells the client of a stop, after all that came before it.

@@ -507,6 +507,110 @@ fn a_program_that_becomes_another_is_followed() {
     assert_eq!(debugged.exited(), Some(0));
 }
 
+/// Waits until the debugger says that the program has become another one, and nobody traces that any more.
+fn lets_what_it_became_go(debugged: &Debugged, pid: i32) {
+    debugged.go();
+    loop {
+        match debugged.next() {
+            Event::Notice(text) if text.contains("has executed another one") => break,
+            Event::Spawned { .. } => {}
+            event => panic!("{event:?}"),
+        }
+    }
+    soon("the end of tracing", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.contains("TracerPid:\t0\n")
+    });
+}
+
+/// It passes places where breakpoints lay, and stands nowhere. What it comes to is learnt from the kernel.
+#[test]
+fn a_program_that_becomes_another_which_is_not_followed_goes_on_by_itself() {
+    let itself = "/proc/self/exe";
+    let follows = [None, Some("nobody")];
+    for (follow_which, words) in follows.into_iter().flat_map(|which| {
+        [
+            vec![itself, "loop"],
+            vec![itself, "member", "itself"],
+            vec!["/bin/sh", "-c", "exit 7"],
+        ]
+        .map(move |words| (which, words))
+    }) {
+        let Some(debugged) = Debugged::launch(Build::Family, &[&["becomes"], &*words].concat()) else {
+            return;
+        };
+        if let Some(which) = follow_which {
+            follow(&debugged, which);
+        }
+        let session = &debugged.session;
+        session.set_function_breakpoints(&[function("begin"), function("double"), function("member")]);
+        let pid = session.pid();
+        debugged.go();
+        debugged.stopped();
+        if words.last() == Some(&"loop") {
+            lets_what_it_became_go(&debugged, pid);
+            std::thread::sleep(Duration::from_millis(50));
+            assert!(!is_gone(pid), "it passes a place where an int3 was");
+            assert!(session.halt().is_err(), "nobody can stop it");
+            debugged.kill();
+        } else {
+            debugged.go();
+            let status = if words[0] == itself { 0 } else { 7 };
+            assert_eq!(debugged.exited(), Some(status), "{follow_which:?} {words:?}");
+        }
+        let left = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        assert!(left.is_err(), "nobody has waited for it: {left:?}");
+    }
+}
+
+/// A shell says nothing about itself: beside other targets it is traced for the sake of its children, and alone it is let go with them.
+#[test]
+fn what_a_program_becomes_is_passed_through_beside_others() {
+    let Some(program) = build(Build::Family) else {
+        return;
+    };
+    let script = format!("{} member late; sleep 0.2", program.display());
+    for beside in [true, false] {
+        let what = if beside { "becomes-beside-loop" } else { "becomes" };
+        let Some(debugged) = launch("", &[what, "/bin/sh", "-c", &script]) else {
+            return;
+        };
+        let session = &debugged.session;
+        session.set_function_breakpoints(&[function("begin"), function("member")]);
+        let first = session.pid();
+        debugged.go();
+        debugged.stopped();
+        debugged.go();
+        if beside {
+            assert!(is_breakpoint(&debugged.stopped()));
+            assert_eq!(debugged.value("name"), "\"late\"");
+            let processes = session.processes().expect("they are stopped");
+            assert!(processes.len() == 2 && !processes.contains(&first), "{processes:?}");
+            debugged.go();
+            soon("the end of what it became", || is_gone(first));
+            session.end(EndWith::Kill);
+            assert!(processes.into_iter().all(is_gone));
+        } else {
+            assert_eq!(debugged.exited(), Some(0));
+        }
+    }
+}
+
+/// Whoever ends leaves children behind that are between fork and exec: nobody may be left stopped there.
+#[test]
+fn what_a_process_leaves_behind_when_it_ends_is_not_stuck() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let done = scratch.path().join("done");
+    let Some(debugged) = launch("", &["orphan", &done.to_string_lossy()]) else {
+        return;
+    };
+    debugged.go();
+    soon("the work of what was left behind", || {
+        std::fs::read_to_string(&done).is_ok_and(|text| text == "done")
+    });
+    debugged.kill();
+}
+
 /// What was let go runs on with nothing of ours in it, whichever process it is.
 #[test]
 fn children_of_an_attached_program_are_let_go_with_it() {
