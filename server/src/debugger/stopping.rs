@@ -10,6 +10,9 @@ use super::{DebugError, Event, Stop, StopReason};
 use crate::inspect::Tid;
 use crate::process::ProcessEvent;
 
+/// That a target has been made ready to go on: see [`Control::make_ready`].
+struct Ready(());
+
 impl Control {
     /// Lets the target go on: a held one starts, a stopped one continues, with the step it was on if that was interrupted.
     pub(super) fn resume(&mut self) -> Result<(), DebugError> {
@@ -35,16 +38,14 @@ impl Control {
                 Ok(())
             }
             Phase::Stopped => {
-                self.drop_dead_sites();
+                let ready = self.make_all_ready();
                 if self.step.is_none() {
-                    self.restore_probes();
                     let unmet = self.unmet_breakpoints();
                     if !unmet.is_empty() && self.meet(&unmet) {
                         return Ok(());
                     }
                 }
-                self.for_others(Control::drop_dead_sites);
-                self.go_on()
+                self.let_all_go_on(&ready)
             }
             Phase::Running => Ok(()),
             Phase::Exited => Err(DebugError::Failed(format!("Process {} has exited", self.pid))),
@@ -123,6 +124,31 @@ impl Control {
 
     /// Lets all threads of all targets go on.
     pub(super) fn go_on(&mut self) -> Result<(), DebugError> {
+        let ready = self.make_all_ready();
+        self.let_all_go_on(&ready)
+    }
+
+    /// Brings what lies in the targets up to date before any of them goes on.
+    fn make_all_ready(&mut self) -> Ready {
+        self.for_others(|control| {
+            control.make_ready();
+        });
+        self.make_ready()
+    }
+
+    /// Brings what lies in the target in focus up to date before it goes on, by whichever way: nobody can go on without.
+    fn make_ready(&mut self) -> Ready {
+        if self.phase == Phase::Stopped {
+            self.drop_dead_sites();
+            // A step needs its sites, and might stop at its probes. A call comes back to where its thread stood, which has passed what lies there already.
+            if self.step.is_none() && self.injections.is_empty() {
+                self.restore_probes();
+            }
+        }
+        Ready(())
+    }
+
+    fn let_all_go_on(&mut self, ready: &Ready) -> Result<(), DebugError> {
         // A call that has come to its end is a stop of its own, for which nobody moves.
         let here = self.group.focus();
         while let Some(serial) = self.with_call_traps() {
@@ -133,25 +159,25 @@ impl Control {
             }
         }
         self.look_at(here);
-        self.for_others(Control::go_on_or_say_why);
-        self.go_on_alone()
+        self.for_others(|control| control.go_on_or_say_why(ready));
+        self.go_on_alone(ready)
     }
 
-    fn go_on_or_say_why(&mut self) {
-        if let Err(error) = self.go_on_alone() {
+    fn go_on_or_say_why(&mut self, ready: &Ready) {
+        if let Err(error) = self.go_on_alone(ready) {
             tracing::error!("process {} could not be resumed: {error}", self.pid);
         }
     }
 
     /// The target in focus does not stand any more where it stood.
-    fn set_off(&mut self) {
+    pub(super) fn set_off(&mut self) {
         self.stop = None;
         self.seen.forget();
         self.standing.clear();
         self.phase = Phase::Running;
     }
 
-    fn go_on_alone(&mut self) -> Result<(), DebugError> {
+    fn go_on_alone(&mut self, _: &Ready) -> Result<(), DebugError> {
         self.set_off();
         match self.inferior.as_mut() {
             Some(inferior) => inferior.resume_all().map_err(failed),
@@ -206,7 +232,8 @@ impl Control {
         }
         let go_on = |control: &mut Control| {
             if control.phase == Phase::Stopped {
-                control.go_on_or_say_why();
+                let ready = control.make_ready();
+                control.go_on_or_say_why(&ready);
             }
         };
         self.for_others(go_on);
