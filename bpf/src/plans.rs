@@ -133,7 +133,7 @@ impl Plans {
                 continue;
             };
             // Nothing runs a program that is not removed here: its sites are on no link.
-            if used.contains(&place) || sys::remove_program(maps.programs.as_fd(), place).is_err() {
+            if used.contains(&place) || sys::remove(maps.programs.as_fd(), &place).is_err() {
                 continue;
             }
             if let Some(plan) = slot.plan.take() {

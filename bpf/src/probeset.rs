@@ -461,8 +461,9 @@ impl ProbeSet {
     pub fn restart_counter(&mut self, counter: CounterId, start: u64) -> Result<(), BpfError> {
         // It stays among those that tell goroutines apart: a hit that was under way when its site was retired is found the next time.
         if self.tells_goroutines.contains(&counter) {
-            for (key, _) in self.goroutine_entries(counter)? {
-                sys::remove(self.maps.goroutine_hits.as_fd(), &key)
+            let entries = self.goroutine_entries()?;
+            for (key, _) in entries.iter().filter(|(key, _)| key.counter == counter.0) {
+                sys::remove(self.maps.goroutine_hits.as_fd(), key)
                     .map_err(|source| BpfError::system("forgetting the hits of a goroutine", source))?;
             }
         }
@@ -473,12 +474,23 @@ impl ProbeSet {
     /// What a counter has counted of each goroutine so far, by `goid`, where gates do that ([`crate::Goroutines`]). One for which there was no room is
     /// missing ([`Options::max_goroutine_hits`]).
     pub fn goroutine_hits(&self, counter: CounterId) -> Result<BTreeMap<u64, u64>, BpfError> {
-        let mut hits = BTreeMap::new();
-        if self.tells_goroutines.contains(&counter) {
-            for (key, count) in self.goroutine_entries(counter)? {
-                *hits.entry(key.goroutine).or_default() += count;
-            }
+        if !self.tells_goroutines.contains(&counter) {
+            return Ok(BTreeMap::new());
         }
+        Ok(self.all_goroutine_hits()?.remove(&counter).unwrap_or_default())
+    }
+
+    /// The same of all counters that tell goroutines apart. One table has them all, so this costs no more than to ask for one counter.
+    pub fn all_goroutine_hits(&self) -> Result<HashMap<CounterId, BTreeMap<u64, u64>>, BpfError> {
+        let mut hits: HashMap<CounterId, BTreeMap<u64, u64>> = HashMap::new();
+        if self.tells_goroutines.is_empty() {
+            return Ok(hits);
+        }
+        for (key, count) in self.goroutine_entries()? {
+            let of_counter = hits.entry(CounterId(key.counter)).or_default();
+            *of_counter.entry(key.goroutine).or_default() += count;
+        }
+        hits.retain(|counter, _| self.tells_goroutines.contains(counter));
         Ok(hits)
     }
 
@@ -519,11 +531,9 @@ impl ProbeSet {
             .map_err(|source| BpfError::system("setting the hits of goroutines", source))
     }
 
-    fn goroutine_entries(&self, counter: CounterId) -> Result<Vec<(GoroutineKey, u64)>, BpfError> {
-        let mut entries = sys::entries::<GoroutineKey, u64>(self.maps.goroutine_hits.as_fd())
-            .map_err(|source| BpfError::system("reading the hits of goroutines", source))?;
-        entries.retain(|(key, _)| key.counter == counter.0);
-        Ok(entries)
+    fn goroutine_entries(&self) -> Result<Vec<(GoroutineKey, u64)>, BpfError> {
+        sys::entries::<GoroutineKey, u64>(self.maps.goroutine_hits.as_fd())
+            .map_err(|source| BpfError::system("reading the hits of goroutines", source))
     }
 
     /// What a counter has counted so far, all goroutines together.

@@ -242,17 +242,6 @@ pub(crate) fn set_program(map: BorrowedFd<'_>, index: u32, program: BorrowedFd<'
     unsafe { bpf(BPF_MAP_UPDATE_ELEM, &mut attr) }.map(drop)
 }
 
-/// Takes a program out of a program array.
-pub(crate) fn remove_program(map: BorrowedFd<'_>, index: u32) -> io::Result<()> {
-    let mut attr = MapUpdate {
-        map_fd: number(map),
-        key: std::ptr::from_ref(&index) as u64,
-        ..MapUpdate::default()
-    };
-    // SAFETY: a program array has 4-byte keys, and this one lives until the call is over; the command reads neither value nor flags.
-    unsafe { bpf(BPF_MAP_DELETE_ELEM, &mut attr) }.map(drop)
-}
-
 /// An entry of a map whose keys and values have the sizes of `K` and `V`.
 pub(crate) fn lookup<K: aya::Pod, V: aya::Pod + Default>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
     let mut value = V::default();

@@ -151,7 +151,7 @@ impl Generator<'_> {
 
         self.asm.bind(recheck);
         self.recheck();
-        self.asm.store(Width::Word, R7, place + CURRENT, R8);
+        self.pass_chunk(place);
 
         self.asm.bind(go_on);
         self.asm.mov_imm(R0, 0);
@@ -164,11 +164,7 @@ impl Generator<'_> {
     /// Enters the chunk after the one at R6, whose offset is R8.
     fn next_chunk(&mut self, place: i16, stop: Label) {
         let empty = self.asm.label();
-        self.asm.load(Width::Word, R1, R6, chunk::LEN);
-        self.asm.alu_imm(Alu::Add, R1, 7 + CHUNK_HEADER);
-        self.asm.alu_imm(Alu::And, R1, -8);
-        self.asm.alu(Alu::Add, R8, R1);
-        self.asm.store(Width::Word, R7, place + CURRENT, R8);
+        self.pass_chunk(place);
         self.asm.load(Width::Word, R1, R7, header::USED);
         self.asm.jump_if(R8, Cond::GreaterOrEqual, R1, stop);
         self.asm.jump_if_imm(R8, Cond::Greater, self.class - CHUNK_HEADER, stop);
@@ -182,6 +178,15 @@ impl Generator<'_> {
         self.asm.store(Width::Word, R7, place + ENTRY, R2);
         self.asm.store_imm(Width::Word, R7, place + ELEMENT, 0);
         self.asm.store_imm(Width::Word, R7, place + EDGE, 0);
+    }
+
+    /// The chunk after the one at R6, whose offset is R8, is the current one from now on; R8 is its offset then.
+    fn pass_chunk(&mut self, place: i16) {
+        self.asm.load(Width::Word, R1, R6, chunk::LEN);
+        self.asm.alu_imm(Alu::Add, R1, 7 + CHUNK_HEADER);
+        self.asm.alu_imm(Alu::And, R1, -8);
+        self.asm.alu(Alu::Add, R8, R1);
+        self.asm.store(Width::Word, R7, place + CURRENT, R8);
     }
 
     /// Takes edge R1 of the entry at R0 for the current element. Leaves what `append_dynamic` needs

@@ -10,7 +10,7 @@ use std::mem::offset_of;
 const CHUNK_HEADER: i32 = CHUNK_HEADER_SIZE as i32;
 
 impl Generator<'_> {
-    /// Reads the chunk at R6 again, if its layout asks for it, and notes whether it is the same. Moves R8, the chunk's offset in the record R7, to the next one.
+    /// Reads the chunk at R6 again, if its layout asks for it, and notes whether it is the same. R8 is the chunk's offset in the record R7.
     pub(super) fn recheck(&mut self) {
         let done = self.asm.label();
         let changed = self.asm.label();
@@ -47,9 +47,5 @@ impl Generator<'_> {
         self.asm
             .store_imm(Width::Byte, R6, chunk::STATUS, Status::Changed as i32);
         self.asm.bind(done);
-        self.asm.load(Width::Word, R1, R6, chunk::LEN);
-        self.asm.alu_imm(Alu::Add, R1, 7 + CHUNK_HEADER);
-        self.asm.alu_imm(Alu::And, R1, -8);
-        self.asm.alu(Alu::Add, R8, R1);
     }
 }

@@ -1,11 +1,14 @@
 //! Breakpoints as clients look at them.
 
-use spelunk_dwarf::{Binary, FileAddr, LoadBias};
+use std::collections::HashSet;
+
+use spelunk_dwarf::{Binary, FileAddr, LoadBias, ProcAddr};
 
 use super::BreakpointId;
 use super::breakpoints::{Exception, Logical, Origin, wanted_exceptions};
 use super::control::{Control, Phase};
 use super::group::Parked;
+use super::probes::KernelHits;
 use super::request::{BreakpointAddress, BreakpointTerms, BreakpointView, PhysicalView, Shown, Tally};
 use crate::inspect::Tid;
 
@@ -45,12 +48,19 @@ impl Control {
             .into_iter()
             .rev()
             .filter_map(|exception| self.exception_view(exception));
-        own.chain(self.breakpoints.shown().map(|logical| self.view_of(logical)))
+        let in_kernel = self.probes.goroutine_hits();
+        let clients = self.breakpoints.shown();
+        own.chain(clients.map(|logical| self.view_counted(logical, &in_kernel)))
             .collect()
     }
 
     /// One of them.
     pub(super) fn breakpoint_view(&self, id: BreakpointId) -> Option<BreakpointView> {
+        self.view_with(id, &self.probes.goroutine_hits())
+    }
+
+    /// The same, with what the kernel has counted.
+    fn view_with(&self, id: BreakpointId, in_kernel: &KernelHits) -> Option<BreakpointView> {
         let own = Exception::ALL.into_iter().find(|exception| exception.id() == id);
         match own {
             Some(exception) => self.exception_view(exception),
@@ -58,7 +68,7 @@ impl Control {
                 .breakpoints
                 .shown()
                 .find(|logical| logical.id == id)
-                .map(|logical| self.view_of(logical)),
+                .map(|logical| self.view_counted(logical, in_kernel)),
         }
     }
 
@@ -71,13 +81,21 @@ impl Control {
         matches!(self.phase, Phase::Exited | Phase::Released)
     }
 
+    fn is_enabled(&self, exception: Exception) -> bool {
+        wanted_exceptions(self.exceptions).any(|wanted| wanted == exception)
+    }
+
+    fn is_cleared(&self, exception: Exception) -> bool {
+        self.own.get(&exception.id()).is_some_and(|own| own.is_cleared)
+    }
+
     fn exception_view(&self, exception: Exception) -> Option<BreakpointView> {
         let own = self.own.get(&exception.id());
-        if own.is_some_and(|own| own.is_cleared) {
+        if self.is_cleared(exception) {
             return None;
         }
         let places = exception.places(&self.binary);
-        let enabled = wanted_exceptions(self.exceptions).any(|wanted| wanted == exception);
+        let enabled = self.is_enabled(exception);
         if places.is_empty() {
             return None;
         }
@@ -104,6 +122,11 @@ impl Control {
 
     /// One of a client's.
     pub(super) fn view_of(&self, logical: &Logical) -> BreakpointView {
+        self.view_counted(logical, &self.probes.goroutine_hits())
+    }
+
+    /// The same, with what the kernel has counted: all counters share a table, which is read once for many.
+    fn view_counted(&self, logical: &Logical, in_kernel: &KernelHits) -> BreakpointView {
         let is_single = logical.origin == Origin::Single;
         let expression = logical.placed.as_ref().and_then(|placed| placed.expression.as_ref());
         let condition = logical.parsed.condition.as_ref();
@@ -132,7 +155,7 @@ impl Control {
             enabled: logical.enabled && logical.switched_off.is_none(),
             hits: Tally {
                 total: self.hits_of(logical),
-                by_goroutine: self.hits_of_goroutines(logical),
+                by_goroutine: logical.hits_of_goroutines(in_kernel),
             },
         }
     }
@@ -221,17 +244,44 @@ impl Control {
         all
     }
 
+    /// Where the target in focus has breakpoints: the addresses of [`Control::physical_views`].
+    pub(super) fn physical_addresses(&self) -> HashSet<ProcAddr> {
+        if self.is_gone() {
+            return HashSet::new();
+        }
+        let exceptions = Exception::ALL.into_iter();
+        let exceptions = exceptions.filter(|exception| self.is_enabled(*exception) && !self.is_cleared(*exception));
+        let of_exceptions = exceptions.flat_map(|exception| exception.places(&self.binary));
+        let clients = self.breakpoints.shown().filter(|logical| logical.is_placed());
+        let of_clients = clients.flat_map(|logical| logical.places.iter().copied());
+        // Those of a step, and of what clients do not know of.
+        let of_nobody = self.sites.addresses().into_iter().filter(|addr| {
+            self.sites
+                .users(*addr)
+                .is_some_and(|users| users.breakpoints.is_empty())
+        });
+        of_exceptions
+            .chain(of_clients)
+            .chain(of_nobody)
+            .map(|addr| self.to_proc(addr))
+            .collect()
+    }
+
     fn original_byte(&self, addr: FileAddr) -> Option<u8> {
         self.binary.code(addr, 1)?.first().copied()
     }
 
     /// As [`super::Session::threads_at_breakpoints`].
     pub(super) fn threads_at_breakpoints(&self) -> Vec<(Tid, BreakpointView)> {
+        if self.standing.is_empty() {
+            return Vec::new();
+        }
+        let in_kernel = self.probes.goroutine_hits();
         let mut all: Vec<_> = self
             .standing
             .iter()
             .filter_map(|(thread, ids)| {
-                let view = ids.iter().find_map(|id| self.breakpoint_view(*id))?;
+                let view = ids.iter().find_map(|id| self.view_with(*id, &in_kernel))?;
                 Some((*thread, view))
             })
             .collect();

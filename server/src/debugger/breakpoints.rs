@@ -13,6 +13,7 @@ use spelunk_dwarf::{Binary, FileAddr, Function, LoadBias};
 
 use super::function_location::find_function;
 use super::hit_condition::HitCondition;
+use super::probes::KernelHits;
 use super::recording::CallEnd;
 use super::request::{BreakpointPlace, BreakpointTerms, LocationExpression, Shown};
 use super::{
@@ -351,6 +352,18 @@ impl Logical {
             is_pending: true,
             ..refused(self.id, "unable to set breakpoint".to_owned())
         }
+    }
+
+    /// How often each goroutine has passed it, with what the kernel has counted.
+    pub(super) fn hits_of_goroutines(&self, in_kernel: &KernelHits) -> BTreeMap<i64, u64> {
+        let here = self.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut hits = here.clone();
+        if let Hits::InKernel(counter) = self.hits {
+            for (goroutine, count) in in_kernel.get(&counter).into_iter().flatten() {
+                *hits.entry(goroutine.cast_signed()).or_default() += count;
+            }
+        }
+        hits
     }
 
     /// What the kernel counts of each goroutine. Clients of Delve's JSON-RPC ask for the hits of each; those that all stop the program are counted then.

@@ -142,17 +142,20 @@ pub(super) struct Start {
     pub(super) kicker: KickerSlot,
 }
 
+/// Why nothing can be looked at or changed in a target that runs without a tracer.
+pub(super) const NOT_TRACED: &str = "the program is not traced";
+
 pub(super) fn failed(error: impl std::fmt::Display) -> DebugError {
     DebugError::Failed(error.to_string())
 }
 
 impl Control {
-    /// A session's beginning; `selected` is told which process clients look at.
+    /// A session's beginning; `selected` knows the process that it begins with, and is told which one clients look at.
     pub(super) fn new(start: Start, selected: Arc<Selected>) -> Control {
         let was_launched = start.launched.is_some();
         let (tripping, tripped) = unbounded();
         let mut control = Control {
-            group: Group::new(start.pid, selected),
+            group: Group::new(selected),
             pid: start.pid,
             layout: start.binary.runtime_layout().ok(),
             binary: start.binary,
@@ -323,6 +326,21 @@ impl Control {
             ProcessEvent::Exec => self.on_exec(),
             ProcessEvent::Exited(status) => self.on_exit(status),
         }
+    }
+
+    /// The target under ptrace.
+    pub(super) fn traced(&self) -> Result<&Inferior, DebugError> {
+        self.inferior.as_ref().ok_or_else(|| failed(NOT_TRACED))
+    }
+
+    /// The same, to change something in it.
+    pub(super) fn traced_mut(&mut self) -> Result<&mut Inferior, DebugError> {
+        self.inferior.as_mut().ok_or_else(|| failed(NOT_TRACED))
+    }
+
+    /// The memory of the target under ptrace.
+    pub(super) fn traced_memory(&self) -> Result<&Arc<dyn Memory + Send + Sync>, DebugError> {
+        self.memory.as_ref().ok_or_else(|| failed(NOT_TRACED))
     }
 
     /// What of memory and addresses everything here needs.

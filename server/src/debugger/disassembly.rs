@@ -1,6 +1,5 @@
 //! The program's instructions.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, OpKind};
@@ -286,7 +285,7 @@ impl Control {
         flavour: Flavour,
     ) -> Vec<Assembly> {
         let pc = registers.and_then(Registers::pc);
-        let breakpoints: HashSet<ProcAddr> = self.physical_views().iter().map(|view| view.addr).collect();
+        let breakpoints = self.physical_addresses();
         let symbols = program.symbols();
         instructions
             .map(|(instruction, bytes)| {

@@ -39,31 +39,6 @@ impl Control {
         self.on_exit(status);
     }
 
-    /// The program has replaced itself by another: nothing that is known of it holds any more.
-    pub(super) fn on_exec(&mut self) {
-        if self.follow_own_exec() {
-            return;
-        }
-        let why = "the program has executed another one, whose debug information was not read; it runs on without breakpoints";
-        let _ = self.events.send(Event::Notice(why.to_owned()));
-        self.refused = Some(why.to_owned());
-        self.forget_all();
-        if let Some(inferior) = self.drop_inferior()
-            && let Err(error) = inferior.detach()
-        {
-            tracing::warn!("the program could not be let go after its exec: {error}");
-        }
-        // Of several, it is no target any more.
-        self.phase = if self.has_company() {
-            self.end_probes_of_first();
-            Phase::Released
-        } else {
-            // Nobody waits for them any more.
-            self.leave_passed(EndWith::Detach);
-            Phase::Running
-        };
-    }
-
     /// What kernel probes still have to tell is told, and there will be none any more, where the target in focus is the one that had them.
     pub(super) fn end_probes_of_first(&mut self) {
         if self.group.is_first_in_focus() {
@@ -85,7 +60,7 @@ impl Control {
             }
             if counts_go {
                 // The kernel's tables go with the probes.
-                let of_goroutines = self.hits_of_goroutines(&logical);
+                let of_goroutines = logical.hits_of_goroutines(&self.probes.goroutine_hits());
                 *logical.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner) = of_goroutines;
                 logical.hits = Hits::Here(self.hits_of(&logical));
             }

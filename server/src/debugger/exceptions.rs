@@ -15,6 +15,10 @@ pub(super) const BREAKPOINT: &str = "runtime.Breakpoint";
 impl Control {
     /// Puts the sites of the exception breakpoints where they are wanted.
     pub(super) fn set_exceptions(&mut self) {
+        if self.refused.is_some() {
+            // Nobody knows where they are in the program that runs.
+            return;
+        }
         let wanted: Vec<Exception> = wanted_exceptions(self.exceptions).collect();
         for exception in Exception::ALL {
             let places = exception.places(&self.binary);

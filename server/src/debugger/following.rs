@@ -40,6 +40,15 @@ impl FollowChildren {
     }
 }
 
+/// What a process is that has executed a program.
+struct Executed {
+    pid: i32,
+    command_line: String,
+    /// Whether its command line is one that is followed.
+    is_wanted: bool,
+    fate: Fate,
+}
+
 /// What becomes of a process that has executed a program.
 enum Fate {
     /// It goes on as if nobody had looked.
@@ -100,45 +109,52 @@ impl Control {
 
     /// A child of the target in focus has executed a program, and is held.
     pub(super) fn on_child_executed(&mut self, child: Tid) {
-        let (fate, text) = self.fate_of(child.0);
-        if let Some(inferior) = self.inferior.as_mut() {
-            let taken = take(inferior, child, &fate);
-            self.settle_child(taken, fate);
-        }
-        self.tell_spawned(child, text);
+        let executed = self.executed(child.0);
+        let taken = self
+            .inferior
+            .as_mut()
+            .and_then(|inferior| take(inferior, child, &executed.fate));
+        self.settle_child(taken, executed);
     }
 
-    /// What becomes of a process that has executed a program, and its command line.
-    fn fate_of(&self, pid: i32) -> (Fate, String) {
-        let text = command_line(pid);
-        let is_wanted = self.group.follow.as_ref().is_some_and(|follow| follow.wants(&text));
+    /// Looks at a process that has executed a program, and decides what becomes of it.
+    fn executed(&self, pid: i32) -> Executed {
+        let command_line = command_line(pid);
+        let is_wanted = self
+            .group
+            .follow
+            .as_ref()
+            .is_some_and(|follow| follow.wants(&command_line));
         let fate = match is_wanted.then(|| self.binary_of(pid)) {
             None => Fate::LetGo,
             Some(Ok(Some(binary))) => Fate::Target(binary),
             Some(Ok(None)) => Fate::PassedThrough,
             Some(Err(why)) => {
-                tracing::info!("process {pid} ({text}) is not followed: {why}");
+                tracing::info!("process {pid} ({command_line}) is not followed: {why}");
                 Fate::LetGo
             }
         };
-        (fate, text)
-    }
-
-    fn settle_child(&mut self, taken: Option<Inferior>, fate: Fate) {
-        match (taken, fate) {
-            (Some(inferior), Fate::Target(binary)) => self.adopt(inferior, binary),
-            (Some(inferior), Fate::PassedThrough) => self.pass_through(inferior),
-            _ => {}
+        Executed {
+            pid,
+            command_line,
+            is_wanted,
+            fate,
         }
     }
 
-    fn tell_spawned(&self, child: Tid, command_line: String) {
-        if let Some(follow) = &self.group.follow {
-            let is_wanted = follow.wants(&command_line);
+    /// Gives a child its place in the session, where it was taken, and tells of it.
+    fn settle_child(&mut self, taken: Option<Inferior>, executed: Executed) {
+        match (taken, executed.fate) {
+            (Some(inferior), Fate::Target(binary)) => self.adopt(inferior, binary),
+            (Some(inferior), Fate::PassedThrough) => self.pass_through(inferior),
+            (Some(inferior), Fate::LetGo) => let_go(inferior),
+            (None, _) => {}
+        }
+        if self.group.follow.is_some() {
             let _ = self.events.send(Event::Spawned {
-                pid: child.0,
-                command_line,
-                is_wanted,
+                pid: executed.pid,
+                command_line: executed.command_line,
+                is_wanted: executed.is_wanted,
             });
         }
     }
@@ -182,25 +198,18 @@ impl Control {
         };
         match event {
             ProcessEvent::ChildExecuted(child) => {
-                let (fate, text) = self.fate_of(child.0);
+                let executed = self.executed(child.0);
                 let taken = self
                     .group
                     .passed
                     .get_mut(index)
-                    .and_then(|inferior| take(inferior, child, &fate));
-                self.settle_child(taken, fate);
-                self.tell_spawned(child, text);
+                    .and_then(|inferior| take(inferior, child, &executed.fate));
+                self.settle_child(taken, executed);
             }
             ProcessEvent::Exec => {
                 let inferior = self.group.passed.remove(index);
-                let child = Tid(inferior.pid());
-                let (fate, text) = self.fate_of(child.0);
-                if matches!(fate, Fate::LetGo) {
-                    let_go(inferior);
-                } else {
-                    self.settle_child(Some(inferior), fate);
-                }
-                self.tell_spawned(child, text);
+                let executed = self.executed(inferior.pid());
+                self.settle_child(Some(inferior), executed);
             }
             ProcessEvent::Exited(_) => drop(self.group.passed.remove(index)),
             ProcessEvent::Site { thread, .. }
@@ -335,14 +344,8 @@ impl Control {
         });
     }
 
-    /// The target in focus has executed another program, and stands before its first instruction. Answers whether it goes on as a target.
-    pub(super) fn follow_own_exec(&mut self) -> bool {
-        let (Fate::Target(binary), _) = self.fate_of(self.pid) else {
-            return false;
-        };
-        let Some(inferior) = self.inferior.take() else {
-            return false;
-        };
+    /// The target in focus has executed another program, which it goes on with as a target; it stands before the first instruction of that.
+    fn follow_own_exec(&mut self, inferior: Inferior, binary: Arc<Binary>) {
         self.memory = None;
         self.forget_all();
         self.adopt(inferior, binary);
@@ -350,40 +353,41 @@ impl Control {
         self.phase = Phase::Exited;
         self.end_probes_of_first();
         self.leave_ended();
-        true
     }
 
-    /// Takes what the threads of a target that is not the one that stopped have come to, while it was being stopped, into the stop.
-    pub(super) fn take_queued_hits(&mut self) {
-        // What makes a stop of its own stays where it is, and is told when the targets go on.
-        let is_taken = |event: ProcessEvent| {
-            !matches!(
-                event,
-                ProcessEvent::HardcodedBreakpoint { .. } | ProcessEvent::Stepped { .. }
-            )
-        };
-        while let Some(inferior) = self.inferior.as_mut()
-            && inferior.queued().next().is_some_and(is_taken)
+    /// The program of the target in focus has replaced itself by another, before whose first instruction it stands: nothing that is known of it holds any more.
+    ///
+    /// What it has become is judged as if it were a child. One that is not wanted is let go, on purpose also where nothing is followed: Delve does not notice
+    /// then, and keeps to what it knows of the former program; breakpoints would be put anywhere, and values be wrong. The kernel has thrown the former memory
+    /// away, with all that was patched in it, so nothing has to be taken out. One that says nothing about itself stays traced for the sake of its children
+    /// where the session has other targets; else it is let go, too, as nobody would serve it: a session that traces has a target.
+    pub(super) fn on_exec(&mut self) {
+        let fate = self.executed(self.pid).fate;
+        if let Fate::Target(binary) = &fate
+            && let Some(inferior) = self.inferior.take()
         {
-            match inferior.next_event() {
-                Ok(ProcessEvent::Site { thread, addr }) => {
-                    self.judge_at_stop(thread, addr);
-                }
-                Ok(ProcessEvent::StoppedByProbe { thread }) => {
-                    self.judge_probe_stop(thread);
-                }
-                Ok(
-                    ProcessEvent::Kicked
-                    | ProcessEvent::ThreadBorn(_)
-                    | ProcessEvent::ThreadGone(_)
-                    | ProcessEvent::HardcodedBreakpoint { .. }
-                    | ProcessEvent::Stepped { .. },
-                ) => {}
-                Ok(ProcessEvent::ChildExecuted(child)) => self.on_child_executed(child),
-                Ok(ProcessEvent::Exec) => self.on_exec(),
-                Ok(ProcessEvent::Exited(status)) => self.on_exit(status),
-                Err(error) => self.on_lost(&error.to_string()),
-            }
+            return self.follow_own_exec(inferior, Arc::clone(binary));
+        }
+        let why = "the program has executed another one, whose debug information was not read; it runs on without breakpoints";
+        let _ = self.events.send(Event::Notice(why.to_owned()));
+        self.refused = Some(why.to_owned());
+        self.forget_all();
+        let company = self.has_company();
+        match self.drop_inferior() {
+            Some(inferior) if company && matches!(fate, Fate::PassedThrough) => self.pass_through(inferior),
+            Some(inferior) => let_go(inferior),
+            None => {}
+        }
+        if company {
+            // Of several, it is no target any more.
+            self.end_probes_of_first();
+            self.phase = Phase::Released;
+        } else {
+            // Nobody waits for them any more.
+            self.leave_passed(EndWith::Detach);
+            self.phase = Phase::Running;
+            // Its end is not told to a tracer: who has launched it waits for it.
+            self.was_traced = false;
         }
     }
 }

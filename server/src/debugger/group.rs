@@ -83,8 +83,6 @@ pub(super) struct Group {
     pub(super) passed: Vec<Inferior>,
     /// For who asks from elsewhere.
     selected: Arc<Selected>,
-    /// The process that the session began with.
-    first: i32,
 }
 
 /// What belongs to one target, while another one is in focus: the fields of [`Control`] of the same names.
@@ -165,8 +163,8 @@ impl Parked {
 }
 
 impl Group {
-    /// Of a session that begins with process `pid`; `selected` is told which one clients look at.
-    pub(super) fn new(pid: i32, selected: Arc<Selected>) -> Group {
+    /// Of a session that begins with the process that `selected` names; it is told which one clients look at.
+    pub(super) fn new(selected: Arc<Selected>) -> Group {
         Group {
             follow: None,
             focus: 0,
@@ -174,7 +172,6 @@ impl Group {
             others: Vec::new(),
             passed: Vec::new(),
             selected,
-            first: pid,
         }
     }
 
@@ -200,7 +197,7 @@ impl Group {
 
     /// The process that the session began with.
     pub(super) fn first(&self) -> i32 {
-        self.first
+        self.selected.first()
     }
 
     /// The others, in the order in which they came.

@@ -9,7 +9,7 @@ use spelunk_bpf::Flags;
 use spelunk_dwarf::{CfaRule, FileAddr, ProcAddr};
 
 use super::breakpoints::{Exception, Hits, count_of_goroutine};
-use super::control::{Control, Phase};
+use super::control::{Control, NOT_TRACED, Phase};
 use super::inspection::MAX_DEPTH;
 use super::probe_stops::is_own;
 use super::temporary::{Follow, FrameIs, Kind, Returning, Temporary};
@@ -333,9 +333,9 @@ impl Control {
     }
 
     fn holds(&self, passer: &Passer, condition: &crate::expr::Expr) -> Result<bool, String> {
-        let stack = self.stack_of(passer, 1).ok_or("the program is not traced")?;
+        let stack = self.stack_of(passer, 1).ok_or(NOT_TRACED)?;
         let frame = stack.frames.first().ok_or("empty stack trace")?;
-        let memory = self.memory.as_ref().ok_or("the program is not traced")?;
+        let memory = self.memory.as_ref().ok_or(NOT_TRACED)?;
         let around = Around {
             hits: &|breakpoint| self.hits_by_name(breakpoint),
             frames: &|| self.stack_of(passer, MAX_DEPTH).map(Arc::new),

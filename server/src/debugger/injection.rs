@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use spelunk_dwarf::{DwarfReg, FileAddr, ProcAddr};
 
-use super::control::{Control, failed};
+use super::control::{Control, NOT_TRACED, failed};
 use super::inspection::write_register;
 use super::{DebugError, StopReason};
 use crate::inspect::{
@@ -36,7 +36,7 @@ const MIN_STACK: u64 = 256;
 const MAX_CALLS: usize = 256;
 /// Where the runtime says what it wants.
 const PROTOCOL: DwarfReg = DwarfReg(12);
-/// The reason of a refusal, and a text that is allocated, are not longer.
+/// Of the reason of a refusal no more bytes are read: its length is the program's to say.
 const MAX_REASON: u64 = 1 << 10;
 
 /// What a call has come to, for whoever asked for it.
@@ -250,14 +250,8 @@ impl Control {
         const REFUSED: u64 = 8;
         const RESTORE: u64 = 16;
 
-        let asked = {
-            let inferior = self
-                .inferior
-                .as_ref()
-                .ok_or_else(|| failed("the program is not traced"))?;
-            let registers = inferior.general_registers(thread).map_err(failed)?;
-            registers.general(PROTOCOL)
-        };
+        let registers = self.traced()?.general_registers(thread).map_err(failed)?;
+        let asked = registers.general(PROTOCOL);
         match asked {
             Some(MAKE_CALL) if injection.values.is_none() => match injection.under_way.last() {
                 Some(injected) => self.enter(thread, &injected.request),
@@ -293,10 +287,7 @@ impl Control {
                     let by = now.end.wrapping_sub(injected.stack.end);
                     (by != 0).then_some((injected.stack, by))
                 });
-                let inferior = self
-                    .inferior
-                    .as_mut()
-                    .ok_or_else(|| failed("the program is not traced"))?;
+                let inferior = self.traced_mut()?;
                 inferior.restore_thread(thread, &injected.saved, moved).map_err(failed)
             }
             // A number that nobody knows asks for nothing, and neither does anything else once there is nothing more to call.
@@ -324,7 +315,7 @@ impl Control {
     }
 
     fn reach(&self, injection: &Injection) -> Result<Reached, String> {
-        let memory = self.memory.as_ref().ok_or("the program is not traced")?;
+        let memory = self.memory.as_ref().ok_or(NOT_TRACED)?;
         let scope = FrameScope::new(&self.binary, self.bias, &**memory, &injection.frame)
             .with_goroutine(injection.context)
             .with_calls(&injection.book);
@@ -340,11 +331,8 @@ impl Control {
                 "the goroutine's stack was moved while its functions were called; assign once more",
             ));
         }
-        let inferior = self
-            .inferior
-            .as_mut()
-            .ok_or_else(|| failed("the program is not traced"))?;
         self.seen.forget_stacks();
+        let inferior = self.traced_mut()?;
         match (change, injection.under_way.first_mut()) {
             (Write::Memory(addr, bytes), _) => inferior.memory().write(addr, &bytes).map_err(failed),
             (Write::Register(register, bytes), Some(first)) => {
@@ -372,10 +360,7 @@ impl Control {
         let stack = self
             .own_stack(thread)
             .ok_or_else(|| failed("selected goroutine not running"))?;
-        let inferior = self
-            .inferior
-            .as_mut()
-            .ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self.traced_mut()?;
         let saved = inferior.save_thread(thread).map_err(failed)?;
         let sp = saved.sp().0;
         if sp.saturating_sub(MIN_STACK) <= stack.start {
@@ -400,10 +385,7 @@ impl Control {
 
     /// Has a thread, which the runtime has made ready for it, enter the function.
     fn enter(&mut self, thread: Tid, request: &CallRequest) -> Result<(), DebugError> {
-        let inferior = self
-            .inferior
-            .as_mut()
-            .ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self.traced_mut()?;
         let mut registers = inferior.registers(thread).map_err(failed)?;
         let (Some(sp), Some(pc)) = (registers.sp(), registers.pc()) else {
             return Err(failed("the registers of the call are not known"));
@@ -442,10 +424,7 @@ impl Control {
 
     /// What a function has returned, whose call has just come back.
     fn results(&self, thread: Tid, request: &CallRequest) -> Result<Vec<Returned>, DebugError> {
-        let inferior = self
-            .inferior
-            .as_ref()
-            .ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self.traced()?;
         let registers = inferior.registers(thread).map_err(failed)?;
         let memory = inferior.memory();
         let sp = registers
@@ -480,10 +459,7 @@ impl Control {
 
     /// The value of the panic that has ended a call.
     fn panic_value(&self, thread: Tid, config: LoadConfig) -> Result<Value, DebugError> {
-        let inferior = self
-            .inferior
-            .as_ref()
-            .ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self.traced()?;
         let registers = inferior.general_registers(thread).map_err(failed)?;
         let sp = registers.sp().ok_or_else(|| failed("could not get panic"))?;
         let ty = self
@@ -504,10 +480,7 @@ impl Control {
 
     /// Why the runtime does not make a call: a string on top of the stack.
     fn reason(&self, thread: Tid) -> Result<String, DebugError> {
-        let inferior = self
-            .inferior
-            .as_ref()
-            .ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self.traced()?;
         let registers = inferior.general_registers(thread).map_err(failed)?;
         let sp = registers
             .sp()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use spelunk_dwarf::{Binary, DwarfReg, LoadBias, ProcAddr};
 
-use super::control::{Control, Phase, failed};
+use super::control::{Control, NOT_TRACED, Phase, failed};
 use super::landing::range_parent;
 use super::{BreakpointId, DebugError, Stop, StopReason};
 use crate::expr::BreakpointName;
@@ -108,7 +108,7 @@ impl Control {
                 memory: &**memory,
                 inferior,
             }),
-            _ => Err(DebugError::Failed("the program is not traced".to_owned())),
+            _ => Err(failed(NOT_TRACED)),
         }
     }
 
@@ -222,10 +222,7 @@ impl Control {
         frame: &'a Frame,
         context: Option<GoroutineContext>,
     ) -> Result<FrameScope<'a>, DebugError> {
-        let memory = self
-            .memory
-            .as_ref()
-            .ok_or_else(|| failed("the program is not traced"))?;
+        let memory = self.traced_memory()?;
         Ok(FrameScope::new(&self.binary, self.bias, &**memory, frame).with_goroutine(context))
     }
 
@@ -267,11 +264,11 @@ impl Control {
         config: LoadConfig,
     ) -> Result<Vec<Value>, DebugError> {
         self.require_stopped()?;
-        let memory = self.memory().ok_or_else(|| failed("the program is not traced"))?;
+        let memory = self.traced_memory()?;
         Ok(inspect::all_package_variables(
             &self.binary,
             self.bias,
-            &*memory,
+            &**memory,
             wanted,
             config,
         ))
@@ -342,11 +339,11 @@ impl Control {
     /// As [`super::Session::package_variables`].
     pub(super) fn package_variables(&mut self, package: &str, config: LoadConfig) -> Result<Vec<Value>, DebugError> {
         self.require_stopped()?;
-        let memory = self.memory().ok_or_else(|| failed("the program is not traced"))?;
+        let memory = self.traced_memory()?;
         Ok(inspect::package_variables(
             &self.binary,
             self.bias,
-            &*memory,
+            &**memory,
             package,
             config,
         ))
@@ -373,10 +370,7 @@ impl Control {
 
     /// Writes what an assignment asks for. A register can be written where it is the thread's own: in the innermost frame.
     fn write(&mut self, at: FrameRef, thread: Option<Tid>, write: Write) -> Result<(), DebugError> {
-        let inferior = self
-            .inferior
-            .as_mut()
-            .ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self.traced_mut()?;
         match write {
             Write::Memory(addr, bytes) => inferior.memory().write(addr, &bytes).map_err(failed),
             Write::Register(register, bytes) => {
@@ -394,7 +388,7 @@ impl Control {
     pub(super) fn read_memory(&mut self, addr: ProcAddr, len: usize) -> Result<Vec<u8>, DebugError> {
         const PAGE: usize = 1 << 12;
         self.require_stopped()?;
-        let memory = self.memory().ok_or_else(|| failed("the program is not traced"))?;
+        let memory = self.traced_memory()?;
         let mut bytes: Vec<u8> = Vec::new();
         // The room grows with what is read: the length was asked for by a client.
         while bytes.len() < len {
@@ -428,11 +422,7 @@ impl Control {
     /// As [`super::Session::write_memory`].
     pub(super) fn write_memory(&mut self, addr: ProcAddr, bytes: &[u8]) -> Result<(), DebugError> {
         self.require_stopped()?;
-        let inferior = self
-            .inferior
-            .as_mut()
-            .ok_or_else(|| failed("the program is not traced"))?;
-        inferior.memory().write(addr, bytes).map_err(failed)?;
+        self.traced()?.memory().write(addr, bytes).map_err(failed)?;
         self.seen.forget_stacks();
         Ok(())
     }

@@ -69,8 +69,7 @@ impl Session {
 impl Control {
     fn thread_registers(&mut self, thread: Tid) -> Result<Vec<RegisterText>, DebugError> {
         self.require_stopped()?;
-        let inferior = self.inferior.as_ref();
-        let inferior = inferior.ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self.traced()?;
         if !inferior.threads().contains(&thread) {
             return Err(failed(format!("couldn't find thread {}", thread.0)));
         }

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
-use spelunk_bpf::{CounterId, Flags, HitCount, HitCounts, HitTest, LimiterId, RateLimit, RecordView, SiteId, Watch};
+use spelunk_bpf::{
+    BpfError, CounterId, Flags, HitCount, HitCounts, HitTest, LimiterId, RateLimit, RecordView, SiteId, Watch,
+};
 use spelunk_dwarf::{Binary, FileAddr, Function};
 
 use super::accounts::{Accounts, ProbeAccount, ProbeState};
@@ -408,29 +410,15 @@ impl Probes {
         self.engine.as_ref().map_or(0, |engine| engine.hits(counter))
     }
 
-    /// What a counter has counted of each goroutine so far, where it tells them apart.
-    pub(super) fn goroutine_hits(&self, counter: CounterId) -> BTreeMap<u64, u64> {
-        let hits = self.engine.as_ref().map(|engine| engine.goroutine_hits(counter));
-        hits.transpose()
-            .unwrap_or_else(|error| {
-                tracing::warn!("{error}");
-                None
-            })
-            .unwrap_or_default()
+    /// What the counters have counted of each goroutine so far that tell them apart.
+    pub(super) fn goroutine_hits(&self) -> KernelHits {
+        known(self.engine.as_ref().map(Engine::all_goroutine_hits))
     }
 
-    /// The same of one goroutine of the process `pid`.
+    /// What a counter has counted of one goroutine of the process `pid` so far.
     pub(super) fn hits_of_goroutine(&self, counter: CounterId, pid: u32, goroutine: u64) -> u64 {
-        let hits = self
-            .engine
-            .as_ref()
-            .map(|engine| engine.hits_of_goroutine(counter, pid, goroutine));
-        hits.transpose()
-            .unwrap_or_else(|error| {
-                tracing::warn!("{error}");
-                None
-            })
-            .unwrap_or_default()
+        let engine = self.engine.as_ref();
+        known(engine.map(|engine| engine.hits_of_goroutine(counter, pid, goroutine)))
     }
 
     /// Has the kernel go on from hits of goroutines of the process `pid` that were counted here.
@@ -502,6 +490,21 @@ impl Probes {
             let counters = engine.counters_of(self.accounts.sites_of(id));
             self.accounts.close(id, counters);
         }
+    }
+}
+
+/// What the kernel has counted of each goroutine, by counter.
+pub(super) type KernelHits = HashMap<CounterId, BTreeMap<u64, u64>>;
+
+/// What was read of an engine's tables; nothing without an engine, and where the kernel does not say.
+fn known<R: Default>(read: Option<Result<R, BpfError>>) -> R {
+    match read {
+        Some(Ok(read)) => read,
+        Some(Err(error)) => {
+            tracing::warn!("{error}");
+            R::default()
+        }
+        None => R::default(),
     }
 }
 

@@ -83,10 +83,8 @@ pub(crate) enum BreakpointPlace {
     Line(String, i64),
     /// In a function, by its whole name: behind its prologue, or on a line counted from its declaration.
     Function(String, i64),
-    /// At instructions.
-    Addresses(Vec<ProcAddr>),
-    /// Addresses in targets, by their process ids.
-    AddressesOf(Vec<(i32, ProcAddr)>),
+    /// At instructions of targets, which are named by their process ids.
+    Addresses(Vec<(i32, ProcAddr)>),
     /// Wherever the location expression says.
     Nowhere,
 }

@@ -44,13 +44,10 @@ impl Control {
         let Some((_, returned)) = self.seen.returned.clone().filter(|(to, _)| *to == whose) else {
             return Ok(Vec::new());
         };
-        let inferior = self
-            .inferior
-            .as_ref()
-            .ok_or_else(|| failed("the program is not traced"))?;
+        let inferior = self.traced()?;
         let registers = inferior.registers(returned.thread).map_err(failed)?;
-        let memory = self.memory().ok_or_else(|| failed("the program is not traced"))?;
-        read_results(&self.binary, self.bias, &*memory, &registers, &returned, config).map_err(failed)
+        let memory = self.traced_memory()?;
+        read_results(&self.binary, self.bias, &**memory, &registers, &returned, config).map_err(failed)
     }
 }
 

@@ -105,10 +105,7 @@ impl Control {
         match (&logical.origin, &mut logical.placed) {
             (Origin::Single, Some(placed)) => {
                 // Addresses mean something else in the next process, and perhaps in the next build.
-                if matches!(
-                    placed.place,
-                    BreakpointPlace::Addresses(_) | BreakpointPlace::AddressesOf(_)
-                ) {
+                if matches!(placed.place, BreakpointPlace::Addresses(_)) {
                     if placed.expression.is_none() {
                         return Err(failed(format!("breakpoint {} can not be enabled", logical.id.0)));
                     }

@@ -48,6 +48,10 @@ impl Control {
         if let Some(inferior) = self.inferior.as_mut() {
             return inferior.stop_all().map_err(failed);
         }
+        // What runs is not what was analysed: int3s would be written anywhere, and what is shown would be wrong.
+        if let Some(why) = &self.refused {
+            return Err(failed(why));
+        }
         self.confirm_process()?;
         self.unwatch_exceptions();
         let how = Seize {

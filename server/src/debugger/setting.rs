@@ -1,6 +1,5 @@
 //! Breakpoints into the program, and out of it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -334,18 +333,6 @@ impl Control {
             Hits::Here(hits) => hits,
             Hits::InKernel(counter) => self.probes.hits(counter),
         }
-    }
-
-    /// How often each goroutine has passed it.
-    pub(super) fn hits_of_goroutines(&self, logical: &Logical) -> BTreeMap<i64, u64> {
-        let here = logical.by_goroutine.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut hits = here.clone();
-        if let Hits::InKernel(counter) = logical.hits {
-            for (goroutine, count) in self.probes.goroutine_hits(counter) {
-                *hits.entry(goroutine.cast_signed()).or_default() += count;
-            }
-        }
-        hits
     }
 
     /// Whether a breakpoint will act again.

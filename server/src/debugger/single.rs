@@ -54,12 +54,7 @@ impl Control {
             evaluated_at_stops: false,
             switched_off: None,
             placed: Some(Box::new(Placed {
-                place: match request.place {
-                    BreakpointPlace::Addresses(addresses) => {
-                        BreakpointPlace::AddressesOf(addresses.into_iter().map(|addr| (self.pid, addr)).collect())
-                    }
-                    place => place,
-                },
+                place: request.place,
                 expression: request.expression,
             })),
             extra: request.terms,
@@ -278,11 +273,7 @@ impl Control {
         match &placed.place {
             BreakpointPlace::Line(file, line) => places_of_line(&self.binary, file, *line).map_err(failed),
             BreakpointPlace::Function(name, line) => places_of_function(&self.binary, name, *line).map_err(failed),
-            BreakpointPlace::Addresses(addresses) => {
-                let ours: Vec<_> = addresses.iter().map(|addr| (self.pid, *addr)).collect();
-                self.find_addresses(&ours)
-            }
-            BreakpointPlace::AddressesOf(addresses) => self.find_addresses(addresses),
+            BreakpointPlace::Addresses(addresses) => self.find_addresses(addresses),
             BreakpointPlace::Nowhere => match &placed.expression {
                 Some(expression) => Ok(self.find_expression(expression)),
                 None => Err(failed(format!("breakpoint {} can not be enabled", id.0))),

@@ -92,7 +92,6 @@ impl Control {
         if let Some(step) = &mut self.step {
             step.seen = seen;
         }
-        self.drop_dead_sites();
         self.go_on()
     }
 
@@ -416,15 +415,9 @@ impl Control {
                 Temporary::new(from.follow, here, Kind::Land),
             )]));
         }
-        self.stop = None;
-        self.standing.clear();
-        self.seen.forget();
-        self.phase = super::control::Phase::Running;
-        let inferior = self
-            .inferior
-            .as_mut()
-            .ok_or_else(|| failed("the program is not traced"))?;
-        inferior.resume(thread, true).map_err(failed)?;
+        // One thread alone, for one instruction, comes to nothing that would have to be made ready for it.
+        self.set_off();
+        self.traced_mut()?.resume(thread, true).map_err(failed)?;
         Ok(None)
     }
 

@@ -10,6 +10,9 @@ use super::{DebugError, Event, Stop, StopReason};
 use crate::inspect::Tid;
 use crate::process::ProcessEvent;
 
+/// That a target has been made ready to go on: see [`Control::make_ready`].
+struct Ready(());
+
 impl Control {
     /// Lets the target go on: a held one starts, a stopped one continues, with the step it was on if that was interrupted.
     pub(super) fn resume(&mut self) -> Result<(), DebugError> {
@@ -35,16 +38,14 @@ impl Control {
                 Ok(())
             }
             Phase::Stopped => {
-                self.drop_dead_sites();
+                let ready = self.make_all_ready();
                 if self.step.is_none() {
-                    self.restore_probes();
                     let unmet = self.unmet_breakpoints();
                     if !unmet.is_empty() && self.meet(&unmet) {
                         return Ok(());
                     }
                 }
-                self.for_others(Control::drop_dead_sites);
-                self.go_on()
+                self.let_all_go_on(&ready)
             }
             Phase::Running => Ok(()),
             Phase::Exited => Err(DebugError::Failed(format!("Process {} has exited", self.pid))),
@@ -123,6 +124,31 @@ impl Control {
 
     /// Lets all threads of all targets go on.
     pub(super) fn go_on(&mut self) -> Result<(), DebugError> {
+        let ready = self.make_all_ready();
+        self.let_all_go_on(&ready)
+    }
+
+    /// Brings what lies in the targets up to date before any of them goes on.
+    fn make_all_ready(&mut self) -> Ready {
+        self.for_others(|control| {
+            control.make_ready();
+        });
+        self.make_ready()
+    }
+
+    /// Brings what lies in the target in focus up to date before it goes on, by whichever way: nobody can go on without.
+    fn make_ready(&mut self) -> Ready {
+        if self.phase == Phase::Stopped {
+            self.drop_dead_sites();
+            // A step needs its sites, and might stop at its probes. A call comes back to where its thread stood, which has passed what lies there already.
+            if self.step.is_none() && self.injections.is_empty() {
+                self.restore_probes();
+            }
+        }
+        Ready(())
+    }
+
+    fn let_all_go_on(&mut self, ready: &Ready) -> Result<(), DebugError> {
         // A call that has come to its end is a stop of its own, for which nobody moves.
         let here = self.group.focus();
         while let Some(serial) = self.with_call_traps() {
@@ -133,25 +159,25 @@ impl Control {
             }
         }
         self.look_at(here);
-        self.for_others(Control::go_on_or_say_why);
-        self.go_on_alone()
+        self.for_others(|control| control.go_on_or_say_why(ready));
+        self.go_on_alone(ready)
     }
 
-    fn go_on_or_say_why(&mut self) {
-        if let Err(error) = self.go_on_alone() {
+    fn go_on_or_say_why(&mut self, ready: &Ready) {
+        if let Err(error) = self.go_on_alone(ready) {
             tracing::error!("process {} could not be resumed: {error}", self.pid);
         }
     }
 
     /// The target in focus does not stand any more where it stood.
-    fn set_off(&mut self) {
+    pub(super) fn set_off(&mut self) {
         self.stop = None;
         self.seen.forget();
         self.standing.clear();
         self.phase = Phase::Running;
     }
 
-    fn go_on_alone(&mut self) -> Result<(), DebugError> {
+    fn go_on_alone(&mut self, _: &Ready) -> Result<(), DebugError> {
         self.set_off();
         match self.inferior.as_mut() {
             Some(inferior) => inferior.resume_all().map_err(failed),
@@ -206,7 +232,8 @@ impl Control {
         }
         let go_on = |control: &mut Control| {
             if control.phase == Phase::Stopped {
-                control.go_on_or_say_why();
+                let ready = control.make_ready();
+                control.go_on_or_say_why(&ready);
             }
         };
         self.for_others(go_on);
@@ -227,53 +254,61 @@ impl Control {
 
     /// Takes what other threads came to before they were stopped into this stop. Their passings are counted, what they log is logged, and they are not told
     /// again when the program goes on. An exception comes before a breakpoint.
-    pub(super) fn merge_hits(&mut self, mut thread: Tid, mut reason: StopReason) -> (Tid, StopReason) {
+    fn merge_hits(&mut self, mut thread: Tid, mut reason: StopReason) -> (Tid, StopReason) {
         let rank = |reason: &StopReason| match reason {
             StopReason::UnrecoveredPanic { .. } | StopReason::FatalThrow { .. } => 2,
             StopReason::Step => 1,
             _ => 0,
         };
-        while let Some(inferior) = self.inferior.as_mut()
-            && inferior.queued().next().is_some()
-        {
-            let (other, found) = match inferior.next_event() {
-                Ok(ProcessEvent::Site { thread, addr }) => match self.judge_at_stop(thread, addr) {
-                    Some(found) => (thread, found),
-                    None => continue,
-                },
-                Ok(ProcessEvent::StoppedByProbe { thread }) => match self.judge_probe_stop(thread) {
-                    Outcome::Stop(found) => (thread, found),
-                    Outcome::GoOn | Outcome::Moved => continue,
-                },
-                Ok(ProcessEvent::Stepped { thread }) => (thread, StopReason::Step),
-                Ok(ProcessEvent::HardcodedBreakpoint { thread }) if self.is_call_trap(thread) => {
-                    self.call_traps.push(thread);
-                    continue;
-                }
-                Ok(ProcessEvent::HardcodedBreakpoint { thread }) => (thread, StopReason::HardcodedBreakpoint),
-                Ok(ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_)) => continue,
-                Ok(ProcessEvent::ChildExecuted(child)) => {
-                    self.on_child_executed(child);
-                    continue;
-                }
-                Ok(ProcessEvent::Exec) => {
-                    self.on_exec();
-                    continue;
-                }
-                Ok(ProcessEvent::Exited(status)) => {
-                    self.on_exit(status);
-                    continue;
-                }
-                Err(error) => {
-                    self.on_lost(&error.to_string());
-                    continue;
-                }
-            };
+        for (other, found) in self.judge_queued(|_| true) {
             if rank(&found) > rank(&reason) {
                 (thread, reason) = (other, found);
             }
         }
         (thread, reason)
+    }
+
+    /// Takes what the threads of a target that is not the one that stopped have come to, while it was being stopped, into the stop.
+    pub(super) fn take_queued_hits(&mut self) {
+        // What makes a stop of its own stays where it is, and is told when the targets go on.
+        self.judge_queued(|event| {
+            !matches!(
+                event,
+                ProcessEvent::HardcodedBreakpoint { .. } | ProcessEvent::Stepped { .. }
+            )
+        });
+    }
+
+    /// Judges what threads came to before they were stopped, as far as it is to be taken. Answers what would have stopped the program, and whom.
+    fn judge_queued(&mut self, is_taken: impl Fn(ProcessEvent) -> bool) -> Vec<(Tid, StopReason)> {
+        let mut found = Vec::new();
+        while let Some(inferior) = self.inferior.as_mut()
+            && inferior.queued().next().is_some_and(&is_taken)
+        {
+            match inferior.next_event() {
+                Ok(ProcessEvent::Site { thread, addr }) => {
+                    found.extend(self.judge_at_stop(thread, addr).map(|reason| (thread, reason)));
+                }
+                Ok(ProcessEvent::StoppedByProbe { thread }) => {
+                    if let Outcome::Stop(reason) = self.judge_probe_stop(thread) {
+                        found.push((thread, reason));
+                    }
+                }
+                Ok(ProcessEvent::Stepped { thread }) => found.push((thread, StopReason::Step)),
+                Ok(ProcessEvent::HardcodedBreakpoint { thread }) if self.is_call_trap(thread) => {
+                    self.call_traps.push(thread);
+                }
+                Ok(ProcessEvent::HardcodedBreakpoint { thread }) => {
+                    found.push((thread, StopReason::HardcodedBreakpoint));
+                }
+                Ok(ProcessEvent::Kicked | ProcessEvent::ThreadBorn(_) | ProcessEvent::ThreadGone(_)) => {}
+                Ok(ProcessEvent::ChildExecuted(child)) => self.on_child_executed(child),
+                Ok(ProcessEvent::Exec) => self.on_exec(),
+                Ok(ProcessEvent::Exited(status)) => self.on_exit(status),
+                Err(error) => self.on_lost(&error.to_string()),
+            }
+        }
+        found
     }
 
     /// Tells the client of a stop, after all that came before it.

@@ -10,9 +10,11 @@
 use std::ffi::c_int;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
+use super::detach::STUCK;
 use super::error::ProcessError;
 use super::events::{Failure, event_of};
 use super::inferior::{Inferior, ProcessEvent};
@@ -47,6 +49,19 @@ fn same_memory(one: i32, other: Tid) -> bool {
     // SAFETY: kcmp takes five integers.
     let order = unsafe { libc::syscall(libc::SYS_kcmp, one, other.0, KCMP_VM, 0, 0) };
     order == 0
+}
+
+/// Writes the original bytes to a child's copy of what was patched.
+fn restore_copy(tid: Tid, patches: &[(u64, u8)]) {
+    if patches.is_empty() {
+        return;
+    }
+    // A child that is gone needs nothing.
+    if let Ok(memory) = OpenOptions::new().write(true).open(format!("/proc/{}/mem", tid.0)) {
+        for (addr, original) in patches {
+            let _ = memory.write_all_at(&[*original], *addr);
+        }
+    }
 }
 
 impl Inferior {
@@ -158,16 +173,7 @@ impl Inferior {
 
     /// Gives a stopped child with memory of its own its code as it would be without us.
     fn clean_child(&self, tid: Tid) -> Result<(), Failure> {
-        let patches = self.memory.all_patches();
-        if !patches.is_empty() {
-            let memory = OpenOptions::new().write(true).open(format!("/proc/{}/mem", tid.0));
-            // A child that is gone needs nothing.
-            if let Ok(memory) = memory {
-                for (addr, original) in patches {
-                    let _ = memory.write_all_at(&[original], addr);
-                }
-            }
-        }
+        restore_copy(tid, &self.memory.all_patches());
         Ok(self.leave_slot(tid)?)
     }
 
@@ -215,31 +221,64 @@ impl Inferior {
         Ok(())
     }
 
-    /// Lets all children go, for the end of the tracing. Those in our process's memory find it without int3s.
+    /// Lets all children go, for the end of the tracing or of the process. Those in its memory find it without int3s.
     pub(super) fn let_children_go(&mut self) {
-        for tid in std::mem::take(&mut self.executed) {
-            // As in `release_child`.
-            if ptrace::detach(tid, 0).is_err() {
-                let _ = self.reports.of(tid);
-            }
+        let patches = self.memory.all_patches();
+        for (addr, _) in &patches {
+            // What cannot be written any more is not mapped any more.
+            let _ = self.memory.restore(*addr);
         }
-        let children: Vec<Tid> = self.children.keys().copied().collect();
-        for tid in children {
+        while let Some(held) = self.executed.first().copied() {
+            self.release_child(held);
+        }
+        let mut left: Vec<Tid> = std::mem::take(&mut self.children).into_keys().collect();
+        for tid in &left {
             // Where this fails the child has ended, and its parent is told of that when we have taken note.
-            let _ = ptrace::interrupt(tid);
-            let Ok(report) = self.reports.of(tid) else { continue };
-            if libc::WIFSTOPPED(report.status) {
-                let signal = if event_of(report.status) == 0 {
-                    libc::WSTOPSIG(report.status)
-                } else {
-                    0
-                };
-                let int3 = signal == libc::SIGTRAP && self.rewind_child(tid);
-                let _ = self.leave_slot(tid);
-                let _ = ptrace::detach(tid, if int3 { 0 } else { signal });
-            }
+            let _ = ptrace::interrupt(*tid);
         }
-        self.children.clear();
+        // One may wait in the kernel for another, whichever stops first.
+        let begun = Instant::now();
+        while !left.is_empty() && begun.elapsed() < STUCK {
+            let _ = self.reports.gather();
+            let mut born = Vec::new();
+            let before = left.len();
+            left.retain(|tid| match self.reports.known_of(*tid) {
+                Some(report) => {
+                    born.extend(self.leave_child(report, &patches));
+                    false
+                }
+                None => true,
+            });
+            if left.len() == before {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            left.extend(born);
+        }
+        if !left.is_empty() {
+            tracing::warn!("children that do not stop are still traced: {left:?}");
+        }
+    }
+
+    /// Lets a child go where it has stopped; answers one that it has just made, which is traced from its beginning.
+    fn leave_child(&self, Report { tid, status }: Report, patches: &[(u64, u8)]) -> Option<Tid> {
+        if !libc::WIFSTOPPED(status) {
+            return None;
+        }
+        let event = event_of(status);
+        let made = matches!(
+            event,
+            libc::PTRACE_EVENT_CLONE | libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK
+        );
+        let born = made.then(|| ptrace::event_message(tid).ok()).flatten();
+        let signal = if event == 0 { libc::WSTOPSIG(status) } else { 0 };
+        let int3 = signal == libc::SIGTRAP && self.rewind_child(tid);
+        // One that has just been made may have a copy of what was patched; one that has executed a program has memory that nobody has touched.
+        if event != libc::PTRACE_EVENT_EXEC {
+            restore_copy(tid, patches);
+            let _ = self.leave_slot(tid);
+        }
+        let _ = ptrace::detach(tid, if int3 { 0 } else { signal });
+        i32::try_from(born?).ok().map(Tid)
     }
 
     /// Whether the child was stopped by an int3 of ours, behind which it then stands no more.

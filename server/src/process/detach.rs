@@ -15,7 +15,7 @@ use super::watch::ExitStatus;
 use crate::inspect::Tid;
 
 /// How long threads that are stuck in the kernel are waited for before the process is let go without them.
-const STUCK: Duration = Duration::from_secs(2);
+pub(super) const STUCK: Duration = Duration::from_secs(2);
 /// How long the end of a killed process is waited for.
 const DYING: Duration = Duration::from_secs(10);
 
@@ -32,6 +32,8 @@ impl Inferior {
 
     fn let_go(&mut self) -> Result<(), ProcessError> {
         if self.ended.is_some() {
+            // Children outlive their parent.
+            self.let_children_go();
             return Ok(());
         }
         self.stop_threads()?;
@@ -41,10 +43,6 @@ impl Inferior {
         }
         self.take_stops_by_probes()?;
         self.queue.clear();
-        for (addr, _) in self.memory.all_patches() {
-            // What cannot be written any more is not mapped any more.
-            let _ = self.memory.restore(addr);
-        }
         self.let_children_go();
         for tid in self.threads() {
             self.leave_slot_of(tid);
@@ -182,6 +180,7 @@ impl Inferior {
 
     fn end(&mut self) -> ExitStatus {
         if let Some(status) = self.ended {
+            self.let_children_go();
             return status;
         }
         self.queue.clear();

@@ -113,7 +113,9 @@ impl Inferior {
     /// Another program has taken the place of all threads but one, which has the process's number now.
     fn has_executed(&mut self) -> Result<ProcessEvent, Failure> {
         self.threads.clear();
-        self.queue.clear();
+        // Children that are held wait to be told of all the same.
+        self.queue
+            .retain(|event| matches!(event, ProcessEvent::ChildExecuted(_)));
         self.slots = Slots::default();
         self.probed.clear();
         self.syscall_at = None;

@@ -307,31 +307,22 @@ impl Inferior {
             if self.kicked.take() {
                 return Ok(ProcessEvent::Kicked);
             }
-            if let Some(event) = self.queue.pop_front() {
-                if let Some(event) = self.tell(event)? {
-                    return Ok(event);
-                }
-                continue;
+            let known = self.news_of_others();
+            if let Some(event) = self.poll()? {
+                return Ok(event);
             }
             if self.ended.is_some() {
                 return Err(ProcessError::Ended(self.pid));
             }
-            self.reclaim();
-            let report = if let Some(report) = self.reports.pop() {
-                Ok(Some(report))
-            } else {
-                let reports = &self.reports;
-                self.kicked.interruptible(|| reports.next()).unwrap_or(Ok(None))
-            };
-            match report {
-                Ok(Some(report)) => {
-                    if let Some(event) = self.handle(report)? {
-                        return Ok(event);
-                    }
-                }
-                Ok(None) => {}
-                Err(Errno::ECHILD) => return Ok(self.has_ended(ExitStatus::Unknown)),
-                Err(error) => return Err(ProcessError::system("wait for the process")(error)),
+            if known != self.news_of_others() {
+                // What was left there for want of knowing whose it is may be ours by now.
+                continue;
+            }
+            let reports = &self.reports;
+            match self.kicked.interruptible(|| reports.await_any()) {
+                Some(Ok(())) | None => {}
+                Some(Err(Errno::ECHILD)) => return Ok(self.has_ended(ExitStatus::Unknown)),
+                Some(Err(error)) => return Err(ProcessError::system("wait for the process")(error)),
             }
         }
     }

@@ -115,12 +115,15 @@ impl Reports {
         Ok(())
     }
 
+    /// The next report of one thread that was taken already.
+    pub(super) fn known_of(&self, tid: Tid) -> Option<Report> {
+        self.left_of(tid)
+            .or_else(|| take_of(&mut self.queues.borrow_mut().taken, tid))
+    }
+
     /// Waits for the next report of one thread.
     pub(super) fn of(&self, tid: Tid) -> Result<Report, Errno> {
-        if let Some(report) = self.left_of(tid) {
-            return Ok(report);
-        }
-        if let Some(report) = take_of(&mut self.queues.borrow_mut().taken, tid) {
+        if let Some(report) = self.known_of(tid) {
             return Ok(report);
         }
         loop {

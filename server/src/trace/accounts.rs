@@ -1,6 +1,6 @@
 //! What became of the hits of an engine's sites, and what they share: counters of hits, limits of rate.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use spelunk_bpf::{BpfError, CounterId, Counters, LimiterId, SiteId, Watch};
 
@@ -17,9 +17,9 @@ impl<T: Send + Sync + 'static> Engine<T> {
         self.probes.restart_counter(counter, start)
     }
 
-    /// As [`spelunk_bpf::ProbeSet::goroutine_hits`].
-    pub(crate) fn goroutine_hits(&self, counter: CounterId) -> Result<BTreeMap<u64, u64>, BpfError> {
-        self.probes.goroutine_hits(counter)
+    /// As [`spelunk_bpf::ProbeSet::all_goroutine_hits`].
+    pub(crate) fn all_goroutine_hits(&self) -> Result<HashMap<CounterId, BTreeMap<u64, u64>>, BpfError> {
+        self.probes.all_goroutine_hits()
     }
 
     /// As [`spelunk_bpf::ProbeSet::hits_of_goroutine`].

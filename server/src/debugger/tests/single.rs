@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use spelunk_dwarf::ProcAddr;
+
 use super::program::{Build, Debugged, Ended, is_breakpoint, line_of, plain, source};
 use crate::debugger::{
     AskedLoad, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, CallEnd, DebugError, Event,
@@ -35,6 +37,10 @@ fn expression(text: &str) -> LocationExpression {
         rules: Vec::new(),
         program: String::new(),
     }
+}
+
+fn address(debugged: &Debugged, addr: ProcAddr) -> BreakpointPlace {
+    BreakpointPlace::Addresses(vec![(debugged.session.pid(), addr)])
 }
 
 fn create(debugged: &Debugged, place: BreakpointPlace, terms: BreakpointTerms) -> Result<BreakpointView, DebugError> {
@@ -245,12 +251,13 @@ fn a_restart_keeps_what_still_has_a_place() {
     let by_line = create(&debugged, line("n += i"), called("line")).expect("it can be set");
     let by_address = create(
         &debugged,
-        BreakpointPlace::Addresses(vec![
+        address(
+            &debugged,
             create(&debugged, function("main.add"), called("gone"))
                 .expect("it can be set")
                 .addresses[0]
                 .addr,
-        ]),
+        ),
         called("address"),
     );
     by_address.expect_err("the address is taken");
@@ -266,7 +273,7 @@ fn a_restart_keeps_what_still_has_a_place() {
         .session
         .clear_breakpoint(named(&debugged, "gone").id)
         .expect("it is there");
-    let place = BreakpointPlace::Addresses(vec![gone.addresses[0].addr]);
+    let place = address(&debugged, gone.addresses[0].addr);
     let by_address = create(&debugged, place, called("address")).expect("it can be set");
     debugged.go();
     debugged.stopped();
@@ -494,7 +501,7 @@ fn one_that_is_made_where_a_thread_stands_is_come_to_once() {
     let at = debugged.place();
     let stop = debugged.session.stop().expect("it is stopped");
     let pc = debugged.stack(stop.whose).frames[0].pc;
-    let made = create(&debugged, BreakpointPlace::Addresses(vec![pc]), called("here")).expect("it can be set");
+    let made = create(&debugged, address(&debugged, pc), called("here")).expect("it can be set");
     debugged.go();
     assert!(is_breakpoint(&debugged.stopped()));
     assert_eq!(debugged.place(), at);
@@ -525,7 +532,7 @@ fn who_came_to_one_is_not_told_again_when_others_come_to_theirs() {
         .filter(|other| other.tid != thread)
         .find_map(|other| Some(other.location?.pc))
         .expect("the runtime has several threads");
-    let made = create(&debugged, BreakpointPlace::Addresses(vec![place]), called("others")).expect("it can be set");
+    let made = create(&debugged, address(&debugged, place), called("others")).expect("it can be set");
     debugged.go();
     assert!(is_breakpoint(&debugged.stopped()));
     let standing = debugged.session.threads_at_breakpoints().expect("it is stopped");

@@ -2,21 +2,15 @@
 
 use spelunk_dwarf::ProcAddr;
 
-use super::variables::variables_of;
-use super::{Methods, RpcError, goroutines, scope};
+use super::{Methods, RpcError, scope};
 use crate::debugger::{
-    AskedLoad, BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointTerms, BreakpointView, CallEnd,
-    LocationExpression, LocationQuery, Pass, Session, StackWish,
+    BreakpointId, BreakpointPlace, BreakpointRequest, BreakpointView, LocationExpression, LocationQuery, Session,
 };
-use crate::host::{Host, HostError, Origin, Rest};
-use crate::inspect::{FrameRef, StackOptions, Tid, Whose};
-use crate::location::{LocationError, LocationSpec, Place};
+use crate::host::{Host, HostError, Origin};
+use crate::location::{LocationError, LocationSpec};
 use crate::rpc::go_json::{Slice, wire};
-use crate::rpc::wire::{
-    Breakpoint, BreakpointInfo, EvalScope, LoadConfig as WireLoadConfig, Location, Stackframe, Thread,
-    TracepointResult, Variable, WatchType,
-};
-use crate::value::{LoadConfig, Traits, Value, is_made_up};
+use crate::rpc::wire::{Breakpoint, EvalScope, Location, WatchType};
+use crate::value::{LoadConfig, is_made_up};
 
 wire! { "rpc2";
     /// Asks for a breakpoint.
@@ -126,30 +120,6 @@ wire! { "rpc2";
     /// Says that it is done.
     pub(crate) struct CancelNextOut {}
 
-    /// Asks for a function's calls and returns to be recorded.
-    pub(crate) struct CreateEBPFTracepointIn {
-        /// Its whole name.
-        function_name: String = "FunctionName",
-    }
-
-    /// Says that it is done.
-    pub(crate) struct CreateEBPFTracepointOut {
-        /// Always empty.
-        breakpoint: Breakpoint = "Breakpoint",
-    }
-
-    /// Asks for what was recorded.
-    pub(crate) struct GetBufferedTracepointsIn {
-        /// How far to load parameters and results; as a short line shows them without it.
-        load_config: Option<Box<WireLoadConfig>> = "LoadCfg",
-    }
-
-    /// What was recorded.
-    pub(crate) struct GetBufferedTracepointsOut {
-        /// Since it was asked for last, in order; `null` for nothing.
-        tracepoint_results: Slice<TracepointResult> = "TracepointResults",
-    }
-
     /// Asks to watch a variable.
     pub(crate) struct CreateWatchpointIn {
         /// In which frame the expression is evaluated.
@@ -196,16 +166,6 @@ pub(super) fn register(methods: &mut Methods) {
         cancel_next,
     );
     methods.add(
-        "RPCServer.CreateEBPFTracepoint",
-        "Has kernel probes record the calls and returns of a function, without stopping the target.",
-        create_ebpf_tracepoint,
-    );
-    methods.add(
-        "RPCServer.GetBufferedTracepoints",
-        "The calls and returns that were recorded since it was called last.",
-        get_buffered_tracepoints,
-    );
-    methods.add(
         "RPCServer.CreateWatchpoint",
         "Watches a variable: not available.",
         create_watchpoint,
@@ -213,132 +173,7 @@ pub(super) fn register(methods: &mut Methods) {
 }
 
 /// What clients are told of requests that Delve does not do with several targets, in its words.
-const ONE_TARGET_ONLY: &str = "not implemented for multiple targets";
-
-/// Says of threads at a stop which breakpoints they have come to; with `with_info` also what these collect.
-pub(super) fn mark_threads(rest: &Rest, threads: &mut [Thread], with_info: bool) -> Result<(), RpcError> {
-    for (tid, view) in rest.session.threads_at_breakpoints()? {
-        let Some(thread) = threads.iter_mut().find(|thread| thread.id == tid.0 as isize) else {
-            continue;
-        };
-        thread.breakpoint = Some(Box::new(Breakpoint::of(&view)));
-        if with_info {
-            let info = collect(rest, thread.goroutine_id, tid, &view.terms);
-            if view.terms.trace_return {
-                add_results(&mut thread.return_values, &info.arguments);
-            }
-            thread.breakpoint_info = Some(Box::new(info));
-        }
-    }
-    Ok(())
-}
-
-/// A thread that has passed a tracepoint, as it was then.
-pub(crate) fn thread_of_pass(session: &Session, pass: &Pass) -> Result<Thread, RpcError> {
-    let program = session.program()?;
-    let pid = session.pid();
-    let at = Location::of_place(&program, &Place::Address(pass.pc), pid);
-    let view = BreakpointView {
-        hits: pass.tally(),
-        ..BreakpointView::clone(&pass.tracepoint)
-    };
-    let breakpoint = Some(Box::new(Breakpoint::of(&view)));
-    let variable = |(name, value): &(String, Result<Value, String>)| match value {
-        Ok(value) => Variable {
-            name: name.clone(),
-            ..Variable::of(value)
-        },
-        Err(why) => unevaluated(name, why),
-    };
-    let arguments = Slice::nil_if_empty(variables_of(&pass.arguments));
-    let mut return_values = Slice::default();
-    if view.terms.trace_return {
-        add_results(&mut return_values, &arguments);
-    }
-    Ok(Thread {
-        id: pass.thread.0 as isize,
-        pc: at.pc,
-        file: at.file,
-        line: at.line,
-        function: at.function,
-        goroutine_id: pass.goroutine,
-        breakpoint,
-        breakpoint_info: Some(Box::new(BreakpointInfo {
-            variables: Slice::nil_if_empty(pass.variables.iter().map(variable).collect()),
-            arguments,
-            ..BreakpointInfo::default()
-        })),
-        return_values,
-        ..Thread::default()
-    })
-}
-
-/// Adds what a traced function returns, which is collected among its arguments, to what its thread returns.
-fn add_results(returned: &mut Slice<Variable>, arguments: &Slice<Variable>) {
-    let is_result = |variable: &&Variable| variable.flags.0 & Traits::RESULT.number() != 0;
-    let results: Vec<Variable> = arguments.0.iter().flatten().filter(is_result).cloned().collect();
-    if !results.is_empty() {
-        returned.0.get_or_insert_default().extend(results);
-    }
-}
-
-/// An expression that has no value where it was to be evaluated.
-fn unevaluated(expression: &str, why: &str) -> Variable {
-    Variable {
-        name: expression.to_owned(),
-        unreadable: format!("eval error: {why}"),
-        ..Variable::default()
-    }
-}
-
-/// What a breakpoint collects where a thread has come to it.
-fn collect(rest: &Rest, goroutine: i64, thread: Tid, terms: &BreakpointTerms) -> BreakpointInfo {
-    let whose = match goroutine {
-        0 => Whose::Thread(thread),
-        id => Whose::Goroutine(id),
-    };
-    let mut info = BreakpointInfo::default();
-    if terms.goroutine {
-        info.goroutine = goroutines::goroutine_of(rest, whose).map(Box::new);
-    }
-    let frame = FrameRef {
-        whose,
-        frame: 0,
-        deferred: 0,
-    };
-    let session = &rest.session;
-    if let Some(depth) = usize::try_from(terms.stacktrace).ok().filter(|depth| *depth > 0) {
-        let wish = StackWish {
-            depth: depth.saturating_add(1),
-            skip: 0,
-            options: StackOptions::default(),
-            deferred: false,
-            variables: None,
-        };
-        if let (Ok(stack), Ok(program)) = (session.stack_trace(whose, wish), session.program()) {
-            info.stacktrace = Stackframe::of_stack(&program, &stack).into();
-        }
-    }
-    let evaluate = |expression: &String| match session.evaluate(frame, expression, LoadConfig::FULL) {
-        Ok(value) => Variable::of(&value),
-        Err(error) => unevaluated(expression, &error.to_string()),
-    };
-    info.variables = Slice::nil_if_empty(terms.variables.iter().map(evaluate).collect());
-    let load = |config: &AskedLoad, parameters: bool| {
-        let variables = session.frame_variables(frame, config.config()).unwrap_or_default();
-        let wanted = variables
-            .iter()
-            .filter(|scoped| (scoped.is_parameter || scoped.is_result) == parameters);
-        Slice::nil_if_empty(wanted.map(|scoped| Variable::of(&scoped.value)).collect())
-    };
-    if let Some(config) = &terms.load_args {
-        info.arguments = load(config, true);
-    }
-    if let Some(config) = &terms.load_locals {
-        info.locals = load(config, false);
-    }
-    info
-}
+pub(super) const ONE_TARGET_ONLY: &str = "not implemented for multiple targets";
 
 /// A name is made of letters and digits, and is no number (`ValidBreakpointName` in `service/api/types.go`).
 fn check_name(name: &str) -> Result<(), RpcError> {
@@ -365,29 +200,33 @@ fn program(host: &Host) -> String {
     }
 }
 
-fn place(asked: &Breakpoint, targets: usize) -> Result<BreakpointPlace, RpcError> {
+/// Where a breakpoint is to lie; what names no process is meant for `selected`.
+fn place(asked: &Breakpoint, targets: usize, selected: i32) -> Result<BreakpointPlace, RpcError> {
     let line = asked.line as i64;
     let addresses: Vec<ProcAddr> = asked.addrs.0.iter().flatten().map(|addr| ProcAddr(*addr)).collect();
     let is_alone = targets == 1;
+    let in_selected = |addresses: Vec<ProcAddr>| {
+        BreakpointPlace::Addresses(addresses.into_iter().map(|addr| (selected, addr)).collect())
+    };
     Ok(if asked.trace_return {
         if !is_alone {
             return Err(ONE_TARGET_ONLY.into());
         }
-        BreakpointPlace::Addresses(vec![ProcAddr(asked.addr)])
+        in_selected(vec![ProcAddr(asked.addr)])
     } else if !asked.file.is_empty() {
         BreakpointPlace::Line(asked.file.clone(), line)
     } else if !asked.function_name.is_empty() {
         BreakpointPlace::Function(asked.function_name.clone(), line)
     } else if !addresses.is_empty() && is_alone {
-        BreakpointPlace::Addresses(addresses)
+        in_selected(addresses)
     } else if !addresses.is_empty() {
         let processes: Vec<i32> = asked.addr_pid.0.iter().flatten().map(|pid| *pid as i32).collect();
         if processes.len() != addresses.len() {
             return Err("mismatched length in addrs and addrpid".into());
         }
-        BreakpointPlace::AddressesOf(processes.into_iter().zip(addresses).collect())
+        BreakpointPlace::Addresses(processes.into_iter().zip(addresses).collect())
     } else if asked.addr != 0 {
-        BreakpointPlace::Addresses(vec![ProcAddr(asked.addr)])
+        in_selected(vec![ProcAddr(asked.addr)])
     } else {
         BreakpointPlace::Nowhere
     })
@@ -408,7 +247,7 @@ fn create_breakpoint(host: &Host, asked: &CreateBreakpointIn) -> Result<CreateBr
     };
     let view = session.create_breakpoint(BreakpointRequest {
         id: asked.breakpoint.id as i64,
-        place: place(&asked.breakpoint, session.processes()?.len())?,
+        place: place(&asked.breakpoint, session.processes()?.len(), session.pid())?,
         expression,
         suspended: asked.suspended,
         terms: asked.breakpoint.terms(),
@@ -547,59 +386,6 @@ fn cancel_next(host: &Host, _: &CancelNextIn) -> Result<CancelNextOut, RpcError>
         Err(error) => return Err(error.into()),
     }
     Ok(CancelNextOut {})
-}
-
-fn create_ebpf_tracepoint(host: &Host, asked: &CreateEBPFTracepointIn) -> Result<CreateEBPFTracepointOut, RpcError> {
-    let session = host.session()?;
-    if session.processes()?.len() > 1 {
-        return Err(ONE_TARGET_ONLY.into());
-    }
-    session.record_function(&asked.function_name)?;
-    Ok(CreateEBPFTracepointOut::default())
-}
-
-fn get_buffered_tracepoints(
-    host: &Host,
-    asked: &GetBufferedTracepointsIn,
-) -> Result<GetBufferedTracepointsOut, RpcError> {
-    // What Delve loads where nobody says (`service/debugger/debugger.go`).
-    let short = WireLoadConfig {
-        max_string_len: 64,
-        max_struct_fields: 3,
-        ..WireLoadConfig::default()
-    };
-    let config = asked.load_config.as_deref().unwrap_or(&short).limits();
-    let fetched = host.fetch_recorded();
-    if fetched.is_empty() {
-        return Ok(GetBufferedTracepointsOut::default());
-    }
-    let program = host.last_session()?.program()?;
-    let result = |pass: &Pass| {
-        let end = pass.recorded.as_ref().map(|recorded| recorded.end);
-        let values = Slice::nil_if_empty(variables_of(&pass.parameters(program.binary(), config)));
-        let function = program.function_at(pass.pc);
-        let at = program.binary().line_at(program.bias().to_file(pass.pc));
-        let (file, line) = at.map_or_else(Default::default, |(file, line)| (file.to_string(), line as isize));
-        let is_ret = end == Some(CallEnd::Return);
-        let (input_params, return_params) = if is_ret {
-            (Slice::default(), values)
-        } else {
-            (values, Slice::default())
-        };
-        TracepointResult {
-            file,
-            line,
-            is_ret,
-            function_name: function.map(|function| function.name.to_string()).unwrap_or_default(),
-            goroutine_id: isize::try_from(pass.goroutine).unwrap_or_default(),
-            input_params,
-            return_params,
-            ..TracepointResult::default()
-        }
-    };
-    Ok(GetBufferedTracepointsOut {
-        tracepoint_results: fetched.iter().map(|pass| result(pass)).collect(),
-    })
 }
 
 fn create_watchpoint(host: &Host, asked: &CreateWatchpointIn) -> Result<CreateBreakpointOut, RpcError> {

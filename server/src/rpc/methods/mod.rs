@@ -4,6 +4,7 @@
 //! called `NameOut`, or fails with a sentence. How requests arrive is not its business: all codecs call the same [`Service`].
 
 mod breakpoints;
+mod collected;
 mod disassembly;
 mod execution;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod fuzz;
 mod goroutines;
 mod memory;
 mod program;
+mod recorded_calls;
 mod recording;
 mod registers;
 mod scope;
@@ -29,7 +31,7 @@ use std::sync::Arc;
 
 use super::go_json::{self, Book, JsonText, Wire};
 use crate::host::{Host, HostError};
-pub(crate) use breakpoints::thread_of_pass;
+pub(crate) use collected::thread_of_pass;
 pub(crate) use execution::StateIn;
 pub(crate) use service::Service;
 
@@ -116,6 +118,7 @@ impl Methods {
         let mut methods = Methods::default();
         session::register(&mut methods);
         breakpoints::register(&mut methods);
+        recorded_calls::register(&mut methods);
         threads::register(&mut methods);
         execution::register(&mut methods);
         targets::register(&mut methods);

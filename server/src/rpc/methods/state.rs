@@ -63,7 +63,7 @@ pub(super) fn state_of(
             thread.return_values = variables::variables_of(values).into();
         }
     }
-    super::breakpoints::mark_threads(rest, &mut threads, with_info)?;
+    super::collected::mark_threads(rest, &mut threads, with_info)?;
     let selected = rest.session.pid();
     if rest.stop.reason == StopReason::HardcodedBreakpoint
         && let Some(thread) = threads.iter_mut().find(|thread| of(thread) == rest.selected)
@@ -95,7 +95,7 @@ pub(super) fn state_of(
 /// What a client is told when a tracepoint was passed: what Delve would say if the target stood there.
 pub(super) fn state_in_passing(host: &Host, pass: &Pass, is_step: bool) -> Result<DebuggerState, RpcError> {
     let session = host.last_session()?;
-    let thread = super::breakpoints::thread_of_pass(&session, pass)?;
+    let thread = super::collected::thread_of_pass(&session, pass)?;
     let at = Location {
         pc: thread.pc,
         file: thread.file.clone(),

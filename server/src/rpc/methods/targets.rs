@@ -1,6 +1,6 @@
 //! Several processes under debug: which they are, and which of those that they start become so.
 
-use super::breakpoints::mark_threads;
+use super::collected::mark_threads;
 use super::state::{command_line, current_thread};
 use super::{Methods, RpcError, threads};
 use crate::debugger::FollowChildren;

@@ -1,6 +1,6 @@
 //! The threads of the process.
 
-use super::breakpoints::mark_threads;
+use super::collected::mark_threads;
 use super::{Methods, RpcError};
 use crate::host::{Host, Rest};
 use crate::rpc::go_json::{Slice, wire};

@@ -89,6 +89,13 @@ func main() {
 			panic(err)
 		}
 		finish(0)
+	case "orphan":
+		// orphan FILE: what a shell leaves behind becomes a slow child when the shell has ended.
+		script := `(sleep 0.2; exec "$0" slow-child "$1") & sleep 0.05`
+		if err := exec.Command("/bin/sh", "-c", script, os.Args[0], words[0]).Run(); err != nil {
+			panic(err)
+		}
+		loop()
 	case "loops":
 		child := start("loop")
 		begin(1)
@@ -99,9 +106,16 @@ func main() {
 		finish(1)
 	case "loop":
 		loop()
-	case "becomes":
+	case "becomes", "becomes-beside-loop":
+		// What it becomes, word by word; without words this program once more.
+		if what != "becomes" {
+			start("loop")
+		}
 		begin(0)
-		if err := syscall.Exec(os.Args[0], []string{os.Args[0], "member", "itself"}, os.Environ()); err != nil {
+		if len(words) == 0 {
+			words = []string{os.Args[0], "member", "itself"}
+		}
+		if err := syscall.Exec(words[0], words, os.Environ()); err != nil {
 			panic(err)
 		}
 	case "slow":

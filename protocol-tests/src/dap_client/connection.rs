@@ -1,192 +1,19 @@
-//! A Debug Adapter Protocol client over TCP, for tests: every wait has a name and an end, and everything sent and received is kept.
+//! A client's end of a connection: requests, and waiting for what comes back.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::ops::{Deref, DerefMut};
-use std::path::Path;
-use std::process::Command;
+use std::io::{BufReader, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::child::{ChildGroup, Finished, Stream};
+use super::message::read_message;
+use super::{BUILD, Breakpoint, Event, Message, Response, STEP, SourceBreakpoint};
+use crate::child::Stream;
 use crate::failure::{Attempt, Failure, Result};
-use crate::toolchain::Go;
-
-/// How long one step of a session may take; a launch that builds has its own limit.
-pub const STEP: Duration = Duration::from_secs(30);
-/// How long a `launch` with a build may take.
-pub const BUILD: Duration = Duration::from_secs(120);
-
-/// The answer to a request.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Response {
-    /// The number of the request.
-    pub request_seq: i64,
-    /// Whether it was done.
-    pub success: bool,
-    /// The request's name.
-    pub command: String,
-    /// A short reason for a failure.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// What was asked for; in a failure, `error` with a text for the user.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub body: Value,
-}
-
-impl Response {
-    /// The text of a failure that is for the user: `body.error.format`.
-    pub fn error_text(&self) -> &str {
-        self.body["error"]["format"].as_str().unwrap_or_default()
-    }
-}
-
-/// Something the server says by itself.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Event {
-    /// The event's name.
-    pub event: String,
-    /// What belongs to it.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub body: Value,
-}
-
-/// One message, as sent or received.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-pub enum Message {
-    /// From the client.
-    Request {
-        /// The request's number.
-        seq: i64,
-        /// Its name.
-        command: String,
-        /// Its arguments.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
-        arguments: Value,
-    },
-    /// From the server, to a request.
-    Response(Response),
-    /// From the server, by itself.
-    Event(Event),
-}
-
-/// A breakpoint to set in a source file.
-#[derive(Clone, Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SourceBreakpoint {
-    /// 1-based.
-    pub line: u32,
-    /// A log message makes it a logpoint.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_message: Option<String>,
-    /// A Go expression.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub condition: Option<String>,
-    /// As `> 3`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hit_condition: Option<String>,
-}
-
-impl SourceBreakpoint {
-    /// A breakpoint that stops.
-    pub fn stop(line: u32) -> SourceBreakpoint {
-        SourceBreakpoint {
-            line,
-            ..SourceBreakpoint::default()
-        }
-    }
-
-    /// A breakpoint that logs.
-    pub fn log(line: u32, message: &str) -> SourceBreakpoint {
-        SourceBreakpoint {
-            line,
-            log_message: Some(message.into()),
-            ..SourceBreakpoint::default()
-        }
-    }
-}
-
-/// What became of a breakpoint.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Breakpoint {
-    /// The server's number of it.
-    pub id: Option<i64>,
-    /// Whether it will act.
-    pub verified: bool,
-    /// Why not, or what else there is to say.
-    pub message: Option<String>,
-    /// Where it came to lie.
-    pub line: Option<u32>,
-}
-
-/// A DAP server process.
-pub struct DapServer {
-    /// The process; a session's target is a child of it.
-    pub process: ChildGroup,
-    /// `HOST:PORT`, as the server said it.
-    pub address: String,
-}
-
-impl DapServer {
-    /// `PROGRAM dap --listen=127.0.0.1:0`, once it listens.
-    #[track_caller]
-    pub fn start(program: &Path) -> Result<DapServer> {
-        DapServer::start_by(dap_command(program))
-    }
-
-    /// As [`DapServer::start`], by a command that begins with `PROGRAM dap`.
-    #[track_caller]
-    pub fn start_by(mut command: Command) -> Result<DapServer> {
-        command.arg("--listen=127.0.0.1:0");
-        let process = ChildGroup::start(&mut command)?;
-        let address = process
-            .stdout
-            .wait_for("the line `DAP server listening at:`", STEP, |text| {
-                let line = text
-                    .lines()
-                    .find_map(|line| line.strip_prefix("DAP server listening at: "))?;
-                text.ends_with('\n').then(|| line.trim().to_owned())
-            })?;
-        Ok(DapServer { process, address })
-    }
-}
-
-fn dap_command(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.arg("dap");
-    if let Ok(go) = Go::find() {
-        command.env("PATH", go.path_variable());
-    }
-    command
-}
-
-/// A client in one session with a server of its own.
-pub struct DapClient {
-    server: ChildGroup,
-    connection: DapConnection,
-}
-
-impl Deref for DapClient {
-    type Target = DapConnection;
-
-    fn deref(&self) -> &DapConnection {
-        &self.connection
-    }
-}
-
-impl DerefMut for DapClient {
-    fn deref_mut(&mut self) -> &mut DapConnection {
-        &mut self.connection
-    }
-}
 
 /// A client in one session.
 pub struct DapConnection {
@@ -204,70 +31,6 @@ pub struct DapConnection {
     keeps: bool,
 }
 
-impl DapClient {
-    /// Starts `PROGRAM dap` and connects to it.
-    #[track_caller]
-    pub fn start(program: &Path) -> Result<DapClient> {
-        DapClient::start_by(dap_command(program))
-    }
-
-    /// As [`DapClient::start`], by a command that begins with `PROGRAM dap`.
-    #[track_caller]
-    pub fn start_by(command: Command) -> Result<DapClient> {
-        let server = DapServer::start_by(command)?;
-        let stream = TcpStream::connect(&server.address).attempt(format_args!("connecting to {}", server.address))?;
-        DapClient::over(server.process, stream)
-    }
-
-    /// As [`DapClient::start`], with these variables in the server's environment.
-    #[track_caller]
-    pub fn start_with(program: &Path, variables: &[(&str, &str)]) -> Result<DapClient> {
-        let mut command = dap_command(program);
-        command.envs(variables.iter().copied());
-        DapClient::start_by(command)
-    }
-
-    /// Starts `PROGRAM dap --client-addr`, which connects to us.
-    #[track_caller]
-    pub fn start_reverse(program: &Path) -> Result<DapClient> {
-        let listener = TcpListener::bind("127.0.0.1:0").attempt("listening for the server")?;
-        let address = listener.local_addr().attempt("asking for our own address")?;
-        let mut command = dap_command(program);
-        command.arg(format!("--client-addr={address}"));
-        let process = ChildGroup::start(&mut command)?;
-        listener
-            .set_nonblocking(true)
-            .attempt("making the listener wait with a limit")?;
-        let stream =
-            crate::child::wait_until("a connection from `dap --client-addr`", STEP, || listener.accept().ok())?.0;
-        stream.set_nonblocking(false).attempt("making the connection wait")?;
-        DapClient::over(process, stream)
-    }
-
-    fn over(server: ChildGroup, stream: TcpStream) -> Result<DapClient> {
-        let connection = DapConnection::over(stream, server.stderr.clone())?;
-        Ok(DapClient { server, connection })
-    }
-
-    /// The server's process.
-    pub fn server(&mut self) -> &mut ChildGroup {
-        &mut self.server
-    }
-
-    /// `disconnect`, and waits until the server has ended by itself.
-    #[track_caller]
-    pub fn disconnect(mut self, arguments: Value) -> Result<Finished> {
-        self.request("disconnect", arguments)?;
-        self.server.finish_within(STEP)
-    }
-
-    /// Closes the connection without a word; answers the server's process.
-    pub fn hang_up(self) -> ChildGroup {
-        self.connection.close();
-        self.server
-    }
-}
-
 impl DapConnection {
     /// A connection to a server that listens at `HOST:PORT`.
     #[track_caller]
@@ -276,7 +39,7 @@ impl DapConnection {
         DapConnection::over(stream, Stream::default())
     }
 
-    fn over(stream: TcpStream, stderr: Stream) -> Result<DapConnection> {
+    pub(super) fn over(stream: TcpStream, stderr: Stream) -> Result<DapConnection> {
         stream.set_nodelay(true).attempt("setting TCP_NODELAY")?;
         let reader = stream.try_clone().attempt("cloning the connection")?;
         let (sender, incoming) = channel();
@@ -597,39 +360,4 @@ impl DapConnection {
     pub fn close(&self) {
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
     }
-}
-
-/// Reads one frame, as strictly as Go's clients do: a header, an empty line, and exactly that many bytes.
-fn read_message(reader: &mut impl BufRead) -> std::result::Result<Message, String> {
-    let mut length = None;
-    loop {
-        let mut line = String::new();
-        if reader
-            .read_line(&mut line)
-            .map_err(|error| format!("reading a header: {error}"))?
-            == 0
-        {
-            return Err("the server closed the connection".into());
-        }
-        let Some(line) = line.strip_suffix("\r\n") else {
-            return Err(format!("a header line without CRLF: {line:?}"));
-        };
-        if line.is_empty() {
-            break;
-        }
-        let value = line
-            .strip_prefix("Content-Length: ")
-            .ok_or_else(|| format!("a header nobody sends: {line:?}"))?;
-        length = Some(
-            value
-                .parse::<usize>()
-                .map_err(|error| format!("a length that is no number: {value:?}: {error}"))?,
-        );
-    }
-    let mut body = vec![0; length.ok_or("a frame without Content-Length")?];
-    reader
-        .read_exact(&mut body)
-        .map_err(|error| format!("reading a body: {error}"))?;
-    serde_json::from_slice(&body)
-        .map_err(|error| format!("a message that is none: {error}: {}", String::from_utf8_lossy(&body)))
 }
