@@ -3,6 +3,7 @@
 //! A test takes a Go program ([`toolchain`]), starts the debug server on it ([`trace`], [`dap_client`], [`rpc_client`]) and reads what comes back. Every wait has a name
 //! and an end, and no process outlives the test that started it ([`child`]). The same scenario played with Delve ([`scenarios`], [`transcripts`]) shows where the two differ ([`differential`]).
 
+pub mod bare_client;
 pub mod begin_and_end;
 pub mod captured;
 pub mod child;

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::dap_client::{DapClient, STEP, SourceBreakpoint};
+use crate::bare_client::{BareClient, Dialect};
+use crate::dap_client::DapServer;
 use crate::failure::{Attempt, Failure, Result};
 use crate::headless::Headless;
 use crate::toolchain::{Build, Built, Source};
@@ -26,9 +27,9 @@ pub const LOCALS: usize = EACH * KINDS;
 /// What one debugger took.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken {
-    /// For all locals of the frame.
+    /// For all locals of the frame, from the request until the last byte of the answer is there.
     pub locals: Duration,
-    /// For all evaluations together, one after the other.
+    /// For all evaluations together, one after the other, measured in the same way.
     pub evaluations: Duration,
 }
 
@@ -79,32 +80,38 @@ fn expressions() -> impl Iterator<Item = (String, Option<usize>)> {
 /// An editor's session.
 #[track_caller]
 pub fn over_dap(debugger: &Path, built: &Built) -> Result<Taken> {
-    let mut client = DapClient::start(debugger)?;
-    client.keep_no_transcript();
-    client.launch(json!({"request": "launch", "mode": "exec", "program": built.program}))?;
-    let line = built.line("main.go", "// stop here")?;
-    client.set_breakpoints(&built.source("main.go"), &[SourceBreakpoint::stop(line)])?;
-    client.configuration_done()?;
-    let thread = client.event("stopped")?.body["threadId"].clone();
-    let stack = client.request("stackTrace", json!({"threadId": thread, "startFrame": 0, "levels": 1}))?;
-    let frame = stack["stackFrames"][0]["id"].clone();
+    let server = DapServer::start(debugger)?;
+    let mut client = BareClient::connect(&server.address, Dialect::Dap)?;
+    client.timed("initialize", &json!({"adapterID": "go"}))?;
+    client.send(
+        "launch",
+        &json!({"request": "launch", "mode": "exec", "program": built.program}),
+    )?;
+    client.event("initialized")?;
+    let (path, line) = (built.source("main.go"), built.line("main.go", "// stop here")?);
+    let breakpoints = json!({"source": {"path": path}, "breakpoints": [{"line": line}]});
+    client.timed("setBreakpoints", &breakpoints)?;
+    client.timed("configurationDone", &json!({}))?;
+    let thread = client.event("stopped")?["threadId"].take();
+    let first = json!({"threadId": thread, "startFrame": 0, "levels": 1});
+    let (_, stack) = client.timed("stackTrace", &first)?;
+    let frame = &stack["stackFrames"][0]["id"];
     let mut times = Vec::new();
     for _ in 0..RUNS {
-        let begun = Instant::now();
-        let scopes = client.request("scopes", json!({"frameId": frame}))?;
+        let (until_scopes, scopes) = client.timed("scopes", &json!({"frameId": frame}))?;
         let reference = &scopes["scopes"][0]["variablesReference"];
-        let answer = client.request("variables", json!({"variablesReference": reference}))?;
-        times.push(begun.elapsed());
+        let (until_variables, answer) = client.timed("variables", &json!({"variablesReference": reference}))?;
+        times.push(until_scopes + until_variables);
         enough(&answer["variables"], 1)?;
     }
-    let begun = Instant::now();
+    let mut evaluations = Duration::ZERO;
     for (expression, number) in expressions() {
         let arguments = json!({"expression": expression, "frameId": frame, "context": "watch"});
-        let answer = client.request("evaluate", arguments)?;
+        let (taken, answer) = client.timed("evaluate", &arguments)?;
+        evaluations += taken;
         right(&expression, number, &answer["result"])?;
     }
-    let evaluations = begun.elapsed();
-    client.disconnect(json!({"terminateDebuggee": true}))?;
+    client.timed("disconnect", &json!({"terminateDebuggee": true}))?;
     Ok(Taken {
         locals: median(times)?,
         evaluations,
@@ -115,29 +122,26 @@ pub fn over_dap(debugger: &Path, built: &Built) -> Result<Taken> {
 #[track_caller]
 pub fn over_rpc(debugger: &Path, built: &Built) -> Result<Taken> {
     let headless = Headless::start(debugger, "exec", &[&built.program.to_string_lossy()])?;
-    let mut client = headless.connect()?;
+    let mut client = BareClient::connect(&headless.address, Dialect::JsonRpc)?;
     let breakpoint = json!({"file": built.source("main.go"), "line": built.line("main.go", "// stop here")?});
-    client.call("CreateBreakpoint", &json!({"Breakpoint": breakpoint}))?;
-    client.call("Command", &json!({"name": "continue"}))?;
+    client.timed("CreateBreakpoint", &json!({"Breakpoint": breakpoint}))?;
+    client.timed("Command", &json!({"name": "continue"}))?;
     let scope = json!({"GoroutineID": -1, "Frame": 0});
     let limits = json!({"FollowPointers": true, "MaxVariableRecurse": 1, "MaxStringLen": 64, "MaxArrayValues": 64, "MaxStructFields": -1});
     let mut times = Vec::new();
     for _ in 0..RUNS {
-        let begun = Instant::now();
-        let answer = client.call("ListLocalVars", &json!({"Scope": scope, "Cfg": limits}))?;
-        times.push(begun.elapsed());
+        let (taken, answer) = client.timed("ListLocalVars", &json!({"Scope": scope, "Cfg": limits}))?;
+        times.push(taken);
         enough(&answer["Variables"], 0)?;
     }
-    let begun = Instant::now();
+    let mut evaluations = Duration::ZERO;
     for (expression, number) in expressions() {
-        let answer = client.call("Eval", &json!({"Scope": scope, "Expr": expression, "Cfg": limits}))?;
+        let arguments = json!({"Scope": scope, "Expr": expression, "Cfg": limits});
+        let (taken, answer) = client.timed("Eval", &arguments)?;
+        evaluations += taken;
         right(&expression, number, &answer["Variable"]["value"])?;
     }
-    let evaluations = begun.elapsed();
-    let pending = client.send("Detach", &json!({"Kill": true}))?;
-    client
-        .wait(&pending, STEP)?
-        .map_err(|why| Failure::new(format!("Detach failed: {why}")))?;
+    client.timed("Detach", &json!({"Kill": true}))?;
     headless.finish()?;
     Ok(Taken {
         locals: median(times)?,

@@ -24,17 +24,26 @@ pub(crate) fn stay_awake() {
         return;
     }
     tokio::spawn(async {
+        let _asleep = Asleep;
         loop {
             // The runtime looks at the connections between two turns, and goes to sleep when no task wants another.
             thread::yield_now();
             tokio::task::yield_now().await;
-            let mut until = AWAKE_UNTIL.lock().unwrap_or_else(PoisonError::into_inner);
+            let until = *AWAKE_UNTIL.lock().unwrap_or_else(PoisonError::into_inner);
             if until.is_none_or(|until| until <= Instant::now()) {
-                *until = None;
                 return;
             }
         }
     });
+}
+
+/// When it is dropped, nobody stays awake any more: the moment is over, or the runtime has ended.
+struct Asleep;
+
+impl Drop for Asleep {
+    fn drop(&mut self) {
+        *AWAKE_UNTIL.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// Looks for an answer for a moment, and lets others have the processor in between; nothing, where it takes longer.

@@ -5,7 +5,7 @@
 //! or a process is, is the debugger's business.
 //!
 //! Two threads share the work. The session's reads, answers and tells ([`session`], [`requests`], [`stops`]); the
-//! [`worker`]'s owns the target and what the client was shown of it ([`bench`]).
+//! [`worker`]'s calls the debugger where that may take long. What a client was shown of the target ([`bench`]) is either's, one at a time.
 
 mod bench;
 mod codec;

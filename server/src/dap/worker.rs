@@ -1,9 +1,7 @@
-//! The thread that owns the target.
+//! The thread that calls the debugger.
 //!
-//! Calls of the debugger block (closing probes takes tens of milliseconds, an inspection reads the target's memory),
-//! and the session must go on sending events meanwhile. They run one after the other on a thread that lives as long as
-//! the session: a target that was launched may be tied to the thread that launched it (`PR_SET_PDEATHSIG` fires when
-//! that thread ends).
+//! Calls of the debugger block (closing probes takes tens of milliseconds), and the session must go on sending events meanwhile. They run one after the other on
+//! a thread that lives as long as the session. A look at a target that stands still is quickly done, and can be made on the session's own thread.
 
 use std::{
     io,
