@@ -451,8 +451,6 @@ impl<'a> Builder<'a> {
                 _ => {}
             }
         }
-        // The compiler has them in the order of their places. Looking for those that are visible wants the order of the source.
-        scope.variables.sort_by_key(|variable| variable.decl_line);
         Ok(())
     }
 
