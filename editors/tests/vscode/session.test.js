@@ -132,10 +132,8 @@ scenario('a session from breakpoint to stop', { '.vscode/launch.json': LAUNCH },
     await bench.consoleShows('> [Go 1]: adding "cup" to 350');
     await bench.key('F10');
     await bench.stopsAt(line('first.ID, "costs"'));
-    // The editor opens again what was open before.
-    await bench.shows(VARIABLES, /^\[1\][=: ]+main\.Item/);
-    await bench.collapse(VARIABLES, /^\s*first =/);
-    await bench.shows(VARIABLES, /^total[=: ]+1150$/);
+    // The editor opens again what was open before, unless it has shown the other function's variables in between: that takes it a moment.
+    await bench.shows(VARIABLES, /^total[=: ]+1150$/, () => bench.collapse(VARIABLES, /^\s*first =/));
     await bench.expand(VARIABLES, /^\s*first =/);
     await bench.expand(VARIABLES, /^\s*=main\.Order/);
     await bench.expand(VARIABLES, /^\s*Items =/);

@@ -192,10 +192,17 @@ class Workbench {
         return texts.map((text) => text.replace(/\s+/g, ' ').trim());
     }
 
-    /** Waits for a row of a view. */
-    async shows(view, text) {
+    /** Waits for a row of a view; `otherwise` is done again and again while it is not there. */
+    async shows(view, text, otherwise = async () => {}) {
         const fits = (row) => (text instanceof RegExp ? text.test(row) : row.includes(text));
-        await until(`${view} shows ${text}`, async () => (await this.rows(view)).find(fits), { seen: () => this.rows(view) });
+        const isThere = async () => {
+            const found = (await this.rows(view)).find(fits);
+            if (found === undefined) {
+                await otherwise();
+            }
+            return found;
+        };
+        await until(`${view} shows ${text}`, isThere, { seen: () => this.rows(view) });
     }
 
     /** Opens a row that has more beneath it. */
